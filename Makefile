@@ -1,0 +1,22 @@
+# piramid: build and install with PGXS.  PG_CONFIG chooses the server:
+#   make PG_CONFIG=/usr/lib/postgresql/17/bin/pg_config && make install
+EXTENSION = piramid
+MODULE_big = piramid
+DATA = sql/piramid--0.1.0.sql
+OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
+PG_CPPFLAGS = -I$(CURDIR)/src
+PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
+# Calls inside the library stay inside it, also when another extension with
+# functions of the same names is loaded into the same backend.
+SHLIB_LINK = -Wl,-Bsymbolic
+
+REGRESS_OPTS = --inputdir=. --load-extension=piramid
+REGRESS = $(patsubst sql/%.sql,%,$(filter-out sql/piramid--%,$(sort $(wildcard sql/*.sql))))
+ISOLATION = $(patsubst test/specs/%.spec,%,$(sort $(wildcard test/specs/*.spec)))
+ISOLATION_OPTS = --inputdir=test
+
+PG_CONFIG ?= pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+
+$(OBJS): $(sort $(wildcard src/*.h src/*/*.h))

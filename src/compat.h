@@ -1,0 +1,56 @@
+/*-------------------------------------------------------------------------
+ *
+ * compat.h
+ *		What differs between the PostgreSQL versions that piramid supports.
+ *
+ * The only file that looks at PG_VERSION_NUM.  Code is written for the newest
+ * version; this header gives the older ones the same names.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PIRAMID_COMPAT_H
+#define PIRAMID_COMPAT_H
+
+#include "postgres.h"
+
+#include "fmgr.h"
+
+#if PG_VERSION_NUM < 150000
+#error "piramid needs PostgreSQL 15 or later"
+#endif
+
+/* Soft errors came with 16: before, every input error is thrown. */
+#if PG_VERSION_NUM >= 160000
+#include "nodes/miscnodes.h"
+#else
+#define errsave(context, ...) \
+	do { \
+		(void) (context); \
+		ereport(ERROR, __VA_ARGS__); \
+	} while (0)
+#endif
+
+/* Scans count their searches for EXPLAIN since 18. */
+#if PG_VERSION_NUM >= 180000
+#define hnsw_count_search(scan) \
+	do { \
+		if ((scan)->instrument) \
+			(scan)->instrument->nsearches++; \
+	} while (0)
+#else
+#define hnsw_count_search(scan) ((void) 0)
+#endif
+
+/* The delay point of VACUUM tells apart ANALYZE since 18. */
+#if PG_VERSION_NUM >= 180000
+#define hnsw_vacuum_delay() vacuum_delay_point(false)
+#else
+#define hnsw_vacuum_delay() vacuum_delay_point()
+#endif
+
+/* Modules tell their name and version since 18. */
+#if PG_VERSION_NUM < 180000
+#define PG_MODULE_MAGIC_EXT(...) PG_MODULE_MAGIC
+#endif
+
+#endif							/* PIRAMID_COMPAT_H */

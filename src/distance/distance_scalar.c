@@ -1,0 +1,297 @@
+/*-------------------------------------------------------------------------
+ *
+ * distance_scalar.c
+ *		Distance kernels in plain C: the reference for the others, and what
+ *		a machine without a supported instruction set runs.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "distance/distance_internal.h"
+
+#include <math.h>
+
+/*
+ * Callers may pass pointers of any alignment.  These types tell the compiler
+ * so; through plain float or half pointers it could vectorize a loop in a way
+ * that faults.
+ */
+typedef float any_float __attribute__((aligned(1), may_alias));
+typedef half any_half __attribute__((aligned(1), may_alias));
+
+#define FLOAT_AT(p, i) (((const any_float *) (p))[i])
+#define HALF_AT(p, i) (half_to_float_one(((const any_half *) (p))[i]))
+
+static inline float
+float_from_bits(uint32 bits)
+{
+	float		f;
+
+	memcpy(&f, &bits, sizeof(f));
+	return f;
+}
+
+static inline uint32
+float_bits(float f)
+{
+	uint32		bits;
+
+	memcpy(&bits, &f, sizeof(bits));
+	return bits;
+}
+
+/*
+ * half_to_float_one
+ *		Exact.  A signalling NaN becomes quiet, as the hardware does it.
+ */
+float
+half_to_float_one(half h)
+{
+	uint32		sign = (uint32) (h & 0x8000) << 16;
+	uint32		magnitude = (uint32) (h & 0x7FFF) << 13;
+
+	if (magnitude >= 0x7C00u << 13)
+	{
+		/* infinity, or NaN with its payload */
+		uint32		quiet = (h & 0x3FF) != 0 ? 0x00400000 : 0;
+
+		return float_from_bits(sign | 0x7F800000 | magnitude | quiet);
+	}
+	if (magnitude < 0x0400u << 13)
+	{
+		/*
+		 * Zero or subnormal, m * 2^-24: put m behind the implicit one of
+		 * 2^-14 and subtract that one.
+		 */
+		float		f = float_from_bits((113u << 23) + magnitude) -
+			float_from_bits(113u << 23);
+
+		return float_from_bits(sign | float_bits(f));
+	}
+	return float_from_bits(sign | (magnitude + (112u << 23)));
+}
+
+/*
+ * float_to_half_one
+ *		Rounds to nearest even.  65520 and above become infinity; a NaN keeps
+ *		the upper part of its payload and becomes quiet.
+ */
+half
+float_to_half_one(float f)
+{
+	uint32		bits = float_bits(f);
+	half		sign = (bits >> 16) & 0x8000;
+
+	bits &= 0x7FFFFFFF;
+	if (bits > 0x7F800000)
+		return sign | 0x7E00 | ((bits >> 13) & 0x3FF);
+	if (bits >= 143u << 23)
+		return sign | 0x7C00;
+	if (bits < 113u << 23)
+	{
+		/*
+		 * The result is subnormal, a multiple of 2^-24.  That is the unit in
+		 * the last place of 0.5, so adding 0.5 rounds in the right place.
+		 */
+		float		rounded = float_from_bits(bits) + 0.5f;
+
+		return sign | (half) (float_bits(rounded) - float_bits(0.5f));
+	}
+
+	/* Round the 13 dropped bits; a carry may move on to the exponent. */
+	bits += 0xFFF + ((bits >> 13) & 1);
+	return sign | (half) ((bits >> 13) - (112u << 10));
+}
+
+static float
+l2sq(int dim, const float *a, const float *b)
+{
+	float		sum = 0;
+
+	for (int i = 0; i < dim; i++)
+	{
+		float		d = FLOAT_AT(a, i) - FLOAT_AT(b, i);
+
+		sum += d * d;
+	}
+	return sum;
+}
+
+static float
+ip(int dim, const float *a, const float *b)
+{
+	float		sum = 0;
+
+	for (int i = 0; i < dim; i++)
+		sum += FLOAT_AT(a, i) * FLOAT_AT(b, i);
+	return sum;
+}
+
+static float
+l1(int dim, const float *a, const float *b)
+{
+	float		sum = 0;
+
+	for (int i = 0; i < dim; i++)
+		sum += fabsf(FLOAT_AT(a, i) - FLOAT_AT(b, i));
+	return sum;
+}
+
+static float
+normsq(int dim, const float *a)
+{
+	return ip(dim, a, a);
+}
+
+static void
+dot_norms(int dim, const float *a, const float *b,
+		  float *dot, float *asq, float *bsq)
+{
+	float		sum_ab = 0;
+	float		sum_aa = 0;
+	float		sum_bb = 0;
+
+	for (int i = 0; i < dim; i++)
+	{
+		float		x = FLOAT_AT(a, i);
+		float		y = FLOAT_AT(b, i);
+
+		sum_ab += x * y;
+		sum_aa += x * x;
+		sum_bb += y * y;
+	}
+	*dot = sum_ab;
+	*asq = sum_aa;
+	*bsq = sum_bb;
+}
+
+static float
+half_l2sq(int dim, const float *q, const half *h, float scale)
+{
+	float		sum = 0;
+
+	for (int i = 0; i < dim; i++)
+	{
+		float		d = FLOAT_AT(q, i) - scale * HALF_AT(h, i);
+
+		sum += d * d;
+	}
+	return sum;
+}
+
+static float
+half_ip(int dim, const float *q, const half *h)
+{
+	float		sum = 0;
+
+	for (int i = 0; i < dim; i++)
+		sum += FLOAT_AT(q, i) * HALF_AT(h, i);
+	return sum;
+}
+
+static float
+half_l1(int dim, const float *q, const half *h, float scale)
+{
+	float		sum = 0;
+
+	for (int i = 0; i < dim; i++)
+		sum += fabsf(FLOAT_AT(q, i) - scale * HALF_AT(h, i));
+	return sum;
+}
+
+static void
+half_to_float(int n, const half *h, float *f)
+{
+	for (int i = 0; i < n; i++)
+		((any_float *) f)[i] = HALF_AT(h, i);
+}
+
+static void
+float_to_half(int n, const float *f, half *h)
+{
+	for (int i = 0; i < n; i++)
+		((any_half *) h)[i] = float_to_half_one(FLOAT_AT(f, i));
+}
+
+static float
+i8_ip(int dim, const float *q, const int8 *c)
+{
+	float		sum = 0;
+
+	for (int i = 0; i < dim; i++)
+		sum += FLOAT_AT(q, i) * c[i];
+	return sum;
+}
+
+static int32
+i8_dot(int dim, const int8 *a, const int8 *b)
+{
+	int32		sum = 0;
+
+	for (int i = 0; i < dim; i++)
+		sum += a[i] * b[i];
+	return sum;
+}
+
+static int32
+i8_l2sq(int dim, const int8 *a, const int8 *b)
+{
+	int32		sum = 0;
+
+	for (int i = 0; i < dim; i++)
+		sum += (a[i] - b[i]) * (a[i] - b[i]);
+	return sum;
+}
+
+static int32
+i8_l1(int dim, const int8 *a, const int8 *b)
+{
+	int32		sum = 0;
+
+	for (int i = 0; i < dim; i++)
+		sum += abs(a[i] - b[i]);
+	return sum;
+}
+
+static void
+i8_dot_matrix(int dim, int na, const int8 *a, int lda,
+			  int nb, const int8 *b, int ldb, int32 *out, int ldo)
+{
+	for (int i = 0; i < na; i++)
+		for (int j = 0; j < nb; j++)
+			out[(Size) i * ldo + j] =
+				i8_dot(dim, a + (Size) i * lda, b + (Size) j * ldb);
+}
+
+static void
+i8_l1_matrix(int dim, int na, const int8 *a, int lda,
+			 int nb, const int8 *b, int ldb, int32 *out, int ldo)
+{
+	for (int i = 0; i < na; i++)
+		for (int j = 0; j < nb; j++)
+			out[(Size) i * ldo + j] =
+				i8_l1(dim, a + (Size) i * lda, b + (Size) j * ldb);
+}
+
+static void
+fastscan(int units, int nblocks, const uint8 *codes, const uint8 *lut,
+		 uint32 *sums)
+{
+	const uint8 *high_lut = lut + (Size) units * 16;
+
+	for (int block = 0; block < nblocks; block++)
+	{
+		uint32		sum[FASTSCAN_BLOCK] = {0};
+
+		for (int t = 0; t < units; t++)
+		{
+			for (int j = 0; j < FASTSCAN_BLOCK; j++)
+				sum[j] += lut[t * 16 + (codes[j] & 15)] +
+					high_lut[t * 16 + (codes[j] >> 4)];
+			codes += FASTSCAN_BLOCK;
+		}
+		memcpy(sums, sum, sizeof(sum));
+		sums += FASTSCAN_BLOCK;
+	}
+}
+
+const DistanceKernels distance_scalar = DISTANCE_TABLE(SIMD_SCALAR, "scalar");

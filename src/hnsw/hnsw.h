@@ -1,0 +1,393 @@
+/*-------------------------------------------------------------------------
+ *
+ * hnsw.h
+ *		The hnsw access method: shared structures, and the functions of each
+ *		file.  The disk format is in hnsw_page.h; hnsw/README.md has the
+ *		algorithms, the lock order and the crash story.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PIRAMID_HNSW_H
+#define PIRAMID_HNSW_H
+
+#include "postgres.h"
+
+#include <float.h>
+#include <math.h>
+
+#include "compat.h"
+
+#include "access/amapi.h"
+#include "access/generic_xlog.h"
+#include "access/genam.h"
+#include "nodes/execnodes.h"
+#include "nodes/pathnodes.h"
+#include "storage/buf.h"
+#include "utils/relcache.h"
+
+#include "hnsw/hnsw_page.h"
+#include "quant/quant.h"
+#include "type/vector.h"
+
+/* Reloptions and settings: default, lowest, highest */
+#define HNSW_DEFAULT_M 16
+#define HNSW_MIN_M 2
+#define HNSW_MAX_M 100
+#define HNSW_DEFAULT_EF_CONSTRUCTION 64
+#define HNSW_MIN_EF_CONSTRUCTION 4
+#define HNSW_MAX_EF_CONSTRUCTION 1000
+#define HNSW_DEFAULT_EF_SEARCH 40
+#define HNSW_MIN_EF_SEARCH 1
+#define HNSW_MAX_EF_SEARCH 1000
+
+/* A level has one node in 32 of the level below. */
+#define HNSW_LEVEL_RATIO 32
+#define HNSW_MAX_LEVEL 7
+
+/* Width of the search in the levels above the one that is searched. */
+#define HNSW_DESCENT_WIDTH 2
+
+/* Diversity of links: u-v is kept if no kept w has ALPHA * |v-w| < |u-v|. */
+#define HNSW_ALPHA 1.1f
+
+/* Support function numbers of an operator class */
+#define HNSW_DISTANCE_PROC 1	/* distance for ordering */
+#define HNSW_METRIC_PROC 2		/* internal: which HnswMetric */
+
+/* Progress phases of CREATE INDEX */
+#define HNSW_PHASE_LOAD		2
+#define HNSW_PHASE_GRAPH	3
+#define HNSW_PHASE_WRITE	4
+#define HNSW_PHASE_INSERT	5
+
+typedef struct HnswOptions
+{
+	int32		vl_len_;		/* varlena header (do not touch directly) */
+	int			m;
+	int			ef_construction;
+} HnswOptions;
+
+extern int	hnsw_ef_search;
+
+/* Where things are in a node; follows from the metapage alone. */
+typedef struct HnswLayout
+{
+	int			dim;
+	HnswMetric	metric;
+	HnswOwnKind own_kind;
+	int			m;
+	int			ef_construction;
+	int			degree;
+	CodeShape	code;			/* units 0: plain links, no codes */
+	int			out_dim;		/* of the rotation */
+	int			inline_tids;
+	int			key_size;
+	int			own_size;		/* bytes of the own vector */
+	int			nodes_per_page;
+	int			pages_per_node;
+	Size		node_size;
+	/* offsets within a node */
+	int			tids;
+	int			kept;
+	int			keys;
+	int			links;
+	int			factors_a;
+	int			factors_b;
+	int			own;
+	int			codes;
+} HnswLayout;
+
+/*
+ * An index as the code sees it: layout, rotation, calibration.  Made by
+ * hnsw_open in the current memory context.
+ */
+typedef struct HnswIndex
+{
+	Relation	rel;
+	HnswLayout	layout;
+	Rotation	rotation;
+	float	   *mean;			/* dim values (zeros if unknown), then out_dim values: it rotated */
+	float		norm;			/* typical length of the vectors, 0 if unknown */
+	BlockNumber nblocks;		/* as last seen; grows */
+	char	   *scratch;		/* room for one node, if nodes span pages */
+} HnswIndex;
+
+/* Keys are finite, and so are differences of two. */
+#define HNSW_MAX_KEY	(FLT_MAX / 4)
+
+/* Parts of a node */
+#define HnswNodeTids(layout, node) ((ItemPointer) ((char *) (node) + (layout)->tids))
+#define HnswNodeKept(layout, node) ((uint8 *) (node) + (layout)->kept)
+#define HnswNodeLinks(layout, node) ((HnswNodeId *) ((char *) (node) + (layout)->links))
+#define HnswNodeFactorsA(layout, node) ((half *) ((char *) (node) + (layout)->factors_a))
+#define HnswNodeFactorsB(layout, node) ((half *) ((char *) (node) + (layout)->factors_b))
+#define HnswNodeOwn(layout, node) ((char *) (node) + (layout)->own)
+#define HnswNodeCodes(layout, node) ((uint8 *) (node) + (layout)->codes)
+
+#define HnswNodeBlock(layout, id) ((BlockNumber) ((id) / (layout)->nodes_per_page))
+#define HnswNodeSlot(layout, id) ((int) ((id) % (layout)->nodes_per_page))
+#define HnswMakeNodeId(layout, block, slot) \
+	((HnswNodeId) (block) * (layout)->nodes_per_page + (slot))
+
+/* Length of a vector as links are computed from it; see hnsw_own_decode. */
+static inline int
+hnsw_vector_length(const HnswLayout *layout)
+{
+	return layout->code.units > 0 ? layout->out_dim : layout->dim;
+}
+
+static inline bool
+hnsw_kept(const uint8 *kept, int i)
+{
+	return (kept[i / 8] >> (i % 8)) & 1;
+}
+
+static inline void
+hnsw_set_kept(uint8 *kept, int i, bool value)
+{
+	kept[i / 8] = (kept[i / 8] & ~(1 << (i % 8))) | ((value ? 1 : 0) << (i % 8));
+}
+
+/* A node locked for reading. */
+typedef struct HnswRead
+{
+	HnswNodeHeader node;		/* in the page, or a copy in index->scratch */
+	Buffer		buffer;
+} HnswRead;
+
+/* A node locked for writing: changes go to "node" and count at commit. */
+typedef struct HnswWrite
+{
+	HnswNodeHeader node;
+	HnswNodeId	id;
+	GenericXLogState *xlog;		/* NULL when the node spans pages */
+	Page		page;			/* the image under xlog */
+	Buffer		buffer;			/* the (first) page of the node */
+	Buffer	   *parts;			/* the other pages, if any */
+	Buffer		chunk_buffer;	/* a TID page changed in the same record, or invalid */
+} HnswWrite;
+
+/* functions in layout.c */
+extern void hnsw_layout_choose(HnswLayout *layout, int dim, HnswMetric metric,
+							   int m, int ef_construction);
+extern void hnsw_layout_from_meta(HnswLayout *layout, const HnswMetaPageData *meta);
+extern void hnsw_layout_to_meta(const HnswLayout *layout, HnswMetaPageData *meta);
+
+/* functions in page.c: the only file that touches buffers and WAL */
+extern HnswIndex *hnsw_open(Relation rel);
+extern BlockNumber hnsw_create(Relation rel, ForkNumber fork, HnswMetaPageData *meta,
+							   const float *mean);
+extern void hnsw_meta_init(HnswMetaPageData *meta, const HnswLayout *layout);
+extern void hnsw_meta_read(Relation rel, HnswMetaPageData *meta);
+extern bool hnsw_entry_update(HnswIndex *index, HnswNodeId expected, HnswNodeId entry,
+							  int level);
+extern void hnsw_read(HnswIndex *index, HnswNodeId id, HnswRead *read);
+extern void hnsw_read_end(HnswRead *read);
+extern void hnsw_write(HnswIndex *index, HnswNodeId id, HnswWrite *write);
+extern HnswNodeId hnsw_allocate(HnswIndex *index, bool upper, HnswWrite *write);
+extern void hnsw_write_end(HnswIndex *index, HnswWrite *write, bool commit);
+extern void hnsw_release(HnswIndex *index, HnswNodeId id);
+extern void hnsw_append_nodes(HnswIndex *index, bool upper, int nodes, const char *data);
+extern void hnsw_append_finish(HnswIndex *index, HnswNodeId entry, int entry_level);
+extern int	hnsw_block_nodes(HnswIndex *index, BlockNumber block, HnswNodeId *ids);
+extern void hnsw_block_reclaim(HnswIndex *index, BlockNumber block);
+extern int	hnsw_chunk_read(HnswIndex *index, HnswNodeId owner, uint32 *chunk,
+							ItemPointer tids);
+extern int	hnsw_chunk_remove(HnswIndex *index, HnswNodeId owner, uint32 *chunk,
+							  ItemPointer dead, int ndead);
+extern bool hnsw_chunks_empty(HnswIndex *index, HnswNodeId owner, uint32 chunk_id);
+extern void hnsw_tid_append(HnswIndex *index, HnswWrite *write, ItemPointer tid);
+
+/*
+ * A query (or a new row) prepared for searching: the vector in the space of
+ * the graph, where all distances are Euclidean but for L1.
+ */
+typedef struct HnswQuery
+{
+	float	   *x;				/* unit length for cosine; rescaled for inner product */
+	float	   *rotated;		/* rotated and centred; NULL with plain links */
+	float		norm;			/* squared length of x */
+	float		rotated_norm;	/* squared length of rotated */
+	float		unscale;		/* inner product: caller's distance = key * unscale */
+	bool		zero;			/* zero vector under cosine: has no distances */
+	CodeQuery	code;
+} HnswQuery;
+
+/* A row's vector as a node will hold it. */
+typedef struct HnswOwn
+{
+	char	   *data;
+	float		scale;
+	float		norm;
+	float		own_norm;
+	float		error;
+} HnswOwn;
+
+/* functions in score.c */
+extern HnswQuery *hnsw_query_create(HnswIndex *index);
+extern void hnsw_query_set(HnswIndex *index, HnswQuery *query, const float *x, bool search);
+extern void hnsw_query_set_node(HnswIndex *index, HnswQuery *query,
+								const HnswNodeHeaderData *node, const float *vector);
+extern float hnsw_node_key(const HnswIndex *index, const HnswQuery *query,
+						   const HnswNodeHeaderData *node, float *l2sq);
+extern int	hnsw_node_estimates(const HnswIndex *index, const HnswQuery *query,
+								const HnswNodeHeaderData *node, float key, float *estimates,
+								float *lengths);
+extern void hnsw_key_bounds(const HnswIndex *index, const HnswQuery *query, float key,
+							float error, double *lower, double *upper);
+extern bool hnsw_prepare(const HnswIndex *index, const float *x, float *out);
+extern void hnsw_own_encode(const HnswIndex *index, const float *x, HnswOwn *own);
+extern void hnsw_own_decode(const HnswIndex *index, const HnswNodeHeaderData *node,
+							float *rotated);
+extern void hnsw_link_encode(const HnswIndex *index, const float *from, const float *to,
+							 uint8 *code, float *a, float *b);
+
+/* A node met by a search; expanded ones have a HnswFound too. */
+typedef struct HnswCandidate
+{
+	HnswNodeId	id;
+	float		key;			/* exact when expanded, else averaged estimate */
+	float		weight;			/* of the estimates averaged so far */
+	int32		found;			/* index into found, or HNSW_NOT_EXPANDED, HNSW_GONE */
+} HnswCandidate;
+
+#define HNSW_NOT_EXPANDED	(-1)
+#define HNSW_GONE			(-2)	/* free, or a node of another level */
+
+typedef struct HnswFound
+{
+	HnswNodeId	id;
+	float		key;
+	float		error;
+	float		norm;
+	uint32		tids;			/* index into the search's tids */
+	uint16		ntids;
+	bool		dying;
+	bool		emitted;
+	uint32		below;			/* upper: node a level down */
+	uint32		more_tids;		/* base: first chunk */
+} HnswFound;
+
+typedef struct HnswPoolEntry
+{
+	float		key;
+	uint32		candidate;
+} HnswPoolEntry;
+
+/* The state of a search over one level; resumable with a larger width. */
+typedef struct HnswSearch
+{
+	HnswIndex  *index;
+	HnswQuery  *query;
+	MemoryContext context;
+	int			level;
+	int			width;			/* ef */
+	bool		keep_vectors;	/* inserts: keep each expanded node's decoded vector */
+	/* the pool: the best "width" candidates, by key */
+	HnswPoolEntry *pool;
+	int			npool;
+	int			pool_capacity;
+	int			cursor;			/* all entries before it are expanded */
+	/* all candidates, and a hash table of them by id */
+	HnswCandidate *candidates;
+	uint32		ncandidates;
+	uint32		candidates_capacity;
+	uint32	   *table;			/* 1 + index into candidates, or 0 */
+	uint32		table_mask;
+	HnswFound  *found;
+	uint32		nfound;
+	uint32		found_capacity;
+	ItemPointerData *tids;
+	uint32		ntids;
+	uint32		tids_capacity;
+	float	   *vectors;		/* keep_vectors: nfound * hnsw_vector_length values */
+	/* room for one node's links */
+	HnswNodeId *links;
+	float	   *estimates;
+	float	   *lengths;
+} HnswSearch;
+
+/* functions in search.c */
+extern HnswSearch *hnsw_search_create(HnswIndex *index, HnswQuery *query);
+extern void hnsw_search_reset(HnswSearch *search, int level, int width);
+extern void hnsw_search_seed(HnswSearch *search, HnswNodeId id);
+extern void hnsw_search_run(HnswSearch *search);
+extern void hnsw_search_widen(HnswSearch *search, int width);
+extern HnswNodeId hnsw_search_descend(HnswSearch *search, HnswNodeId entry, int entry_level,
+									  int level);
+
+extern void hnsw_search_sweep(HnswSearch *search, BlockNumber block, bool keyed);
+
+/* functions in scan.c */
+extern IndexScanDesc hnsw_beginscan(Relation rel, int nkeys, int norderbys);
+extern void hnsw_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys,
+						int norderbys);
+extern bool hnsw_gettuple(IndexScanDesc scan, ScanDirection direction);
+extern void hnsw_endscan(IndexScanDesc scan);
+
+/* A possible neighbour of a node: its vector as hnsw_own_decode gives it. */
+typedef struct HnswNeighbour
+{
+	HnswNodeId	id;
+	float		distance;		/* from the node; squared unless L1 */
+	float		norm;			/* squared length of the row's vector */
+	const float *vector;
+} HnswNeighbour;
+
+/* functions in neighbours.c */
+extern float hnsw_extra(const HnswIndex *index, float norm);
+extern float hnsw_graph_distance(const HnswIndex *index, const float *a, float norm_a,
+								 const float *b, float norm_b);
+extern int	hnsw_select(const HnswIndex *index, const HnswNeighbour *neighbours, int n,
+						int most, int *chosen, int *nkept);
+extern void hnsw_set_link(const HnswIndex *index, HnswNodeHeader node, int i,
+						  const HnswNeighbour *to, const float *from, bool kept);
+extern void hnsw_remove_link(const HnswIndex *index, HnswNodeHeader node, int i);
+extern void hnsw_node_init(const HnswIndex *index, HnswNodeHeader node, int level,
+						   const HnswOwn *own);
+extern bool hnsw_add_link(HnswIndex *index, const HnswQuery *query, const HnswNeighbour *from,
+						  const HnswNeighbour *to, int level, bool force);
+
+/* What inserts need again and again; made once for a statement. */
+typedef struct HnswInserter
+{
+	HnswIndex  *index;
+	HnswQuery  *query;
+	HnswSearch *search;
+	MemoryContext context;		/* reset after each row */
+} HnswInserter;
+
+/* functions in insert.c */
+extern bool hnsw_insert(Relation rel, Datum *values, bool *isnull, ItemPointer tid,
+						Relation heap, IndexUniqueCheck check_unique,
+						bool index_unchanged, IndexInfo *index_info);
+extern HnswInserter *hnsw_inserter_create(HnswIndex *index);
+extern void hnsw_insert_vector(HnswInserter *inserter, const float *x, ItemPointer tid);
+extern bool hnsw_indexable(HnswMetric metric, const Vector *vector);
+extern int	hnsw_found_neighbours(HnswInserter *inserter, HnswNodeId self, float norm,
+								  HnswNeighbour *neighbours);
+
+/* functions in build.c */
+extern IndexBuildResult *hnsw_build(Relation heap, Relation rel, IndexInfo *index_info);
+extern void hnsw_buildempty(Relation rel);
+extern int	hnsw_random_level(void);
+
+/* functions in vacuum.c */
+extern IndexBulkDeleteResult *hnsw_bulkdelete(IndexVacuumInfo *info,
+											  IndexBulkDeleteResult *stats,
+											  IndexBulkDeleteCallback callback, void *state);
+extern IndexBulkDeleteResult *hnsw_vacuumcleanup(IndexVacuumInfo *info,
+												 IndexBulkDeleteResult *stats);
+
+/* functions in cost.c */
+extern void hnsw_costestimate(PlannerInfo *root, IndexPath *path, double loop_count,
+							  Cost *startup, Cost *total, Selectivity *selectivity,
+							  double *correlation, double *pages);
+
+/* functions in hnsw.c */
+extern void hnsw_init(void);
+extern HnswMetric hnsw_metric(Relation rel);
+extern int	hnsw_m(Relation rel);
+extern int	hnsw_ef_construction(Relation rel);
+
+#endif							/* PIRAMID_HNSW_H */

@@ -1,0 +1,200 @@
+/*-------------------------------------------------------------------------
+ *
+ * hnsw_page.h
+ *		The hnsw index on disk.
+ *
+ * Nothing here depends on how the index is searched; inspection tools can
+ * include this header alone.  The format's history:
+ *
+ *	version 1	first version
+ *
+ * An index is a metapage (block 0), calibration pages, node pages and pages
+ * of heap TIDs, in any order.  Every page has a standard header, no line
+ * pointers, and 16 bytes of special space:
+ *
+ *	   0  PageHeaderData; pd_lower is the end of the contents
+ *	  24  contents, by kind
+ *	8176  HnswPageOpaqueData
+ *
+ * Node pages.  All nodes of an index have the same size.  Small nodes stand
+ * in fixed slots, several to a page:
+ *
+ *	  24  node 0 | node 1 | ... | node (nodes_per_page - 1)
+ *
+ * A node too large for a page takes pages_per_node consecutive blocks; the
+ * first carries the start of the node and kind HNSW_PAGE_NODE, the others the
+ * rest, 8,152 bytes each, and kind HNSW_PAGE_NODE_PART.
+ *
+ * A node (see HnswLayout in hnsw.h for the offsets, which follow from the
+ * metapage alone):
+ *
+ *	   0  HnswNodeHeaderData
+ *	  40  heap TIDs				inline_tids * 6
+ *		  kept flags			degree / 8			bit set: a diverse link
+ *		  key columns			key_size			(none in version 1)
+ *		  links					degree * 4			node numbers
+ *		  factors a				degree * 2			binary16, times scale_a
+ *		  factors b				degree * 2			binary16, times scale_b
+ *		  own vector			dim * 2, or code_dims * 1
+ *		  codes					degree * units		FastScan blocks of 16 links
+ *
+ * A node number is block * nodes_per_page + slot, or the first block when a
+ * node spans pages.  Number 0 would lie in the metapage and means "none".
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PIRAMID_HNSW_PAGE_H
+#define PIRAMID_HNSW_PAGE_H
+
+#include "postgres.h"
+
+#include "storage/block.h"
+#include "storage/bufpage.h"
+#include "storage/itemptr.h"
+
+#define HNSW_MAGIC			0x504D5248	/* "HRMP" in memory */
+#define HNSW_VERSION		1
+#define HNSW_METAPAGE		0
+
+typedef uint32 HnswNodeId;
+
+/* Node numbers are 32 bits, and so the blocks that can hold nodes are limited. */
+#define HNSW_MAX_NODE_BLOCK(layout) (MaxBlockNumber / (layout)->nodes_per_page)
+
+#define HNSW_NO_NODE		((HnswNodeId) 0)
+
+/* Kinds of pages */
+#define HNSW_PAGE_META			1
+#define HNSW_PAGE_CALIBRATION	2	/* the mean vector, as float32 */
+#define HNSW_PAGE_NODE			3
+#define HNSW_PAGE_NODE_PART		4	/* continuation of a node */
+#define HNSW_PAGE_TIDS			5	/* further heap TIDs of nodes */
+
+typedef struct HnswPageOpaqueData
+{
+	uint32		magic;
+	uint8		version;
+	uint8		kind;
+	uint8		upper;			/* node page: 1 if it holds upper-level nodes */
+	uint8		listed;			/* 1 while in the list of pages with free slots */
+	uint16		nfree;			/* slots (nodes, TID chunks) freed since first used */
+	uint16		nused;			/* slots ever used; those beyond are virgin */
+	BlockNumber next;			/* next page of that list, or of the calibration */
+} HnswPageOpaqueData;
+
+typedef HnswPageOpaqueData *HnswPageOpaque;
+
+StaticAssertDecl(sizeof(HnswPageOpaqueData) == 16, "format of hnsw pages is fixed");
+
+#define HnswPageGetOpaque(page) ((HnswPageOpaque) PageGetSpecialPointer(page))
+#define HNSW_PAGE_START		MAXALIGN(SizeOfPageHeaderData)
+#define HNSW_PAGE_SPACE		(BLCKSZ - HNSW_PAGE_START - MAXALIGN(sizeof(HnswPageOpaqueData)))
+
+/* What the distance between a query and a row is. */
+typedef enum HnswMetric
+{
+	HNSW_L2 = 1,
+	HNSW_IP = 2,
+	HNSW_COSINE = 3,
+	HNSW_L1 = 4
+} HnswMetric;
+
+/* How a node stores its own vector. */
+typedef enum HnswOwnKind
+{
+	HNSW_OWN_HALF = 1,			/* binary16 of the vector, times scale */
+	HNSW_OWN_INT8 = 2			/* int8 of the centred, rotated vector, times scale */
+} HnswOwnKind;
+
+typedef struct HnswMetaPageData
+{
+	uint32		magic;
+	uint32		version;
+	/* fixed when the index is built */
+	uint16		dim;
+	uint8		metric;			/* HnswMetric */
+	uint8		own_kind;		/* HnswOwnKind */
+	uint16		m;
+	uint16		ef_construction;
+	uint16		degree;			/* room for links in each node, a multiple of 16 */
+	uint16		code_dims;		/* rotated coordinates in a code; 0: plain links */
+	uint8		code_bits;		/* bits per coordinate; 0: plain links */
+	uint8		rotation;		/* 1: seeded Hadamard rotation */
+	uint16		inline_tids;	/* heap TIDs within a node */
+	uint16		key_size;		/* bytes of key columns in each node */
+	uint16		nodes_per_page; /* 1 when a node spans pages */
+	uint16		pages_per_node;
+	uint16		unused;
+	uint32		node_size;
+	uint32		unused2;
+	uint64		seed;			/* of the rotation */
+	float		norm;			/* typical length of the vectors, 0 if unknown */
+	BlockNumber calibration;	/* first page of the mean, or InvalidBlockNumber */
+	/* changing */
+	HnswNodeId	entry;			/* entry point, or HNSW_NO_NODE when empty */
+	int32		entry_level;
+	BlockNumber free_node[2];	/* first page with free slots: base, upper */
+	BlockNumber free_tids;
+	uint32		unused3;
+} HnswMetaPageData;
+
+typedef HnswMetaPageData *HnswMetaPage;
+
+StaticAssertDecl(offsetof(HnswMetaPageData, seed) == 40, "format of the metapage is fixed");
+StaticAssertDecl(offsetof(HnswMetaPageData, entry) == 56, "format of the metapage is fixed");
+StaticAssertDecl(sizeof(HnswMetaPageData) == 80, "format of the metapage is fixed");
+
+#define HnswPageGetMeta(page) ((HnswMetaPage) PageGetContents(page))
+
+/* A node is at least a header, a TID and 16 links */
+#define HNSW_MAX_NODES_PER_PAGE	(HNSW_PAGE_SPACE / 104)
+
+/* Node flags */
+#define HNSW_NODE_USED		0x01	/* the slot holds a node */
+#define HNSW_NODE_DYING		0x02	/* being removed: navigate, but never link to it */
+
+typedef struct HnswNodeHeaderData
+{
+	uint8		flags;
+	uint8		level;			/* 0 is the base level, which has every row */
+	uint16		nlinks;			/* links in use, from the front */
+	uint16		ntids;			/* heap TIDs in this node */
+	uint16		unused;
+	uint32		below;			/* upper: the same vector's node a level down */
+	uint32		more_tids;		/* base: first chunk of further heap TIDs, or 0 */
+	float		scale;			/* of the own vector */
+	float		norm;			/* squared length of the vector */
+	float		own_norm;		/* squared length of the own vector as it is stored */
+	float		error;			/* bound of |x - stored x|; see README, "Exact order" */
+	float		scale_a;		/* of the factors */
+	float		scale_b;
+} HnswNodeHeaderData;
+
+typedef HnswNodeHeaderData *HnswNodeHeader;
+
+StaticAssertDecl(sizeof(HnswNodeHeaderData) == 40, "format of hnsw nodes is fixed");
+
+/*
+ * Chunks of further heap TIDs, 63 to a page of kind HNSW_PAGE_TIDS.  A chunk
+ * number is block * HNSW_CHUNKS_PER_PAGE + slot.  The owner lets a reader see
+ * that a chunk was given to another node meanwhile.
+ */
+#define HNSW_CHUNK_TIDS			19
+#define HNSW_CHUNKS_PER_PAGE	63
+
+typedef struct HnswTidChunkData
+{
+	HnswNodeId	owner;			/* HNSW_NO_NODE if free */
+	uint32		next;			/* next chunk of the same node, or 0 */
+	uint16		ntids;
+	ItemPointerData tids[HNSW_CHUNK_TIDS];
+	uint32		unused;
+} HnswTidChunkData;
+
+typedef HnswTidChunkData *HnswTidChunk;
+
+StaticAssertDecl(sizeof(HnswTidChunkData) == 128, "format of TID chunks is fixed");
+StaticAssertDecl(sizeof(HnswTidChunkData) * HNSW_CHUNKS_PER_PAGE <= HNSW_PAGE_SPACE,
+				 "TID chunks fit a page");
+
+#endif							/* PIRAMID_HNSW_PAGE_H */

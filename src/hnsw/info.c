@@ -1,0 +1,153 @@
+/*-------------------------------------------------------------------------
+ *
+ * info.c
+ *		SQL functions that tell about an index.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "hnsw/hnsw.h"
+
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_class.h"
+#include "commands/defrem.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/rel.h"
+
+/* Counts over all nodes of an index. */
+typedef struct HnswCounts
+{
+	int64		nodes;			/* base nodes with heap TIDs */
+	int64		dead;			/* dying nodes, all levels */
+	int64		upper;			/* upper nodes */
+	int64		tids;
+} HnswCounts;
+
+static const char *
+metric_name(HnswMetric metric)
+{
+	switch (metric)
+	{
+		case HNSW_L2:
+			return "l2";
+		case HNSW_IP:
+			return "ip";
+		case HNSW_COSINE:
+			return "cosine";
+		case HNSW_L1:
+			return "l1";
+	}
+	return "unknown";
+}
+
+/* Open an hnsw index that the user may read, or report an error. */
+static Relation
+open_index(Oid oid)
+{
+	Relation	rel = relation_open(oid, AccessShareLock);
+
+	if (rel->rd_rel->relkind != RELKIND_INDEX ||
+		rel->rd_rel->relam != get_index_am_oid("hnsw", true) ||
+		rel->rd_indam->ambuild != hnsw_build)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is not an hnsw index of piramid",
+						RelationGetRelationName(rel))));
+	if (pg_class_aclcheck(rel->rd_index->indrelid, GetUserId(), ACL_SELECT) != ACLCHECK_OK)
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_INDEX, RelationGetRelationName(rel));
+	if (RELATION_IS_OTHER_TEMP(rel))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot access temporary tables of other sessions")));
+	return rel;
+}
+
+static void
+count_nodes(HnswIndex *index, HnswCounts *counts)
+{
+	HnswNodeId	ids[HNSW_MAX_NODES_PER_PAGE];
+	BlockNumber nblocks = RelationGetNumberOfBlocks(index->rel);
+
+	for (BlockNumber block = HNSW_METAPAGE + 1; block < nblocks; block++)
+	{
+		int			n = hnsw_block_nodes(index, block, ids);
+
+		CHECK_FOR_INTERRUPTS();
+		for (int i = 0; i < n; i++)
+		{
+			HnswRead	read;
+			uint32		chunk;
+			ItemPointerData tids[HNSW_CHUNK_TIDS];
+
+			hnsw_read(index, ids[i], &read);
+			chunk = read.node->more_tids;
+			if (read.node->flags & HNSW_NODE_DYING)
+				counts->dead++;
+			else if (read.node->level > 0)
+				counts->upper++;
+			else if (read.node->flags & HNSW_NODE_USED)
+			{
+				counts->nodes++;
+				counts->tids += read.node->ntids;
+			}
+			hnsw_read_end(&read);
+			while (chunk != 0)
+				counts->tids += hnsw_chunk_read(index, ids[i], &chunk, tids);
+		}
+	}
+}
+
+/*
+ * piramid_hnsw_info(index regclass): one row about an index.  Reads all of its
+ * pages.  Needs SELECT on the table.
+ */
+PG_FUNCTION_INFO_V1(piramid_hnsw_info);
+Datum
+piramid_hnsw_info(PG_FUNCTION_ARGS)
+{
+	Relation	rel = open_index(PG_GETARG_OID(0));
+	TupleDesc	desc;
+	Datum		values[17];
+	bool		nulls[17] = {false};
+	HnswIndex  *index;
+	const HnswLayout *layout;
+	HnswMetaPageData meta;
+	HnswCounts	counts = {0};
+	int			i = 0;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	desc = BlessTupleDesc(desc);
+
+	index = hnsw_open(rel);
+	layout = &index->layout;
+	hnsw_meta_read(rel, &meta);
+	count_nodes(index, &counts);
+
+	values[i++] = Int32GetDatum((int32) meta.version);
+	values[i++] = Int32GetDatum(layout->dim);
+	values[i++] = CStringGetTextDatum(metric_name(layout->metric));
+	values[i++] = Int32GetDatum(layout->m);
+	values[i++] = Int32GetDatum(layout->ef_construction);
+	values[i++] = Int32GetDatum(meta.entry != HNSW_NO_NODE ? meta.entry_level + 1 : 0);
+	nulls[i] = (meta.entry == HNSW_NO_NODE);
+	values[i++] = Int64GetDatum((int64) meta.entry);
+	values[i++] = Int64GetDatum(counts.nodes);
+	values[i++] = Int64GetDatum(counts.dead);
+	values[i++] = Int64GetDatum(counts.upper);
+	values[i++] = Int64GetDatum(counts.tids);
+	values[i++] = Int64GetDatum((int64) RelationGetNumberOfBlocks(rel));
+	values[i++] = Int32GetDatum(layout->degree);
+	values[i++] = Int32GetDatum((int32) layout->node_size);
+	values[i++] = Float4GetDatum((float4) layout->nodes_per_page / layout->pages_per_node);
+	values[i++] = CStringGetTextDatum(layout->own_kind == HNSW_OWN_HALF ? "half" : "int8");
+	values[i++] = Int32GetDatum(layout->code.dims * layout->code.bits);
+
+	relation_close(rel, AccessShareLock);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, values, nulls)));
+}

@@ -1,0 +1,334 @@
+/*-------------------------------------------------------------------------
+ *
+ * insert.c
+ *		Insertion of one row into the page graph.
+ *
+ * Inserts hold the update lock of the index in share mode, and vacuum takes
+ * it exclusively between marking nodes and freeing them: so a node that an
+ * insert has seen alive is not reused before the insert is done.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "hnsw/hnsw.h"
+
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "type/vector.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
+/* Nearest nodes that are looked at for an equal vector */
+#define DUPLICATE_CANDIDATES 4
+
+/* The nodes that are new at one level, and their links to be. */
+typedef struct InsertLevel
+{
+	int			n;
+	HnswNeighbour *neighbours;	/* n chosen ones */
+	int			nkept;
+	HnswNodeId	id;
+} InsertLevel;
+
+/* Has this vector a place in the graph?  Zero vectors have no direction. */
+bool
+hnsw_indexable(HnswMetric metric, const Vector *vector)
+{
+	if (metric != HNSW_COSINE)
+		return true;
+	for (int i = 0; i < vector->dim; i++)
+		if (vector->x[i] != 0)
+			return true;
+	return false;
+}
+
+/* Make an inserter in the current memory context. */
+HnswInserter *
+hnsw_inserter_create(HnswIndex *index)
+{
+	HnswInserter *inserter = palloc0(sizeof(HnswInserter));
+
+	inserter->index = index;
+	inserter->query = hnsw_query_create(index);
+	inserter->search = hnsw_search_create(index, inserter->query);
+	inserter->search->keep_vectors = true;
+	inserter->context = AllocSetContextCreate(CurrentMemoryContext, "hnsw insert",
+											  ALLOCSET_DEFAULT_SIZES);
+	return inserter;
+}
+
+static int
+compare_neighbours(const void *a, const void *b)
+{
+	const HnswNeighbour *x = a;
+	const HnswNeighbour *y = b;
+
+	if (x->distance != y->distance)
+		return x->distance < y->distance ? -1 : 1;
+	return (x->id > y->id) - (x->id < y->id);
+}
+
+/*
+ * What the search has found, as possible neighbours sorted by distance from
+ * the query; "self" and dying nodes are left out.  neighbours must have room
+ * for search->nfound.
+ */
+int
+hnsw_found_neighbours(HnswInserter *inserter, HnswNodeId self, float norm,
+					  HnswNeighbour *neighbours)
+{
+	HnswSearch *search = inserter->search;
+	const HnswIndex *index = inserter->index;
+	int			length = hnsw_vector_length(&index->layout);
+	int			n = 0;
+
+	for (uint32 i = 0; i < search->nfound; i++)
+	{
+		const HnswFound *found = &search->found[i];
+		HnswNeighbour *neighbour = &neighbours[n];
+
+		if (found->dying || found->id == self)
+			continue;
+		neighbour->id = found->id;
+		neighbour->norm = found->norm;
+		neighbour->vector = search->vectors + (Size) i * length;
+		neighbour->distance = found->key;
+		if (index->layout.metric == HNSW_IP)
+		{
+			float		extra = hnsw_extra(index, norm) - hnsw_extra(index, found->norm);
+
+			neighbour->distance = Max(norm + found->norm + found->key, 0) + extra * extra;
+		}
+		n++;
+	}
+	qsort(neighbours, n, sizeof(HnswNeighbour), compare_neighbours);
+	return n;
+}
+
+/*
+ * If one of the nearest nodes has the same vector, as far as the index can
+ * tell, then the row is only one more heap TID of that.
+ */
+static bool
+insert_duplicate(HnswInserter *inserter, const HnswOwn *own, const HnswNeighbour *neighbours,
+				 int n, ItemPointer tid)
+{
+	HnswIndex  *index = inserter->index;
+	const HnswLayout *layout = &index->layout;
+
+	for (int i = 0; i < Min(n, DUPLICATE_CANDIDATES); i++)
+	{
+		HnswRead	read;
+		HnswWrite	write;
+		bool		same;
+
+		hnsw_read(index, neighbours[i].id, &read);
+		same = read.node->scale == own->scale &&
+			memcmp(HnswNodeOwn(layout, read.node), own->data, layout->own_size) == 0;
+		hnsw_read_end(&read);
+		if (!same)
+			continue;
+
+		hnsw_write(index, neighbours[i].id, &write);
+		if (write.node->flags == HNSW_NODE_USED && write.node->level == 0 &&
+			write.node->scale == own->scale &&
+			memcmp(HnswNodeOwn(layout, write.node), own->data, layout->own_size) == 0)
+		{
+			write.node->error = Max(write.node->error, own->error);
+			hnsw_tid_append(index, &write, tid);
+			hnsw_write_end(index, &write, true);
+			return true;
+		}
+		hnsw_write_end(index, &write, false);
+	}
+	return false;
+}
+
+/* Choose the links of the new row at a level, from what the search found. */
+static void
+choose_links(HnswInserter *inserter, const HnswNeighbour *neighbours, int n, InsertLevel *level)
+{
+	const HnswLayout *layout = &inserter->index->layout;
+	int			length = hnsw_vector_length(layout);
+	int		   *chosen = palloc(sizeof(int) * layout->degree);
+
+	level->n = hnsw_select(inserter->index, neighbours, n, layout->degree, chosen,
+						   &level->nkept);
+	level->neighbours = palloc(sizeof(HnswNeighbour) * Max(level->n, 1));
+	for (int i = 0; i < level->n; i++)
+	{
+		float	   *vector = palloc(sizeof(float) * length);
+
+		/* The search's vectors do not outlive the next level's search. */
+		memcpy(vector, neighbours[chosen[i]].vector, sizeof(float) * length);
+		level->neighbours[i] = neighbours[chosen[i]];
+		level->neighbours[i].vector = vector;
+	}
+	pfree(chosen);
+}
+
+/* Write the new node of a level, and link its neighbours to it. */
+static void
+write_level(HnswInserter *inserter, const HnswOwn *own, const float *vector, ItemPointer tid,
+			InsertLevel *levels, int at)
+{
+	HnswIndex  *index = inserter->index;
+	InsertLevel *level = &levels[at];
+	HnswWrite	write;
+	HnswNeighbour self = {0};
+	bool		linked = false;
+
+	level->id = hnsw_allocate(index, at > 0, &write);
+	hnsw_node_init(index, write.node, at, own);
+	if (at == 0)
+		hnsw_tid_append(index, &write, tid);
+	else
+		write.node->below = levels[at - 1].id;
+	for (int i = 0; i < level->n; i++)
+		hnsw_set_link(index, write.node, i, &level->neighbours[i], vector, i < level->nkept);
+	write.node->nlinks = level->n;
+	hnsw_write_end(index, &write, true);
+
+	self.id = level->id;
+	self.norm = own->norm;
+	self.vector = vector;
+	for (int i = 0; i < level->n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		self.distance = level->neighbours[i].distance;
+		linked |= hnsw_add_link(index, inserter->query, &level->neighbours[i], &self, at, false);
+	}
+	/* Nobody else leads to a row that none of its neighbours wanted. */
+	for (int i = 0; i < level->n && !linked; i++)
+	{
+		self.distance = level->neighbours[i].distance;
+		linked = hnsw_add_link(index, inserter->query, &level->neighbours[i], &self, at, true);
+	}
+}
+
+/*
+ * Search the levels from the entry point down, choosing links for those at
+ * which the row gets a node.  True if the row was added to an equal one.
+ */
+static bool
+search_levels(HnswInserter *inserter, const HnswOwn *own, const HnswMetaPageData *meta,
+			  ItemPointer tid, InsertLevel *levels, int top)
+{
+	HnswSearch *search = inserter->search;
+	HnswNodeId	entry = meta->entry;
+
+	search->keep_vectors = false;
+	entry = hnsw_search_descend(search, entry, meta->entry_level, Min(top, meta->entry_level));
+	search->keep_vectors = true;
+	for (int at = Min(top, meta->entry_level); at >= 0; at--)
+	{
+		HnswNeighbour *neighbours;
+		int			n;
+
+		hnsw_search_reset(search, at, inserter->index->layout.ef_construction);
+		hnsw_search_seed(search, entry);
+		hnsw_search_run(search);
+		neighbours = palloc(sizeof(HnswNeighbour) * Max(search->nfound, 1));
+		n = hnsw_found_neighbours(inserter, HNSW_NO_NODE, own->norm, neighbours);
+		if (at == 0 && insert_duplicate(inserter, own, neighbours, n, tid))
+			return true;
+		choose_links(inserter, neighbours, n, &levels[at]);
+		if (at > 0)
+		{
+			const HnswFound *best = NULL;
+
+			for (uint32 i = 0; i < search->nfound; i++)
+				if (best == NULL || search->found[i].key < best->key)
+					best = &search->found[i];
+			if (best == NULL)
+				ereport(ERROR,
+						(errcode(ERRCODE_INDEX_CORRUPTED),
+						 errmsg("index \"%s\" has a dead end at level %d",
+								RelationGetRelationName(inserter->index->rel), at),
+						 errhint("Please REINDEX it.")));
+			entry = best->below;
+		}
+		pfree(neighbours);
+	}
+	return false;
+}
+
+/* Insert one vector, as the column has it, under a heap TID. */
+void
+hnsw_insert_vector(HnswInserter *inserter, const float *x, ItemPointer tid)
+{
+	HnswIndex  *index = inserter->index;
+	const HnswLayout *layout = &index->layout;
+	MemoryContext old = MemoryContextSwitchTo(inserter->context);
+	HnswMetaPageData meta;
+	InsertLevel levels[HNSW_MAX_LEVEL + 1] = {{0}};
+	HnswOwn		own = {0};
+	const float *vector;
+	int			top = hnsw_random_level();
+
+	own.data = palloc(layout->own_size);
+	hnsw_own_encode(index, x, &own);
+	hnsw_query_set(index, inserter->query, x, false);
+	vector = layout->code.units > 0 ? inserter->query->rotated : inserter->query->x;
+
+	LockPage(index->rel, HNSW_METAPAGE, ShareLock);
+	for (;;)
+	{
+		hnsw_meta_read(index->rel, &meta);
+		if (meta.entry == HNSW_NO_NODE)
+			top = 0;
+		else if (search_levels(inserter, &own, &meta, tid, levels, top))
+			break;
+		for (int at = 0; at <= top; at++)
+			write_level(inserter, &own, vector, tid, levels, at);
+		if (meta.entry != HNSW_NO_NODE && top <= meta.entry_level)
+			break;
+		if (hnsw_entry_update(index, meta.entry, levels[top].id, top))
+			break;
+
+		/*
+		 * Somebody else changed the entry point.  A higher level than mine
+		 * does not know mine, but the row can be found at those below.  Into
+		 * an empty index, the row has to be linked.
+		 */
+		if (meta.entry != HNSW_NO_NODE)
+			break;
+		hnsw_release(index, levels[0].id);
+	}
+	UnlockPage(index->rel, HNSW_METAPAGE, ShareLock);
+
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(inserter->context);
+}
+
+/* aminsert */
+bool
+hnsw_insert(Relation rel, Datum *values, bool *isnull, ItemPointer tid,
+			Relation heap, IndexUniqueCheck check_unique,
+			bool index_unchanged, IndexInfo *index_info)
+{
+	HnswInserter *inserter = index_info->ii_AmCache;
+	Vector	   *vector;
+
+	if (isnull[0])
+		return false;
+	if (inserter == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(index_info->ii_Context);
+
+		inserter = hnsw_inserter_create(hnsw_open(rel));
+		index_info->ii_AmCache = inserter;
+		MemoryContextSwitchTo(old);
+	}
+
+	vector = DatumGetVector(values[0]);
+	if (vector->dim != inserter->index->layout.dim)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_EXCEPTION),
+				 errmsg("expected %d dimensions, not %d",
+						inserter->index->layout.dim, vector->dim)));
+	if (hnsw_indexable(inserter->index->layout.metric, vector))
+		hnsw_insert_vector(inserter, vector->x, tid);
+	if ((Pointer) vector != DatumGetPointer(values[0]))
+		pfree(vector);
+	return false;
+}

@@ -1,0 +1,201 @@
+/*-------------------------------------------------------------------------
+ *
+ * layout.c
+ *		Which node an index of a given shape gets, and where its parts are.
+ *
+ * A search reads one node per hop, so the fastest index has few, large nodes;
+ * its size is bounded by what pgvector needs for the same rows, which is
+ * what users compare with.  See hnsw/README.md, "Choosing the layout".
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "hnsw/hnsw.h"
+
+/* Largest size per row, relative to pgvector's, where nodes share a page. */
+#define SIZE_BUDGET 1.45
+
+/* Further links in a half-empty slot pay up to here. */
+#define MAX_FILL_DEGREE 64
+
+/* Shares of rotated coordinates that a code may leave out to fit a page. */
+#define MIN_CODED_SHARE 0.9
+
+/* Most heap TIDs within a node. */
+#define MAX_INLINE_TIDS 4
+
+/* Compute offsets and size from degree, code, own kind and inline_tids. */
+static void
+layout_offsets(HnswLayout *layout)
+{
+	int			offset = sizeof(HnswNodeHeaderData);
+
+	layout->own_size = (layout->own_kind == HNSW_OWN_HALF) ?
+		layout->dim * (int) sizeof(half) : layout->out_dim;
+
+	layout->tids = offset;
+	offset += layout->inline_tids * sizeof(ItemPointerData);
+	layout->kept = offset;
+	offset += layout->degree / 8;
+	layout->keys = offset;
+	offset = INTALIGN(offset + layout->key_size);
+	layout->links = offset;
+	offset += layout->degree * sizeof(HnswNodeId);
+	layout->factors_a = offset;
+	layout->factors_b = offset;
+	if (layout->code.units > 0)
+	{
+		offset += layout->degree * sizeof(half);
+		layout->factors_b = offset;
+		offset += layout->degree * sizeof(half);
+	}
+	layout->own = offset;
+	offset = INTALIGN(offset + layout->own_size);
+	layout->codes = offset;
+	offset += layout->degree * layout->code.units;
+	layout->node_size = MAXALIGN(offset);
+}
+
+/* Bytes that pgvector spends on a row of a vector index, page ends included. */
+static double
+peer_bytes(int dim, int m)
+{
+	double		row = 4.0 * dim + 104 + 12.0 * m + 16;
+
+	return (row > HNSW_PAGE_SPACE / 2) ? BLCKSZ * Max(1.0, row / HNSW_PAGE_SPACE) :
+		BLCKSZ / floor(HNSW_PAGE_SPACE / row);
+}
+
+/*
+ * Try one precision of the own vector in a slot of the given size, coding
+ * fewer coordinates if only a little is missing.
+ */
+static bool
+layout_fits(HnswLayout *layout, HnswOwnKind own_kind, Size slot)
+{
+	int			full = layout->code.bits ? layout->out_dim : 0;
+
+	layout->own_kind = own_kind;
+	for (layout->code.dims = full;; layout->code.dims -= 32)
+	{
+		layout->code.units = layout->code.dims * layout->code.bits / 8;
+		layout_offsets(layout);
+		if (layout->node_size <= slot)
+			return true;
+		if (layout->code.dims - 32 < full * MIN_CODED_SHARE || full == 0)
+			return false;
+	}
+}
+
+/*
+ * Choose the layout of a new index.  The column's dimensions and m decide:
+ * m asks for at least 2 * m links, as in other HNSW indexes; what space is
+ * left in the slot holds more links.
+ */
+void
+hnsw_layout_choose(HnswLayout *layout, int dim, HnswMetric metric, int m,
+				   int ef_construction)
+{
+	int			per_page;
+	bool		fits = false;
+
+	memset(layout, 0, sizeof(*layout));
+	layout->dim = dim;
+	layout->metric = metric;
+	layout->m = m;
+	layout->ef_construction = ef_construction;
+	layout->degree = (2 * m + FASTSCAN_BLOCK - 1) / FASTSCAN_BLOCK * FASTSCAN_BLOCK;
+	layout->out_dim = rotation_out_dim(dim);
+	layout->code.bits = (metric == HNSW_L1) ? 0 : (layout->out_dim <= 64 ? 2 : 1);
+	layout->inline_tids = 2;
+	layout->pages_per_node = 1;
+
+	per_page = (int) ceil(BLCKSZ / (peer_bytes(dim, m) * SIZE_BUDGET));
+	for (; per_page >= 1 && !fits; per_page--)
+	{
+		Size		slot = MAXALIGN_DOWN(HNSW_PAGE_SPACE / per_page);
+
+		layout->nodes_per_page = per_page;
+		fits = layout_fits(layout, HNSW_OWN_HALF, slot) ||
+			(metric != HNSW_L1 && layout_fits(layout, HNSW_OWN_INT8, slot));
+	}
+
+	if (fits)
+	{
+		/* As small as the nodes came out, more may fit a page. */
+		Size		slot;
+
+		layout->nodes_per_page = HNSW_PAGE_SPACE / layout->node_size;
+		slot = MAXALIGN_DOWN(HNSW_PAGE_SPACE / layout->nodes_per_page);
+		while (layout->degree + FASTSCAN_BLOCK <= MAX_FILL_DEGREE)
+		{
+			layout->degree += FASTSCAN_BLOCK;
+			layout_offsets(layout);
+			if (layout->node_size > slot)
+			{
+				layout->degree -= FASTSCAN_BLOCK;
+				break;
+			}
+		}
+		layout_offsets(layout);
+		while (layout->inline_tids < MAX_INLINE_TIDS)
+		{
+			layout->inline_tids++;
+			layout_offsets(layout);
+			if (layout->node_size > slot)
+			{
+				layout->inline_tids--;
+				break;
+			}
+		}
+		layout_offsets(layout);
+		return;
+	}
+
+	/* No page holds one node: span as few as possible. */
+	layout->own_kind = (metric == HNSW_L1) ? HNSW_OWN_HALF : HNSW_OWN_INT8;
+	layout->code.dims = layout->code.bits ? layout->out_dim : 0;
+	layout->code.units = layout->code.dims * layout->code.bits / 8;
+	layout->nodes_per_page = 1;
+	layout_offsets(layout);
+	layout->pages_per_node = (layout->node_size + HNSW_PAGE_SPACE - 1) / HNSW_PAGE_SPACE;
+}
+
+void
+hnsw_layout_from_meta(HnswLayout *layout, const HnswMetaPageData *meta)
+{
+	memset(layout, 0, sizeof(*layout));
+	layout->dim = meta->dim;
+	layout->metric = (HnswMetric) meta->metric;
+	layout->own_kind = (HnswOwnKind) meta->own_kind;
+	layout->m = meta->m;
+	layout->ef_construction = meta->ef_construction;
+	layout->degree = meta->degree;
+	layout->code.dims = meta->code_dims;
+	layout->code.bits = meta->code_bits;
+	layout->code.units = meta->code_dims * meta->code_bits / 8;
+	layout->out_dim = rotation_out_dim(meta->dim);
+	layout->inline_tids = meta->inline_tids;
+	layout->key_size = meta->key_size;
+	layout->nodes_per_page = meta->nodes_per_page;
+	layout->pages_per_node = meta->pages_per_node;
+	layout_offsets(layout);
+}
+
+void
+hnsw_layout_to_meta(const HnswLayout *layout, HnswMetaPageData *meta)
+{
+	meta->dim = layout->dim;
+	meta->metric = layout->metric;
+	meta->own_kind = layout->own_kind;
+	meta->m = layout->m;
+	meta->ef_construction = layout->ef_construction;
+	meta->degree = layout->degree;
+	meta->code_dims = layout->code.dims;
+	meta->code_bits = layout->code.bits;
+	meta->rotation = 1;
+	meta->inline_tids = layout->inline_tids;
+	meta->key_size = layout->key_size;
+	meta->nodes_per_page = layout->nodes_per_page;
+	meta->pages_per_node = layout->pages_per_node;
+	meta->node_size = layout->node_size;
+}

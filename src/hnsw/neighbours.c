@@ -1,0 +1,354 @@
+/*-------------------------------------------------------------------------
+ *
+ * neighbours.c
+ *		Which links a node has, and writing them.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "hnsw/hnsw.h"
+
+#include "miscadmin.h"
+
+/* Largest finite binary16, less some room for later links. */
+#define FACTOR_TOP 30000.0f
+#define FACTOR_LIMIT 65000.0f
+
+/* Diversity on squared distances, where distances are Euclidean. */
+static inline float
+alpha(const HnswLayout *layout)
+{
+	return layout->metric == HNSW_L1 ? HNSW_ALPHA : HNSW_ALPHA * HNSW_ALPHA;
+}
+
+/*
+ * The coordinate that inner product adds, so that the graph is one of
+ * Euclidean distances: all rows get the same length (Bachrach et al., 2014).
+ */
+float
+hnsw_extra(const HnswIndex *index, float norm)
+{
+	return index->layout.metric == HNSW_IP ?
+		sqrtf(Max(index->norm * index->norm - norm, 0)) : 0;
+}
+
+/* Distance of two vectors as the graph sees it; squared unless L1. */
+float
+hnsw_graph_distance(const HnswIndex *index, const float *a, float norm_a,
+					const float *b, float norm_b)
+{
+	int			n = hnsw_vector_length(&index->layout);
+	float		d;
+
+	if (index->layout.metric == HNSW_L1)
+		return distance->l1(n, a, b);
+	d = distance->l2sq(n, a, b);
+	if (index->layout.metric == HNSW_IP)
+	{
+		float		extra = hnsw_extra(index, norm_a) - hnsw_extra(index, norm_b);
+
+		d += extra * extra;
+	}
+	return d;
+}
+
+/*
+ * Choose up to "most" of n neighbours, which are sorted by distance.  First
+ * come the diverse ones (none of them is much closer to a chosen one than to
+ * the node; Malkov & Yashunin, algorithm 4), then the nearest of the others.
+ * chosen gets their positions; returns how many there are, *nkept of them
+ * diverse.
+ */
+int
+hnsw_select(const HnswIndex *index, const HnswNeighbour *neighbours, int n, int most,
+			int *chosen, int *nkept)
+{
+	float		slack = alpha(&index->layout);
+	bool	   *kept = palloc0(sizeof(bool) * Max(n, 1));
+	int			count = 0;
+
+	for (int i = 0; i < n && count < most; i++)
+	{
+		bool		diverse = true;
+
+		for (int j = 0; j < count && diverse; j++)
+		{
+			const HnswNeighbour *other = &neighbours[chosen[j]];
+
+			diverse = slack * hnsw_graph_distance(index, neighbours[i].vector, neighbours[i].norm,
+												  other->vector, other->norm) >= neighbours[i].distance;
+		}
+		if (diverse)
+		{
+			kept[i] = true;
+			chosen[count++] = i;
+		}
+	}
+	*nkept = count;
+	for (int i = 0; i < n && count < most; i++)
+		if (!kept[i])
+			chosen[count++] = i;
+	pfree(kept);
+	return count;
+}
+
+/* Store a factor array's value i, rescaling the array if it is too large. */
+static void
+set_factor(half *factors, float *scale, int n, int i, float value)
+{
+	if (*scale == 0)
+		*scale = value != 0 ? fabsf(value) / FACTOR_TOP : 0;
+	else if (fabsf(value) > *scale * FACTOR_LIMIT)
+	{
+		float		new_scale = fabsf(value) / FACTOR_TOP;
+
+		for (int j = 0; j < n; j++)
+			factors[j] = float_to_half_one(half_to_float_one(factors[j]) * (*scale / new_scale));
+		*scale = new_scale;
+	}
+	factors[i] = *scale > 0 ? float_to_half_one(value / *scale) : 0;
+}
+
+/* Put a link at a position of a node: number, diversity, code and factors. */
+void
+hnsw_set_link(const HnswIndex *index, HnswNodeHeader node, int i, const HnswNeighbour *to,
+			  const float *from, bool kept)
+{
+	const HnswLayout *layout = &index->layout;
+
+	HnswNodeLinks(layout, node)[i] = to->id;
+	hnsw_set_kept(HnswNodeKept(layout, node), i, kept);
+	if (layout->code.units > 0)
+	{
+		uint8		buffer[2048];
+		uint8	   *code = layout->code.units <= lengthof(buffer) ? buffer :
+			palloc(layout->code.units);
+		float		a;
+		float		b;
+
+		hnsw_link_encode(index, from, to->vector, code, &a, &b);
+		code_pack(&layout->code, code, HnswNodeCodes(layout, node), i);
+		set_factor(HnswNodeFactorsA(layout, node), &node->scale_a, layout->degree, i, a);
+		set_factor(HnswNodeFactorsB(layout, node), &node->scale_b, layout->degree, i, b);
+		if (code != buffer)
+			pfree(code);
+	}
+}
+
+/* Fill in a new node but for its links. */
+void
+hnsw_node_init(const HnswIndex *index, HnswNodeHeader node, int level, const HnswOwn *own)
+{
+	const HnswLayout *layout = &index->layout;
+
+	memset(node, 0, layout->node_size);
+	node->flags = HNSW_NODE_USED;
+	node->level = level;
+	node->scale = own->scale;
+	node->norm = own->norm;
+	node->own_norm = own->own_norm;
+	node->error = own->error;
+	memcpy(HnswNodeOwn(layout, node), own->data, layout->own_size);
+}
+
+/* The link farthest from a node among those with a kept flag, or -1. */
+static int
+farthest(const HnswLayout *layout, HnswNodeHeader node, const float *lengths, bool kept)
+{
+	int			best = -1;
+
+	for (int i = 0; i < node->nlinks; i++)
+		if (hnsw_kept(HnswNodeKept(layout, node), i) == kept &&
+			(best < 0 || lengths[i] > lengths[best]))
+			best = i;
+	return best;
+}
+
+/*
+ * Which link of a full node gives way to a new one, or -1 if none should.
+ * lengths and estimates are the links' distances (not squared, unless L1)
+ * from the node and from the new neighbour, which is "length" away.
+ *
+ * Links that only fill the node give way first.  A new neighbour that a
+ * diverse link occludes only fills, too.  Else the farthest diverse link that
+ * the new neighbour occludes goes, or the farthest of all if it is farther.
+ */
+static int
+choose_victim(const HnswLayout *layout, HnswNodeHeader node, const float *lengths,
+			  const float *estimates, float length, bool diverse, bool force)
+{
+	int			filler = farthest(layout, node, lengths, false);
+	int			best = -1;
+
+	if (filler >= 0 && (diverse || force || lengths[filler] > length))
+		return filler;
+	if (!diverse && !force)
+		return -1;
+	for (int i = 0; i < node->nlinks; i++)
+		if (lengths[i] > length && HNSW_ALPHA * estimates[i] < lengths[i] &&
+			(best < 0 || lengths[i] > lengths[best]))
+			best = i;
+	if (best >= 0)
+		return best;
+	best = farthest(layout, node, lengths, true);
+	return (best >= 0 && (force || lengths[best] > length)) ? best : -1;
+}
+
+/* Distances of a locked coded node's links from the query; not squared. */
+static void
+coded_distances(const HnswIndex *index, const HnswQuery *query, HnswNodeHeader node,
+				float *lengths, float *estimates)
+{
+	float		l2sq;
+	float		key = hnsw_node_key(index, query, node, &l2sq);
+	int			n = hnsw_node_estimates(index, query, node, key, estimates, lengths);
+
+	for (int i = 0; i < n; i++)
+	{
+		float		e = estimates[i];
+
+		/* by inner product, a neighbour's own length is unknown: typical */
+		if (index->layout.metric == HNSW_IP)
+			e += query->norm + index->norm * index->norm;
+		estimates[i] = sqrtf(Max(e, 0));
+	}
+}
+
+/*
+ * The same for plain links, which have to be read.  The node must not be
+ * locked; links[] is what it had.
+ */
+static void
+plain_distances(HnswIndex *index, const HnswNodeId *links, int nlinks, const float *from,
+				const float *to, float *lengths, float *estimates)
+{
+	int			dim = index->layout.dim;
+	float	   *x = palloc(sizeof(float) * dim);
+
+	for (int i = 0; i < nlinks; i++)
+	{
+		HnswRead	read;
+
+		hnsw_read(index, links[i], &read);
+		hnsw_own_decode(index, read.node, x);
+		hnsw_read_end(&read);
+		lengths[i] = distance->l1(dim, from, x);
+		estimates[i] = distance->l1(dim, to, x);
+	}
+	pfree(x);
+}
+
+/* Does a diverse link of the node occlude the new neighbour? */
+static bool
+is_diverse(const HnswLayout *layout, HnswNodeHeader node, const float *lengths,
+		   const float *estimates, float length)
+{
+	for (int i = 0; i < node->nlinks; i++)
+		if (lengths[i] < length && HNSW_ALPHA * estimates[i] < length &&
+			hnsw_kept(HnswNodeKept(layout, node), i))
+			return false;
+	return true;
+}
+
+/*
+ * Link "from" to "to", whose query is given, if "from" has room or a link that
+ * should give way.  With force, some link gives way in any case.  Only one
+ * page is locked at a time.  False if no link was made.
+ */
+bool
+hnsw_add_link(HnswIndex *index, const HnswQuery *query, const HnswNeighbour *from,
+			  const HnswNeighbour *to, int level, bool force)
+{
+	const HnswLayout *layout = &index->layout;
+	bool		coded = layout->code.units > 0;
+	float		lengths[256];
+	float		estimates[256];
+	HnswNodeId	links[256];
+	int			nlinks = 0;
+	float		length = layout->metric == HNSW_L1 ? to->distance : sqrtf(to->distance);
+	HnswWrite	write;
+	HnswNodeHeader node;
+	bool		diverse;
+	int			position;
+
+	if (!coded)
+	{
+		HnswRead	read;
+
+		hnsw_read(index, from->id, &read);
+		nlinks = Min(read.node->nlinks, layout->degree);
+		memcpy(links, HnswNodeLinks(layout, read.node), sizeof(HnswNodeId) * nlinks);
+		hnsw_read_end(&read);
+		plain_distances(index, links, nlinks, from->vector, to->vector, lengths, estimates);
+	}
+
+	hnsw_write(index, from->id, &write);
+	node = write.node;
+	if (!(node->flags & HNSW_NODE_USED) || (node->flags & HNSW_NODE_DYING) ||
+		node->level != level)
+	{
+		hnsw_write_end(index, &write, false);
+		return false;
+	}
+	for (int i = 0; i < node->nlinks; i++)
+	{
+		if (HnswNodeLinks(layout, node)[i] == to->id)
+		{
+			hnsw_write_end(index, &write, false);
+			return true;
+		}
+	}
+	if (coded)
+		coded_distances(index, query, node, lengths, estimates);
+	else if (node->nlinks != nlinks ||
+			 memcmp(links, HnswNodeLinks(layout, node), sizeof(HnswNodeId) * nlinks) != 0)
+	{
+		/* Somebody changed it meanwhile: once more. */
+		hnsw_write_end(index, &write, false);
+		CHECK_FOR_INTERRUPTS();
+		return hnsw_add_link(index, query, from, to, level, force);
+	}
+
+	diverse = is_diverse(layout, node, lengths, estimates, length);
+	position = node->nlinks;
+	if (position >= layout->degree)
+		position = choose_victim(layout, node, lengths, estimates, length, diverse, force);
+	if (position < 0)
+	{
+		hnsw_write_end(index, &write, false);
+		return false;
+	}
+	hnsw_set_link(index, node, position, to, from->vector, diverse || force);
+	node->nlinks = Max(node->nlinks, position + 1);
+	hnsw_write_end(index, &write, true);
+	return true;
+}
+
+/* Take a link out of a node; the last one takes its place. */
+void
+hnsw_remove_link(const HnswIndex *index, HnswNodeHeader node, int i)
+{
+	const HnswLayout *layout = &index->layout;
+	int			last = --node->nlinks;
+	int			units = layout->code.units;
+
+	if (i < last)
+	{
+		HnswNodeLinks(layout, node)[i] = HnswNodeLinks(layout, node)[last];
+		hnsw_set_kept(HnswNodeKept(layout, node), i,
+					  hnsw_kept(HnswNodeKept(layout, node), last));
+		if (units > 0)
+		{
+			uint8	   *blocks = HnswNodeCodes(layout, node);
+			uint8	   *to = blocks + (i / FASTSCAN_BLOCK) * units * FASTSCAN_BLOCK +
+				i % FASTSCAN_BLOCK;
+			uint8	   *from = blocks + (last / FASTSCAN_BLOCK) * units * FASTSCAN_BLOCK +
+				last % FASTSCAN_BLOCK;
+
+			for (int t = 0; t < units; t++)
+				to[t * FASTSCAN_BLOCK] = from[t * FASTSCAN_BLOCK];
+			HnswNodeFactorsA(layout, node)[i] = HnswNodeFactorsA(layout, node)[last];
+			HnswNodeFactorsB(layout, node)[i] = HnswNodeFactorsB(layout, node)[last];
+		}
+	}
+	HnswNodeLinks(layout, node)[last] = HNSW_NO_NODE;
+}

@@ -1,0 +1,904 @@
+/*-------------------------------------------------------------------------
+ *
+ * page.c
+ *		Buffers, locks and WAL of the hnsw index; nothing else touches them.
+ *
+ * Lock order: a node's pages (first to last), then a page of heap TIDs, then
+ * the metapage.  Nobody holds two nodes, or two TID pages, at a time.  Every
+ * change is one generic WAL record, except that a node which spans pages has
+ * one record for each page changed, its first page (header, links, factors)
+ * last; see README, "Crashes".
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "hnsw/hnsw.h"
+
+#include "access/xloginsert.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "storage/lmgr.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
+/* What hnsw_open keeps in the relcache entry, one chunk. */
+typedef struct HnswCache
+{
+	HnswMetaPageData meta;
+	float		floats[FLEXIBLE_ARRAY_MEMBER];	/* mean, rotated mean, signs */
+} HnswCache;
+
+static void report_corrupt(Relation rel, BlockNumber block, const char *what) pg_attribute_noreturn();
+
+static void
+report_corrupt(Relation rel, BlockNumber block, const char *what)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INDEX_CORRUPTED),
+			 errmsg("index \"%s\" has %s at block %u",
+					RelationGetRelationName(rel), what, block),
+			 errhint("Please REINDEX it.")));
+}
+
+/* Verify that a locked page is one of ours and of the expected kind. */
+static void
+check_page(Relation rel, Buffer buffer, int kind)
+{
+	Page		page = BufferGetPage(buffer);
+	HnswPageOpaque opaque;
+
+	if (PageIsNew(page))
+		report_corrupt(rel, BufferGetBlockNumber(buffer), "an empty page");
+	if (PageGetSpecialSize(page) != MAXALIGN(sizeof(HnswPageOpaqueData)))
+		report_corrupt(rel, BufferGetBlockNumber(buffer), "a foreign page");
+	opaque = HnswPageGetOpaque(page);
+	if (opaque->magic != HNSW_MAGIC)
+		report_corrupt(rel, BufferGetBlockNumber(buffer), "a foreign page");
+	if (opaque->version != HNSW_VERSION)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("index \"%s\" has format version %d at block %u, but this library reads version %d",
+						RelationGetRelationName(rel), opaque->version,
+						BufferGetBlockNumber(buffer), HNSW_VERSION),
+				 errhint("Please REINDEX it.")));
+	if (opaque->kind != kind)
+		report_corrupt(rel, BufferGetBlockNumber(buffer), "a page of the wrong kind");
+}
+
+/* Read a block and lock it; verifies its kind.  Locks and pins are the caller's. */
+static Buffer
+get_page(Relation rel, BlockNumber block, int lockmode, int kind)
+{
+	Buffer		buffer = ReadBuffer(rel, block);
+
+	LockBuffer(buffer, lockmode);
+	check_page(rel, buffer, kind);
+	return buffer;
+}
+
+static void
+init_page(Page page, int kind, bool upper)
+{
+	HnswPageOpaque opaque;
+
+	PageInit(page, BLCKSZ, sizeof(HnswPageOpaqueData));
+	opaque = HnswPageGetOpaque(page);
+	opaque->magic = HNSW_MAGIC;
+	opaque->version = HNSW_VERSION;
+	opaque->kind = kind;
+	opaque->upper = upper;
+	opaque->next = InvalidBlockNumber;
+
+	/* Slots are written at any time: let all of the page count as in use. */
+	((PageHeader) page)->pd_lower = ((PageHeader) page)->pd_upper;
+}
+
+/* Extend the relation by one page, pinned and exclusively locked. */
+static Buffer
+extend(Relation rel, ForkNumber fork)
+{
+	Buffer		buffer = ReadBufferExtended(rel, fork, P_NEW, RBM_NORMAL, NULL);
+
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	return buffer;
+}
+
+/* ---------------------------------------------------------------------
+ * Metapage and calibration
+ * ---------------------------------------------------------------------
+ */
+
+void
+hnsw_meta_init(HnswMetaPageData *meta, const HnswLayout *layout)
+{
+	memset(meta, 0, sizeof(*meta));
+	meta->magic = HNSW_MAGIC;
+	meta->version = HNSW_VERSION;
+	hnsw_layout_to_meta(layout, meta);
+	meta->seed = UINT64CONST(0x70697261);
+	meta->calibration = InvalidBlockNumber;
+	meta->entry = HNSW_NO_NODE;
+	meta->free_node[0] = InvalidBlockNumber;
+	meta->free_node[1] = InvalidBlockNumber;
+	meta->free_tids = InvalidBlockNumber;
+}
+
+/* Finish a page made outside generic WAL: dirty it, log it if asked. */
+static void
+finish_new_page(Buffer buffer, bool log)
+{
+	START_CRIT_SECTION();
+	MarkBufferDirty(buffer);
+	if (log)
+		log_newpage_buffer(buffer, true);
+	END_CRIT_SECTION();
+	UnlockReleaseBuffer(buffer);
+}
+
+/*
+ * Write the metapage and, if mean is given, the calibration pages of a new
+ * index.  Init forks are WAL-logged here; the main fork is the caller's to
+ * log.  Returns the number of blocks written.
+ */
+BlockNumber
+hnsw_create(Relation rel, ForkNumber fork, HnswMetaPageData *meta, const float *mean)
+{
+	Buffer		metabuf;
+	BlockNumber blocks = 1;
+	bool		log = (fork == INIT_FORKNUM);
+	int			per_page = HNSW_PAGE_SPACE / sizeof(float);
+
+	LockRelationForExtension(rel, ExclusiveLock);
+	metabuf = extend(rel, fork);
+	for (int start = 0; mean != NULL && start < meta->dim; start += per_page)
+	{
+		Buffer		buffer = extend(rel, fork);
+		Page		page = BufferGetPage(buffer);
+		int			n = Min(per_page, meta->dim - start);
+
+		init_page(page, HNSW_PAGE_CALIBRATION, false);
+		memcpy(PageGetContents(page), mean + start, sizeof(float) * n);
+		if (start == 0)
+			meta->calibration = BufferGetBlockNumber(buffer);
+		if (start + n < meta->dim)
+			HnswPageGetOpaque(page)->next = BufferGetBlockNumber(buffer) + 1;
+		finish_new_page(buffer, log);
+		blocks++;
+	}
+	init_page(BufferGetPage(metabuf), HNSW_PAGE_META, false);
+	memcpy(HnswPageGetMeta(BufferGetPage(metabuf)), meta, sizeof(*meta));
+	finish_new_page(metabuf, log);
+	UnlockRelationForExtension(rel, ExclusiveLock);
+	return blocks;
+}
+
+/* Does the metapage describe an index that this code can read? */
+static void
+check_meta(Relation rel, const HnswMetaPageData *meta)
+{
+	HnswLayout	layout;
+
+	if (meta->magic != HNSW_MAGIC || meta->version != HNSW_VERSION)
+		report_corrupt(rel, HNSW_METAPAGE, "an unknown metapage");
+	if (meta->dim < 1 || meta->degree < FASTSCAN_BLOCK || meta->degree > 256 ||
+		meta->degree % FASTSCAN_BLOCK != 0 || meta->code_bits > 4 ||
+		meta->code_dims > rotation_out_dim(meta->dim) || meta->code_dims % 32 != 0 ||
+		(meta->code_dims > 0) != (meta->code_bits > 0) ||
+		meta->metric < HNSW_L2 || meta->metric > HNSW_L1 ||
+		meta->own_kind < HNSW_OWN_HALF || meta->own_kind > HNSW_OWN_INT8 ||
+		meta->rotation != 1 || meta->inline_tids < 1 ||
+		meta->nodes_per_page < 1 || meta->pages_per_node < 1 ||
+		meta->entry_level < 0 || meta->entry_level > HNSW_MAX_LEVEL)
+		report_corrupt(rel, HNSW_METAPAGE, "an impossible metapage");
+	hnsw_layout_from_meta(&layout, meta);
+	if (layout.node_size != meta->node_size ||
+		layout.node_size * layout.nodes_per_page >
+		HNSW_PAGE_SPACE * layout.pages_per_node)
+		report_corrupt(rel, HNSW_METAPAGE, "an impossible metapage");
+}
+
+/* Copy the metapage. */
+void
+hnsw_meta_read(Relation rel, HnswMetaPageData *meta)
+{
+	Buffer		buffer = get_page(rel, HNSW_METAPAGE, BUFFER_LOCK_SHARE, HNSW_PAGE_META);
+
+	memcpy(meta, HnswPageGetMeta(BufferGetPage(buffer)), sizeof(*meta));
+	UnlockReleaseBuffer(buffer);
+}
+
+static void
+read_calibration(Relation rel, const HnswMetaPageData *meta, float *mean)
+{
+	int			per_page = HNSW_PAGE_SPACE / sizeof(float);
+	BlockNumber block = meta->calibration;
+
+	memset(mean, 0, sizeof(float) * meta->dim);
+	for (int start = 0; start < meta->dim && block != InvalidBlockNumber; start += per_page)
+	{
+		Buffer		buffer = get_page(rel, block, BUFFER_LOCK_SHARE, HNSW_PAGE_CALIBRATION);
+		Page		page = BufferGetPage(buffer);
+
+		memcpy(mean + start, PageGetContents(page),
+			   sizeof(float) * Min(per_page, meta->dim - start));
+		block = HnswPageGetOpaque(page)->next;
+		UnlockReleaseBuffer(buffer);
+	}
+}
+
+/*
+ * Open an index.  What never changes is read once per backend and kept in
+ * the relcache; the result is a copy of that in the current memory context,
+ * since an invalidation may free the relcache's at any time.
+ */
+HnswIndex *
+hnsw_open(Relation rel)
+{
+	HnswIndex  *index = palloc0(sizeof(HnswIndex));
+	HnswCache  *cache = rel->rd_amcache;
+	int			dim;
+	int			out_dim;
+	Size		mean_size;
+	Size		signs_size;
+
+	if (cache == NULL)
+	{
+		HnswMetaPageData meta;
+		Size		size;
+
+		hnsw_meta_read(rel, &meta);
+		check_meta(rel, &meta);
+		out_dim = rotation_out_dim(meta.dim);
+		mean_size = sizeof(float) * (meta.dim + out_dim);
+		size = offsetof(HnswCache, floats) + mean_size + rotation_signs_size(out_dim);
+		cache = palloc(size);
+		cache->meta = meta;
+		rotation_init(&index->rotation, meta.dim, meta.seed,
+					  cache->floats + meta.dim + out_dim);
+		read_calibration(rel, &meta, cache->floats);
+		rotation_apply(&index->rotation, cache->floats, cache->floats + meta.dim);
+		rel->rd_amcache = MemoryContextAlloc(rel->rd_indexcxt, size);
+		memcpy(rel->rd_amcache, cache, size);
+	}
+
+	dim = cache->meta.dim;
+	out_dim = rotation_out_dim(dim);
+	mean_size = sizeof(float) * (dim + out_dim);
+	signs_size = rotation_signs_size(out_dim);
+	index->rel = rel;
+	hnsw_layout_from_meta(&index->layout, &cache->meta);
+	index->norm = cache->meta.norm;
+	index->mean = palloc(mean_size + signs_size);
+	memcpy(index->mean, cache->floats, mean_size + signs_size);
+	rotation_init_copy(&index->rotation, dim, index->mean + dim + out_dim);
+	if (index->layout.pages_per_node > 1)
+		index->scratch = palloc(index->layout.node_size);
+	if (cache != rel->rd_amcache)
+		pfree(cache);
+	return index;
+}
+
+/*
+ * Change the entry point if it still is "expected"; false if it is not.
+ */
+bool
+hnsw_entry_update(HnswIndex *index, HnswNodeId expected, HnswNodeId entry, int level)
+{
+	Buffer		buffer = get_page(index->rel, HNSW_METAPAGE, BUFFER_LOCK_EXCLUSIVE,
+								  HNSW_PAGE_META);
+	bool		changed = false;
+
+	if (HnswPageGetMeta(BufferGetPage(buffer))->entry == expected)
+	{
+		GenericXLogState *xlog = GenericXLogStart(index->rel);
+		Page		page = GenericXLogRegisterBuffer(xlog, buffer, 0);
+
+		HnswPageGetMeta(page)->entry = entry;
+		HnswPageGetMeta(page)->entry_level = level;
+		GenericXLogFinish(xlog);
+		changed = true;
+	}
+	UnlockReleaseBuffer(buffer);
+	return changed;
+}
+
+/* ---------------------------------------------------------------------
+ * Nodes
+ * ---------------------------------------------------------------------
+ */
+
+/* The block of a node number that may come from a broken page. */
+static BlockNumber
+node_block(HnswIndex *index, HnswNodeId id)
+{
+	BlockNumber block = HnswNodeBlock(&index->layout, id);
+	BlockNumber last = block + index->layout.pages_per_node - 1;
+
+	if (last >= index->nblocks)
+	{
+		index->nblocks = RelationGetNumberOfBlocks(index->rel);
+		if (last >= index->nblocks)
+			report_corrupt(index->rel, block, "a link past its end");
+	}
+	return block;
+}
+
+static inline HnswNodeHeader
+page_node(const HnswLayout *layout, Page page, int slot)
+{
+	return (HnswNodeHeader) ((char *) page + HNSW_PAGE_START + slot * layout->node_size);
+}
+
+/* Bytes of a node that spans pages on its i'th page */
+static inline Size
+part_size(const HnswLayout *layout, int i)
+{
+	return Min(HNSW_PAGE_SPACE, layout->node_size - i * HNSW_PAGE_SPACE);
+}
+
+/* Lock a node for reading; hnsw_read_end must follow soon. */
+void
+hnsw_read(HnswIndex *index, HnswNodeId id, HnswRead *read)
+{
+	const HnswLayout *layout = &index->layout;
+	BlockNumber block = node_block(index, id);
+
+	read->buffer = get_page(index->rel, block, BUFFER_LOCK_SHARE, HNSW_PAGE_NODE);
+	if (layout->pages_per_node == 1)
+	{
+		read->node = page_node(layout, BufferGetPage(read->buffer), HnswNodeSlot(layout, id));
+		return;
+	}
+
+	memcpy(index->scratch, PageGetContents(BufferGetPage(read->buffer)), HNSW_PAGE_SPACE);
+	for (int i = 1; i < layout->pages_per_node; i++)
+	{
+		Buffer		part = get_page(index->rel, block + i, BUFFER_LOCK_SHARE,
+									HNSW_PAGE_NODE_PART);
+
+		memcpy(index->scratch + i * HNSW_PAGE_SPACE,
+			   PageGetContents(BufferGetPage(part)), part_size(layout, i));
+		UnlockReleaseBuffer(part);
+	}
+	read->node = (HnswNodeHeader) index->scratch;
+}
+
+void
+hnsw_read_end(HnswRead *read)
+{
+	UnlockReleaseBuffer(read->buffer);
+}
+
+/* Start a change of a node whose first page is locked exclusively. */
+static void
+write_start(HnswIndex *index, HnswNodeId id, Buffer buffer, HnswWrite *write)
+{
+	const HnswLayout *layout = &index->layout;
+
+	memset(write, 0, sizeof(*write));
+	write->id = id;
+	write->buffer = buffer;
+	write->chunk_buffer = InvalidBuffer;
+	if (layout->pages_per_node == 1)
+	{
+		write->xlog = GenericXLogStart(index->rel);
+		write->page = GenericXLogRegisterBuffer(write->xlog, buffer, 0);
+		write->node = page_node(layout, write->page, HnswNodeSlot(layout, id));
+		return;
+	}
+
+	write->parts = palloc(sizeof(Buffer) * layout->pages_per_node);
+	write->node = palloc_extended(layout->node_size, 0);
+	memcpy(write->node, PageGetContents(BufferGetPage(buffer)), HNSW_PAGE_SPACE);
+	for (int i = 1; i < layout->pages_per_node; i++)
+	{
+		write->parts[i] = get_page(index->rel, BufferGetBlockNumber(buffer) + i,
+								   BUFFER_LOCK_EXCLUSIVE, HNSW_PAGE_NODE_PART);
+		memcpy((char *) write->node + i * HNSW_PAGE_SPACE,
+			   PageGetContents(BufferGetPage(write->parts[i])), part_size(layout, i));
+	}
+}
+
+/* Lock a node for a change; hnsw_write_end must follow soon. */
+void
+hnsw_write(HnswIndex *index, HnswNodeId id, HnswWrite *write)
+{
+	Buffer		buffer = get_page(index->rel, node_block(index, id),
+								  BUFFER_LOCK_EXCLUSIVE, HNSW_PAGE_NODE);
+
+	write_start(index, id, buffer, write);
+}
+
+/* Log one page of a node that spans pages, if it changed. */
+static void
+write_part(HnswIndex *index, Buffer buffer, const char *data, Size size)
+{
+	GenericXLogState *xlog;
+
+	if (memcmp(PageGetContents(BufferGetPage(buffer)), data, size) == 0)
+		return;
+	xlog = GenericXLogStart(index->rel);
+	memcpy(PageGetContents(GenericXLogRegisterBuffer(xlog, buffer, 0)), data, size);
+	GenericXLogFinish(xlog);
+}
+
+/* End a change: make it durable, or forget it. */
+void
+hnsw_write_end(HnswIndex *index, HnswWrite *write, bool commit)
+{
+	const HnswLayout *layout = &index->layout;
+
+	if (write->xlog != NULL)
+	{
+		if (commit)
+			GenericXLogFinish(write->xlog);
+		else
+			GenericXLogAbort(write->xlog);
+	}
+	else
+	{
+		for (int i = layout->pages_per_node - 1; i > 0; i--)
+		{
+			if (commit)
+				write_part(index, write->parts[i],
+						   (char *) write->node + i * HNSW_PAGE_SPACE, part_size(layout, i));
+			UnlockReleaseBuffer(write->parts[i]);
+		}
+		if (commit)
+			write_part(index, write->buffer, (char *) write->node, HNSW_PAGE_SPACE);
+		pfree(write->parts);
+		pfree(write->node);
+	}
+	if (BufferIsValid(write->chunk_buffer))
+		UnlockReleaseBuffer(write->chunk_buffer);
+	UnlockReleaseBuffer(write->buffer);
+}
+
+/* The metapage's list of pages with free slots to which a page belongs. */
+static BlockNumber *
+free_list(HnswMetaPage meta, HnswPageOpaque opaque)
+{
+	return opaque->kind == HNSW_PAGE_TIDS ? &meta->free_tids : &meta->free_node[opaque->upper];
+}
+
+/*
+ * Put a page, exclusively locked, at the head of the list of pages with free
+ * slots, or take it off if it is the head.  "init" (or NULL) is applied to
+ * the page in the same record.
+ */
+static void
+list_page(HnswIndex *index, Buffer buffer, bool push, int init_kind, bool upper)
+{
+	Buffer		metabuf = get_page(index->rel, HNSW_METAPAGE, BUFFER_LOCK_EXCLUSIVE,
+								   HNSW_PAGE_META);
+	GenericXLogState *xlog = GenericXLogStart(index->rel);
+	Page		page = GenericXLogRegisterBuffer(xlog, buffer,
+												 init_kind ? GENERIC_XLOG_FULL_IMAGE : 0);
+	Page		metapage = GenericXLogRegisterBuffer(xlog, metabuf, 0);
+	HnswPageOpaque opaque;
+	BlockNumber *head;
+
+	if (init_kind)
+		init_page(page, init_kind, upper);
+	opaque = HnswPageGetOpaque(page);
+	head = free_list(HnswPageGetMeta(metapage), opaque);
+	if (push)
+	{
+		opaque->next = *head;
+		opaque->listed = 1;
+		*head = BufferGetBlockNumber(buffer);
+		GenericXLogFinish(xlog);
+	}
+	else if (*head == BufferGetBlockNumber(buffer))
+	{
+		*head = opaque->next;
+		opaque->next = InvalidBlockNumber;
+		opaque->listed = 0;
+		GenericXLogFinish(xlog);
+	}
+	else
+		GenericXLogAbort(xlog);
+	UnlockReleaseBuffer(metabuf);
+}
+
+/*
+ * Make a new page of a kind (with its parts, for nodes that span pages), put
+ * it on its list, and return it locked.
+ */
+static Buffer
+new_listed_page(HnswIndex *index, int kind, bool upper)
+{
+	int			parts = (kind == HNSW_PAGE_NODE) ? index->layout.pages_per_node - 1 : 0;
+	Buffer		buffer;
+
+	LockRelationForExtension(index->rel, ExclusiveLock);
+	buffer = extend(index->rel, MAIN_FORKNUM);
+	for (int i = 0; i < parts; i++)
+	{
+		Buffer		part = extend(index->rel, MAIN_FORKNUM);
+		GenericXLogState *xlog = GenericXLogStart(index->rel);
+
+		init_page(GenericXLogRegisterBuffer(xlog, part, GENERIC_XLOG_FULL_IMAGE),
+				  HNSW_PAGE_NODE_PART, upper);
+		GenericXLogFinish(xlog);
+		UnlockReleaseBuffer(part);
+	}
+	UnlockRelationForExtension(index->rel, ExclusiveLock);
+	list_page(index, buffer, true, kind, upper);
+	return buffer;
+}
+
+/*
+ * A page of the kind with a free slot, exclusively locked; pages found full
+ * leave the list on the way.
+ */
+static Buffer
+page_with_room(HnswIndex *index, int kind, bool upper, int slots)
+{
+	for (;;)
+	{
+		HnswMetaPageData meta;
+		BlockNumber block;
+		Buffer		buffer;
+		HnswPageOpaque opaque;
+
+		hnsw_meta_read(index->rel, &meta);
+		block = (kind == HNSW_PAGE_TIDS) ? meta.free_tids : meta.free_node[upper];
+		if (block == InvalidBlockNumber)
+			return new_listed_page(index, kind, upper);
+		buffer = get_page(index->rel, block, BUFFER_LOCK_EXCLUSIVE, kind);
+		opaque = HnswPageGetOpaque(BufferGetPage(buffer));
+		if (opaque->nfree > 0 || opaque->nused < slots)
+			return buffer;
+		list_page(index, buffer, false, 0, false);
+		UnlockReleaseBuffer(buffer);
+	}
+}
+
+/*
+ * Take a free slot for a new node.  The node is all zero but for its flags;
+ * the caller fills it in and ends the write.
+ */
+HnswNodeId
+hnsw_allocate(HnswIndex *index, bool upper, HnswWrite *write)
+{
+	const HnswLayout *layout = &index->layout;
+	Buffer		buffer = page_with_room(index, HNSW_PAGE_NODE, upper, layout->nodes_per_page);
+	Page		page = BufferGetPage(buffer);
+	HnswPageOpaque opaque = HnswPageGetOpaque(page);
+	int			slot = opaque->nused;
+	bool		reuse = opaque->nfree > 0;
+
+	if (reuse)
+	{
+		for (slot = 0; slot < opaque->nused; slot++)
+			if (!(page_node(layout, page, slot)->flags & HNSW_NODE_USED))
+				break;
+		if (slot == opaque->nused)
+			report_corrupt(index->rel, BufferGetBlockNumber(buffer), "a wrong count of free slots");
+	}
+
+	if (HNSW_MAX_NODE_BLOCK(layout) < BufferGetBlockNumber(buffer))
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("index \"%s\" is full", RelationGetRelationName(index->rel))));
+	write_start(index, HnswMakeNodeId(layout, BufferGetBlockNumber(buffer), slot), buffer, write);
+	if (write->xlog == NULL)
+	{
+		/* The counts are on the first page, outside the node's image. */
+		GenericXLogState *xlog = GenericXLogStart(index->rel);
+
+		opaque = HnswPageGetOpaque(GenericXLogRegisterBuffer(xlog, buffer, 0));
+		opaque->nused = 1;
+		opaque->nfree = 0;
+		GenericXLogFinish(xlog);
+	}
+	else
+	{
+		opaque = HnswPageGetOpaque(write->page);
+		if (reuse)
+			opaque->nfree--;
+		else
+			opaque->nused++;
+	}
+	memset(write->node, 0, layout->node_size);
+	write->node->flags = HNSW_NODE_USED;
+	return write->id;
+}
+
+/*
+ * The chunks of a node that is about to be freed, back to their pages.
+ */
+static void
+release_chunks(HnswIndex *index, HnswNodeId owner, uint32 chunk_id)
+{
+	while (chunk_id != 0)
+	{
+		Buffer		buffer = get_page(index->rel, chunk_id / HNSW_CHUNKS_PER_PAGE,
+									  BUFFER_LOCK_EXCLUSIVE, HNSW_PAGE_TIDS);
+		GenericXLogState *xlog = GenericXLogStart(index->rel);
+		Page		page = GenericXLogRegisterBuffer(xlog, buffer, 0);
+		HnswTidChunk chunk = (HnswTidChunk) PageGetContents(page) + chunk_id % HNSW_CHUNKS_PER_PAGE;
+
+		if (chunk->owner != owner)
+		{
+			GenericXLogAbort(xlog);
+			UnlockReleaseBuffer(buffer);
+			return;
+		}
+		chunk_id = chunk->next;
+		memset(chunk, 0, sizeof(*chunk));
+		HnswPageGetOpaque(page)->nfree++;
+		GenericXLogFinish(xlog);
+		if (!HnswPageGetOpaque(BufferGetPage(buffer))->listed)
+			list_page(index, buffer, true, 0, false);
+		UnlockReleaseBuffer(buffer);
+	}
+}
+
+/* Free a node's slot, and its chunks of TIDs, for reuse. */
+void
+hnsw_release(HnswIndex *index, HnswNodeId id)
+{
+	const HnswLayout *layout = &index->layout;
+	Buffer		buffer = get_page(index->rel, node_block(index, id),
+								  BUFFER_LOCK_EXCLUSIVE, HNSW_PAGE_NODE);
+	GenericXLogState *xlog;
+	Page		page;
+	HnswNodeHeader node = page_node(layout, BufferGetPage(buffer), HnswNodeSlot(layout, id));
+
+	release_chunks(index, id, node->more_tids);
+	xlog = GenericXLogStart(index->rel);
+	page = GenericXLogRegisterBuffer(xlog, buffer, 0);
+	memset(page_node(layout, page, HnswNodeSlot(layout, id)), 0, sizeof(HnswNodeHeaderData));
+	HnswPageGetOpaque(page)->nfree++;
+	GenericXLogFinish(xlog);
+	if (!HnswPageGetOpaque(BufferGetPage(buffer))->listed)
+		list_page(index, buffer, true, 0, false);
+	UnlockReleaseBuffer(buffer);
+}
+
+/*
+ * The numbers of the nodes in use on a block, none if it holds no nodes; -1
+ * if it is empty.  ids must have room for nodes_per_page.
+ */
+int
+hnsw_block_nodes(HnswIndex *index, BlockNumber block, HnswNodeId *ids)
+{
+	const HnswLayout *layout = &index->layout;
+	Buffer		buffer = ReadBuffer(index->rel, block);
+	Page		page = BufferGetPage(buffer);
+	int			n = 0;
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	if (!PageIsNew(page))
+	{
+		HnswPageOpaque opaque = HnswPageGetOpaque(page);
+
+		if (PageGetSpecialSize(page) != MAXALIGN(sizeof(HnswPageOpaqueData)) ||
+			opaque->magic != HNSW_MAGIC)
+			report_corrupt(index->rel, block, "a foreign page");
+		if (opaque->kind == HNSW_PAGE_NODE)
+			for (int slot = 0; slot < Min(opaque->nused, layout->nodes_per_page); slot++)
+				if (page_node(layout, page, slot)->flags & HNSW_NODE_USED)
+					ids[n++] = HnswMakeNodeId(layout, block, slot);
+	}
+	else
+		n = -1;
+	UnlockReleaseBuffer(buffer);
+	return n;
+}
+
+/*
+ * Put a page to use that an interrupted extension left empty.  Nodes that
+ * span pages need several at once: such a page stays as it is.
+ */
+void
+hnsw_block_reclaim(HnswIndex *index, BlockNumber block)
+{
+	Buffer		buffer;
+
+	if (index->layout.pages_per_node > 1)
+		return;
+	buffer = ReadBuffer(index->rel, block);
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	if (PageIsNew(BufferGetPage(buffer)))
+		list_page(index, buffer, true, HNSW_PAGE_NODE, false);
+	UnlockReleaseBuffer(buffer);
+}
+
+/* ---------------------------------------------------------------------
+ * Bulk writing: CREATE INDEX alone sees the index, and logs it at the end
+ * ---------------------------------------------------------------------
+ */
+
+/*
+ * Append a page of nodes (or the pages of one node).  data has "nodes" nodes,
+ * node_size bytes each.
+ */
+void
+hnsw_append_nodes(HnswIndex *index, bool upper, int nodes, const char *data)
+{
+	const HnswLayout *layout = &index->layout;
+
+	for (int i = 0; i < layout->pages_per_node; i++)
+	{
+		Buffer		buffer;
+		Page		page;
+		Size		size = layout->pages_per_node > 1 ? part_size(layout, i) :
+			nodes * layout->node_size;
+
+		LockRelationForExtension(index->rel, ExclusiveLock);
+		buffer = extend(index->rel, MAIN_FORKNUM);
+		UnlockRelationForExtension(index->rel, ExclusiveLock);
+		page = BufferGetPage(buffer);
+		init_page(page, i == 0 ? HNSW_PAGE_NODE : HNSW_PAGE_NODE_PART, upper);
+		memcpy(PageGetContents(page), data + i * HNSW_PAGE_SPACE, size);
+		if (i == 0)
+			HnswPageGetOpaque(page)->nused = nodes;
+		finish_new_page(buffer, false);
+	}
+}
+
+/*
+ * End a build: set the entry point, log all pages.  Pages that are not full
+ * stay off the list of free slots: there is at most one for each level.
+ */
+void
+hnsw_append_finish(HnswIndex *index, HnswNodeId entry, int entry_level)
+{
+	Relation	rel = index->rel;
+	Buffer		buffer = get_page(rel, HNSW_METAPAGE, BUFFER_LOCK_EXCLUSIVE, HNSW_PAGE_META);
+	HnswMetaPage meta = HnswPageGetMeta(BufferGetPage(buffer));
+
+	meta->entry = entry;
+	meta->entry_level = entry_level;
+	finish_new_page(buffer, false);
+	if (RelationNeedsWAL(rel))
+		log_newpage_range(rel, MAIN_FORKNUM, 0, RelationGetNumberOfBlocks(rel), true);
+}
+
+/* ---------------------------------------------------------------------
+ * Chunks of further heap TIDs
+ * ---------------------------------------------------------------------
+ */
+
+static HnswTidChunk
+page_chunk(Page page, uint32 chunk_id)
+{
+	return (HnswTidChunk) PageGetContents(page) + chunk_id % HNSW_CHUNKS_PER_PAGE;
+}
+
+/*
+ * Copy the TIDs of a chunk and step to the next.  If the chunk meanwhile went
+ * to another node, then all TIDs of the old owner were dead: the chain ends.
+ */
+int
+hnsw_chunk_read(HnswIndex *index, HnswNodeId owner, uint32 *chunk_id, ItemPointer tids)
+{
+	Buffer		buffer = get_page(index->rel, *chunk_id / HNSW_CHUNKS_PER_PAGE,
+								  BUFFER_LOCK_SHARE, HNSW_PAGE_TIDS);
+	HnswTidChunk chunk = page_chunk(BufferGetPage(buffer), *chunk_id);
+	int			n = 0;
+
+	*chunk_id = 0;
+	if (chunk->owner == owner)
+	{
+		n = Min(chunk->ntids, HNSW_CHUNK_TIDS);
+		memcpy(tids, chunk->tids, sizeof(ItemPointerData) * n);
+		*chunk_id = chunk->next;
+	}
+	UnlockReleaseBuffer(buffer);
+	return n;
+}
+
+/*
+ * Remove dead TIDs from a chunk and step to the next.  Returns how many TIDs
+ * the chunk has left.
+ */
+int
+hnsw_chunk_remove(HnswIndex *index, HnswNodeId owner, uint32 *chunk_id,
+				  ItemPointer dead, int ndead)
+{
+	Buffer		buffer = get_page(index->rel, *chunk_id / HNSW_CHUNKS_PER_PAGE,
+								  BUFFER_LOCK_EXCLUSIVE, HNSW_PAGE_TIDS);
+	GenericXLogState *xlog = GenericXLogStart(index->rel);
+	HnswTidChunk chunk = page_chunk(GenericXLogRegisterBuffer(xlog, buffer, 0), *chunk_id);
+	int			left = 0;
+
+	*chunk_id = 0;
+	if (chunk->owner == owner)
+	{
+		for (int i = 0; i < chunk->ntids; i++)
+		{
+			bool		keep = true;
+
+			for (int j = 0; j < ndead && keep; j++)
+				keep = !ItemPointerEquals(&chunk->tids[i], &dead[j]);
+			if (keep)
+				chunk->tids[left++] = chunk->tids[i];
+		}
+		chunk->ntids = left;
+		*chunk_id = chunk->next;
+	}
+	GenericXLogFinish(xlog);
+	UnlockReleaseBuffer(buffer);
+	return left;
+}
+
+/*
+ * Add a heap TID to a node that is being written: within the node, else in
+ * its first chunk, else in a new chunk before that.
+ */
+void
+hnsw_tid_append(HnswIndex *index, HnswWrite *write, ItemPointer tid)
+{
+	const HnswLayout *layout = &index->layout;
+	HnswNodeHeader node = write->node;
+	GenericXLogState *xlog = write->xlog;
+	Buffer		buffer;
+	Page		page;
+	HnswPageOpaque opaque;
+	HnswTidChunk chunk;
+	int			slot;
+
+	if (node->ntids < layout->inline_tids)
+	{
+		HnswNodeTids(layout, node)[node->ntids++] = *tid;
+		return;
+	}
+
+	/* One record for node and chunk, except when the node spans pages. */
+	if (xlog == NULL)
+		xlog = GenericXLogStart(index->rel);
+
+	if (node->more_tids != 0)
+	{
+		buffer = get_page(index->rel, node->more_tids / HNSW_CHUNKS_PER_PAGE,
+						  BUFFER_LOCK_EXCLUSIVE, HNSW_PAGE_TIDS);
+		chunk = page_chunk(BufferGetPage(buffer), node->more_tids);
+		if (chunk->owner != write->id)
+			report_corrupt(index->rel, BufferGetBlockNumber(buffer), "TIDs of another node");
+		if (chunk->ntids < HNSW_CHUNK_TIDS)
+		{
+			chunk = page_chunk(GenericXLogRegisterBuffer(xlog, buffer, 0), node->more_tids);
+			chunk->tids[chunk->ntids++] = *tid;
+			if (write->xlog == NULL)
+				GenericXLogFinish(xlog);
+			write->chunk_buffer = buffer;
+			return;
+		}
+		UnlockReleaseBuffer(buffer);
+	}
+
+	buffer = page_with_room(index, HNSW_PAGE_TIDS, false, HNSW_CHUNKS_PER_PAGE);
+	page = GenericXLogRegisterBuffer(xlog, buffer, 0);
+	opaque = HnswPageGetOpaque(page);
+	for (slot = 0; slot < opaque->nused; slot++)
+		if (page_chunk(page, slot)->owner == HNSW_NO_NODE)
+			break;
+	if (slot == opaque->nused)
+		opaque->nused++;
+	else
+		opaque->nfree--;
+	chunk = page_chunk(page, slot);
+	memset(chunk, 0, sizeof(*chunk));
+	chunk->owner = write->id;
+	chunk->next = node->more_tids;
+	chunk->tids[chunk->ntids++] = *tid;
+	if (write->xlog == NULL)
+		GenericXLogFinish(xlog);
+	write->chunk_buffer = buffer;
+	node->more_tids = BufferGetBlockNumber(buffer) * HNSW_CHUNKS_PER_PAGE + slot;
+}
+
+/* Are a node's chunks all without TIDs?  The node is locked. */
+bool
+hnsw_chunks_empty(HnswIndex *index, HnswNodeId owner, uint32 chunk_id)
+{
+	ItemPointerData tids[HNSW_CHUNK_TIDS];
+
+	while (chunk_id != 0)
+		if (hnsw_chunk_read(index, owner, &chunk_id, tids) > 0)
+			return false;
+	return true;
+}

@@ -1,0 +1,296 @@
+/*-------------------------------------------------------------------------
+ *
+ * partition.c
+ *		The build's neighbour graph: parameters, memory, order of the phases.
+ *
+ * See README-build.md for the algorithm.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifdef FRONTEND
+#include "postgres_fe.h"
+#else
+#include "postgres.h"
+#endif
+
+#include <math.h>
+
+#include "distance/distance.h"
+#include "hnsw/partition_build.h"
+
+/* Rows whose norms or hashes are computed between two progress reports. */
+#define ROWS_PER_REPORT 1024
+
+/* What an empty slot of the hash table of vectors holds. */
+#define NO_ROW PG_UINT32_MAX
+
+/*
+ * All memory comes from here: an array may exceed 1 GB.
+ */
+void *
+partition_alloc(Size size)
+{
+	return palloc_extended(Max(size, 1), MCXT_ALLOC_HUGE);
+}
+
+/*
+ * Report how much of the current phase is done.  The callback may not return.
+ */
+void
+partition_progress(PartitionBuild *build, double fraction)
+{
+	build->progress_done = fraction;
+	partition_tick(build);
+}
+
+/*
+ * The same in a loop that does not know how much of the phase it is.
+ */
+void
+partition_tick(PartitionBuild *build)
+{
+	const PartitionParams *params = build->params;
+
+	if (params->progress != NULL)
+		params->progress(params->progress_arg, build->progress_base +
+						 build->progress_span * build->progress_done);
+}
+
+static void
+begin_phase(PartitionBuild *build, double span)
+{
+	build->progress_base += build->progress_span;
+	build->progress_span = span;
+	partition_progress(build, 0);
+}
+
+/*
+ * Dot products (L1 distances) of all pairs of two sets of adjacent rows.
+ */
+void
+partition_products(PartitionBuild *build, int na, const int8 *a,
+				   int nb, const int8 *b, int32 *out, int ldo)
+{
+	if (build->params->metric == PARTITION_L2)
+		distance->i8_dot_matrix(build->stride, na, a, build->stride,
+								nb, b, build->stride, out, ldo);
+	else
+		distance->i8_l1_matrix(build->stride, na, a, build->stride,
+							   nb, b, build->stride, out, ldo);
+}
+
+int32
+partition_distance(PartitionBuild *build, uint32 a, uint32 b)
+{
+	const int8 *va = ROW_VECTOR(build, a);
+	const int8 *vb = ROW_VECTOR(build, b);
+
+	if (build->params->metric == PARTITION_L2)
+		return build->norms[a] + build->norms[b] -
+			2 * distance->i8_dot(build->stride, va, vb);
+	return distance->i8_l1(build->stride, va, vb);
+}
+
+/*
+ * Choose how much work to do.  README-build.md has the measurements.
+ */
+static void
+set_parameters(PartitionBuild *build, uint32 n, int stride,
+			   const PartitionParams *params)
+{
+	double		overlap = 1.1 * sqrt((double) params->quality);
+
+	build->params = params;
+	build->n = n;
+	build->stride = stride;
+	build->degree = params->degree;
+	build->overlap = (int) Max(4, Min(32, rint(overlap)));
+	build->leaf_max = 1000;
+	build->leaf_best = Min(24, 2 + params->degree / 4);
+	build->forward = Max(2, params->degree * 7 / 10 + 1);
+	build->width = Max((params->degree + 1) / 2,
+					   Min(params->degree + 16,
+						   build->overlap * build->leaf_best));
+
+	/*
+	 * Enough partitions that few need a second split, which separates
+	 * neighbours, but not so many that choosing them costs more than the
+	 * leaves do.
+	 */
+	build->pivots = (int) Min(1000.0, (double) n * build->overlap / 500 + 1);
+
+	/* One leaf then holds everything, and its answer is exact. */
+	if (n <= build->leaf_max)
+	{
+		build->overlap = 1;
+		build->pivots = 1;
+		build->leaf_best = build->width;
+	}
+}
+
+Size
+partition_memory(uint32 n, int stride, const PartitionParams *params)
+{
+	PartitionBuild build = {0};
+	Size		rows = n;
+	Size		whole;
+	Size		phase;
+
+	set_parameters(&build, n, stride, params);
+	whole = rows * (sizeof(int32) +		/* norms */
+					sizeof(uint32) +	/* same_as */
+					sizeof(uint64) * build.width +	/* lists */
+					3 * sizeof(uint16));	/* counts, nlinks, nkept */
+	phase = Max(split_memory(&build), prune_memory(&build));
+	phase = Max(phase, connect_memory(&build));
+	return whole + phase;
+}
+
+static void
+compute_norms(PartitionBuild *build)
+{
+	build->norms = partition_alloc(sizeof(int32) * (Size) build->n);
+	for (uint32 row = 0; row < build->n; row++)
+	{
+		const int8 *v = ROW_VECTOR(build, row);
+
+		if (build->params->metric == PARTITION_L2)
+			build->norms[row] = distance->i8_dot(build->stride, v, v);
+		else
+			build->norms[row] = 0;
+		if (row % ROWS_PER_REPORT == 0)
+			partition_progress(build, (double) row / build->n);
+	}
+}
+
+/* A hash of a whole vector; only equality matters, not the byte order. */
+static uint64
+hash_vector(const int8 *v, int stride)
+{
+	uint64		h = 0;
+
+	for (int i = 0; i < stride; i += sizeof(uint64))
+	{
+		uint64		word;
+
+		memcpy(&word, v + i, sizeof(word));
+		h = (h ^ word) * UINT64CONST(0x9E3779B97F4A7C15);
+		h ^= h >> 29;
+	}
+	return h;
+}
+
+/*
+ * Find rows that repeat an earlier one.  They stay out of the partitions: a
+ * vector repeated more often than a candidate list is long would otherwise
+ * fill the lists of all its copies, which then lead nowhere else.
+ */
+static void
+find_copies(PartitionBuild *build)
+{
+	Size		size = 16;
+	uint32	   *table;
+
+	while (size < build->n * (Size) 3 / 2)
+		size *= 2;
+	table = partition_alloc(sizeof(uint32) * size);
+	memset(table, 0xFF, sizeof(uint32) * size);
+	build->same_as = partition_alloc(sizeof(uint32) * (Size) build->n);
+	build->ndistinct = 0;
+
+	for (uint32 row = 0; row < build->n; row++)
+	{
+		const int8 *v = ROW_VECTOR(build, row);
+		Size		slot = hash_vector(v, build->stride) & (size - 1);
+
+		while (table[slot] != NO_ROW &&
+			   memcmp(ROW_VECTOR(build, table[slot]), v, build->stride) != 0)
+			slot = (slot + 1) & (size - 1);
+		if (table[slot] == NO_ROW)
+		{
+			table[slot] = row;
+			build->ndistinct++;
+		}
+		build->same_as[row] = table[slot];
+		if (row % ROWS_PER_REPORT == 0)
+			partition_progress(build, (double) row / build->n);
+	}
+	pfree(table);
+
+	if (build->ndistinct == build->n)
+	{
+		pfree(build->same_as);
+		build->same_as = NULL;
+	}
+}
+
+/*
+ * Move the links, which lie where the candidates were, together.
+ */
+static uint32 *
+compact_links(PartitionBuild *build)
+{
+	Size		size = sizeof(uint32) * build->degree;
+	char	   *links = (char *) build->lists;
+
+	for (uint32 row = 0; row < build->n; row++)
+		memmove(links + size * row, ROW_LINKS(build, row), size);
+	build->lists = NULL;
+	size = Max(size * build->n, 1);
+#ifdef FRONTEND
+	return repalloc(links, size);
+#else
+	return repalloc_huge(links, size);
+#endif
+}
+
+PartitionGraph *
+partition_build(uint32 n, const int8 *vectors, int stride,
+				const PartitionParams *params)
+{
+	PartitionBuild build = {0};
+	PartitionGraph *graph = palloc0(sizeof(PartitionGraph));
+
+	Assert(stride > 0 && stride % 64 == 0);
+	Assert(params->degree >= 2 && params->degree <= PG_UINT16_MAX);
+
+	set_parameters(&build, n, stride, params);
+	build.vectors = vectors;
+	pg_prng_seed(&build.random, params->seed);
+
+	begin_phase(&build, 0.01);
+	compute_norms(&build);
+	begin_phase(&build, 0.01);
+	find_copies(&build);
+
+	build.lists = partition_alloc(sizeof(uint64) * build.width * (Size) n);
+	build.counts = partition_alloc(sizeof(uint16) * (Size) n);
+	memset(build.counts, 0, sizeof(uint16) * (Size) n);
+	begin_phase(&build, 0.58);
+	split_rows(&build);
+
+	graph->n = n;
+	graph->degree = params->degree;
+	graph->nlinks = partition_alloc(sizeof(uint16) * (Size) n);
+	graph->nkept = partition_alloc(sizeof(uint16) * (Size) n);
+	begin_phase(&build, 0.35);
+	prune_rows(&build, graph);
+	pfree(build.counts);
+
+	begin_phase(&build, 0.05);
+	graph->links = compact_links(&build);
+	connect_rows(&build, graph);
+	pfree(build.norms);
+	if (build.same_as != NULL)
+		pfree(build.same_as);
+	return graph;
+}
+
+void
+partition_free(PartitionGraph *graph)
+{
+	pfree(graph->links);
+	pfree(graph->nlinks);
+	pfree(graph->nkept);
+	pfree(graph);
+}

@@ -1,0 +1,124 @@
+/*-------------------------------------------------------------------------
+ *
+ * partition_build.h
+ *		What the files of the partition builder share; nobody else includes it.
+ *
+ * A candidate is one uint64, its distance above and a scrambled row number
+ * below, so that candidates of one row are ordered by one comparison, equal
+ * distances fall in an order that differs from row to row (or else all rows
+ * would link to the same few of many equidistant ones), and the same
+ * neighbour found in two leaves gives the same key twice.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PIRAMID_HNSW_PARTITION_BUILD_H
+#define PIRAMID_HNSW_PARTITION_BUILD_H
+
+#include "common/pg_prng.h"
+#include "hnsw/partition.h"
+
+typedef struct PartitionBuild
+{
+	const PartitionParams *params;
+	uint32		n;
+	const int8 *vectors;
+	int			stride;
+
+	/* How much work to do, derived from the parameters. */
+	int			degree;
+	int			overlap;		/* partitions that each row joins */
+	int			pivots;			/* partitions of the first split */
+	int			leaf_max;		/* rows in a leaf */
+	int			leaf_best;		/* candidates that each row takes from a leaf */
+	int			width;			/* candidates kept per row */
+	int			forward;		/* diverse links per row before reverse ones */
+
+	int32	   *norms;			/* squared norm of each row; zero for L1 */
+	uint32	   *same_as;		/* first row with the same vector; NULL if all
+								 * differ */
+	uint32		ndistinct;		/* rows that are their own same_as */
+	uint64	   *lists;			/* n * width candidates, ascending */
+	uint16	   *counts;			/* used candidates of each row */
+
+	pg_prng_state random;
+	double		progress_base;	/* fraction done before the current phase */
+	double		progress_span;	/* fraction that the current phase takes */
+	double		progress_done;	/* part of the current phase that is done */
+} PartitionBuild;
+
+/* Is this row built into the graph, not a copy of an earlier one? */
+#define ROW_IS_DISTINCT(build, row) \
+	((build)->same_as == NULL || (build)->same_as[row] == (row))
+
+#define ROW_VECTOR(build, row) \
+	((build)->vectors + (Size) (row) * (build)->stride)
+#define ROW_LIST(build, row) \
+	((build)->lists + (Size) (row) * (build)->width)
+
+/* The row's links are written over its candidates; see prune_rows. */
+#define ROW_LINKS(build, row) ((uint32 *) ROW_LIST(build, row))
+
+/* Multiplication by an odd number is a bijection of uint32; so is its undoing. */
+#define SCRAMBLE 0x9E3779B1U
+#define UNSCRAMBLE 0x0E8B2F51U
+
+StaticAssertDecl((uint32) (SCRAMBLE * UNSCRAMBLE) == 1,
+				 "scrambling can be undone");
+
+static inline uint32
+row_mask(uint32 row)
+{
+	uint32		h = row * 0x85EBCA6BU;
+
+	return h ^ (h >> 15);
+}
+
+/* The candidate "neighbour" of "row". */
+static inline uint64
+candidate_key(int32 dist, uint32 row, uint32 neighbour)
+{
+	return ((uint64) dist << 32) |
+		(uint32) ((neighbour ^ row_mask(row)) * SCRAMBLE);
+}
+
+static inline uint32
+candidate_row(uint64 key, uint32 row)
+{
+	return (uint32) ((uint32) key * UNSCRAMBLE) ^ row_mask(row);
+}
+
+static inline int32
+candidate_dist(uint64 key)
+{
+	return (int32) (key >> 32);
+}
+
+/* functions in partition.c */
+extern void *partition_alloc(Size size);
+extern void partition_progress(PartitionBuild *build, double fraction);
+extern void partition_tick(PartitionBuild *build);
+extern int32 partition_distance(PartitionBuild *build, uint32 a, uint32 b);
+extern void partition_products(PartitionBuild *build, int na, const int8 *a,
+							   int nb, const int8 *b, int32 *out, int ldo);
+
+/* functions in partition_leaf.c */
+typedef struct LeafScratch LeafScratch;
+extern Size leaf_memory(const PartitionBuild *build);
+extern LeafScratch *leaf_scratch(PartitionBuild *build);
+extern void leaf_free(LeafScratch *scratch);
+extern void leaf_join(PartitionBuild *build, LeafScratch *scratch,
+					  const uint32 *rows, int nrows);
+
+/* functions in partition_split.c */
+extern Size split_memory(const PartitionBuild *build);
+extern void split_rows(PartitionBuild *build);
+
+/* functions in partition_prune.c */
+extern Size prune_memory(const PartitionBuild *build);
+extern void prune_rows(PartitionBuild *build, PartitionGraph *graph);
+
+/* functions in partition_connect.c */
+extern Size connect_memory(const PartitionBuild *build);
+extern void connect_rows(PartitionBuild *build, PartitionGraph *graph);
+
+#endif							/* PIRAMID_HNSW_PARTITION_BUILD_H */

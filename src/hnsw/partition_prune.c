@@ -1,0 +1,277 @@
+/*-------------------------------------------------------------------------
+ *
+ * partition_prune.c
+ *		From candidates to links: the diverse ones, the reverse ones, and
+ *		the nearest of the others until the lists are full.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifdef FRONTEND
+#include "postgres_fe.h"
+#else
+#include "postgres.h"
+#endif
+
+#include "hnsw/partition_build.h"
+
+/*
+ * A candidate c is dropped if a kept one is nearer to it than d(c, row) / ALPHA.
+ * For L2 the distances are squared, and so is ALPHA.
+ */
+#define ALPHA 1.1
+
+/* Rows between two progress reports. */
+#define ROWS_PER_REPORT 64
+
+#define ST_SORT sort_keys
+#define ST_ELEMENT_TYPE uint64
+#define ST_COMPARE(a, b) (*(a) < *(b) ? -1 : *(a) > *(b))
+#define ST_SCOPE static
+#define ST_DEFINE
+#include "lib/sort_template.h"
+
+/*
+ * The candidates of one row while they are chosen from.
+ */
+typedef struct PruneScratch
+{
+	int			capacity;		/* candidates considered at a time */
+	uint32	   *kept;			/* rows of the kept candidates */
+	uint64	   *keys;			/* forward and reverse candidates */
+	uint64	   *dropped;		/* the ones not kept, ascending */
+} PruneScratch;
+
+/*
+ * The reverse links: sources[starts[y] .. starts[y + 1]] are the rows that
+ * keep y.
+ */
+typedef struct ReverseLinks
+{
+	uint64	   *starts;
+	uint32	   *sources;
+	uint32		most;			/* sources of the row that has most */
+} ReverseLinks;
+
+static int
+prune_capacity(const PartitionBuild *build)
+{
+	return build->forward + 2 * build->width;
+}
+
+Size
+prune_memory(const PartitionBuild *build)
+{
+	Size		capacity = prune_capacity(build);
+	Size		n = build->n;
+
+	return (n + 2) * sizeof(uint64) + n * build->forward * sizeof(uint32) +
+		n * sizeof(uint64) +	/* a row that all others keep */
+		capacity * (sizeof(uint32) + 2 * sizeof(uint64));
+}
+
+static PruneScratch *
+prune_scratch(PartitionBuild *build)
+{
+	PruneScratch *scratch = palloc0(sizeof(PruneScratch));
+	Size		capacity = prune_capacity(build);
+
+	scratch->capacity = capacity;
+	scratch->kept = palloc(capacity * sizeof(uint32));
+	scratch->keys = palloc(capacity * sizeof(uint64));
+	scratch->dropped = palloc(capacity * sizeof(uint64));
+	return scratch;
+}
+
+static void
+prune_free(PruneScratch *scratch)
+{
+	pfree(scratch->kept);
+	pfree(scratch->keys);
+	pfree(scratch->dropped);
+	pfree(scratch);
+}
+
+/*
+ * Choose among ascending candidates of a row at most "most" such that no two
+ * of them lie in the same direction.  The chosen ones come first, the others
+ * after them, both ascending.  Returns how many were chosen.
+ */
+static int
+select_diverse(PartitionBuild *build, PruneScratch *scratch, uint32 row,
+			   uint64 *keys, int count, int most)
+{
+	bool		l2 = build->params->metric == PARTITION_L2;
+	float		shrink = l2 ? 1 / (ALPHA * ALPHA) : 1 / ALPHA;
+	uint32	   *kept = scratch->kept;
+	int			nkept = 0;
+	int			ndropped = 0;
+
+	for (int c = 0; c < count; c++)
+	{
+		uint32		other = candidate_row(keys[c], row);
+		int32		limit = (int32) (candidate_dist(keys[c]) * shrink);
+		bool		occluded = nkept == most;
+
+		for (int s = 0; s < nkept && !occluded; s++)
+			occluded = partition_distance(build, other, kept[s]) <= limit;
+		if (occluded)
+			scratch->dropped[ndropped++] = keys[c];
+		else
+		{
+			kept[nkept] = other;
+			keys[nkept++] = keys[c];
+		}
+	}
+	memcpy(keys + nkept, scratch->dropped, ndropped * sizeof(uint64));
+	return nkept;
+}
+
+/*
+ * Collect who keeps whom, seen from the kept ones.
+ */
+static ReverseLinks *
+reverse_links(PartitionBuild *build, const uint16 *nkept)
+{
+	ReverseLinks *reverse = palloc0(sizeof(ReverseLinks));
+	uint32		n = build->n;
+	uint64	   *starts = partition_alloc(sizeof(uint64) * ((Size) n + 2));
+
+	memset(starts, 0, sizeof(uint64) * ((Size) n + 2));
+	for (uint32 row = 0; row < n; row++)
+		for (int i = 0; i < nkept[row]; i++)
+			starts[(Size) candidate_row(ROW_LIST(build, row)[i], row) + 2]++;
+	for (uint32 row = 0; row < n; row++)
+	{
+		reverse->most = Max(reverse->most, starts[(Size) row + 2]);
+		starts[(Size) row + 2] += starts[(Size) row + 1];
+	}
+	partition_tick(build);
+	reverse->starts = starts;
+	reverse->sources = partition_alloc(sizeof(uint32) * starts[(Size) n + 1]);
+	for (uint32 row = 0; row < n; row++)
+		for (int i = 0; i < nkept[row]; i++)
+		{
+			uint32		other = candidate_row(ROW_LIST(build, row)[i], row);
+
+			reverse->sources[starts[(Size) other + 1]++] = row;
+		}
+	partition_tick(build);
+	return reverse;
+}
+
+/*
+ * Add the keys of up to "room" rows that keep this one to "keys", the nearest
+ * ones if there are more.  "work" has room for all.  Returns the new count.
+ */
+static int
+add_reverse(PartitionBuild *build, const ReverseLinks *reverse, uint32 row,
+			uint64 *work, uint64 *keys, int count, int capacity)
+{
+	const uint32 *sources = reverse->sources + reverse->starts[row];
+	Size		nsources = reverse->starts[(Size) row + 1] -
+		reverse->starts[row];
+	int			unique = 0;
+
+	for (Size i = 0; i < nsources; i++)
+		work[i] = candidate_key(partition_distance(build, row, sources[i]),
+								row, sources[i]);
+	if (nsources > capacity - count)
+	{
+		sort_keys(work, nsources);
+		nsources = capacity - count;
+	}
+	memcpy(keys + count, work, nsources * sizeof(uint64));
+	count += nsources;
+	sort_keys(keys, count);
+	for (int i = 0; i < count; i++)
+		if (unique == 0 || keys[unique - 1] != keys[i])
+			keys[unique++] = keys[i];
+	return unique;
+}
+
+/*
+ * Write a row's links over its candidates: the kept ones, then the nearest of
+ * the others, which come as two ascending lists.  Returns their number.
+ */
+static int
+write_links(PartitionBuild *build, PruneScratch *scratch, uint32 row,
+			int nkept, int count)
+{
+	uint32	   *links = ROW_LINKS(build, row);
+	const uint64 *kept = scratch->keys;
+	const uint64 *a = scratch->keys + nkept;
+	const uint64 *a_end = scratch->keys + count;
+	const uint64 *b = scratch->dropped;
+	const uint64 *b_end = b + build->counts[row];
+	const uint64 *kept_end = scratch->keys + nkept;
+	int			nlinks = 0;
+
+	while (kept < kept_end)
+		links[nlinks++] = candidate_row(*kept++, row);
+	kept = scratch->keys;
+	while (nlinks < build->degree && (a < a_end || b < b_end))
+	{
+		uint64		key;
+
+		if (b == b_end || (a < a_end && *a <= *b))
+			key = *a++;
+		else
+			key = *b++;
+		if (b < b_end && *b == key)
+			b++;
+		while (kept < kept_end && *kept < key)
+			kept++;
+		if (kept == kept_end || *kept != key)
+			links[nlinks++] = candidate_row(key, row);
+	}
+	return nlinks;
+}
+
+/*
+ * Turn the candidate lists into links, in place.  Rows with too few candidates
+ * get short lists; connect_rows fills them.
+ */
+void
+prune_rows(PartitionBuild *build, PartitionGraph *graph)
+{
+	PruneScratch *scratch = prune_scratch(build);
+	uint32		n = build->n;
+	ReverseLinks *reverse;
+	uint64	   *work;
+
+	for (uint32 row = 0; row < n; row++)
+	{
+		graph->nkept[row] = select_diverse(build, scratch, row,
+										   ROW_LIST(build, row),
+										   build->counts[row], build->forward);
+		if (row % ROWS_PER_REPORT == 0)
+			partition_progress(build, 0.5 * row / n);
+	}
+
+	reverse = reverse_links(build, graph->nkept);
+	work = partition_alloc(sizeof(uint64) * reverse->most);
+	for (uint32 row = 0; row < n; row++)
+	{
+		uint64	   *list = ROW_LIST(build, row);
+		int			nforward = graph->nkept[row];
+		int			count;
+
+		memcpy(scratch->keys, list, nforward * sizeof(uint64));
+		count = add_reverse(build, reverse, row, work, scratch->keys, nforward,
+							scratch->capacity);
+		graph->nkept[row] = select_diverse(build, scratch, row, scratch->keys,
+										   count, build->degree);
+		build->counts[row] -= nforward;
+		memcpy(scratch->dropped, list + nforward,
+			   build->counts[row] * sizeof(uint64));
+		graph->nlinks[row] = write_links(build, scratch, row,
+										 graph->nkept[row], count);
+		if (row % ROWS_PER_REPORT == 0)
+			partition_progress(build, 0.5 + 0.5 * row / n);
+	}
+	pfree(work);
+	pfree(reverse->starts);
+	pfree(reverse->sources);
+	pfree(reverse);
+	prune_free(scratch);
+}

@@ -1,0 +1,547 @@
+/*-------------------------------------------------------------------------
+ *
+ * search.c
+ *		The search loop over one level of the graph.
+ *
+ * A best-first search with a pool of the best "width" candidates.  Expanding
+ * a candidate reads its node, which gives its exact key and, with codes,
+ * estimates for its neighbours; with plain links the neighbours are read.
+ * Estimates of one node from several expanded neighbours are averaged, each
+ * weighted by the inverse of its variance, which is proportional to
+ * |q - u|^2 |v - u|^2.  The search ends when the whole pool is expanded; it
+ * can then be resumed with a larger width and does not expand a node again.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "hnsw/hnsw.h"
+
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#define INITIAL_CANDIDATES 1024
+#define INITIAL_FOUND 128
+
+/*
+ * Allocate a search in the current memory context; hnsw_search_reset makes
+ * it ready.
+ */
+HnswSearch *
+hnsw_search_create(HnswIndex *index, HnswQuery *query)
+{
+	HnswSearch *search = palloc0(sizeof(HnswSearch));
+	int			degree = index->layout.degree;
+
+	search->index = index;
+	search->query = query;
+	search->context = CurrentMemoryContext;
+	search->candidates_capacity = INITIAL_CANDIDATES;
+	search->candidates = palloc(sizeof(HnswCandidate) * INITIAL_CANDIDATES);
+	search->table_mask = 4 * INITIAL_CANDIDATES - 1;
+	search->table = palloc0(sizeof(uint32) * 4 * INITIAL_CANDIDATES);
+	search->found_capacity = INITIAL_FOUND;
+	search->found = palloc(sizeof(HnswFound) * INITIAL_FOUND);
+	search->tids_capacity = INITIAL_FOUND;
+	search->tids = palloc(sizeof(ItemPointerData) * INITIAL_FOUND);
+	search->links = palloc(sizeof(HnswNodeId) * degree);
+	search->estimates = palloc(sizeof(float) * degree);
+	search->lengths = palloc(sizeof(float) * degree);
+	return search;
+}
+
+/* Forget everything and get ready to search a level. */
+void
+hnsw_search_reset(HnswSearch *search, int level, int width)
+{
+	search->level = level;
+	search->ncandidates = 0;
+	search->nfound = 0;
+	search->ntids = 0;
+	search->npool = 0;
+	search->cursor = 0;
+	search->width = width;
+	memset(search->table, 0, sizeof(uint32) * (search->table_mask + 1));
+	if (search->pool_capacity < width)
+	{
+		if (search->pool != NULL)
+			pfree(search->pool);
+		search->pool = MemoryContextAllocHuge(search->context, sizeof(HnswPoolEntry) * width);
+		search->pool_capacity = width;
+	}
+}
+
+static inline uint32
+hash_id(HnswNodeId id)
+{
+	uint32		h = id * 0x9E3779B1u;
+
+	return h ^ (h >> 15);
+}
+
+/* Twice the candidates, and a hash table to match. */
+static void
+grow_candidates(HnswSearch *search)
+{
+	uint32		capacity = search->candidates_capacity * 2;
+	Size		slots = (Size) capacity * 4;
+
+	search->candidates = repalloc_huge(search->candidates, sizeof(HnswCandidate) * capacity);
+	search->candidates_capacity = capacity;
+	pfree(search->table);
+	search->table = MemoryContextAllocExtended(search->context, sizeof(uint32) * slots,
+											   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	search->table_mask = slots - 1;
+	for (uint32 i = 0; i < search->ncandidates; i++)
+	{
+		uint32		slot = hash_id(search->candidates[i].id) & search->table_mask;
+
+		while (search->table[slot] != 0)
+			slot = (slot + 1) & search->table_mask;
+		search->table[slot] = i + 1;
+	}
+}
+
+/* The candidate of a node, new if need be (then with weight 0). */
+static inline uint32
+candidate_of(HnswSearch *search, HnswNodeId id, bool *is_new)
+{
+	uint32		slot = hash_id(id) & search->table_mask;
+	HnswCandidate *candidate;
+	uint32		i;
+
+	while ((i = search->table[slot]) != 0)
+	{
+		if (search->candidates[i - 1].id == id)
+		{
+			*is_new = false;
+			return i - 1;
+		}
+		slot = (slot + 1) & search->table_mask;
+	}
+
+	i = search->ncandidates++;
+	search->table[slot] = i + 1;
+	candidate = &search->candidates[i];
+	candidate->id = id;
+	candidate->key = HNSW_MAX_KEY;
+	candidate->weight = 0;
+	candidate->found = HNSW_NOT_EXPANDED;
+	*is_new = true;
+	return i;
+}
+
+/* First entry of the pool whose key is not less. */
+static inline int
+pool_lower_bound(const HnswSearch *search, float key)
+{
+	int			low = 0;
+	int			high = search->npool;
+
+	while (low < high)
+	{
+		int			middle = (low + high) / 2;
+
+		if (search->pool[middle].key < key)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/* Where a candidate with this key is in the pool, or -1. */
+static inline int
+pool_find(const HnswSearch *search, uint32 candidate, float key)
+{
+	for (int i = pool_lower_bound(search, key);
+		 i < search->npool && search->pool[i].key == key; i++)
+		if (search->pool[i].candidate == candidate)
+			return i;
+	return -1;
+}
+
+static inline void
+pool_remove(HnswSearch *search, int position)
+{
+	search->npool--;
+	memmove(&search->pool[position], &search->pool[position + 1],
+			sizeof(HnswPoolEntry) * (search->npool - position));
+	if (position < search->cursor)
+		search->cursor--;
+}
+
+/* Put a candidate in the pool, if its key is good enough. */
+static inline void
+pool_insert(HnswSearch *search, uint32 candidate, float key)
+{
+	int			position;
+
+	if (search->npool == search->width)
+	{
+		if (key >= search->pool[search->npool - 1].key)
+			return;
+		search->npool--;
+		if (search->cursor > search->npool)
+			search->cursor = search->npool;
+	}
+	position = pool_lower_bound(search, key);
+	memmove(&search->pool[position + 1], &search->pool[position],
+			sizeof(HnswPoolEntry) * (search->npool - position));
+	search->pool[position].key = key;
+	search->pool[position].candidate = candidate;
+	search->npool++;
+	if (search->candidates[candidate].found == HNSW_NOT_EXPANDED)
+	{
+		if (position < search->cursor)
+			search->cursor = position;
+	}
+	else if (position < search->cursor)
+		search->cursor++;
+}
+
+/* Change a candidate's key, wherever it is. */
+static inline void
+set_key(HnswSearch *search, uint32 i, float key)
+{
+	HnswCandidate *candidate = &search->candidates[i];
+	int			position = pool_find(search, i, candidate->key);
+
+	if (position >= 0)
+	{
+		candidate->key = key;
+		/* Often it may stay where it is. */
+		if ((position == 0 || search->pool[position - 1].key <= key) &&
+			(position == search->npool - 1 || key <= search->pool[position + 1].key))
+		{
+			search->pool[position].key = key;
+			if (position < search->cursor && candidate->found == HNSW_NOT_EXPANDED)
+				search->cursor = position;
+			return;
+		}
+		pool_remove(search, position);
+	}
+	candidate->key = key;
+	pool_insert(search, i, key);
+}
+
+/* An estimate of a neighbour's key: average it into what is known. */
+static inline void
+offer(HnswSearch *search, HnswNodeId id, float estimate, float weight)
+{
+	bool		is_new;
+	uint32		i = candidate_of(search, id, &is_new);
+	HnswCandidate *candidate = &search->candidates[i];
+
+	if (candidate->found != HNSW_NOT_EXPANDED)
+		return;
+	if (is_new)
+	{
+		candidate->weight = weight;
+		candidate->key = estimate;
+		pool_insert(search, i, estimate);
+		return;
+	}
+	candidate->weight += weight;
+	set_key(search, i, candidate->key + (estimate - candidate->key) * (weight / candidate->weight));
+}
+
+/* Keep what the caller may need of an expanded node, while it is locked. */
+static void
+record_found(HnswSearch *search, HnswCandidate *candidate, HnswNodeHeader node, float key)
+{
+	const HnswLayout *layout = &search->index->layout;
+	int			ntids = Min(node->ntids, layout->inline_tids);
+	HnswFound  *found;
+
+	candidate->found = search->nfound;
+	if (search->nfound == search->found_capacity)
+	{
+		search->found_capacity *= 2;
+		search->found = repalloc_huge(search->found, sizeof(HnswFound) * search->found_capacity);
+		if (search->vectors != NULL)
+			search->vectors = repalloc_huge(search->vectors,
+											sizeof(float) * search->found_capacity *
+											hnsw_vector_length(layout));
+	}
+	found = &search->found[search->nfound++];
+	found->id = candidate->id;
+	found->key = key;
+	found->error = node->error;
+	found->norm = node->norm;
+	found->dying = (node->flags & HNSW_NODE_DYING) != 0;
+	found->emitted = false;
+	found->below = node->below;
+	found->more_tids = node->more_tids;
+	found->tids = search->ntids;
+	found->ntids = ntids;
+	if (search->ntids + ntids > search->tids_capacity)
+	{
+		search->tids_capacity = Max(search->tids_capacity * 2, search->ntids + ntids);
+		search->tids = repalloc_huge(search->tids,
+									 sizeof(ItemPointerData) * search->tids_capacity);
+	}
+	memcpy(search->tids + search->ntids, HnswNodeTids(layout, node),
+		   sizeof(ItemPointerData) * ntids);
+	search->ntids += ntids;
+
+	if (search->keep_vectors)
+	{
+		if (search->vectors == NULL)
+			search->vectors = MemoryContextAllocHuge(search->context,
+													 sizeof(float) * search->found_capacity *
+													 hnsw_vector_length(layout));
+		hnsw_own_decode(search->index, node,
+						search->vectors + (Size) candidate->found * hnsw_vector_length(layout));
+	}
+}
+
+/*
+ * The links of a locked node, into search->links, with estimates if there
+ * are codes.  Returns their number.
+ */
+static int
+copy_links(HnswSearch *search, HnswNodeHeader node, float key)
+{
+	const HnswLayout *layout = &search->index->layout;
+	int			nlinks;
+
+	if (layout->code.units > 0)
+		nlinks = hnsw_node_estimates(search->index, search->query, node, key,
+									 search->estimates, search->lengths);
+	else
+		nlinks = Min(node->nlinks, layout->degree);
+	memcpy(search->links, HnswNodeLinks(layout, node), sizeof(HnswNodeId) * nlinks);
+	return nlinks;
+}
+
+/* Is this node still what links to it meant? */
+static inline bool
+node_usable(const HnswSearch *search, HnswNodeHeader node)
+{
+	return (node->flags & HNSW_NODE_USED) && node->level == search->level;
+}
+
+/* Plain links: read each new neighbour for its key. */
+static void
+offer_plain(HnswSearch *search, int nlinks)
+{
+	for (int i = 0; i < nlinks; i++)
+	{
+		bool		is_new;
+		uint32		ci = candidate_of(search, search->links[i], &is_new);
+		HnswRead	read;
+		float		key;
+		float		l2sq;
+
+		if (!is_new)
+			continue;
+		hnsw_read(search->index, search->links[i], &read);
+		if (node_usable(search, read.node))
+		{
+			key = hnsw_node_key(search->index, search->query, read.node, &l2sq);
+			hnsw_read_end(&read);
+			search->candidates[ci].key = key;
+			pool_insert(search, ci, key);
+		}
+		else
+		{
+			hnsw_read_end(&read);
+			search->candidates[ci].found = HNSW_GONE;
+		}
+	}
+}
+
+/* Read the node of pool entry "position" and offer its neighbours. */
+static void
+expand(HnswSearch *search, int position)
+{
+	uint32		ci = search->pool[position].candidate;
+	HnswCandidate *candidate = &search->candidates[ci];
+	HnswRead	read;
+	float		key;
+	float		l2sq;
+	int			nlinks;
+	bool		live;
+
+	hnsw_read(search->index, candidate->id, &read);
+	if (!node_usable(search, read.node))
+	{
+		hnsw_read_end(&read);
+		candidate->found = HNSW_GONE;
+		pool_remove(search, position);
+		return;
+	}
+	key = hnsw_node_key(search->index, search->query, read.node, &l2sq);
+	record_found(search, candidate, read.node, key);
+	live = read.node->ntids > 0 || read.node->more_tids != 0 || search->level > 0;
+	nlinks = copy_links(search, read.node, key);
+	hnsw_read_end(&read);
+
+	if (search->ncandidates + nlinks > search->candidates_capacity)
+		grow_candidates(search);
+	if (live)
+		set_key(search, ci, key);
+	else
+		pool_remove(search, position);
+
+	if (search->index->layout.code.units == 0)
+		offer_plain(search, nlinks);
+	else
+	{
+		float		scale = 1 / Max(l2sq, FLT_MIN);
+
+		for (int i = 0; i < nlinks; i++)
+		{
+			float		estimate = search->estimates[i];
+			float		length = search->lengths[i];
+			float		weight = scale / (length * length);
+
+			/* Neither the far ends of float32 nor a duplicate may stop us. */
+			if (!(estimate < HNSW_MAX_KEY && estimate > -HNSW_MAX_KEY))
+				estimate = HNSW_MAX_KEY;
+			if (!(weight > FLT_MIN))
+				weight = FLT_MIN;
+			else if (weight > 1e30f)
+				weight = 1e30f;
+			offer(search, search->links[i], estimate, weight);
+		}
+	}
+}
+
+/* Start from a node; its key is unknown until it is expanded. */
+void
+hnsw_search_seed(HnswSearch *search, HnswNodeId id)
+{
+	bool		is_new;
+	uint32		i;
+
+	if (search->ncandidates == search->candidates_capacity)
+		grow_candidates(search);
+	i = candidate_of(search, id, &is_new);
+	if (is_new)
+	{
+		search->candidates[i].key = -HNSW_MAX_KEY;
+		pool_insert(search, i, -HNSW_MAX_KEY);
+	}
+}
+
+/* Expand until the whole pool is. */
+void
+hnsw_search_run(HnswSearch *search)
+{
+	for (;;)
+	{
+		while (search->cursor < search->npool &&
+			   search->candidates[search->pool[search->cursor].candidate].found != HNSW_NOT_EXPANDED)
+			search->cursor++;
+		if (search->cursor == search->npool)
+			break;
+		CHECK_FOR_INTERRUPTS();
+		expand(search, search->cursor);
+	}
+}
+
+static int
+compare_pool(const void *a, const void *b)
+{
+	float		x = ((const HnswPoolEntry *) a)->key;
+	float		y = ((const HnswPoolEntry *) b)->key;
+
+	return (x > y) - (x < y);
+}
+
+/*
+ * Take up to "width" candidates into the pool, out of all that were met, and
+ * get ready to run again.
+ */
+void
+hnsw_search_widen(HnswSearch *search, int width)
+{
+	HnswPoolEntry *entries = MemoryContextAllocHuge(search->context,
+													sizeof(HnswPoolEntry) *
+													Max((Size) search->ncandidates, (Size) width));
+	int			n = 0;
+
+	for (uint32 i = 0; i < search->ncandidates; i++)
+	{
+		HnswCandidate *candidate = &search->candidates[i];
+
+		if (candidate->found == HNSW_GONE)
+			continue;
+		if (candidate->found >= 0)
+		{
+			HnswFound  *found = &search->found[candidate->found];
+
+			if (found->ntids == 0 && found->more_tids == 0)
+				continue;
+		}
+		entries[n].key = candidate->key;
+		entries[n].candidate = i;
+		n++;
+	}
+	qsort(entries, n, sizeof(HnswPoolEntry), compare_pool);
+	pfree(search->pool);
+	search->pool = entries;
+	search->pool_capacity = Max((int) search->ncandidates, width);
+	search->width = width;
+	search->npool = Min(n, width);
+	search->cursor = 0;
+}
+
+/*
+ * Greedy descent from the entry point to "level": returns the node there from
+ * which to search on.
+ */
+HnswNodeId
+hnsw_search_descend(HnswSearch *search, HnswNodeId entry, int entry_level, int level)
+{
+	for (int at = entry_level; at > level; at--)
+	{
+		const HnswFound *best = NULL;
+
+		hnsw_search_reset(search, at, HNSW_DESCENT_WIDTH);
+		hnsw_search_seed(search, entry);
+		hnsw_search_run(search);
+		for (uint32 i = 0; i < search->nfound; i++)
+			if (best == NULL || search->found[i].key < best->key)
+				best = &search->found[i];
+		if (best == NULL)
+			return HNSW_NO_NODE;
+		entry = best->below;
+	}
+	return entry;
+}
+
+/*
+ * Meet the base nodes of a block that the search has not expanded, without
+ * their links.  "keyed" is false if there is no query to compute keys for.
+ */
+void
+hnsw_search_sweep(HnswSearch *search, BlockNumber block, bool keyed)
+{
+	HnswIndex  *index = search->index;
+	HnswNodeId	ids[HNSW_MAX_NODES_PER_PAGE];
+	int			n = hnsw_block_nodes(index, block, ids);
+
+	for (int i = 0; i < n; i++)
+	{
+		HnswRead	read;
+		bool		is_new;
+		uint32		ci;
+		float		key = 0;
+		float		l2sq;
+
+		if (search->ncandidates == search->candidates_capacity)
+			grow_candidates(search);
+		ci = candidate_of(search, ids[i], &is_new);
+		if (search->candidates[ci].found != HNSW_NOT_EXPANDED)
+			continue;
+		hnsw_read(index, ids[i], &read);
+		if (node_usable(search, read.node))
+		{
+			if (keyed)
+				key = hnsw_node_key(index, search->query, read.node, &l2sq);
+			record_found(search, &search->candidates[ci], read.node, key);
+		}
+		hnsw_read_end(&read);
+	}
+}

@@ -1,0 +1,543 @@
+/*-------------------------------------------------------------------------
+ *
+ * vacuum.c
+ *		Removal of dead rows.
+ *
+ *	pass 1	take dead heap TIDs out of the nodes; mark nodes that have none
+ *			left as dying, and upper nodes with them
+ *	pass 2	wait for the inserts that may not have seen the marks; then give
+ *			each node that links to dying ones other links, found in their
+ *			neighbourhood (Singh et al., 2021), and link nodes that nobody
+ *			links to any more
+ *	pass 3	move the entry point away from a dying node, wait for the inserts
+ *			that may still walk through dying nodes, and free these
+ *
+ * An interrupted vacuum leaves dying nodes, which still lead searches to their
+ * neighbours; the next vacuum takes them up again.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "hnsw/hnsw.h"
+
+#include "commands/vacuum.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "storage/lmgr.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
+/* Width of the local search that replaces a lost link, for each and in all */
+#define REPAIR_WIDTH_PER_LINK 2
+#define REPAIR_WIDTH 6
+
+typedef struct VacuumState
+{
+	HnswIndex  *index;
+	HnswInserter *inserter;
+	IndexBulkDeleteResult *stats;
+	IndexBulkDeleteCallback callback;
+	void	   *callback_state;
+	uint64		nids;			/* size of the bitmaps, in bits */
+	uint8	   *dying;
+	uint8	   *reached;		/* nodes that some live node links to */
+	bool		any_dying;
+	HnswNodeId *upper;			/* upper nodes of pass 1 */
+	uint32		nupper;
+	uint32		upper_capacity;
+	HnswNodeId	best;			/* a live node of the highest level */
+	int			best_level;
+} VacuumState;
+
+static inline bool
+get_bit(const VacuumState *state, const uint8 *bits, HnswNodeId id)
+{
+	return id < state->nids && (bits[id / 8] >> (id % 8)) & 1;
+}
+
+static inline void
+set_bit(const VacuumState *state, uint8 *bits, HnswNodeId id)
+{
+	if (id < state->nids)
+		bits[id / 8] |= 1 << (id % 8);
+}
+
+/* Call a function for every node in use of the index. */
+static void
+for_each_node(VacuumState *state, void (*function) (VacuumState *state, HnswNodeId id))
+{
+	Relation	rel = state->index->rel;
+	HnswNodeId	ids[HNSW_MAX_NODES_PER_PAGE];
+	BlockNumber nblocks = RelationGetNumberOfBlocks(rel);
+
+	for (BlockNumber block = HNSW_METAPAGE + 1; block < nblocks; block++)
+	{
+		int			n = hnsw_block_nodes(state->index, block, ids);
+
+		hnsw_vacuum_delay();
+		if (n < 0)
+			hnsw_block_reclaim(state->index, block);
+		for (int i = 0; i < n; i++)
+			function(state, ids[i]);
+	}
+}
+
+/* ---------------------------------------------------------------------
+ * Pass 1: dead heap TIDs
+ * ---------------------------------------------------------------------
+ */
+
+/* Which of n TIDs are dead: moves them to the front and counts them. */
+static int
+find_dead(VacuumState *state, ItemPointer tids, int n)
+{
+	int			ndead = 0;
+
+	for (int i = 0; i < n; i++)
+		if (state->callback(&tids[i], state->callback_state))
+			tids[ndead++] = tids[i];
+	return ndead;
+}
+
+/* Take dead TIDs out of a node's chunks; returns how many TIDs are left there. */
+static int64
+clean_chunks(VacuumState *state, HnswNodeId id, uint32 chunk)
+{
+	ItemPointerData tids[HNSW_CHUNK_TIDS];
+	int64		left = 0;
+
+	while (chunk != 0)
+	{
+		uint32		next = chunk;
+		int			n = hnsw_chunk_read(state->index, id, &next, tids);
+		int			ndead = find_dead(state, tids, n);
+
+		hnsw_vacuum_delay();
+		if (ndead > 0)
+		{
+			left += hnsw_chunk_remove(state->index, id, &chunk, tids, ndead);
+			state->stats->tuples_removed += ndead;
+		}
+		else
+			left += n;
+		chunk = next;
+	}
+	return left;
+}
+
+/* Take dead TIDs out of a node, under its lock; returns how many are left. */
+static int
+remove_tids(const HnswLayout *layout, HnswNodeHeader node, ItemPointer dead, int ndead)
+{
+	ItemPointer tids = HnswNodeTids(layout, node);
+	int			left = 0;
+
+	for (int i = 0; i < node->ntids; i++)
+	{
+		bool		keep = true;
+
+		for (int j = 0; j < ndead && keep; j++)
+			keep = !ItemPointerEquals(&tids[i], &dead[j]);
+		if (keep)
+			tids[left++] = tids[i];
+	}
+	memset(&tids[left], 0, sizeof(ItemPointerData) * (node->ntids - left));
+	node->ntids = left;
+	return left;
+}
+
+static void
+clean_node(VacuumState *state, HnswNodeId id)
+{
+	HnswIndex  *index = state->index;
+	const HnswLayout *layout = &index->layout;
+	ItemPointerData tids[256];
+	HnswRead	read;
+	HnswWrite	write;
+	int			ntids;
+	int			ndead;
+	uint32		more;
+	int64		chunk_left;
+	int			flags;
+	int			level;
+
+	hnsw_read(index, id, &read);
+	flags = read.node->flags;
+	level = read.node->level;
+	ntids = Min(read.node->ntids, layout->inline_tids);
+	more = read.node->more_tids;
+	memcpy(tids, HnswNodeTids(layout, read.node), sizeof(ItemPointerData) * ntids);
+	hnsw_read_end(&read);
+
+	if (!(flags & HNSW_NODE_USED))
+		return;
+	if (flags & HNSW_NODE_DYING)
+	{
+		set_bit(state, state->dying, id);
+		state->any_dying = true;
+		return;
+	}
+	if (level > 0)
+	{
+		if (state->nupper == state->upper_capacity)
+		{
+			state->upper_capacity = Max(state->upper_capacity * 2, 1024);
+			if (state->upper == NULL)
+				state->upper = palloc_extended(sizeof(HnswNodeId) * state->upper_capacity,
+											   MCXT_ALLOC_HUGE);
+			else
+				state->upper = repalloc_huge(state->upper,
+											 sizeof(HnswNodeId) * state->upper_capacity);
+		}
+		state->upper[state->nupper++] = id;
+		return;
+	}
+
+	chunk_left = clean_chunks(state, id, more);
+	ndead = find_dead(state, tids, ntids);
+	state->stats->tuples_removed += ndead;
+	state->stats->num_index_tuples += chunk_left + ntids - ndead;
+	if (ndead == 0 && (ntids > 0 || chunk_left > 0))
+		return;
+
+	/* A row inserted since has its TID here or in a new first chunk. */
+	hnsw_write(index, id, &write);
+	if (remove_tids(layout, write.node, tids, ndead) == 0 && chunk_left == 0 &&
+		write.node->more_tids == more && hnsw_chunks_empty(index, id, more))
+	{
+		write.node->flags |= HNSW_NODE_DYING;
+		set_bit(state, state->dying, id);
+		state->any_dying = true;
+	}
+	hnsw_write_end(index, &write, true);
+}
+
+/* Upper nodes die with the node of the same vector below them. */
+static void
+mark_upper(VacuumState *state)
+{
+	HnswIndex  *index = state->index;
+	bool		again = true;
+
+	/* Upper nodes above upper nodes: at most one round for each level. */
+	while (again)
+	{
+		again = false;
+		for (uint32 i = 0; i < state->nupper; i++)
+		{
+			HnswNodeId	id = state->upper[i];
+			HnswRead	read;
+			HnswWrite	write;
+			bool		dies;
+
+			if (get_bit(state, state->dying, id))
+				continue;
+			hnsw_read(index, id, &read);
+			dies = get_bit(state, state->dying, read.node->below);
+			hnsw_read_end(&read);
+			if (!dies)
+				continue;
+			hnsw_write(index, id, &write);
+			write.node->flags |= HNSW_NODE_DYING;
+			hnsw_write_end(index, &write, true);
+			set_bit(state, state->dying, id);
+			again = true;
+		}
+	}
+}
+
+/* ---------------------------------------------------------------------
+ * Pass 2: links
+ * ---------------------------------------------------------------------
+ */
+
+/*
+ * What is around a node, found from the given nodes or, without any, from the
+ * entry point.  Sorted by distance.  The inserter's query becomes the node.
+ */
+static int
+find_around(VacuumState *state, const HnswRead *read, HnswNodeId id,
+			const HnswNodeId *seeds, int nseeds, HnswNeighbour **neighbours)
+{
+	HnswInserter *inserter = state->inserter;
+	HnswSearch *search = inserter->search;
+	int			level = read->node->level;
+	float		norm = read->node->norm;
+	int			n;
+
+	if (nseeds > 0)
+	{
+		hnsw_search_reset(search, level, nseeds * REPAIR_WIDTH_PER_LINK + REPAIR_WIDTH);
+		for (int i = 0; i < nseeds; i++)
+			hnsw_search_seed(search, seeds[i]);
+	}
+	else
+	{
+		HnswMetaPageData meta;
+		HnswNodeId	entry;
+
+		hnsw_meta_read(state->index->rel, &meta);
+		search->keep_vectors = false;
+		entry = hnsw_search_descend(search, meta.entry, meta.entry_level,
+									Min(level, meta.entry_level));
+		search->keep_vectors = true;
+		hnsw_search_reset(search, level, state->index->layout.ef_construction);
+		if (entry != HNSW_NO_NODE && level <= meta.entry_level)
+			hnsw_search_seed(search, entry);
+	}
+	hnsw_search_run(search);
+	*neighbours = palloc(sizeof(HnswNeighbour) * Max(search->nfound, 1));
+	n = hnsw_found_neighbours(inserter, id, norm, *neighbours);
+	return n;
+}
+
+/* Replace a node's links to dying nodes. */
+static void
+repair_links(VacuumState *state, HnswNodeId id, const HnswNeighbour *neighbours, int n,
+			 const float *vector)
+{
+	HnswIndex  *index = state->index;
+	const HnswLayout *layout = &index->layout;
+	int		   *chosen = palloc(sizeof(int) * layout->degree);
+	int			nkept;
+	int			nchosen = hnsw_select(index, neighbours, n, layout->degree, chosen, &nkept);
+	HnswWrite	write;
+	HnswNodeHeader node;
+
+	hnsw_write(index, id, &write);
+	node = write.node;
+	for (int i = node->nlinks - 1; i >= 0; i--)
+		if (get_bit(state, state->dying, HnswNodeLinks(layout, node)[i]))
+			hnsw_remove_link(index, node, i);
+	for (int i = 0; i < nchosen && node->nlinks < layout->degree; i++)
+	{
+		const HnswNeighbour *to = &neighbours[chosen[i]];
+		bool		present = get_bit(state, state->dying, to->id);
+
+		for (int j = 0; j < node->nlinks && !present; j++)
+			present = HnswNodeLinks(layout, node)[j] == to->id;
+		if (!present)
+			hnsw_set_link(index, node, node->nlinks++, to, vector, i < nkept);
+	}
+	for (int i = 0; i < node->nlinks; i++)
+		set_bit(state, state->reached, HnswNodeLinks(layout, node)[i]);
+	hnsw_write_end(index, &write, true);
+	pfree(chosen);
+}
+
+static void
+repair_node(VacuumState *state, HnswNodeId id)
+{
+	HnswIndex  *index = state->index;
+	const HnswLayout *layout = &index->layout;
+	MemoryContext old;
+	HnswRead	read;
+	HnswNodeHeaderData header;
+	HnswNodeId	lost[256];
+	int			nlost = 0;
+	float	   *vector;
+	HnswNeighbour *neighbours;
+	int			n;
+
+	if (get_bit(state, state->dying, id))
+		return;
+
+	hnsw_read(index, id, &read);
+	header = *read.node;
+	for (int i = 0; i < Min(header.nlinks, layout->degree); i++)
+	{
+		HnswNodeId	to = HnswNodeLinks(layout, read.node)[i];
+
+		if (get_bit(state, state->dying, to))
+			lost[nlost++] = to;
+		else
+			set_bit(state, state->reached, to);
+	}
+	if (!(header.flags & HNSW_NODE_USED) || (header.flags & HNSW_NODE_DYING) || nlost == 0)
+	{
+		hnsw_read_end(&read);
+		if ((header.flags & HNSW_NODE_USED) && !(header.flags & HNSW_NODE_DYING) &&
+			header.level > state->best_level)
+		{
+			state->best = id;
+			state->best_level = header.level;
+		}
+		return;
+	}
+	if (header.level > state->best_level)
+	{
+		state->best = id;
+		state->best_level = header.level;
+	}
+
+	old = MemoryContextSwitchTo(state->inserter->context);
+	vector = palloc(sizeof(float) * hnsw_vector_length(layout));
+	hnsw_own_decode(index, read.node, vector);
+	hnsw_query_set_node(index, state->inserter->query, read.node, vector);
+	hnsw_read_end(&read);
+	read.node = &header;
+
+	/* Where most are gone, the neighbourhood may be, too. */
+	n = find_around(state, &read, id, lost, nlost * 2 > header.nlinks ? 0 : nlost, &neighbours);
+	repair_links(state, id, neighbours, n, vector);
+
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(state->inserter->context);
+}
+
+/* Make a neighbour of a node that nobody links to link to it. */
+static void
+relink_node(VacuumState *state, HnswNodeId id)
+{
+	HnswIndex  *index = state->index;
+	const HnswLayout *layout = &index->layout;
+	MemoryContext old;
+	HnswRead	read;
+	HnswNodeHeaderData header;
+	HnswNeighbour self = {0};
+	HnswNeighbour *neighbours;
+	float	   *vector;
+	int			n;
+
+	if (get_bit(state, state->dying, id) || get_bit(state, state->reached, id))
+		return;
+	hnsw_read(index, id, &read);
+	header = *read.node;
+	if (!(header.flags & HNSW_NODE_USED) || (header.flags & HNSW_NODE_DYING))
+	{
+		hnsw_read_end(&read);
+		return;
+	}
+
+	old = MemoryContextSwitchTo(state->inserter->context);
+	vector = palloc(sizeof(float) * hnsw_vector_length(layout));
+	hnsw_own_decode(index, read.node, vector);
+	hnsw_query_set_node(index, state->inserter->query, read.node, vector);
+	hnsw_read_end(&read);
+	read.node = &header;
+
+	n = find_around(state, &read, id, NULL, 0, &neighbours);
+	self.id = id;
+	self.norm = header.norm;
+	self.vector = vector;
+	for (int i = 0; i < n; i++)
+	{
+		if (get_bit(state, state->dying, neighbours[i].id))
+			continue;
+		self.distance = neighbours[i].distance;
+		if (hnsw_add_link(index, state->inserter->query, &neighbours[i], &self, header.level, true))
+			break;
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(state->inserter->context);
+}
+
+/* ---------------------------------------------------------------------
+ * Pass 3: entry point and free slots
+ * ---------------------------------------------------------------------
+ */
+
+/* Remember a live node of the highest level. */
+static void
+find_best(VacuumState *state, HnswNodeId id)
+{
+	HnswRead	read;
+
+	if (get_bit(state, state->dying, id))
+		return;
+	hnsw_read(state->index, id, &read);
+	if ((read.node->flags & HNSW_NODE_USED) && !(read.node->flags & HNSW_NODE_DYING) &&
+		read.node->level > state->best_level)
+	{
+		state->best = id;
+		state->best_level = read.node->level;
+	}
+	hnsw_read_end(&read);
+}
+
+/*
+ * With inserts locked out, move the entry point away from a dying node.  After
+ * that nobody but scans can meet a dying node.
+ */
+static void
+replace_entry(VacuumState *state)
+{
+	HnswIndex  *index = state->index;
+	HnswMetaPageData meta;
+
+	LockPage(index->rel, HNSW_METAPAGE, ExclusiveLock);
+	hnsw_meta_read(index->rel, &meta);
+	if (meta.entry != HNSW_NO_NODE && get_bit(state, state->dying, meta.entry))
+	{
+		if (state->best == HNSW_NO_NODE)
+			for_each_node(state, find_best);
+		hnsw_entry_update(index, meta.entry, state->best, Max(state->best_level, 0));
+	}
+	UnlockPage(index->rel, HNSW_METAPAGE, ExclusiveLock);
+}
+
+IndexBulkDeleteResult *
+hnsw_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
+				IndexBulkDeleteCallback callback, void *callback_state)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "hnsw vacuum",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old;
+	VacuumState state = {0};
+
+	if (stats == NULL)
+		stats = palloc0(sizeof(IndexBulkDeleteResult));
+
+	old = MemoryContextSwitchTo(context);
+	state.index = hnsw_open(info->index);
+	state.inserter = hnsw_inserter_create(state.index);
+	state.stats = stats;
+	state.callback = callback;
+	state.callback_state = callback_state;
+	state.best_level = -1;
+	state.nids = (uint64) RelationGetNumberOfBlocks(info->index) *
+		state.index->layout.nodes_per_page;
+	state.dying = palloc_extended(state.nids / 8 + 1, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	state.reached = palloc_extended(state.nids / 8 + 1, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	stats->num_index_tuples = 0;
+
+	for_each_node(&state, clean_node);
+	mark_upper(&state);
+
+	if (state.any_dying)
+	{
+		LockPage(info->index, HNSW_METAPAGE, ExclusiveLock);
+		UnlockPage(info->index, HNSW_METAPAGE, ExclusiveLock);
+		for_each_node(&state, repair_node);
+		for_each_node(&state, relink_node);
+
+		replace_entry(&state);
+		for (HnswNodeId id = 1; id < state.nids; id++)
+		{
+			if (get_bit(&state, state.dying, id))
+			{
+				hnsw_vacuum_delay();
+				hnsw_release(state.index, id);
+			}
+		}
+	}
+
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+	return stats;
+}
+
+IndexBulkDeleteResult *
+hnsw_vacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
+{
+	if (info->analyze_only)
+		return stats;
+
+	if (stats == NULL)
+	{
+		stats = palloc0(sizeof(IndexBulkDeleteResult));
+		stats->num_index_tuples = info->num_heap_tuples;
+		stats->estimated_count = info->estimated_count;
+	}
+	stats->num_pages = RelationGetNumberOfBlocks(info->index);
+	return stats;
+}

@@ -1,0 +1,183 @@
+/*-------------------------------------------------------------------------
+ *
+ * rabitq.c
+ *		RaBitQ codes of residuals (Gao & Long, SIGMOD 2024; multi-bit codes
+ *		SIGMOD 2025) and the look-up tables that score them.
+ *
+ * With r a rotated residual and c its code, <r, y> is estimated by
+ * (|r|^2 / <c, r>) * <c, y>.  Over random rotations this is unbiased and its
+ * error is about |r| |y| / sqrt(dims) for one bit.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "c.h"
+
+#include <math.h>
+
+#include "quant/quant.h"
+
+/* Best step of a uniform quantizer for a unit normal, by bits (Max, 1960). */
+static const float quantizer_step[] = {0, 0, 0.9957f, 0.5860f, 0.3352f};
+
+/*
+ * Code the residual r.  rsq is its full squared norm, which is more than that
+ * of the coded coordinates when the shape leaves some out.  Returns the
+ * factor |r|^2 / <c, r>, or 0 for a zero residual.
+ */
+float
+code_encode(const CodeShape *shape, const float *r, float rsq, uint8 *code)
+{
+	int			dims = shape->dims;
+	int			top = (1 << shape->bits) - 1;
+	float		invstep;
+	float		dot = 0;
+
+	memset(code, 0, shape->units);
+	if (!(rsq > 0))
+		return 0;
+
+	if (shape->bits == 1)
+	{
+		for (int i = 0; i < dims; i += 8)
+		{
+			unsigned	byte = 0;
+
+			for (int j = 0; j < 8; j++)
+			{
+				byte |= (unsigned) (r[i + j] > 0) << j;
+				dot += fabsf(r[i + j]);
+			}
+			code[i / 8] = (uint8) byte;
+		}
+		return dot > 0 ? rsq / dot : 0;
+	}
+
+	invstep = 1.0f / (quantizer_step[shape->bits] * sqrtf(rsq / dims));
+	for (int i = 0; i < dims; i++)
+	{
+		float		cell = fabsf(r[i]) * invstep;
+		int			magnitude = cell < top / 2 ? (int) cell : top / 2;
+		int			c = 2 * magnitude + 1;
+		int			level;
+
+		dot += c * fabsf(r[i]);
+		if (r[i] <= 0)
+			c = -c;
+		level = (c + top) / 2;
+		for (int plane = 0; plane < shape->bits; plane++)
+			code[(plane * dims + i) / 8] |= ((level >> plane) & 1) << (i % 8);
+	}
+	return dot > 0 ? rsq / dot : 0;
+}
+
+/* <c, y> for one code, exactly. */
+float
+code_dot(const CodeShape *shape, const uint8 *code, const float *y)
+{
+	int			dims = shape->dims;
+	float		sum = 0;
+	float		total = 0;
+
+	for (int plane = 0; plane < shape->bits; plane++)
+	{
+		const uint8 *bits = code + plane * dims / 8;
+		float		plane_sum = 0;
+
+		for (int i = 0; i < dims; i += 8)
+		{
+			unsigned	byte = bits[i / 8];
+
+			for (int j = 0; j < 8; j++)
+				plane_sum += ((byte >> j) & 1) ? y[i + j] : 0;
+		}
+		sum += plane_sum * (1 << plane);
+	}
+	for (int i = 0; i < dims; i++)
+		total += y[i];
+	return 2 * sum - ((1 << shape->bits) - 1) * total;
+}
+
+/*
+ * What <c, r/|r|> is on average: |r| is about factor times this.  Lets a
+ * reader recover the length of a residual from its factor alone.
+ */
+float
+code_expected_norm(const CodeShape *shape)
+{
+	static const float mean_abs[] = {0, 0.79788f, 1.7692f, 3.2909f, 5.9040f};
+
+	/* E[c * |g|] for a unit normal g, by bits */
+	return mean_abs[shape->bits] * sqrtf((float) shape->dims);
+}
+
+/* Put one code at a position of a node's FastScan blocks. */
+void
+code_pack(const CodeShape *shape, const uint8 *code, uint8 *blocks, int position)
+{
+	uint8	   *out = blocks + (Size) (position / FASTSCAN_BLOCK) * shape->units * FASTSCAN_BLOCK
+		+ position % FASTSCAN_BLOCK;
+
+	for (int t = 0; t < shape->units; t++)
+		out[t * FASTSCAN_BLOCK] = code[t];
+}
+
+/*
+ * Prepare a rotated query for FastScan.  query->lut must have room for
+ * 2 * units * 16 bytes.
+ */
+void
+code_query_init(const CodeShape *shape, const float *y, CodeQuery *query)
+{
+	int			groups = shape->dims / 4;
+	int			top = (1 << shape->bits) - 1;
+	int			weight = 1 << (shape->bits - 1);
+	float		range = 0;
+	float		inverse;
+	float		floor_sum = 0;
+	float		total = 0;
+
+	/* One step for all tables: the widest one uses all of its 8 bits. */
+	for (int g = 0; g < groups; g++)
+	{
+		const float *v = y + 4 * g;
+
+		range = Max(range, fabsf(v[0]) + fabsf(v[1]) + fabsf(v[2]) + fabsf(v[3]));
+		total += v[0] + v[1] + v[2] + v[3];
+	}
+	range *= weight;
+	if (!(range > 0) || isinf(range))
+		range = 1;
+	query->step = range / 255;
+	inverse = 255 / range;
+
+	for (int plane = 0; plane < shape->bits; plane++)
+	{
+		float		scale = inverse * (1 << plane);
+
+		for (int g = 0; g < groups; g++)
+		{
+			int			nibble = plane * groups + g;
+			uint8	   *table = query->lut + ((nibble / 2) + (nibble % 2) * shape->units) * 16;
+			const float *v = y + 4 * g;
+			float		sums[16];
+			float		low = 0;
+
+			sums[0] = 0;
+			for (int i = 0; i < 4; i++)
+			{
+				float		term = v[i] * scale;
+
+				low += Min(term, 0);
+				for (int j = 0; j < (1 << i); j++)
+					sums[(1 << i) + j] = sums[j] + term;
+			}
+			floor_sum += low;
+			for (int j = 0; j < 16; j++)
+				table[j] = (uint8) Min(Max(sums[j] - low + 0.5f, 0.0f), 255.0f);
+		}
+	}
+
+	/* <c, y> = 2 sum(bits * 2^plane * y) - top * sum(y) */
+	query->offset = 2 * query->step * floor_sum - top * total;
+	query->step *= 2;
+}

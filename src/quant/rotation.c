@@ -1,0 +1,173 @@
+/*-------------------------------------------------------------------------
+ *
+ * rotation.c
+ *		Fast random rotation by sign flips and Hadamard transforms.
+ *
+ * A Hadamard transform needs a power of two.  Where out_dim is none, each
+ * round transforms the largest power of two, alternately at the head and at
+ * the tail, so that all coordinates mix after four rounds.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "c.h"
+
+#include <math.h>
+
+#include "quant/quant.h"
+
+#define ROTATION_MIN_DIM 64
+
+/*
+ * Length of the rotated vectors for an input of dim coordinates.  Very short
+ * vectors are spread over 64 coordinates: a code of a few bits would say too
+ * little about them.
+ */
+int
+rotation_out_dim(int dim)
+{
+	return Max(ROTATION_MIN_DIM, (dim + 31) / 32 * 32);
+}
+
+Size
+rotation_signs_size(int out_dim)
+{
+	return sizeof(float) * ROTATION_ROUNDS * out_dim;
+}
+
+/* splitmix64 (Steele, Lea & Flood, 2014) */
+static uint64
+next_random(uint64 *state)
+{
+	uint64		z = (*state += UINT64CONST(0x9E3779B97F4A7C15));
+
+	z = (z ^ (z >> 30)) * UINT64CONST(0xBF58476D1CE4E5B9);
+	z = (z ^ (z >> 27)) * UINT64CONST(0x94D049BB133111EB);
+	return z ^ (z >> 31);
+}
+
+/*
+ * Fill in a rotation whose signs were made before.
+ */
+void
+rotation_init_copy(Rotation *rotation, int dim, float *signs)
+{
+	int			out_dim = rotation_out_dim(dim);
+	int			block = 1;
+
+	while (block * 2 <= out_dim)
+		block *= 2;
+	rotation->dim = dim;
+	rotation->out_dim = out_dim;
+	rotation->block = block;
+	rotation->rounds = (block == out_dim) ? 3 : ROTATION_ROUNDS;
+	rotation->signs = signs;
+}
+
+/*
+ * Fill in a rotation; signs is room for rotation_signs_size() bytes that
+ * lives as long as the rotation.
+ */
+void
+rotation_init(Rotation *rotation, int dim, uint64 seed, float *signs)
+{
+	float		unit;
+
+	rotation_init_copy(rotation, dim, signs);
+	unit = 1.0f / sqrtf((float) rotation->block);
+
+	/* The transform's normalization is folded into the signs before it. */
+	for (int round = 0; round < ROTATION_ROUNDS; round++)
+	{
+		int			start = (round % 2 == 0) ? 0 : rotation->out_dim - rotation->block;
+
+		for (int i = 0; i < rotation->out_dim; i++)
+		{
+			float		size = (i >= start && i < start + rotation->block) ? unit : 1.0f;
+
+			signs[round * rotation->out_dim + i] = (next_random(&seed) >> 63) ? size : -size;
+		}
+	}
+}
+
+/*
+ * In-place Hadamard transform of n = 2^k >= 4 values, without normalization.
+ * Two steps at a time, which halves the passes over memory.
+ */
+static void
+hadamard(float *restrict x, int n)
+{
+	int			h = 1;
+
+	for (int i = 0; i < n; i += 4)
+	{
+		float		a = x[i] + x[i + 1];
+		float		b = x[i] - x[i + 1];
+		float		c = x[i + 2] + x[i + 3];
+		float		d = x[i + 2] - x[i + 3];
+
+		x[i] = a + c;
+		x[i + 1] = b + d;
+		x[i + 2] = a - c;
+		x[i + 3] = b - d;
+	}
+	for (h = 4; h * 2 < n; h *= 4)
+	{
+		for (int i = 0; i < n; i += h * 4)
+		{
+			float	   *restrict p0 = x + i;
+			float	   *restrict p1 = p0 + h;
+			float	   *restrict p2 = p1 + h;
+			float	   *restrict p3 = p2 + h;
+
+			for (int j = 0; j < h; j += 4)
+			{
+				for (int k = j; k < j + 4; k++)
+				{
+					float		a = p0[k] + p1[k];
+					float		b = p0[k] - p1[k];
+					float		c = p2[k] + p3[k];
+					float		d = p2[k] - p3[k];
+
+					p0[k] = a + c;
+					p1[k] = b + d;
+					p2[k] = a - c;
+					p3[k] = b - d;
+				}
+			}
+		}
+	}
+	if (h < n)
+	{
+		float	   *restrict p0 = x;
+		float	   *restrict p1 = x + h;
+
+		for (int k = 0; k < h; k++)
+		{
+			float		a = p0[k];
+			float		b = p1[k];
+
+			p0[k] = a + b;
+			p1[k] = a - b;
+		}
+	}
+}
+
+/* Rotate x (dim values) into out (out_dim values); they must not overlap. */
+void
+rotation_apply(const Rotation *rotation, const float *x, float *out)
+{
+	int			out_dim = rotation->out_dim;
+
+	memcpy(out, x, sizeof(float) * rotation->dim);
+	memset(out + rotation->dim, 0, sizeof(float) * (out_dim - rotation->dim));
+
+	for (int round = 0; round < rotation->rounds; round++)
+	{
+		const float *signs = rotation->signs + round * out_dim;
+
+		for (int i = 0; i < out_dim; i++)
+			out[i] *= signs[i];
+		hadamard((round % 2 == 0) ? out : out + out_dim - rotation->block,
+				 rotation->block);
+	}
+}

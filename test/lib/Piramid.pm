@@ -1,0 +1,240 @@
+# Piramid.pm: what the TAP tests share: servers with the extension, real
+# vectors, and SQL functions that compare an index with the truth.
+#
+# Every table that those functions look at has the columns "id int" and
+# "v vector(N)".
+
+package Piramid;
+
+use strict;
+use warnings;
+
+use Cwd qw(abs_path);
+use Exporter qw(import);
+use File::Basename qw(dirname);
+use IO::Uncompress::Gunzip qw($GunzipError);
+use IPC::Run ();
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+our @EXPORT = qw(
+  piramid_node load_words load_slices create_pause
+  start_sql fails_like is_consistent at_least at_most
+);
+
+my $demo = abs_path(dirname(__FILE__) . '/../../bench/data/wordnet-demo.tsv.gz');
+
+# Functions of the schema "test".  "nearest" asks with or without an index;
+# answers are compared by distance, so that ties do no harm.
+my $functions = <<'SQL';
+CREATE SCHEMA test;
+
+CREATE FUNCTION test.nearest(tab regclass, op text, q vector, k int, use_index boolean)
+RETURNS TABLE (id int, distance float8) LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM set_config('enable_indexscan', use_index::text, true),
+		set_config('enable_seqscan', (NOT use_index)::text, true),
+		set_config('enable_bitmapscan', 'off', true),
+		set_config('enable_sort', (NOT use_index)::text, true);
+	RETURN QUERY EXECUTE format(
+		'SELECT id, (v %1$s $1)::float8 FROM %2$s ORDER BY v %1$s $1 LIMIT $2', op, tab)
+		USING q, k;
+END $$;
+
+-- Mean recall@k of the queries (id, v) in "queries".
+CREATE FUNCTION test.recall(tab regclass, op text, queries regclass, k int DEFAULT 10)
+RETURNS numeric LANGUAGE plpgsql AS $$
+DECLARE
+	q vector;
+	worst float8;
+	hits int;
+	sum numeric := 0;
+	n int := 0;
+BEGIN
+	FOR q IN EXECUTE format('SELECT v FROM %s ORDER BY id', queries) LOOP
+		SELECT max(distance) INTO worst FROM test.nearest(tab, op, q, k, false);
+		SELECT count(DISTINCT id) INTO hits FROM test.nearest(tab, op, q, k, true)
+		WHERE distance <= worst;
+		sum := sum + least(hits, k);
+		n := n + k;
+	END LOOP;
+	RETURN round(sum / n, 4);
+END $$;
+
+-- How many rows are not among the k nearest of their own vector.
+CREATE FUNCTION test.lost(tab regclass, op text DEFAULT '<->', k int DEFAULT 10)
+RETURNS int LANGUAGE plpgsql AS $$
+DECLARE
+	r record;
+	n int := 0;
+BEGIN
+	FOR r IN EXECUTE format('SELECT id, v FROM %s', tab) LOOP
+		IF NOT EXISTS (SELECT FROM test.nearest(tab, op, r.v, k, true) AS x WHERE x.id = r.id) THEN
+			n := n + 1;
+		END IF;
+	END LOOP;
+	RETURN n;
+END $$;
+
+-- How many different rows a scan without a limit returns.
+CREATE FUNCTION test.reachable(tab regclass, op text DEFAULT '<->')
+RETURNS int LANGUAGE plpgsql AS $$
+DECLARE
+	q vector;
+	n int;
+BEGIN
+	PERFORM set_config('hnsw.iterative_scan', 'relaxed_order', true),
+		set_config('hnsw.max_scan_tuples', '2147483647', true),
+		set_config('hnsw.scan_mem_multiplier', '1000', true);
+	EXECUTE format('SELECT v FROM %s LIMIT 1', tab) INTO q;
+	IF q IS NULL THEN
+		q := '[1]';
+	END IF;
+	SELECT count(DISTINCT id) INTO n
+	FROM test.nearest(tab, op, q, 2147483647, true);
+	RETURN n;
+END $$;
+SQL
+
+# A running server with the extension and the functions above.  Parameters:
+# conf, lines for postgresql.conf; init, arguments for init().
+sub piramid_node
+{
+	my ($name, %params) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name);
+
+	$node->init(@{ $params{init} // [] });
+	# Cluster.pm writes nothing to disk by force; crashes of the server are
+	# not crashes of the machine, so that is as good here.
+	$node->append_conf('postgresql.conf', $params{conf}) if $params{conf};
+	$node->start;
+	$node->safe_psql('postgres', 'CREATE EXTENSION piramid');
+	$node->safe_psql('postgres', $functions);
+	return $node;
+}
+
+# Table words (id, lexname, v vector(384)): 4,106 rows of unit length.
+sub load_words
+{
+	my ($node) = @_;
+	my $gz = IO::Uncompress::Gunzip->new($demo, MultiStream => 1)
+	  or die "cannot read $demo: $GunzipError";
+	my $copy = "CREATE TABLE words (id int PRIMARY KEY, lexname text, v vector(384));\n"
+	  . "COPY words FROM STDIN;\n";
+	my $id = 0;
+
+	while (my $line = $gz->getline)
+	{
+		chomp $line;
+		my @column = split /\t/, $line;
+		$copy .= join("\t", ++$id, $column[1], $column[4]) . "\n";
+	}
+	run_sql($node, $copy . "\\.\nVACUUM ANALYZE words;\n");
+}
+
+# Tables slices (id, v vector(128)), 12,195 rows, and queries, 123 others: each
+# embedding cut in three.  Real, clustered, and not of unit length.
+sub load_slices
+{
+	my ($node) = @_;
+	load_words($node);
+	$node->safe_psql(
+		'postgres', q{
+		CREATE TABLE slices (id int PRIMARY KEY, v vector(128));
+		CREATE TABLE queries (LIKE slices);
+		INSERT INTO slices
+			SELECT 3 * id + part, (v::real[])[part * 128 + 1 : part * 128 + 128]::vector(128)
+			FROM words, generate_series(0, 2) AS part;
+		WITH q AS (DELETE FROM slices WHERE id % 100 = 0 RETURNING *)
+			INSERT INTO queries SELECT * FROM q;
+		VACUUM ANALYZE slices;
+		VACUUM ANALYZE queries;
+	});
+}
+
+# A function pause(v, id) that returns v, but waits for whoever holds the
+# advisory lock 1 when it meets the given id: it stops a build in the middle.
+sub create_pause
+{
+	my ($node, $id) = @_;
+	$node->safe_psql(
+		'postgres', qq{
+		CREATE FUNCTION pause(v vector, id int) RETURNS vector LANGUAGE plpgsql IMMUTABLE AS \$\$
+		BEGIN
+			IF id = $id THEN
+				PERFORM pg_advisory_xact_lock_shared(1);
+			END IF;
+			RETURN v;
+		END \$\$;
+	});
+}
+
+sub psql_command
+{
+	my ($node) = @_;
+	return ('psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('postgres'));
+}
+
+sub run_sql
+{
+	my ($node, $sql) = @_;
+	my $output = '';
+
+	IPC::Run::run([ psql_command($node) ], '<', \$sql, '>&', \$output)
+	  or die "psql failed: $output";
+	return $output;
+}
+
+# Start a script that is not waited for.  Returns a handle of IPC::Run; finish
+# it with $handle->finish, whatever became of the server.
+sub start_sql
+{
+	my ($node, $sql) = @_;
+	# From a file: IPC::Run would feed a string only while it is being pumped.
+	my $file = PostgreSQL::Test::Utils::tempdir() . '/script.sql';
+
+	append_to_file($file, $sql);
+	return IPC::Run::start([ psql_command($node), '-f', $file ], '>', '/dev/null', '2>&1');
+}
+
+# The statement fails with this message, and the server lives on.
+sub fails_like
+{
+	my ($node, $sql, $message, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my ($status, $stdout, $stderr) = $node->psql('postgres', $sql);
+
+	if ($status == 3) { like($stderr, $message, $name) }
+	else { fail("$name: exit status $status, $stderr") }
+}
+
+sub at_least
+{
+	my ($got, $least, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	cmp_ok($got, '>=', $least, "$name: $got");
+}
+
+sub at_most
+{
+	my ($got, $most, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	cmp_ok($got, '<=', $most, "$name: $got");
+}
+
+# The index of a table returns every row of it and nothing else, and (but for
+# 3 in 1000) every row for its own vector.
+sub is_consistent
+{
+	my ($node, $table, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my $rows = $node->safe_psql('postgres', "SELECT count(*) FROM $table");
+
+	is($node->safe_psql('postgres', "SELECT test.reachable('$table')"),
+		$rows, "$name: the index returns all $rows rows");
+	at_most($node->safe_psql('postgres', "SELECT test.lost('$table')"),
+		int(0.003 * $rows), "$name: rows that their own vector does not find");
+}
+
+1;

@@ -1,0 +1,103 @@
+# shellcheck shell=bash
+#
+# chroot.sh: run test/run in a small Debian that has another version of
+# PostgreSQL.  Sourced by test/run.
+
+cache=${PIRAMID_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/piramid}
+
+# The Debian release that packages a version.
+suite_of() {
+	case $1 in
+	15) echo bookworm ;;
+	17) echo trixie ;;
+	18) echo sid ;;
+	esac
+}
+
+# The mirror that this machine's apt uses for Debian; nothing (debootstrap's
+# default) on another distribution.
+debian_mirror() {
+	# shellcheck disable=SC2016	# apt-get expands these
+	LC_ALL=C apt-get indextargets --format '$(ORIGIN) $(CODENAME) $(REPO_URI)' \
+		'Created-By: Packages' 2>/dev/null |
+		awk '$1 == "Debian" && $2 !~ /-security/ { if (!n++) print $3 }'
+}
+
+# in_chroot DIR COMMAND...: run in DIR with /proc and /dev.  The mounts and the
+# processes are in namespaces of their own, so that nothing is left behind when
+# the run is interrupted.
+in_chroot() {
+	local dir=$1
+	shift
+	# shellcheck disable=SC2016	# the inner shell expands $0 and $@
+	as_root unshare --mount --pid --fork --kill-child --mount-proc="$dir/proc" \
+		bash -c 'mount --rbind /dev "$0/dev" && exec chroot "$0" "$@"' "$dir" \
+		/usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 \
+		${CI:+"CI=$CI"} "$@"
+}
+
+# copy_into_chroot DIR INSIDE: the sources, owned by root, at DIR/INSIDE.
+copy_into_chroot() {
+	as_root mkdir -p "$1$2"
+	source_tar "$root" | as_root tar -C "$1$2" -xf - --no-same-owner
+}
+
+# Make the chroot of a version: in a directory beside, renamed when complete.
+make_chroot() {
+	local version=$1 dir=$2 suite log
+	suite=$(suite_of "$version")
+	[ -n "$suite" ] || {
+		warn "PostgreSQL $version is in no Debian release: install it on this machine to test with it"
+		return 1
+	}
+	have_apt || {
+		warn "PostgreSQL $version is not installed, and only Debian and Ubuntu can make a chroot that has it"
+		return 1
+	}
+	apt_install debootstrap
+	[ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || apt_install debian-archive-keyring
+	say "making a chroot with PostgreSQL $version (Debian $suite) in $dir"
+	log=$(mktemp)
+	# Mounts that debootstrap makes end with the namespace.
+	as_root rm -rf --one-file-system "$dir.tmp"
+	# shellcheck disable=SC2046	# no word where there is no mirror to name
+	if ! as_root unshare --mount debootstrap --variant=minbase --include=ca-certificates \
+		"$suite" "$dir.tmp" $(debian_mirror) >"$log" 2>&1; then
+		tail -n 20 "$log" >&2
+		rm -f "$log"
+		return 1
+	fi
+	rm -f "$log"
+	printf 'Acquire::Check-Valid-Until "false";\n' |
+		as_root tee "$dir.tmp/etc/apt/apt.conf.d/90piramid" >/dev/null
+	copy_into_chroot "$dir.tmp" /build/prepare
+	in_chroot "$dir.tmp" /build/prepare/test/run --prepare --pg "$version" || return 1
+	as_root rm -rf "${dir:?}.tmp/build"
+	as_root mv "$dir.tmp" "$dir"
+}
+
+# run_in_chroot VERSION: this same script inside, its counts added to ours.
+run_in_chroot() {
+	local version=$1 dir=$cache/pg$1 inside counts only
+	mkdir -p "$cache"
+	exec {lock}>"$dir.lock"
+	flock "$lock"
+	if [ ! -d "$dir" ] && ! make_chroot "$version" "$dir"; then
+		exec {lock}>&-
+		not_ok "PostgreSQL $version: no chroot to test in"
+		return 0
+	fi
+	exec {lock}>&-
+	inside=/build/run.$$
+	copy_into_chroot "$dir" "$inside"
+	only=$(IFS=,; printf '%s' "${stages[*]}")
+	in_chroot "$dir" "$inside/test/run" --pg "$version" --only "$only" \
+		${keep:+--keep} --tally "$inside/tally" "${names[@]}" || true
+	if counts=$(cat "$dir$inside/tally" 2>/dev/null); then
+		passed=$((passed + ${counts% *}))
+		failed=$((failed + ${counts#* }))
+	else
+		not_ok "PostgreSQL $version: the run in the chroot ended early"
+	fi
+	as_root rm -rf --one-file-system "${dir:?}$inside"
+}

@@ -1,0 +1,211 @@
+# shellcheck shell=bash
+#
+# stages.sh: the stages of test/run, for the server that $pg_config names.
+# Each adds to $passed and $failed.  Sourced by test/run.
+
+work=			# scratch directory of the version under test
+
+ok() { passed=$((passed + 1)); }
+
+not_ok() {
+	failed=$((failed + 1))
+	say "not ok: $*"
+}
+
+# in_work COMMAND...: as the server's user, in the copy of the sources.
+in_work() {
+	as_server env --chdir="$work/src" "$@"
+}
+
+make_in_work() {
+	in_work make -s PG_CONFIG="$pg_config" with_llvm=no "$@"
+}
+
+clean_up() {
+	[ -n "$work" ] || return 0
+	stop_server
+	if [ -n "$keep" ]; then
+		say "kept $work"
+	else
+		as_server rm -rf "$work"
+	fi
+	work=
+}
+trap clean_up EXIT
+trap 'exit 130' INT TERM HUP
+
+# What the chosen stages need beyond building.
+prepare_stages() {
+	local stage
+	for stage in "${stages[@]}"; do
+		case $stage in
+		tap)
+			perl -MIPC::Run -MTest::More -e 1 2>/dev/null || {
+				have_apt || die "the TAP tests need Perl with IPC::Run and Test::More"
+				apt_install perl libipc-run-perl
+			} ;;
+		lint)
+			! have_apt || apt_install shellcheck ;;
+		esac
+	done
+}
+
+run_stages() {
+	local stage version
+	version=$("$pg_config" --version)
+	say "== ${version%% (*}"
+	work=$(as_server mktemp -d "${TMPDIR:-/tmp}/piramid-test.XXXXXX")
+	copy_source "$root" "$work/src"
+	if run_stage build; then
+		for stage in "${stages[@]}"; do
+			run_stage "$stage"
+		done
+	fi
+	clean_up
+}
+
+# One stage, with a line that sums it up.  Fails only if nothing passed.
+run_stage() {
+	local stage=$1 p=$passed f=$failed start=$SECONDS
+	"stage_$stage"
+	printf '%-10s %4d passed, %d failed (%d s)\n' "$stage" \
+		$((passed - p)) $((failed - f)) $((SECONDS - start))
+	[ "$passed" -gt "$p" ] || [ "$stage" != build ]
+}
+
+# check NAME COMMAND...: one test that is a command; its output if it fails.
+check() {
+	local name=$1 log
+	shift
+	log=$(mktemp)
+	if "$@" >"$log" 2>&1; then
+		ok
+	else
+		not_ok "$name"
+		tail -n 60 "$log"
+	fi
+	rm -f "$log"
+}
+
+stage_build() {
+	check "build with warnings as errors" make_in_work -j"$(nproc)" COPT=-Werror all
+	make_in_work DESTDIR="$work/install" install >/dev/null 2>&1 || true
+	if ! extension_conf "$work/install" | as_server tee "$work/extension.conf" >/dev/null; then
+		say "this server loads no extension from outside the system: installing piramid in it"
+		as_root make -s -C "$work/src" PG_CONFIG="$pg_config" with_llvm=no install >/dev/null
+	fi
+}
+
+# count LOG STATUS NAME PASS FAIL: count the lines of LOG that match the Perl
+# patterns PASS and FAIL.  A run that fails without saying so, or that runs
+# nothing, is one failure.
+count() {
+	local log=$1 status=$2 name=$3 p f
+	p=$(grep -cP "$4" "$log") || true
+	f=$(grep -cP "$5" "$log") || true
+	passed=$((passed + p))
+	if [ "$f" -gt 0 ]; then
+		failed=$((failed + f))
+		say "not ok: $name"
+	elif [ "$status" -ne 0 ]; then
+		not_ok "$name ended with status $status"
+	elif [ "$p" -eq 0 ] && ! grep -q '^1\.\.0 # SKIP' "$log"; then
+		not_ok "$name ran no test"
+	else
+		return 0
+	fi
+	return 1
+}
+
+count_tap() {
+	count "$@" '^ok (?!.*# skip)' '^not ok '
+}
+
+# What went wrong in a TAP log: the failed points, and how it ended.
+show_tap() {
+	grep -A 8 '^not ok' "$1" | head -n 60 || true
+	say "  its last lines:"
+	tail -n 15 "$1"
+}
+
+# show_crashes LOG...: what server logs say of crashes, but for our own kills.
+show_crashes() {
+	grep -hE 'PANIC|TRAP|was terminated by signal' "$@" 2>/dev/null |
+		grep -v 'by signal 9' | head -n 20 || true
+}
+
+stage_unit() {
+	local log=$work/unit.log status=0
+	[ ${#names[@]} -eq 0 ] || return 0
+	make_in_work -C test/unit check 2>&1 | as_server tee "$log" >/dev/null || status=$?
+	count_tap "$log" "$status" "unit tests" || show_tap "$log"
+}
+
+start_server() {
+	local bindir
+	bindir=$("$pg_config" --bindir)
+	[ ! -e "$work/data/postmaster.pid" ] || return 0
+	as_server rm -rf "$work/data"
+	as_server "$bindir/initdb" -D "$work/data" -U postgres -A trust -N --no-locale -E UTF8 >/dev/null
+	{
+		[ ! -e "$work/extension.conf" ] || as_server cat "$work/extension.conf"
+		printf "%s\n" "listen_addresses = ''" "unix_socket_directories = '$work'" \
+			"fsync = off" "max_prepared_transactions = 2"
+	} | as_server tee -a "$work/data/postgresql.conf" >/dev/null
+	as_server "$bindir/pg_ctl" -D "$work/data" -l "$work/server.log" -w start >/dev/null
+}
+
+stop_server() {
+	[ -e "$work/data/postmaster.pid" ] || return 0
+	as_server "$("$pg_config" --bindir)/pg_ctl" -D "$work/data" -m immediate stop >/dev/null || true
+}
+
+# PGXS's installcheck against a private server.  $1: REGRESS or ISOLATION, the
+# variable of the Makefile; $2: the other, to be empty; $3: where inputs are, and
+# $4 their suffix; $5: the directory with the diffs.
+installcheck() {
+	local log=$work/$1.log status=0 name chosen=()
+	for name in "${names[@]}"; do
+		[ ! -e "$root/$3/$name.$4" ] || chosen+=("$name")
+	done
+	[ ${#names[@]} -eq 0 ] || [ ${#chosen[@]} -gt 0 ] || return 0
+	start_server
+	make_in_work PGHOST="$work" PGPORT=5432 PGUSER=postgres "$2=" \
+		${chosen[0]:+"$1=${chosen[*]}"} installcheck 2>&1 |
+		as_server tee "$log" >/dev/null || status=$?
+	count "$log" "$status" "$1" '^ok |\.\.\. ok( |$)' '^not ok |\.\.\. FAILED' || {
+		grep -E '^not ok |\.\.\. FAILED' "$log" || tail -n 20 "$log"
+		head -n 200 "$work/src/$5/regression.diffs" 2>/dev/null || true
+		show_crashes "$work/server.log"
+	}
+	stop_server
+}
+
+stage_regress()   { installcheck REGRESS ISOLATION sql sql .; }
+stage_isolation() { installcheck ISOLATION REGRESS test/specs spec output_iso; }
+
+# Each TAP file by itself, so that a failure shows that file's output and logs.
+stage_tap() {
+	local pgxs file name dir status start
+	pgxs=$("$pg_config" --pgxs)
+	pgxs=${pgxs%/src/makefiles/pgxs.mk}
+	for file in "$root"/test/t/*.pl; do
+		name=$(basename "$file" .pl)
+		[ ${#names[@]} -eq 0 ] || [[ " ${names[*]} " == *" $name "* ]] || continue
+		dir=$work/tap/$name
+		as_server mkdir -p "$dir/tmp_check/log"
+		start=$SECONDS
+		status=0
+		in_work env PATH="$("$pg_config" --bindir):$PATH" \
+			PG_REGRESS="$pgxs/src/test/regress/pg_regress" TEMP_CONFIG="$work/extension.conf" \
+			TESTDIR="$dir" TESTDATADIR="$dir/tmp_check" TESTLOGDIR="$dir/tmp_check/log" \
+			perl -I "$pgxs/src/test/perl" -I test/lib "test/t/$name.pl" 2>&1 |
+			as_server tee "$dir/log" >/dev/null || status=$?
+		if count_tap "$dir/log" "$status" "$name"; then
+			say "  $name ($((SECONDS - start)) s)"
+		else
+			show_tap "$dir/log"
+			show_crashes "$dir"/tmp_check/log/*.log
+		fi
+	done
+}

@@ -1,0 +1,85 @@
+# Recall at default settings on real vectors, for every metric and both ways
+# to fill an index.
+
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Piramid;
+
+my $node = piramid_node('recall', conf => "maintenance_work_mem = '256MB'");
+load_slices($node);
+
+my %operator = (
+	vector_l2_ops     => '<->',
+	vector_ip_ops     => '<#>',
+	vector_cosine_ops => '<=>',
+	vector_l1_ops     => '<+>');
+
+foreach my $opclass (sort keys %operator)
+{
+	my $op = $operator{$opclass};
+	$node->safe_psql('postgres', "CREATE INDEX i ON slices USING hnsw (v $opclass)");
+	like(
+		$node->safe_psql('postgres',
+			"EXPLAIN SELECT id FROM slices ORDER BY v $op (SELECT v FROM queries LIMIT 1) LIMIT 10"),
+		qr/Index Scan using i on slices/,
+		"$opclass: the planner uses the index");
+	at_least(
+		$node->safe_psql('postgres', "SELECT test.recall('slices', '$op', 'queries')"),
+		0.95, "$opclass: recall\@10 at default settings");
+	at_least(
+		$node->safe_psql('postgres',
+			"SET hnsw.ef_search = 200; SELECT test.recall('slices', '$op', 'queries')"),
+		0.99, "$opclass: recall\@10 at ef_search 200");
+	at_least(
+		$node->safe_psql('postgres',
+			"SELECT test.recall('slices', '$op', 'queries', 100)"),
+		0.90, "$opclass: recall\@100, more rows than ef_search");
+	is( $node->safe_psql(
+			'postgres', qq{
+			SELECT count(*) FROM queries q, LATERAL (
+				SELECT distance, lag(distance) OVER () AS before
+				FROM test.nearest('slices', '$op', q.v, 50, true)) AS x
+			WHERE distance < before}),
+		0, "$opclass: rows come in the exact order of their distances");
+	$node->safe_psql('postgres', 'DROP INDEX i');
+}
+
+# An index that grew by single inserts.
+$node->safe_psql(
+	'postgres', q{
+	CREATE TABLE grown (LIKE slices);
+	CREATE INDEX ON grown USING hnsw (v vector_l2_ops);
+	INSERT INTO grown SELECT * FROM slices ORDER BY md5(id::text);
+});
+at_least(
+	$node->safe_psql('postgres', "SELECT test.recall('grown', '<->', 'queries')"),
+	0.95, 'recall@10 of an index filled by inserts');
+
+# An index that was built, then doubled.
+$node->safe_psql(
+	'postgres', q{
+	CREATE TABLE doubled AS SELECT * FROM slices WHERE id % 2 = 0;
+	CREATE INDEX ON doubled USING hnsw (v vector_l2_ops);
+	INSERT INTO doubled SELECT * FROM slices WHERE id % 2 = 1;
+});
+at_least(
+	$node->safe_psql('postgres', "SELECT test.recall('doubled', '<->', 'queries')"),
+	0.95, 'recall@10 of an index that doubled after its build');
+
+# Text embeddings as they come: 384 dimensions, cosine.
+$node->safe_psql(
+	'postgres', q{
+	CREATE TABLE texts AS SELECT id, v FROM words WHERE id % 40 <> 0;
+	CREATE TABLE text_queries AS SELECT id, v FROM words WHERE id % 40 = 0;
+	CREATE INDEX ON texts USING hnsw (v vector_cosine_ops);
+});
+at_least(
+	$node->safe_psql('postgres', "SELECT test.recall('texts', '<=>', 'text_queries')"),
+	0.95, 'recall@10 of text embeddings');
+
+$node->stop;
+done_testing();

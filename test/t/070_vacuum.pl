@@ -1,0 +1,76 @@
+# Vacuum keeps recall, frees places, and reuses them.
+
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Piramid;
+
+my $node = piramid_node('vacuum', conf => 'autovacuum = off');
+load_slices($node);
+$node->safe_psql('postgres', 'CREATE TABLE t AS SELECT * FROM slices WHERE id < 8000;
+	CREATE INDEX t_idx ON t USING hnsw (v vector_l2_ops)');
+
+sub recall { return $node->safe_psql('postgres', "SELECT test.recall('t', '<->', 'queries')") }
+sub size { return $node->safe_psql('postgres', "SELECT pg_relation_size('t_idx')") }
+
+my $before = recall();
+at_least($before, 0.95, 'recall@10 before');
+
+# Dead rows are not returned before the vacuum, and are gone after it.
+foreach my $share (10, 5, 2)
+{
+	$node->safe_psql('postgres', "DELETE FROM t WHERE id % $share = 1");
+	at_least(recall(), $before - 0.02, "recall\@10, one of $share deleted, before vacuum");
+	$node->safe_psql('postgres', 'VACUUM t');
+	at_least(recall(), $before - 0.02, "recall\@10, one of $share deleted, after vacuum");
+	is_consistent($node, 't', "one of $share deleted");
+}
+
+# The node that searches start from goes, whichever it is: delete the rows in
+# halves until none is left.
+foreach my $round (1 .. 12)
+{
+	$node->safe_psql('postgres', 'DELETE FROM t WHERE id IN (SELECT id FROM t ORDER BY md5(id::text)
+		LIMIT (SELECT (count(*) + 1) / 2 FROM t)); VACUUM t');
+	my $rows = $node->safe_psql('postgres', 'SELECT count(*) FROM t');
+	is($node->safe_psql('postgres', "SELECT test.reachable('t')"), $rows, "halved $round times: $rows rows");
+}
+is($node->safe_psql('postgres', 'DELETE FROM t; SELECT count(*) FROM t'), 0, 'all deleted');
+$node->safe_psql('postgres', 'VACUUM t');
+is($node->safe_psql('postgres', "SELECT test.reachable('t')"), 0, 'nothing is left');
+
+$node->safe_psql('postgres', 'INSERT INTO t SELECT * FROM slices WHERE id < 8000');
+is_consistent($node, 't', 'all rows are back');
+at_least(recall(), $before - 0.02, 'recall@10, all rows are back');
+
+# Delete all, vacuum, insert again: places are reused.
+$node->safe_psql('postgres', 'REINDEX INDEX t_idx');
+my $size = size();
+foreach my $round (1 .. 3)
+{
+	$node->safe_psql('postgres', 'DELETE FROM t');
+	$node->safe_psql('postgres', 'VACUUM t');
+	$node->safe_psql('postgres', 'INSERT INTO t SELECT * FROM slices WHERE id < 8000');
+	at_most(size() / $size, 1.02, "size after round $round, compared with the build's");
+}
+at_least(recall(), $before - 0.02, 'recall@10 after three rounds');
+
+# VACUUM reports what it did.
+like(
+	$node->safe_psql('postgres', "SELECT reltuples FROM pg_class WHERE relname = 't_idx'"),
+	qr/^\d+$/, 'reltuples is known');
+$node->safe_psql('postgres', 'DELETE FROM t WHERE id % 2 = 0; VACUUM t');
+is( $node->safe_psql('postgres', "SELECT reltuples = (SELECT count(*) FROM t) FROM pg_class WHERE relname = 't_idx'"),
+	't', 'reltuples after a vacuum');
+
+# Updates that leave the vector alone, and those that do not.
+$node->safe_psql('postgres', 'UPDATE t SET id = id; UPDATE t SET v = v WHERE id % 3 = 0; VACUUM t');
+is_consistent($node, 't', 'after updates');
+$node->safe_psql('postgres', 'VACUUM FULL t');
+is_consistent($node, 't', 'after VACUUM FULL');
+
+$node->stop;
+done_testing();

@@ -1,0 +1,149 @@
+# Memory and interruption: rescans leak nothing, small memory settings work,
+# and a cancelled statement leaves everything usable.
+
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Piramid;
+
+my $node = piramid_node('memory', conf => "autovacuum = off\nmaintenance_work_mem = '64MB'");
+load_slices($node);
+$node->safe_psql('postgres', 'CREATE INDEX s_idx ON slices USING hnsw (v vector_l2_ops)');
+
+# What the backend has allocated, looked at after each of 100 rescans.
+$node->safe_psql(
+	'postgres', q{
+	CREATE FUNCTION allocated() RETURNS bigint LANGUAGE sql VOLATILE AS
+		'SELECT sum(total_bytes)::bigint FROM pg_backend_memory_contexts'});
+foreach my $iterative (qw(off relaxed_order strict_order))
+{
+	my ($plan, $early, $late) = split /\n/, $node->safe_psql(
+		'postgres', qq{
+		SELECT '[1]'::vector \\g /dev/null
+		SET enable_seqscan = off;
+		SET hnsw.iterative_scan = $iterative;
+		CREATE TEMP TABLE plan (line text);
+		DO \$\$
+		DECLARE
+			r record;
+		BEGIN
+			FOR r IN EXECUTE 'EXPLAIN SELECT q.id, n FROM queries q, LATERAL (
+				SELECT count(*) AS n FROM (SELECT FROM slices ORDER BY v <-> q.v LIMIT 20) AS x) AS y'
+			LOOP
+				INSERT INTO plan SELECT r."QUERY PLAN";
+			END LOOP;
+		END \$\$;
+		SELECT count(*) FROM plan WHERE line LIKE '%Index Scan using s_idx%';
+		WITH rescans AS MATERIALIZED (
+			SELECT row_number() OVER () AS i, x.n, allocated() AS bytes
+			FROM queries q, LATERAL (
+				SELECT count(*) AS n FROM (SELECT FROM slices ORDER BY v <-> q.v LIMIT 20) AS x) AS x
+			WHERE x.n = 20 LIMIT 120)
+		SELECT unnest(ARRAY[max(bytes) FILTER (WHERE i <= 20), max(bytes) FILTER (WHERE i > 100)]) FROM rescans;
+	});
+	is($plan, 1, "iterative_scan $iterative: the rescans use the index");
+	at_most($late - $early, 65536, "iterative_scan $iterative: bytes more after 100 rescans");
+}
+
+# The same statement after each other: nothing outlives it.
+my @bytes = split /\n/, $node->safe_psql(
+	'postgres', q{
+	SET enable_seqscan = off;
+} . q{
+	SELECT count(*) FROM (SELECT FROM slices ORDER BY v <-> (SELECT v FROM queries LIMIT 1) LIMIT 100) AS x;
+	SELECT allocated();
+} x 30);
+is($bytes[0], 100, 'rows of one statement');
+at_most($bytes[59] - $bytes[9], 65536, 'bytes more after 25 statements');
+
+# Inserts by one statement.
+@bytes = split /\n/, $node->safe_psql(
+	'postgres', q{
+	CREATE TABLE filled (LIKE slices);
+	CREATE INDEX ON filled USING hnsw (v vector_l2_ops);
+	WITH filled AS (INSERT INTO filled SELECT * FROM slices WHERE id < 3000 RETURNING id, allocated() AS bytes)
+	SELECT unnest(ARRAY[max(bytes) FILTER (WHERE id < 1000), max(bytes) FILTER (WHERE id > 2000)]) FROM filled;
+});
+at_most($bytes[1] - $bytes[0], 131072, 'bytes more after 1000 rows inserted by one statement');
+
+# The smallest memory that the server allows, alone and in parallel.
+my $smallest = $node->safe_psql('postgres',
+	"SELECT min_val || unit FROM pg_settings WHERE name = 'maintenance_work_mem'");
+foreach my $workers (0, 2)
+{
+	$node->safe_psql(
+		'postgres', qq{
+		DROP INDEX s_idx;
+		SET client_min_messages = warning;
+		SET maintenance_work_mem = '$smallest';
+		SET max_parallel_maintenance_workers = $workers;
+		SET min_parallel_table_scan_size = 0;
+		CREATE INDEX s_idx ON slices USING hnsw (v vector_l2_ops)});
+	at_least($node->safe_psql('postgres', "SELECT test.recall('slices', '<->', 'queries')"),
+		0.95, "recall\@10, $workers workers, maintenance_work_mem $smallest");
+	is_consistent($node, 'slices', "$workers workers, maintenance_work_mem $smallest");
+}
+is( $node->safe_psql(
+		'postgres', q{
+		SET work_mem = '64kB';
+		SELECT count(*) FROM test.nearest('slices', '<->', (SELECT v FROM queries LIMIT 1), 5000, true)}),
+	5000, 'work_mem 64kB, LIMIT 5000');
+$node->safe_psql('postgres', q{
+	SET work_mem = '64kB';
+	SET maintenance_work_mem = '1MB';
+	DELETE FROM filled WHERE id % 3 = 0;
+	VACUUM filled});
+is_consistent($node, 'filled', 'vacuum with maintenance_work_mem 1MB');
+
+# Cancelled after 1, 2, 4, ... ms: the shorter times cancel, wherever the
+# statement is then, and the longest lets it finish.
+sub cancelled
+{
+	my ($settings, $statement, $name) = @_;
+	my ($cancelled, $finished) = (0, 0);
+	for (my $ms = 1; $ms <= 32768 && !$finished; $ms *= 2)
+	{
+		my ($status, $stdout, $stderr) =
+		  $node->psql('postgres', "$settings; SET statement_timeout = $ms; $statement");
+		if ($status == 0) { $finished++ }
+		elsif ($stderr =~ /canceling statement due to statement timeout/) { $cancelled++ }
+		else { fail("$name: $stderr"); return }
+	}
+	is($finished, 1, "$name finishes at last");
+	at_least($cancelled, 1, "$name, times cancelled");
+}
+
+foreach my $workers (0, 2)
+{
+	$node->safe_psql('postgres', 'DROP INDEX s_idx');
+	cancelled("SET min_parallel_table_scan_size = 0; SET max_parallel_maintenance_workers = $workers",
+		'CREATE INDEX s_idx ON slices USING hnsw (v vector_l2_ops)', "build, $workers workers");
+	is_consistent($node, 'slices', "after cancelled builds, $workers workers");
+}
+cancelled('SET enable_seqscan = off; SET enable_sort = off',
+	'SELECT count(*) FROM (SELECT id FROM slices ORDER BY v <-> (SELECT v FROM queries LIMIT 1)) AS x', 'scan');
+is_consistent($node, 'slices', 'after cancelled scans');
+cancelled('SELECT 1', 'INSERT INTO filled SELECT id + 100000, v FROM slices WHERE id > 10000', 'insert');
+is_consistent($node, 'filled', 'after cancelled inserts');
+$node->safe_psql('postgres', 'DELETE FROM filled WHERE id % 2 = 0');
+cancelled('SELECT 1', 'VACUUM filled', 'vacuum');
+is_consistent($node, 'filled', 'after cancelled vacuums');
+
+# Terminated instead, in the middle of a scan whose cursor stays open.
+my $session = $node->background_psql('postgres', on_error_stop => 0);
+my $pid = $session->query_safe('SELECT pg_backend_pid()');
+$session->query_safe('BEGIN');
+$session->query_safe('SET LOCAL enable_seqscan = off');
+$session->query_safe('DECLARE c CURSOR FOR SELECT id FROM slices ORDER BY v <-> (SELECT v FROM queries LIMIT 1)');
+is(scalar(split /\n/, $session->query_safe('FETCH 50 FROM c')), 50, 'a cursor is open');
+is($node->safe_psql('postgres', "SELECT pg_terminate_backend($pid)"), 't', 'its session is terminated');
+$node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $pid");
+eval { $session->quit };
+$node->safe_psql('postgres', 'DELETE FROM slices WHERE id % 7 = 0; VACUUM slices');
+is_consistent($node, 'slices', 'after the session was terminated');
+
+$node->stop;
+done_testing();

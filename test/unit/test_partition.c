@@ -1,0 +1,622 @@
+/*-------------------------------------------------------------------------
+ *
+ * test_partition.c
+ *		The partition builder: what partition.h promises, on easy and on
+ *		hostile input.
+ *
+ * palloc and the server's random numbers are replaced by functions of this
+ * file, so that the test can tell what was allocated and links without the
+ * server's libraries.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres_fe.h"
+
+#include <setjmp.h>
+
+#include "common/pg_prng.h"
+#include "distance/distance.h"
+#include "hnsw/partition.h"
+#include "unit.h"
+
+/* ---- memory, counted ---- */
+
+/* Before each allocation; keeps it aligned. */
+typedef union Header
+{
+	Size		size;
+	max_align_t align;
+} Header;
+
+static Size live_bytes;
+static Size peak_bytes;
+
+void *
+palloc_extended(Size size, int flags)
+{
+	Header	   *header = malloc(sizeof(Header) + size);
+
+	if (header == NULL)
+		abort();
+	/* Nobody may rely on zeros that were not asked for. */
+	memset(header + 1, (flags & MCXT_ALLOC_ZERO) ? 0 : 0xA5, size);
+	header->size = size;
+	live_bytes += size;
+	peak_bytes = Max(peak_bytes, live_bytes);
+	return header + 1;
+}
+
+void *
+palloc(Size size)
+{
+	return palloc_extended(size, 0);
+}
+
+void *
+palloc0(Size size)
+{
+	return palloc_extended(size, MCXT_ALLOC_ZERO);
+}
+
+void
+pfree(void *pointer)
+{
+	Header	   *header = (Header *) pointer - 1;
+
+	live_bytes -= header->size;
+	free(header);
+}
+
+void *
+repalloc(void *pointer, Size size)
+{
+	Header	   *header = (Header *) pointer - 1;
+
+	live_bytes += size - header->size;
+	peak_bytes = Max(peak_bytes, live_bytes);
+	header = realloc(header, sizeof(Header) + size);
+	if (header == NULL)
+		abort();
+	header->size = size;
+	return header + 1;
+}
+
+/* ---- random numbers ---- */
+
+void
+pg_prng_seed(pg_prng_state *state, uint64 seed)
+{
+	state->s0 = seed;
+}
+
+uint64
+pg_prng_uint64_range(pg_prng_state *state, uint64 rmin, uint64 rmax)
+{
+	uint64		x = (state->s0 += UINT64CONST(0x9E3779B97F4A7C15));
+
+	x = (x ^ (x >> 32)) * UINT64CONST(0xD6E8FEB86659FD93);
+	return rmin + (x ^ (x >> 32)) % (rmax - rmin + 1);
+}
+
+/* ---- one build and what must hold after it ---- */
+
+static double last_fraction;
+static bool progress_is_monotone;
+static int	progress_calls;
+static int	progress_throws_at;
+static jmp_buf thrown;
+
+static void
+progress(void *arg, double fraction)
+{
+	if (fraction < last_fraction - 1e-9 || fraction > 1 + 1e-9)
+		progress_is_monotone = false;
+	last_fraction = fraction;
+	progress_calls++;
+	if (progress_throws_at > 0 && progress_calls == progress_throws_at)
+		longjmp(thrown, 1);
+}
+
+static PartitionGraph *
+build(uint32 n, const int8 *vectors, int stride, PartitionParams *params)
+{
+	params->progress = progress;
+	last_fraction = 0;
+	progress_is_monotone = true;
+	progress_calls = 0;
+	return partition_build(n, vectors, stride, params);
+}
+
+/* No self link, no duplicate, no wild number, lists full. */
+static bool
+lists_are_sound(const PartitionGraph *graph)
+{
+	uint32	   *seen = calloc(graph->n + 1, sizeof(uint32));
+	bool		sound = true;
+
+	for (uint32 row = 0; row < graph->n; row++)
+	{
+		const uint32 *links = graph->links + (Size) row * graph->degree;
+
+		if (graph->nlinks[row] != Min(graph->degree, graph->n - 1) ||
+			graph->nkept[row] > graph->nlinks[row])
+			sound = false;
+		for (int i = 0; sound && i < graph->nlinks[row]; i++)
+		{
+			sound = links[i] < graph->n && links[i] != row &&
+				seen[links[i]] != row + 1;
+			if (sound)
+				seen[links[i]] = row + 1;
+		}
+	}
+	free(seen);
+	return sound;
+}
+
+static uint32
+count_reachable(const PartitionGraph *graph)
+{
+	bool	   *seen = calloc(graph->n + 1, sizeof(bool));
+	uint32	   *queue = malloc(sizeof(uint32) * (graph->n + 1));
+	uint32		count = 0;
+
+	if (graph->n > 0)
+	{
+		seen[0] = true;
+		queue[count++] = 0;
+	}
+	for (uint32 next = 0; next < count; next++)
+		for (int i = 0; i < graph->nlinks[queue[next]]; i++)
+		{
+			uint32		to = graph->links[(Size) queue[next] * graph->degree + i];
+
+			if (!seen[to])
+				queue[count++] = to;
+			seen[to] = true;
+		}
+	free(seen);
+	free(queue);
+	return count;
+}
+
+/* The fewest and the most links that lead to one row. */
+static void
+count_incoming(const PartitionGraph *graph, uint32 *fewest, uint32 *most)
+{
+	uint32	   *incoming = calloc(graph->n + 1, sizeof(uint32));
+
+	for (uint32 row = 0; row < graph->n; row++)
+		for (int i = 0; i < graph->nlinks[row]; i++)
+			incoming[graph->links[(Size) row * graph->degree + i]]++;
+	*fewest = PG_UINT32_MAX;
+	*most = 0;
+	for (uint32 row = 0; row < graph->n; row++)
+	{
+		*fewest = Min(*fewest, incoming[row]);
+		*most = Max(*most, incoming[row]);
+	}
+	free(incoming);
+}
+
+/*
+ * Build, check, free.  Returns the most links that lead to one row.
+ */
+static uint32
+check_build(const char *name, uint32 n, const int8 *vectors, int stride,
+			PartitionParams *params)
+{
+	Size		before = live_bytes;
+	Size		promised = partition_memory(n, stride, params);
+	PartitionGraph *graph;
+	uint32		fewest;
+	uint32		most;
+
+	peak_bytes = before;
+	graph = build(n, vectors, stride, params);
+	ok(graph->n == n && graph->degree == params->degree,
+	   "%s: %u rows of %d links", name, n, params->degree);
+	ok(lists_are_sound(graph), "%s: lists are full and sound", name);
+	ok(count_reachable(graph) == n, "%s: every row is reachable", name);
+	count_incoming(graph, &fewest, &most);
+	ok(n < 2 || fewest > 0, "%s: every row has an incoming link", name);
+	ok(progress_is_monotone && progress_calls >= n / 2000,
+	   "%s: %d progress reports, ascending", name, progress_calls);
+	ok(peak_bytes - before <= promised,
+	   "%s: %zu bytes at most, %zu promised", name, peak_bytes - before,
+	   promised);
+	partition_free(graph);
+	ok(live_bytes == before, "%s: no memory left", name);
+	return most;
+}
+
+/* ---- data ---- */
+
+/* Gaussian enough: a sum of uniform numbers. */
+static int
+noise(int size)
+{
+	return (random_int(-size, size) + random_int(-size, size) +
+			random_int(-size, size)) / 3;
+}
+
+static int8
+clip(int x)
+{
+	return Max(-127, Min(127, x));
+}
+
+/*
+ * Clusters whose centres differ by "spread" and whose members differ by
+ * "size" in each of the first "dim" elements.
+ */
+static int8 *
+clustered(uint32 n, int stride, int dim, int clusters, int spread, int size)
+{
+	int8	   *vectors = calloc(Max(n, 1), stride);
+	int8	   *centres = calloc(clusters, stride);
+
+	for (int c = 0; c < clusters; c++)
+		for (int i = 0; i < dim; i++)
+			centres[c * stride + i] = clip(noise(spread));
+	for (uint32 row = 0; row < n; row++)
+	{
+		int			c = random_int(0, clusters - 1);
+
+		for (int i = 0; i < dim; i++)
+			vectors[(Size) row * stride + i] =
+				clip(centres[c * stride + i] + noise(size));
+	}
+	free(centres);
+	return vectors;
+}
+
+static int32
+row_distance(PartitionMetric metric, int stride, const int8 *a, const int8 *b)
+{
+	return metric == PARTITION_L2 ? distance->i8_l2sq(stride, a, b) :
+		distance->i8_l1(stride, a, b);
+}
+
+/* ---- quality ---- */
+
+#define K 10
+#define EF 40
+
+typedef struct Found
+{
+	int32		dist;
+	uint32		row;
+	bool		expanded;
+} Found;
+
+/* Put a row into an ascending array that ends at "most". */
+static int
+insert_found(Found *found, int count, int most, uint32 row, int32 dist)
+{
+	int			pos = count;
+
+	if (count == most && dist >= found[count - 1].dist)
+		return count;
+	for (; pos > 0 && found[pos - 1].dist > dist; pos--)
+		found[pos] = found[pos - 1];
+	found[pos].dist = dist;
+	found[pos].row = row;
+	found[pos].expanded = false;
+	return Min(count + 1, most);
+}
+
+/*
+ * The part of the K nearest rows that a beam search over the graph finds,
+ * entering at the nearest of every 32nd row.
+ */
+static double
+recall(const PartitionGraph *graph, const int8 *vectors, int stride,
+	   PartitionMetric metric, const int8 *queries, int nqueries)
+{
+	uint32		n = graph->n;
+	uint32	   *visited = calloc(n, sizeof(uint32));
+	int			hits = 0;
+
+	for (int q = 0; q < nqueries; q++)
+	{
+		const int8 *query = queries + (Size) q * stride;
+		Found		truth[K + 1];
+		Found		beam[EF + 1];
+		int			ntruth = 0;
+		int			count = 0;
+		int			next = 0;
+
+		for (uint32 row = 0; row < n; row++)
+		{
+			int32		dist = row_distance(metric, stride, query,
+											vectors + (Size) row * stride);
+
+			ntruth = insert_found(truth, ntruth, K, row, dist);
+			if (row % 32 == 0)
+				count = insert_found(beam, count, 1, row, dist);
+		}
+		while (next < count)
+		{
+			uint32		row = beam[next].row;
+
+			beam[next].expanded = true;
+			for (int i = 0; i < graph->nlinks[row]; i++)
+			{
+				uint32		to = graph->links[(Size) row * graph->degree + i];
+
+				if (visited[to] == q + 1)
+					continue;
+				visited[to] = q + 1;
+				count = insert_found(beam, count, EF, to,
+									 row_distance(metric, stride, query,
+												  vectors + (Size) to * stride));
+			}
+			for (next = 0; next < count && beam[next].expanded;)
+				next++;
+		}
+		for (int i = 0; i < Min(K, count); i++)
+			hits += beam[i].dist <= truth[K - 1].dist;
+	}
+	free(visited);
+	return (double) hits / (nqueries * K);
+}
+
+/*
+ * How many rows link first to their nearest row, and have their diverse links
+ * in ascending order.
+ */
+static double
+nearest_first(const PartitionGraph *graph, const int8 *vectors, int stride,
+			  PartitionMetric metric)
+{
+	int			good = 0;
+
+	for (uint32 row = 0; row < graph->n; row++)
+	{
+		const int8 *v = vectors + (Size) row * stride;
+		const uint32 *links = graph->links + (Size) row * graph->degree;
+		int32		nearest = PG_INT32_MAX;
+		int32		last = -1;
+		bool		ascending = true;
+
+		for (uint32 other = 0; other < graph->n; other++)
+			if (other != row)
+				nearest = Min(nearest,
+							  row_distance(metric, stride, v,
+										   vectors + (Size) other * stride));
+		for (int i = 0; i < graph->nkept[row]; i++)
+		{
+			int32		dist = row_distance(metric, stride, v,
+											vectors + (Size) links[i] * stride);
+
+			if (i == 0 && dist > nearest)
+				ascending = false;
+			if (dist < last)
+				ascending = false;
+			last = dist;
+		}
+		good += ascending && graph->nkept[row] > 0;
+	}
+	return (double) good / graph->n;
+}
+
+static void
+test_quality(PartitionMetric metric)
+{
+	const char *name = metric == PARTITION_L2 ? "L2" : "L1";
+	const uint32 n = 4000;
+	const int	stride = 64;
+	const int	nqueries = 100;
+	PartitionParams params = {.metric = metric, .degree = 32, .quality = 64};
+	int8	   *vectors = clustered(n + nqueries, stride, 50, 60, 60, 40);
+	const int8 *queries = vectors + (Size) n * stride;
+	PartitionGraph *graph = build(n, vectors, stride, &params);
+	double		found = recall(graph, vectors, stride, metric, queries,
+							   nqueries);
+	double		nearest = nearest_first(graph, vectors, stride, metric);
+
+	ok(found >= 0.97, "%s: a beam search finds %.3f", name, found);
+	ok(nearest >= 0.95, "%s: the nearest row is the first link of %.3f", name,
+	   nearest);
+	partition_free(graph);
+	free(vectors);
+}
+
+/* ---- the cases ---- */
+
+static void
+test_sizes(void)
+{
+	static const uint32 sizes[] = {0, 1, 2, 3, 31, 32, 33, 34, 999, 1000, 1001,
+	1100, 5000};
+	int8	   *vectors = clustered(5000, 64, 20, 10, 60, 30);
+
+	for (int i = 0; i < lengthof(sizes); i++)
+	{
+		PartitionParams params = {.degree = 32, .quality = 64, .seed = i};
+
+		check_build("size", sizes[i], vectors, 64, &params);
+	}
+	free(vectors);
+}
+
+static void
+test_parameters(void)
+{
+	static const int degrees[] = {2, 4, 33, 200};
+	static const int qualities[] = {4, 16, 200, 1000};
+	int8	   *vectors = clustered(2500, 128, 100, 20, 60, 30);
+
+	for (int i = 0; i < lengthof(degrees); i++)
+	{
+		PartitionParams params = {.degree = degrees[i], .quality = 64};
+
+		check_build("degree", 2500, vectors, 128, &params);
+	}
+	for (int i = 0; i < lengthof(qualities); i++)
+	{
+		PartitionParams params = {.degree = 16, .quality = qualities[i]};
+
+		check_build("quality", 2500, vectors, 128, &params);
+		params.metric = PARTITION_L1;
+		check_build("quality, L1", 2500, vectors, 128, &params);
+	}
+	free(vectors);
+}
+
+static void
+test_wide(void)
+{
+	const int	stride = 16000;
+	PartitionParams params = {.degree = 16, .quality = 64};
+	int8	   *vectors = calloc(200, stride);
+
+	/* The largest distances there can be. */
+	for (int row = 0; row < 200; row++)
+		for (int i = 0; i < stride; i++)
+			vectors[row * stride + i] = random_int(0, 1) ? 127 : -127;
+	memset(vectors, 127, stride);
+	memset(vectors + stride, -127, stride);
+	check_build("16,000 dimensions", 200, vectors, stride, &params);
+	free(vectors);
+}
+
+static void
+test_copies(void)
+{
+	const uint32 n = 3000;
+	PartitionParams params = {.degree = 32, .quality = 64};
+	int8	   *vectors = clustered(n, 64, 64, 10, 60, 30);
+	uint32		most;
+
+	for (uint32 row = 0; row < n; row += 2)
+		memcpy(vectors + row * 64, vectors, 64);
+	check_build("half are copies", n, vectors, 64, &params);
+	for (uint32 row = 10; row < n; row++)
+		memcpy(vectors + row * 64, vectors + row % 10 * 64, 64);
+	check_build("ten vectors", n, vectors, 64, &params);
+	check_build("ten vectors, few rows", 40, vectors, 64, &params);
+	params.degree = 2;
+	check_build("ten vectors, two links", n, vectors, 64, &params);
+	params.degree = 32;
+	for (uint32 row = 0; row < n; row++)
+		memset(vectors + row * 64, 0, 64);
+	most = check_build("all zero", n, vectors, 64, &params);
+	ok(most < 8 * params.degree, "all zero: at most %u links to one row", most);
+	vectors[(n - 1) * 64] = 127;
+	check_build("all but one are zero", n, vectors, 64, &params);
+	free(vectors);
+}
+
+static void
+test_ties(void)
+{
+	const uint32 n = 1500;
+	const int	stride = 1536;
+	PartitionParams params = {.degree = 32, .quality = 64};
+	int8	   *vectors = calloc(n, stride);
+	uint32		most;
+
+	/* All rows are equally far from each other. */
+	for (uint32 row = 0; row < n; row++)
+		vectors[row * stride + row] = 100;
+	most = check_build("equidistant", n, vectors, stride, &params);
+	ok(most < 8 * params.degree, "equidistant: at most %u links to one row",
+	   most);
+	free(vectors);
+}
+
+static void
+test_clusters(void)
+{
+	const uint32 n = 6000;
+	PartitionParams params = {.degree = 16, .quality = 64};
+	int8	   *vectors;
+
+	vectors = clustered(n, 64, 64, 3, 120, 2);
+	check_build("three far clusters", n, vectors, 64, &params);
+	free(vectors);
+
+	vectors = clustered(n, 64, 64, n / 8, 120, 1);
+	check_build("many tiny clusters", n, vectors, 64, &params);
+	free(vectors);
+
+	vectors = clustered(n, 64, 64, 1, 1, 3);
+	for (uint32 row = 0; row < n; row += 100)
+		vectors[row * 64 + row / 100] = 127;
+	check_build("one cluster and outliers", n, vectors, 64, &params);
+	free(vectors);
+
+	vectors = clustered(n, 64, 1, 1, 1, 127);
+	check_build("one dimension", n, vectors, 64, &params);
+	free(vectors);
+
+	vectors = clustered(n, 64, 2, 1, 1, 127);
+	check_build("two dimensions", n, vectors, 64, &params);
+	free(vectors);
+}
+
+static void
+test_determinism(void)
+{
+	const uint32 n = 3000;
+	const int	degree = 16;
+	Size		size = sizeof(uint32) * n * degree;
+	PartitionParams params = {.degree = degree, .quality = 64, .seed = 1};
+	int8	   *vectors = clustered(n, 64, 64, 20, 60, 30);
+	PartitionGraph *a = build(n, vectors, 64, &params);
+	PartitionGraph *b = build(n, vectors, 64, &params);
+	PartitionGraph *c;
+
+	params.seed = 2;
+	c = build(n, vectors, 64, &params);
+	ok(memcmp(a->links, b->links, size) == 0, "same seed, same graph");
+	ok(memcmp(a->links, c->links, size) != 0, "another seed, another graph");
+	partition_free(a);
+	partition_free(b);
+	partition_free(c);
+	free(vectors);
+}
+
+/* An error in the callback may end a build anywhere. */
+static void
+test_interrupts(void)
+{
+	const uint32 n = 3000;
+	PartitionParams params = {.degree = 16, .quality = 16};
+	int8	   *vectors = clustered(n, 64, 64, 20, 60, 30);
+	volatile int last = 0;
+	volatile int thrown_count = 0;
+
+	for (volatile int at = 1; at < 10000; at += 7)
+	{
+		progress_throws_at = at;
+		if (setjmp(thrown) == 0)
+		{
+			partition_free(build(n, vectors, 64, &params));
+			last = progress_calls;
+			break;
+		}
+		thrown_count++;
+	}
+	progress_throws_at = 0;
+	ok(thrown_count > 5 && last > 0,
+	   "interrupted at %d places, then done", thrown_count);
+	free(vectors);
+}
+
+int
+main(void)
+{
+	test_quality(PARTITION_L2);
+	test_quality(PARTITION_L1);
+	test_sizes();
+	test_parameters();
+	test_wide();
+	test_copies();
+	test_ties();
+	test_clusters();
+	test_determinism();
+	test_interrupts();
+	return done_testing();
+}
