@@ -59,10 +59,17 @@ def assignments(texts, system):
     return result
 
 
+class Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows the defaults that say something."""
+
+    def _get_help_string(self, action):
+        return super()._get_help_string(action) if action.default else action.help
+
+
 def parse():
     ram = memory_mb()
     p = argparse.ArgumentParser(prog="bench/run", description="Measures piramid on ann-benchmarks HDF5 files.",
-                                formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+                                formatter_class=Help)
     p.add_argument("files", nargs="*", metavar="FILE.hdf5")
     g = p.add_argument_group("what is measured")
     g.add_argument("--systems", default="piramid", help="list of: " + ", ".join(EXTENSIONS))
@@ -149,7 +156,7 @@ def machine(systems):
 
 def commit():
     def git(*args):
-        return subprocess.run(["git", "-C", str(server.ROOT), *args], text=True, check=True,
+        return subprocess.run(["git", "--no-optional-locks", "-C", str(server.ROOT), *args], text=True, check=True,
                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout.strip()
     try:
         return git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain") else "")

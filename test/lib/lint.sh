@@ -23,24 +23,13 @@ includes_run_downward() {
 		END { exit bad }' src/*.[ch] src/*/*.[ch]
 }
 
-# The kernels for another architecture at least compile, where a compiler for it
-# is installed.
-cross_compile() {
-	local file
-	for file in src/distance/*.c; do
-		"$1" -std=gnu99 -O2 -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
-			-Wno-missing-field-initializers -Werror -fsyntax-only \
-			-I src -I "$("$pg_config" --includedir-server)" "$file"
-	done
-}
-
 stage_lint() {
-	local clang cross=aarch64-linux-gnu-gcc
+	local clang
 	cd "$root" || return
 	clang=$(command -v clang || make_in_work -pn 2>/dev/null | sed -n 's/^CLANG = //p' | head -n 1)
 	[ ! -x "$clang" ] ||
-		check "build with clang" make_in_work clean all CC="$clang" COPT=-Werror
-	! command -v "$cross" >/dev/null || check "compile for arm64" cross_compile "$cross"
+		check "build with clang" make_in_work clean all CC="$clang" \
+			COPT="-Werror -Wno-ignored-optimization-argument -Wno-unknown-warning-option"
 	! command -v shellcheck >/dev/null ||
 		check "shellcheck" shellcheck -x .ci/run test/run bench/quickstart
 	check "includes run downward" includes_run_downward

@@ -44,6 +44,10 @@ prepare_stages() {
 				have_apt || die "the TAP tests need Perl with IPC::Run and Test::More"
 				apt_install perl libipc-run-perl
 			} ;;
+		unit)
+			# The kernels of arm64, emulated, where nobody waits for it.
+			[ -z "${CI:-}" ] || ! have_apt ||
+				apt_install gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user ;;
 		lint)
 			! have_apt || apt_install shellcheck ;;
 		esac
@@ -134,11 +138,27 @@ show_crashes() {
 		grep -v 'by signal 9' | head -n 20 || true
 }
 
+# unit_tests TARGET DIRECTORY [ASSIGNMENT...]: the programs keep their TAP in
+# files and print only what fails.
+unit_tests() {
+	local target=$1 tap=$work/src/build/$2 log=$work/$2.log status=0
+	shift 2
+	make_in_work -C test/unit "$target" "$@" 2>&1 | as_server tee "$log.make" >/dev/null || status=$?
+	cat "$tap"/*.tap 2>/dev/null | as_server tee "$log" >/dev/null || true
+	count_tap "$log" "$status" "make -C test/unit $target" || {
+		show_tap "$log"
+		tail -n 20 "$log.make"
+	}
+}
+
 stage_unit() {
-	local log=$work/unit.log status=0
+	local kernels
 	[ ${#names[@]} -eq 0 ] || return 0
-	make_in_work -C test/unit check 2>&1 | as_server tee "$log" >/dev/null || status=$?
-	count_tap "$log" "$status" "unit tests" || show_tap "$log"
+	unit_tests check unit
+	if command -v aarch64-linux-gnu-gcc >/dev/null && command -v qemu-aarch64 >/dev/null; then
+		kernels=$(make_in_work -C test/unit list | tr ' ' '\n' | grep distance | tr '\n' ' ')
+		unit_tests check-neon unit-neon TESTS="$kernels"
+	fi
 }
 
 start_server() {
