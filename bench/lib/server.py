@@ -248,4 +248,5 @@ class Server:
         return f"host={socket} user=postgres dbname={database}"
 
     def connect(self, database):
-        return psycopg.connect(self.conninfo(database), autocommit=True)
+        # the client programs of a sweep may discard what psycopg prepares
+        return psycopg.connect(self.conninfo(database), autocommit=True, prepare_threshold=None)

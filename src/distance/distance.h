@@ -58,6 +58,17 @@ typedef struct DistanceKernels
 	void		(*half_to_float) (int n, const half *h, float *f);
 	void		(*float_to_half) (int n, const float *f, half *h);
 
+	/* f[i] = scale * c[i] */
+	void		(*i8_to_float) (int n, const int8 *c, float scale, float *f);
+
+	/*
+	 * One-bit code of r = to - from: bit i of code is set where the sign bit
+	 * of r[i] is not.  sums gets sum r*r, sum |r| and sum s*from, with s = +1
+	 * where the bit is set and -1 elsewhere.  dim is a multiple of 32.
+	 */
+	void		(*sign_code) (int dim, const float *from, const float *to,
+							  uint8 *code, float sums[3]);
+
 	/* float32 query against int8 codes: sum q*c */
 	float		(*i8_ip) (int dim, const float *q, const int8 *c);
 

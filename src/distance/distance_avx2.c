@@ -30,16 +30,19 @@
 #define vf_add(x, y) _mm256_add_ps(x, y)
 #define vf_sub(x, y) _mm256_sub_ps(x, y)
 #define vf_abs(x) _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x)
+#define vf_signs(x) _mm256_movemask_ps(x)
+#define vf_flip(x, y) \
+	_mm256_xor_ps(x, _mm256_and_ps(y, _mm256_set1_ps(-0.0f)))
 #define vf_fma(x, y, z) _mm256_fmadd_ps(x, y, z)
 #define vf_fnma(x, y, z) _mm256_fnmadd_ps(x, y, z)
 #define vf_load(p) _mm256_loadu_ps(p)
 #define vf_load_half(p) \
 	_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *) (p)))
 #define vf_load_i8(p) \
-	i8_to_float(_mm_loadl_epi64((const __m128i *) (p)))
+	i8_lanes(_mm_loadl_epi64((const __m128i *) (p)))
 #define vf_load_half_part(p, n) \
 	_mm256_cvtph_ps(load_bytes(p, (n) * sizeof(half)))
-#define vf_load_i8_part(p, n) i8_to_float(load_bytes(p, n))
+#define vf_load_i8_part(p, n) i8_lanes(load_bytes(p, n))
 #define vf_store(p, x) _mm256_storeu_ps(p, x)
 #define vf_store_half(p, x) \
 	_mm_storeu_si128((__m128i *) (p), \
@@ -74,7 +77,7 @@ vf_load_part(const float *p, int n)
 }
 
 static inline __m256
-i8_to_float(__m128i bytes)
+i8_lanes(__m128i bytes)
 {
 	return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
 }
@@ -213,15 +216,10 @@ fastscan_add(int units, const uint8 *codes, const uint8 *low, const uint8 *high,
 
 #include "distance/distance_simd.h"
 
-/*
- * i8_dot_matrix: int16 pairs.  6 rows times 2 vectors are 12 sums, which with
- * two vectors of columns and one of a row fill the 16 registers.
- */
+/* i8_dot_matrix: pairs of int16. */
 #define PACK_BYTES 2
 #define PACK_DIM 256
 #define PACK_COLS 128
-#define TILE_ROWS 6
-#define FOR_TILE_ROWS(M) M(0) M(1) M(2) M(3) M(4) M(5)
 
 #define vi_madd(acc, row, col) \
 	_mm256_add_epi32(acc, _mm256_madd_epi16(row, col))

@@ -36,6 +36,9 @@
 #define vf_add(x, y) _mm512_add_ps(x, y)
 #define vf_sub(x, y) _mm512_sub_ps(x, y)
 #define vf_abs(x) _mm512_abs_ps(x)
+#define vf_signs(x) _mm512_movepi32_mask(_mm512_castps_si512(x))
+#define vf_flip(x, y) \
+	_mm512_xor_ps(x, _mm512_and_ps(y, _mm512_set1_ps(-0.0f)))
 #define vf_sum(x) _mm512_reduce_add_ps(x)
 #define vf_fma(x, y, z) _mm512_fmadd_ps(x, y, z)
 #define vf_fnma(x, y, z) _mm512_fnmadd_ps(x, y, z)
@@ -43,12 +46,12 @@
 #define vf_load_half(p) \
 	_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *) (p)))
 #define vf_load_i8(p) \
-	i8_to_float(_mm_loadu_si128((const __m128i *) (p)))
+	i8_lanes(_mm_loadu_si128((const __m128i *) (p)))
 #define vf_load_part(p, n) _mm512_maskz_loadu_ps(LANES_MASK(n), p)
 #define vf_load_half_part(p, n) \
 	_mm512_cvtph_ps(_mm256_maskz_loadu_epi16(LANES_MASK(n), p))
 #define vf_load_i8_part(p, n) \
-	i8_to_float(_mm_maskz_loadu_epi8(LANES_MASK(n), p))
+	i8_lanes(_mm_maskz_loadu_epi8(LANES_MASK(n), p))
 #define vf_store(p, x) _mm512_storeu_ps(p, x)
 #define vf_store_half(p, x) \
 	_mm256_storeu_si256((__m256i *) (p), \
@@ -66,7 +69,7 @@
 	_mm512_maskz_loadu_epi8(((__mmask64) 1 << (n)) - 1, p)
 
 static inline __m512
-i8_to_float(__m128i bytes)
+i8_lanes(__m128i bytes)
 {
 	return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
 }
@@ -167,15 +170,10 @@ fastscan_add(int units, const uint8 *codes, const uint8 *low, const uint8 *high,
 
 #include "distance/distance_simd.h"
 
-/*
- * i8_dot_matrix: groups of four bytes, the columns unsigned (moved by 128).
- * 8 rows times 2 vectors are 16 sums.
- */
+/* i8_dot_matrix: groups of four bytes, the columns unsigned (moved by 128). */
 #define PACK_BYTES 4
 #define PACK_DIM 512
 #define PACK_COLS 128
-#define TILE_ROWS 8
-#define FOR_TILE_ROWS(M) M(0) M(1) M(2) M(3) M(4) M(5) M(6) M(7)
 
 #define vi_madd(acc, row, col) _mm512_dpbusd_epi32(acc, col, row)
 

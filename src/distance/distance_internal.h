@@ -39,6 +39,8 @@ extern const DistanceKernels distance_neon;
 	.half_l1 = half_l1, \
 	.half_to_float = half_to_float, \
 	.float_to_half = float_to_half, \
+	.i8_to_float = i8_to_float, \
+	.sign_code = sign_code, \
 	.i8_ip = i8_ip, \
 	.i8_dot = i8_dot, \
 	.i8_l2sq = i8_l2sq, \

@@ -24,6 +24,10 @@
 #define vf_add(x, y) vaddq_f32(x, y)
 #define vf_sub(x, y) vsubq_f32(x, y)
 #define vf_abs(x) vabsq_f32(x)
+#define vf_flip(x, y) \
+	vreinterpretq_f32_u32(veorq_u32(vreinterpretq_u32_f32(x), \
+									vandq_u32(vreinterpretq_u32_f32(y), \
+											  vdupq_n_u32(0x80000000))))
 #define vf_sum(x) vaddvq_f32(x)
 #define vf_fma(x, y, z) vfmaq_f32(z, x, y)
 #define vf_fnma(x, y, z) vfmsq_f32(z, x, y)
@@ -35,7 +39,7 @@
 	half_lanes(vget_low_u8(vreinterpretq_u8_s8(load_bytes(p, (n) * sizeof(half)))))
 #define vf_load_i8(p) vf_load_i8_part(p, 4)
 #define vf_load_i8_part(p, n) \
-	i8_to_float(vget_low_s8(load_bytes(p, n)))
+	i8_lanes(vget_low_s8(load_bytes(p, n)))
 #define vf_store(p, x) vst1q_u8((uint8 *) (p), vreinterpretq_u8_f32(x))
 #define vf_store_half(p, x) \
 	vst1_u8((uint8 *) (p), vreinterpret_u8_f16(vcvt_f16_f32(x)))
@@ -56,6 +60,15 @@ load_bytes(const void *p, int n)
 											 vcreate_u64(words[1])));
 }
 
+static inline uint32
+vf_signs(float32x4_t x)
+{
+	static const int32 position[4] = {0, 1, 2, 3};
+
+	return vaddvq_u32(vshlq_u32(vshrq_n_u32(vreinterpretq_u32_f32(x), 31),
+								vld1q_s32(position)));
+}
+
 static inline float32x4_t
 half_lanes(uint8x8_t bytes)
 {
@@ -63,7 +76,7 @@ half_lanes(uint8x8_t bytes)
 }
 
 static inline float32x4_t
-i8_to_float(int8x8_t bytes)
+i8_lanes(int8x8_t bytes)
 {
 	return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(bytes))));
 }

@@ -8,7 +8,9 @@
  * 32-bit word of every column, so that one multiply-add instruction advances
  * as many pairs as a vector has lanes and no sum across lanes is ever needed.
  * The matching word of a row of a is broadcast to all lanes.  TILE_ROWS rows
- * of a times one panel stay in registers.
+ * of a times one panel stay in registers: 12 vectors of sums, two of columns
+ * and one of a row fit the 16 of AVX2, and more rows would want more pointers
+ * than there are general registers.
  *
  * Panels live on the stack: a chunk of PACK_COLS columns and PACK_DIM elements
  * is packed once and used for all rows of a.  A longer dim takes more rounds
@@ -17,7 +19,6 @@
  * The including file defines PACK_BYTES, PACK_DIM, PACK_COLS, VI, vi_zero,
  * vi_add and
  *		VI_LANES			int32 lanes
- *		FOR_TILE_ROWS(M)	M(0) M(1) ... M(TILE_ROWS - 1)
  *		vi_load(p) vi_store(p, x) vi_set1(word)
  *		vi_madd(acc, row, col)		acc plus the products in each lane
  *		pack_word(p)		the packed word of the elements at p
@@ -28,6 +29,9 @@
  *
  *-------------------------------------------------------------------------
  */
+
+#define TILE_ROWS 6
+#define FOR_TILE_ROWS(M) M(0) M(1) M(2) M(3) M(4) M(5)
 
 #define PANEL_COLS (2 * VI_LANES)
 #define PANEL_WORDS (PACK_DIM / PACK_BYTES * PANEL_COLS)

@@ -212,6 +212,30 @@ float_to_half(int n, const float *f, half *h)
 		((any_half *) h)[i] = float_to_half_one(FLOAT_AT(f, i));
 }
 
+static void
+i8_to_float(int n, const int8 *c, float scale, float *f)
+{
+	for (int i = 0; i < n; i++)
+		f[i] = scale * c[i];
+}
+
+static void
+sign_code(int dim, const float *from, const float *to, uint8 *code, float sums[3])
+{
+	sums[0] = sums[1] = sums[2] = 0;
+	memset(code, 0, dim / 8);
+	for (int i = 0; i < dim; i++)
+	{
+		float		r = to[i] - from[i];
+		bool		positive = !signbit(r);
+
+		sums[0] += r * r;
+		sums[1] += fabsf(r);
+		sums[2] += positive ? from[i] : -from[i];
+		code[i / 8] |= positive << (i % 8);
+	}
+}
+
 static float
 i8_ip(int dim, const float *q, const int8 *c)
 {

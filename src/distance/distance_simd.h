@@ -19,6 +19,8 @@
  *		vf_fnma(x, y, z)	z - x * y
  *		vf_load(p) vf_load_half(p) vf_load_i8(p), and each with _part(p, n)
  *		vf_store(p, x) vf_store_half(p, x)
+ *		vf_signs(x)			one bit for each lane, its sign bit
+ *		vf_flip(x, y)		x with the sign bits of y applied to it
  * Byte primitives:
  *		vi_zero() vi_add(x, y) vi_sum(x)
  *		vi_sum4(w, x, y, z, out)	four totals, to out[0..3]
@@ -245,6 +247,52 @@ float_to_half(int n, const float *f, half *h)
 		vf_store_half(rest, vf_load_part(f + i, n - i));
 		memcpy(h + i, rest, (n - i) * sizeof(half));
 	}
+}
+
+static void
+i8_to_float(int n, const int8 *c, float scale, float *f)
+{
+	VF			vscale = vf_set1(scale);
+	int			i = 0;
+
+	for (; i + VF_LANES <= n; i += VF_LANES)
+		vf_store(f + i, vf_fma(vscale, vf_load_i8(c + i), vf_zero()));
+	if (i < n)
+	{
+		float		rest[VF_LANES];
+
+		vf_store(rest, vf_fma(vscale, vf_load_i8_part(c + i, n - i), vf_zero()));
+		memcpy(f + i, rest, (n - i) * sizeof(float));
+	}
+}
+
+static void
+sign_code(int dim, const float *from, const float *to, uint8 *code, float sums[3])
+{
+	VF			square = vf_zero();
+	VF			size = vf_zero();
+	VF			dot = vf_zero();
+
+	for (int i = 0; i < dim; i += 32)
+	{
+		uint32		signs = 0;
+
+		for (int j = 0; j < 32; j += VF_LANES)
+		{
+			VF			x = vf_load(from + i + j);
+			VF			r = vf_sub(vf_load(to + i + j), x);
+
+			square = vf_fma(r, r, square);
+			size = vf_add(size, vf_abs(r));
+			dot = vf_add(dot, vf_flip(x, r));
+			signs |= (uint32) vf_signs(r) << j;
+		}
+		signs = ~signs;
+		memcpy(code + i / 8, &signs, sizeof(signs));
+	}
+	sums[0] = vf_sum(square);
+	sums[1] = vf_sum(size);
+	sums[2] = vf_sum(dot);
 }
 
 INLINE VI

@@ -423,10 +423,8 @@ static void
 link_vector(const BuildState *state, uint32 row, float *out)
 {
 	const int8 *code = state->codes + (Size) row * state->stride;
-	int			n = hnsw_vector_length(&state->layout);
 
-	for (int j = 0; j < n; j++)
-		out[j] = code[j] * state->step;
+	distance->i8_to_float(hnsw_vector_length(&state->layout), code, state->step, out);
 }
 
 static int

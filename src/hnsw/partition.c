@@ -138,7 +138,7 @@ partition_memory(uint32 n, int stride, const PartitionParams *params)
 
 	set_parameters(&build, n, stride, params);
 	whole = rows * (sizeof(int32) +		/* norms */
-					sizeof(uint32) +	/* same_as */
+					2 * sizeof(uint32) +	/* same_as, order */
 					sizeof(uint64) * build.width +	/* lists */
 					3 * sizeof(uint16));	/* counts, nlinks, nkept */
 	phase = Max(split_memory(&build), prune_memory(&build));
@@ -276,6 +276,7 @@ partition_build(uint32 n, const int8 *vectors, int stride,
 	begin_phase(&build, 0.35);
 	prune_rows(&build, graph);
 	pfree(build.counts);
+	pfree(build.order);
 
 	begin_phase(&build, 0.05);
 	graph->links = compact_links(&build);

@@ -37,6 +37,7 @@ typedef struct PartitionBuild
 	uint32	   *same_as;		/* first row with the same vector; NULL if all
 								 * differ */
 	uint32		ndistinct;		/* rows that are their own same_as */
+	uint32	   *order;			/* these rows, near ones together */
 	uint64	   *lists;			/* n * width candidates, ascending */
 	uint16	   *counts;			/* used candidates of each row */
 

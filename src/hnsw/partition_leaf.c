@@ -16,16 +16,11 @@
 #include "postgres.h"
 #endif
 
-#include "hnsw/partition_build.h"
+#include "hnsw/partition_scan.h"
+#include "port/pg_bitutils.h"
 
 /* Rows of the leaf that are multiplied with the others in one call. */
-#define BLOCK 64
-
-/* Pairs tested together; the compiler turns the test into vector code. */
-#define CHUNK 16
-
-/* No candidate: greater than every key. */
-#define NO_CANDIDATE PG_UINT64_MAX
+#define BLOCK 128
 
 /*
  * The rows of one leaf.  Arrays of leaf_max are rounded up to whole chunks.
@@ -33,10 +28,11 @@
 struct LeafScratch
 {
 	int			nrows;
+	int			nbest;			/* leaf_best */
 	const uint32 *rows;
 	int8	   *vectors;		/* leaf_max rows, gathered */
 	int32	   *norms;
-	int32	   *limits;			/* no candidate beyond this distance is wanted */
+	int32	   *limits;			/* only nearer candidates than this are wanted */
 	int32	   *products;		/* of BLOCK rows with all */
 	int			ldo;
 	uint64	   *best;			/* leaf_best candidates per row, ascending */
@@ -66,10 +62,13 @@ leaf_scratch(PartitionBuild *build)
 	LeafScratch *leaf = palloc0(sizeof(LeafScratch));
 	Size		columns = leaf_columns(build);
 
+	leaf->nbest = build->leaf_best;
 	leaf->ldo = columns;
 	leaf->vectors = partition_alloc(columns * build->stride);
 	leaf->norms = partition_alloc(columns * sizeof(int32));
+	memset(leaf->norms, 0, columns * sizeof(int32));
 	leaf->limits = partition_alloc(columns * sizeof(int32));
+	memset(leaf->limits, 0, columns * sizeof(int32));
 	leaf->products = partition_alloc(columns * BLOCK * sizeof(int32));
 	memset(leaf->products, 0, columns * BLOCK * sizeof(int32));
 	leaf->best = partition_alloc(columns * build->leaf_best * sizeof(uint64));
@@ -90,65 +89,46 @@ leaf_free(LeafScratch *leaf)
 }
 
 /*
- * Put a candidate in its place among the best of row i, if it belongs there.
+ * Make row j a candidate of row i.
  */
 static inline void
-offer(PartitionBuild *build, LeafScratch *leaf, int i, int j, int32 dist)
+offer(LeafScratch *leaf, int i, int j, int32 dist)
 {
-	int			pos = build->leaf_best - 1;
-	uint64	   *best = leaf->best + (Size) i * build->leaf_best;
-	uint64		key = candidate_key(dist, leaf->rows[i], leaf->rows[j]);
+	uint64	   *best = leaf->best + (Size) i * leaf->nbest;
 
-	if (key >= best[pos])
-		return;
-	while (pos > 0 && best[pos - 1] > key)
-	{
-		best[pos] = best[pos - 1];
-		pos--;
-	}
-	best[pos] = key;
-	pos = build->leaf_best - 1;
-	if (best[pos] != NO_CANDIDATE)
-		leaf->limits[i] = Min(leaf->limits[i], candidate_dist(best[pos]));
+	insert_best(best, leaf->nbest,
+				candidate_key(dist, leaf->rows[i], leaf->rows[j]));
+	leaf->limits[i] = Min(leaf->limits[i], limit_of(best[leaf->nbest - 1]));
 }
 
 /*
  * Offer row i and the rows after it to each other.  Most pairs are further
- * apart than the worst candidate of either, so test whole chunks for that.
+ * apart than what either wants.
  */
 static pg_attribute_always_inline void
-scan_row(PartitionBuild *build, LeafScratch *leaf, int i,
-		 const int32 *products, bool l2)
+scan_row(LeafScratch *leaf, int i, const int32 *products, bool l2)
 {
-	const int32 *norms = leaf->norms;
-	const int32 *limits = leaf->limits;
-	int32		norm = norms[i];
+	int			from = (i + 1) / CHUNK * CHUNK;
+	uint32		valid = ALL_HITS << (i + 1 - from);
 
-	for (int from = (i + 1) / CHUNK * CHUNK; from < leaf->nrows; from += CHUNK)
+	for (; from < leaf->nrows; from += CHUNK, valid = ALL_HITS)
 	{
 		int32		dist[CHUNK];
-		int32		limit = limits[i];
-		int32		hit = 0;
+		uint32		hits = chunk_hits(products + from, leaf->norms + from,
+									  leaf->limits + from, leaf->norms[i],
+									  leaf->limits[i], dist, l2);
 
-		for (int c = 0; c < CHUNK; c++)
+		if (leaf->nrows - from < CHUNK)
+			valid &= ALL_HITS >> (CHUNK - (leaf->nrows - from));
+		for (hits &= valid; hits != 0; hits &= hits - 1)
 		{
-			dist[c] = products[from + c];
-			if (l2)
-				dist[c] = norm + norms[from + c] - 2 * dist[c];
-			hit |= (dist[c] <= limit) | (dist[c] <= limits[from + c]);
-		}
-		if (!hit)
-			continue;
-		for (int c = 0; c < CHUNK; c++)
-		{
+			int			c = pg_rightmost_one_pos32(hits);
 			int			j = from + c;
 
-			if (j <= i || j >= leaf->nrows)
-				continue;
-			if (dist[c] <= limits[i])
-				offer(build, leaf, i, j, dist[c]);
-			if (dist[c] <= limits[j])
-				offer(build, leaf, j, i, dist[c]);
+			if (dist[c] < leaf->limits[i])
+				offer(leaf, i, j, dist[c]);
+			if (dist[c] < leaf->limits[j])
+				offer(leaf, j, i, dist[c]);
 		}
 	}
 }
@@ -173,15 +153,21 @@ load_leaf(PartitionBuild *build, LeafScratch *leaf,
 		leaf->limits[i] = PG_INT32_MAX;
 		if (build->counts[row] == build->width)
 			leaf->limits[i] =
-				candidate_dist(ROW_LIST(build, row)[build->width - 1]);
-	}
-	for (int i = nrows; i % CHUNK != 0; i++)
-	{
-		leaf->norms[i] = 0;
-		leaf->limits[i] = -1;
+				limit_of(ROW_LIST(build, row)[build->width - 1]);
 	}
 	for (Size i = 0; i < (Size) nrows * build->leaf_best; i++)
 		leaf->best[i] = NO_CANDIDATE;
+}
+
+/* The lists of a leaf's rows are far apart in memory. */
+static inline void
+prefetch_list(PartitionBuild *build, uint32 row)
+{
+	const char *list = (const char *) ROW_LIST(build, row);
+
+	for (int i = 0; i < build->counts[row] * (int) sizeof(uint64);
+		 i += PG_CACHE_LINE_SIZE / 2)
+		__builtin_prefetch(list + i, 1);
 }
 
 /*
@@ -236,9 +222,9 @@ leaf_join(PartitionBuild *build, LeafScratch *leaf, const uint32 *rows,
 			const int32 *products = leaf->products + (Size) i * leaf->ldo;
 
 			if (build->params->metric == PARTITION_L2)
-				scan_row(build, leaf, start + i, products, true);
+				scan_row(leaf, start + i, products, true);
 			else
-				scan_row(build, leaf, start + i, products, false);
+				scan_row(leaf, start + i, products, false);
 		}
 		partition_tick(build);
 	}
@@ -247,6 +233,8 @@ leaf_join(PartitionBuild *build, LeafScratch *leaf, const uint32 *rows,
 		uint64	   *best = leaf->best + (Size) i * build->leaf_best;
 		int			nbest = build->leaf_best;
 
+		if (i + 2 < nrows)
+			prefetch_list(build, rows[i + 2]);
 		while (nbest > 0 && best[nbest - 1] == NO_CANDIDATE)
 			nbest--;
 		merge_candidates(build, rows[i], best, nbest, leaf->merged);

@@ -21,7 +21,7 @@
 #define ALPHA 1.1
 
 /* Rows between two progress reports. */
-#define ROWS_PER_REPORT 64
+#define ROWS_PER_REPORT 16
 
 #define ST_SORT sort_keys
 #define ST_ELEMENT_TYPE uint64
@@ -235,23 +235,28 @@ void
 prune_rows(PartitionBuild *build, PartitionGraph *graph)
 {
 	PruneScratch *scratch = prune_scratch(build);
-	uint32		n = build->n;
+	uint32		n = build->ndistinct;
 	ReverseLinks *reverse;
 	uint64	   *work;
 
-	for (uint32 row = 0; row < n; row++)
+	memset(graph->nlinks, 0, sizeof(uint16) * (Size) build->n);
+	memset(graph->nkept, 0, sizeof(uint16) * (Size) build->n);
+	for (uint32 i = 0; i < n; i++)
 	{
+		uint32		row = build->order[i];
+
 		graph->nkept[row] = select_diverse(build, scratch, row,
 										   ROW_LIST(build, row),
 										   build->counts[row], build->forward);
-		if (row % ROWS_PER_REPORT == 0)
-			partition_progress(build, 0.5 * row / n);
+		if (i % ROWS_PER_REPORT == 0)
+			partition_progress(build, 0.5 * i / n);
 	}
 
 	reverse = reverse_links(build, graph->nkept);
 	work = partition_alloc(sizeof(uint64) * reverse->most);
-	for (uint32 row = 0; row < n; row++)
+	for (uint32 i = 0; i < n; i++)
 	{
+		uint32		row = build->order[i];
 		uint64	   *list = ROW_LIST(build, row);
 		int			nforward = graph->nkept[row];
 		int			count;
@@ -266,8 +271,8 @@ prune_rows(PartitionBuild *build, PartitionGraph *graph)
 			   build->counts[row] * sizeof(uint64));
 		graph->nlinks[row] = write_links(build, scratch, row,
 										 graph->nkept[row], count);
-		if (row % ROWS_PER_REPORT == 0)
-			partition_progress(build, 0.5 + 0.5 * row / n);
+		if (i % ROWS_PER_REPORT == 0)
+			partition_progress(build, 0.5 + 0.5 * i / n);
 	}
 	pfree(work);
 	pfree(reverse->starts);

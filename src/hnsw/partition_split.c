@@ -11,13 +11,11 @@
 #include "postgres.h"
 #endif
 
-#include "hnsw/partition_build.h"
+#include "hnsw/partition_scan.h"
+#include "port/pg_bitutils.h"
 
 /* Rows compared with the pivots in one call. */
-#define BLOCK 64
-
-/* Pairs tested together; see partition_leaf.c. */
-#define CHUNK 16
+#define BLOCK 128
 
 /* Partitions of one split; the second and later splits aim at half a leaf. */
 #define MAX_PIVOTS 1000
@@ -31,6 +29,7 @@ typedef struct Split
 	int			nearest;		/* partitions that each row joins */
 	int8	   *pivots;
 	int32	   *norms;
+	int32		limits[CHUNK];	/* what pivots want: nothing */
 	int8	   *vectors;		/* a block of rows, gathered */
 	int32	   *products;		/* of a block of rows with the pivots */
 	int			ldo;
@@ -81,6 +80,9 @@ split_begin(PartitionBuild *build, const uint32 *rows, Size nrows,
 	memset(split->products, 0, columns * BLOCK * sizeof(int32));
 	split->best = partition_alloc(split->nearest * sizeof(uint64));
 
+	for (int c = 0; c < CHUNK; c++)
+		split->limits[c] = PG_INT32_MIN;
+
 	/* Selection sampling: each row has the same chance. */
 	for (uint32 i = 0; chosen < npivots; i++)
 	{
@@ -119,45 +121,28 @@ static pg_attribute_always_inline void
 nearest_pivots(PartitionBuild *build, Split *split, uint32 row,
 			   const int32 *products, bool l2)
 {
-	uint64	   *best = split->best;
-	int			last = split->nearest - 1;
-	int32		norm = build->norms[row];
 	int32		limit = PG_INT32_MAX;
 
-	for (int i = 0; i <= last; i++)
-		best[i] = PG_UINT64_MAX;
+	for (int i = 0; i < split->nearest; i++)
+		split->best[i] = NO_CANDIDATE;
 	for (int from = 0; from < split->npivots; from += CHUNK)
 	{
 		int32		dist[CHUNK];
-		int32		hit = 0;
+		uint32		hits = chunk_hits(products + from, split->norms + from,
+									  split->limits, build->norms[row], limit,
+									  dist, l2);
 
-		for (int c = 0; c < CHUNK; c++)
+		if (split->npivots - from < CHUNK)
+			hits &= ALL_HITS >> (CHUNK - (split->npivots - from));
+		for (; hits != 0; hits &= hits - 1)
 		{
-			dist[c] = products[from + c];
-			if (l2)
-				dist[c] = norm + split->norms[from + c] - 2 * dist[c];
-			hit |= dist[c] <= limit;
-		}
-		if (!hit)
-			continue;
-		for (int c = 0; c < CHUNK && from + c < split->npivots; c++)
-		{
-			uint64		key;
-			int			pos = last;
+			int			c = pg_rightmost_one_pos32(hits);
 
-			if (dist[c] > limit)
+			if (dist[c] >= limit)
 				continue;
-			key = candidate_key(dist[c], row, from + c);
-			if (key >= best[last])
-				continue;
-			while (pos > 0 && best[pos - 1] > key)
-			{
-				best[pos] = best[pos - 1];
-				pos--;
-			}
-			best[pos] = key;
-			if (best[last] != PG_UINT64_MAX)
-				limit = candidate_dist(best[last]);
+			insert_best(split->best, split->nearest,
+						candidate_key(dist[c], row, from + c));
+			limit = limit_of(split->best[split->nearest - 1]);
 		}
 	}
 }
@@ -290,6 +275,28 @@ assign_rows(PartitionBuild *build, int *nearest)
 }
 
 /*
+ * Note an order of the rows in which near ones follow each other: that of
+ * their nearest pivots.
+ */
+static void
+order_rows(PartitionBuild *build, const uint16 *assigned, int nearest,
+		   int npivots)
+{
+	uint32	   *starts = palloc0(sizeof(uint32) * (npivots + 1));
+
+	build->order = partition_alloc(sizeof(uint32) * (Size) build->ndistinct);
+	for (uint32 row = 0; row < build->n; row++)
+		if (ROW_IS_DISTINCT(build, row))
+			starts[assigned[(Size) row * nearest] + 1]++;
+	for (int p = 0; p < npivots; p++)
+		starts[p + 1] += starts[p];
+	for (uint32 row = 0; row < build->n; row++)
+		if (ROW_IS_DISTINCT(build, row))
+			build->order[starts[assigned[(Size) row * nearest]]++] = row;
+	pfree(starts);
+}
+
+/*
  * Fill the candidate lists: assign the rows to overlapping partitions and
  * join each partition.
  */
@@ -303,9 +310,8 @@ split_rows(PartitionBuild *build)
 	uint32	   *members;
 	LeafScratch *leaf;
 
-	if (build->ndistinct < 2)
-		return;
 	assigned = assign_rows(build, &nearest);
+	order_rows(build, assigned, nearest, npivots);
 
 	/* The members of partition p become members[starts[p] .. starts[p + 1]]. */
 	starts = palloc0(sizeof(uint64) * (npivots + 2));

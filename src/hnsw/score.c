@@ -348,8 +348,7 @@ hnsw_own_encode(const HnswIndex *index, const float *x, HnswOwn *own)
 		stored = palloc(sizeof(float) * n);
 		rotate(index, prepared, target);
 		scalar_encode_int8(n, target, (int8 *) own->data, &own->scale);
-		for (int i = 0; i < n; i++)
-			stored[i] = own->scale * ((int8 *) own->data)[i];
+		distance->i8_to_float(n, (int8 *) own->data, own->scale, stored);
 		own->own_norm = distance->normsq(n, stored);
 	}
 	else
@@ -406,8 +405,7 @@ hnsw_own_decode(const HnswIndex *index, const HnswNodeHeaderData *node, float *o
 
 	if (layout->own_kind == HNSW_OWN_INT8)
 	{
-		for (int i = 0; i < layout->out_dim; i++)
-			out[i] = node->scale * ((const int8 *) own)[i];
+		distance->i8_to_float(layout->out_dim, (const int8 *) own, node->scale, out);
 	}
 	else
 	{
@@ -434,26 +432,20 @@ hnsw_link_encode(const HnswIndex *index, const float *from, const float *to,
 {
 	const HnswLayout *layout = &index->layout;
 	int			n = layout->out_dim;
-	float		buffer[2048];
-	float	   *r = n <= lengthof(buffer) ? buffer : palloc(sizeof(float) * n);
 	float		rsq;
-	float		factor;
-
-	for (int i = 0; i < n; i++)
-		r[i] = to[i] - from[i];
-	rsq = distance->normsq(n, r);
-	factor = code_encode(&layout->code, r, rsq, code);
+	float		dot;
+	float		factor = code_encode(&layout->code, n, from, to, code, &rsq, &dot);
 
 	*b = -2 * factor;
-	*a = 2 * factor * code_dot(&layout->code, code, from);
+	*a = 2 * factor * dot;
 	if (layout->metric == HNSW_IP)
 	{
-		/* <x_u, r>, where x_u = from + the rotated mean */
-		*a -= 2 * (distance->ip(n, from, r) + distance->ip(n, index->mean + layout->dim, r));
+		/* -2 <x_u, r>, where x_u = from + the rotated mean and r = to - from */
+		const float *mean = index->mean + layout->dim;
+
+		*a -= 2 * (distance->ip(n, from, to) - distance->normsq(n, from) +
+				   distance->ip(n, mean, to) - distance->ip(n, mean, from));
 	}
 	else
 		*a += rsq;
-
-	if (r != buffer)
-		pfree(r);
 }

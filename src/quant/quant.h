@@ -58,7 +58,8 @@ typedef struct CodeQuery
 } CodeQuery;
 
 /* functions in rabitq.c */
-extern float code_encode(const CodeShape *shape, const float *r, float rsq, uint8 *code);
+extern float code_encode(const CodeShape *shape, int n, const float *from, const float *to,
+						 uint8 *code, float *rsq, float *dot);
 extern float code_dot(const CodeShape *shape, const uint8 *code, const float *y);
 extern float code_expected_norm(const CodeShape *shape);
 extern void code_pack(const CodeShape *shape, const uint8 *code, uint8 *blocks, int position);

@@ -19,55 +19,64 @@
 /* Best step of a uniform quantizer for a unit normal, by bits (Max, 1960). */
 static const float quantizer_step[] = {0, 0, 0.9957f, 0.5860f, 0.3352f};
 
-/*
- * Code the residual r.  rsq is its full squared norm, which is more than that
- * of the coded coordinates when the shape leaves some out.  Returns the
- * factor |r|^2 / <c, r>, or 0 for a zero residual.
- */
-float
-code_encode(const CodeShape *shape, const float *r, float rsq, uint8 *code)
+/* Code r = to - from with several bits per coordinate; returns <c, r>. */
+static float
+encode_levels(const CodeShape *shape, const float *from, const float *to, float rsq,
+			  uint8 *code)
 {
 	int			dims = shape->dims;
 	int			top = (1 << shape->bits) - 1;
-	float		invstep;
+	float		invstep = 1.0f / (quantizer_step[shape->bits] * sqrtf(rsq / dims));
 	float		dot = 0;
 
 	memset(code, 0, shape->units);
-	if (!(rsq > 0))
-		return 0;
-
-	if (shape->bits == 1)
-	{
-		for (int i = 0; i < dims; i += 8)
-		{
-			unsigned	byte = 0;
-
-			for (int j = 0; j < 8; j++)
-			{
-				byte |= (unsigned) (r[i + j] > 0) << j;
-				dot += fabsf(r[i + j]);
-			}
-			code[i / 8] = (uint8) byte;
-		}
-		return dot > 0 ? rsq / dot : 0;
-	}
-
-	invstep = 1.0f / (quantizer_step[shape->bits] * sqrtf(rsq / dims));
 	for (int i = 0; i < dims; i++)
 	{
-		float		cell = fabsf(r[i]) * invstep;
+		float		r = to[i] - from[i];
+		float		cell = fabsf(r) * invstep;
 		int			magnitude = cell < top / 2 ? (int) cell : top / 2;
 		int			c = 2 * magnitude + 1;
 		int			level;
 
-		dot += c * fabsf(r[i]);
-		if (r[i] <= 0)
-			c = -c;
-		level = (c + top) / 2;
+		dot += c * fabsf(r);
+		level = ((r > 0 ? c : -c) + top) / 2;
 		for (int plane = 0; plane < shape->bits; plane++)
 			code[(plane * dims + i) / 8] |= ((level >> plane) & 1) << (i % 8);
 	}
-	return dot > 0 ? rsq / dot : 0;
+	return dot;
+}
+
+/*
+ * Code the residual r = to - from, both of n >= shape->dims coordinates.
+ * Returns the factor |r|^2 / <c, r>, or 0 for a zero residual; *rsq gets |r|^2
+ * and *dot <c, from>.
+ */
+float
+code_encode(const CodeShape *shape, int n, const float *from, const float *to,
+			uint8 *code, float *rsq, float *dot)
+{
+	int			dims = shape->dims;
+	float		code_dot_r;
+
+	*rsq = 0;
+	if (n > dims)
+		*rsq = distance->l2sq(n - dims, from + dims, to + dims);
+	if (shape->bits == 1)
+	{
+		float		sums[3];
+
+		distance->sign_code(dims, from, to, code, sums);
+		*rsq += sums[0];
+		code_dot_r = sums[1];
+		*dot = sums[2];
+	}
+	else
+	{
+		*rsq += distance->l2sq(dims, from, to);
+		code_dot_r = encode_levels(shape, from, to, *rsq, code);
+		*dot = code_dot(shape, code, from);
+	}
+	return code_dot_r > 0 ? *rsq / code_dot_r : 0;
 }
 
 /* <c, y> for one code, exactly. */

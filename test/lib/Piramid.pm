@@ -79,22 +79,11 @@ END $$;
 
 -- How many different rows a scan without a limit returns.
 CREATE FUNCTION test.reachable(tab regclass, op text DEFAULT '<->')
-RETURNS int LANGUAGE plpgsql AS $$
-DECLARE
-	q vector;
-	n int;
-BEGIN
-	PERFORM set_config('hnsw.iterative_scan', 'relaxed_order', true),
-		set_config('hnsw.max_scan_tuples', '2147483647', true),
-		set_config('hnsw.scan_mem_multiplier', '1000', true);
-	EXECUTE format('SELECT v FROM %s LIMIT 1', tab) INTO q;
-	IF q IS NULL THEN
-		q := '[1]';
-	END IF;
-	SELECT count(DISTINCT id) INTO n
-	FROM test.nearest(tab, op, q, 2147483647, true);
-	RETURN n;
-END $$;
+RETURNS int LANGUAGE sql AS $$
+	SELECT count(DISTINCT id)::int
+	FROM test.nearest(tab, op, (SELECT array_fill(1.0, ARRAY[atttypmod])::vector
+		FROM pg_attribute WHERE attrelid = tab AND attname = 'v'), 2147483647, true)
+$$;
 SQL
 
 # A running server with the extension and the functions above.  Parameters:

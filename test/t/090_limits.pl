@@ -41,10 +41,7 @@ foreach my $with ('m = 2, ef_construction = 4', 'm = 2', 'm = 16, ef_constructio
 }
 
 # Settings.  The library is loaded by the first use of the type.
-my %setting = (
-	'hnsw.ef_search'           => [ [ 1, 1000 ], [ 0, 1001, -1 ] ],
-	'hnsw.max_scan_tuples'     => [ [ 1, 2147483647 ], [ 0, -1 ] ],
-	'hnsw.scan_mem_multiplier' => [ [ 1, 1000 ], [ 0.5, 1001 ] ]);
+my %setting = ('hnsw.ef_search' => [ [ 1, 1000 ], [ 0, 1001, -1 ] ]);
 $node->safe_psql('postgres', index_with('m = 16'));
 foreach my $name (sort keys %setting)
 {
@@ -56,20 +53,14 @@ foreach my $name (sort keys %setting)
 	}
 	foreach my $value (@$good)
 	{
-		foreach my $iterative (qw(off relaxed_order strict_order))
-		{
-			is( $node->safe_psql(
-					'postgres', qq{
-					SET $name = $value;
-					SET hnsw.iterative_scan = $iterative;
-					SET enable_seqscan = off;
-					SELECT id FROM t ORDER BY v <-> (SELECT v FROM t WHERE id = 7) LIMIT 1}),
-				7, "$name = $value, iterative_scan $iterative");
-		}
+		is( $node->safe_psql(
+				'postgres', qq{
+				SET $name = $value;
+				SET enable_seqscan = off;
+				SELECT id FROM t ORDER BY v <-> (SELECT v FROM t WHERE id = 7) LIMIT 1}),
+			7, "$name = $value");
 	}
 }
-fails_like($node, "SELECT '[1]'::vector; SET hnsw.iterative_scan = on",
-	qr/invalid value for parameter "hnsw.iterative_scan": "on"/, 'hnsw.iterative_scan = on');
 is( $node->safe_psql(
 		'postgres', q{
 		SET hnsw.ef_search = 1;
@@ -162,7 +153,6 @@ foreach my $name (sort keys %rows)
 is( $node->safe_psql(
 		'postgres', q{
 		SET enable_seqscan = off;
-		SET hnsw.iterative_scan = relaxed_order;
 		SELECT count(*) FROM (SELECT id FROM t ORDER BY v <-> (SELECT NULL::vector)) AS x}),
 	500, 'NULL as the query');
 

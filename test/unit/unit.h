@@ -20,13 +20,13 @@
 #undef vprintf
 
 /* One TAP line; returns "passed". */
-extern bool ok(bool passed, const char *format,...) pg_attribute_printf(2, 3);
+extern bool ok(bool passed, const char *format,...) __attribute__((format(printf, 2, 3)));
 
 /* A line of TAP for something that cannot be tested here. */
-extern void skip(const char *format,...) pg_attribute_printf(1, 2);
+extern void skip(const char *format,...) __attribute__((format(printf, 1, 2)));
 
 /* A comment line. */
-extern void diag(const char *format,...) pg_attribute_printf(1, 2);
+extern void diag(const char *format,...) __attribute__((format(printf, 1, 2)));
 
 /* Print the plan and the count of passes; the exit status of the program. */
 extern int	done_testing(void);
