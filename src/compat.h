@@ -48,6 +48,15 @@
 #define hnsw_vacuum_delay() vacuum_delay_point()
 #endif
 
+/* Relations are located by a RelFileLocator since 16. */
+#if PG_VERSION_NUM >= 160000
+#define read_recent_buffer(rel, block, hint) \
+	ReadRecentBuffer((rel)->rd_locator, MAIN_FORKNUM, block, hint)
+#else
+#define read_recent_buffer(rel, block, hint) \
+	ReadRecentBuffer((rel)->rd_node, MAIN_FORKNUM, block, hint)
+#endif
+
 /* Modules tell their name and version since 18. */
 #if PG_VERSION_NUM < 180000
 #define PG_MODULE_MAGIC_EXT(...) PG_MODULE_MAGIC

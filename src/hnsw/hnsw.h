@@ -182,6 +182,7 @@ extern void hnsw_meta_read(Relation rel, HnswMetaPageData *meta);
 extern bool hnsw_entry_update(HnswIndex *index, HnswNodeId expected, HnswNodeId entry,
 							  int level);
 extern void hnsw_read(HnswIndex *index, HnswNodeId id, HnswRead *read);
+extern void hnsw_prefetch(HnswIndex *index, HnswNodeId id);
 extern void hnsw_read_end(HnswRead *read);
 extern void hnsw_write(HnswIndex *index, HnswNodeId id, HnswWrite *write);
 extern HnswNodeId hnsw_allocate(HnswIndex *index, bool upper, HnswWrite *write);

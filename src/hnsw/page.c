@@ -15,10 +15,16 @@
 
 #include "access/xloginsert.h"
 #include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/buf_internals.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+
+/* Longer runs are left to the processor's own prefetching. */
+#define PREFETCH_BYTES 1536
+#define CACHE_LINE 64
 
 /* What hnsw_open keeps in the relcache entry, one chunk. */
 typedef struct HnswCache
@@ -64,11 +70,68 @@ check_page(Relation rel, Buffer buffer, int kind)
 		report_corrupt(rel, BufferGetBlockNumber(buffer), "a page of the wrong kind");
 }
 
+/*
+ * Where blocks were found in shared buffers last time.  A look-up in the
+ * buffer table costs several cache misses; a hint costs one, and
+ * ReadRecentBuffer verifies it.  Slots are shared by whatever blocks hash to
+ * them.
+ */
+#define MIN_HINTS 1024
+#define MAX_HINTS (1 << 20)
+
+/* Only ReadBuffer tells the replacement strategy that a page is in use. */
+#define HINTED_READS 8
+
+static Buffer *hints = NULL;
+static uint32 nhints = 0;
+
+static inline Buffer *
+hint_slot(Relation rel, BlockNumber block)
+{
+	return &hints[(block + RelationGetRelid(rel) * 0x9E3779B1u) & (nhints - 1)];
+}
+
+/* Have a hint for each block, up to a limit. */
+static void
+grow_hints(BlockNumber nblocks)
+{
+	uint32		n = Max(nhints, MIN_HINTS);
+
+	while (n < nblocks && n < MAX_HINTS)
+		n *= 2;
+	if (n == nhints)
+		return;
+	if (hints != NULL)
+		pfree(hints);
+	nhints = 0;
+	hints = MemoryContextAllocZero(TopMemoryContext, sizeof(Buffer) * n);
+	nhints = n;
+}
+
+static Buffer
+read_buffer(Relation rel, BlockNumber block)
+{
+	static uint32 reads = 0;
+	Buffer	   *hint;
+
+	if (nhints == 0 || RelationUsesLocalBuffers(rel))
+		return ReadBuffer(rel, block);
+	hint = hint_slot(rel, block);
+	if (*hint != InvalidBuffer && ++reads % HINTED_READS != 0 &&
+		read_recent_buffer(rel, block, *hint))
+	{
+		pgstat_count_buffer_read(rel);
+		pgstat_count_buffer_hit(rel);
+		return *hint;
+	}
+	return *hint = ReadBuffer(rel, block);
+}
+
 /* Read a block and lock it; verifies its kind.  Locks and pins are the caller's. */
 static Buffer
 get_page(Relation rel, BlockNumber block, int lockmode, int kind)
 {
-	Buffer		buffer = ReadBuffer(rel, block);
+	Buffer		buffer = read_buffer(rel, block);
 
 	LockBuffer(buffer, lockmode);
 	check_page(rel, buffer, kind);
@@ -267,6 +330,8 @@ hnsw_open(Relation rel)
 	index->rel = rel;
 	hnsw_layout_from_meta(&index->layout, &cache->meta);
 	index->norm = cache->meta.norm;
+	index->nblocks = RelationGetNumberOfBlocks(rel);
+	grow_hints(index->nblocks);
 	index->mean = palloc(mean_size + signs_size);
 	memcpy(index->mean, cache->floats, mean_size + signs_size);
 	rotation_init_copy(&index->rotation, dim, index->mean + dim + out_dim);
@@ -333,6 +398,32 @@ static inline Size
 part_size(const HnswLayout *layout, int i)
 {
 	return Min(HNSW_PAGE_SPACE, layout->node_size - i * HNSW_PAGE_SPACE);
+}
+
+/*
+ * Ask the processor for the memory of a node that will be read soon, if a hint
+ * tells where it is.  Nothing happens if the hint is wrong.
+ */
+void
+hnsw_prefetch(HnswIndex *index, HnswNodeId id)
+{
+	const HnswLayout *layout = &index->layout;
+	Buffer		buffer;
+	char	   *page;
+	char	   *node;
+
+	if (nhints == 0 || RelationUsesLocalBuffers(index->rel))
+		return;
+	buffer = *hint_slot(index->rel, HnswNodeBlock(layout, id));
+	if (buffer == InvalidBuffer)
+		return;
+	page = (char *) BufferGetPage(buffer);
+	node = (char *) page_node(layout, (Page) page, HnswNodeSlot(layout, id));
+	__builtin_prefetch(GetBufferDescriptor(buffer - 1), 1);
+	__builtin_prefetch(page);
+	__builtin_prefetch(page + BLCKSZ - sizeof(HnswPageOpaqueData));
+	for (int i = 0; i < Min(layout->node_size, PREFETCH_BYTES); i += CACHE_LINE)
+		__builtin_prefetch(node + i);
 }
 
 /* Lock a node for reading; hnsw_read_end must follow soon. */

@@ -191,8 +191,11 @@ pool_insert(HnswSearch *search, uint32 candidate, float key)
 	search->npool++;
 	if (search->candidates[candidate].found == HNSW_NOT_EXPANDED)
 	{
-		if (position < search->cursor)
+		if (position <= search->cursor)
+		{
 			search->cursor = position;
+			hnsw_prefetch(search->index, search->candidates[candidate].id);
+		}
 	}
 	else if (position < search->cursor)
 		search->cursor++;
@@ -436,6 +439,18 @@ hnsw_search_run(HnswSearch *search)
 		if (search->cursor == search->npool)
 			break;
 		CHECK_FOR_INTERRUPTS();
+
+		/* The next one's memory comes while this one is computed. */
+		for (int i = search->cursor + 1; i < search->npool; i++)
+		{
+			const HnswCandidate *next = &search->candidates[search->pool[i].candidate];
+
+			if (next->found == HNSW_NOT_EXPANDED)
+			{
+				hnsw_prefetch(search->index, next->id);
+				break;
+			}
+		}
 		expand(search, search->cursor);
 	}
 }

@@ -11,7 +11,7 @@ use Time::HiRes qw(usleep);
 use Piramid;
 
 my $node = piramid_node('crash',
-	conf => "maintenance_work_mem = '128MB'\ncheckpoint_timeout = '30s'\nautovacuum = off");
+	conf => "maintenance_work_mem = '128MB'\ncheckpoint_timeout = '30s'\nautovacuum = off\nrestart_after_crash = on");
 load_slices($node);
 create_pause($node, 6001);
 
