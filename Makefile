@@ -13,7 +13,7 @@ SHLIB_LINK = -Wl,-Bsymbolic
 REGRESS_OPTS = --inputdir=. --load-extension=piramid
 REGRESS = $(patsubst sql/%.sql,%,$(filter-out sql/piramid--%,$(sort $(wildcard sql/*.sql))))
 ISOLATION = $(patsubst test/specs/%.spec,%,$(sort $(wildcard test/specs/*.spec)))
-ISOLATION_OPTS = --inputdir=test
+ISOLATION_OPTS = --inputdir=test --load-extension=piramid
 
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)

@@ -98,7 +98,7 @@ static void
 set_parameters(PartitionBuild *build, uint32 n, int stride,
 			   const PartitionParams *params)
 {
-	double		overlap = 1.1 * sqrt((double) params->quality);
+	double		overlap = 1.25 * sqrt((double) params->quality);
 
 	build->params = params;
 	build->n = n;
@@ -106,7 +106,7 @@ set_parameters(PartitionBuild *build, uint32 n, int stride,
 	build->degree = params->degree;
 	build->overlap = (int) Max(4, Min(32, rint(overlap)));
 	build->leaf_max = 1000;
-	build->leaf_best = Min(24, 2 + params->degree / 4);
+	build->leaf_best = Max(8, Min(20, params->degree / 6));
 	build->forward = Max(2, params->degree * 7 / 10 + 1);
 	build->width = Max((params->degree + 1) / 2,
 					   Min(params->degree + 16,

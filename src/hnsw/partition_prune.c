@@ -37,7 +37,9 @@ typedef struct PruneScratch
 {
 	int			capacity;		/* candidates considered at a time */
 	uint32	   *kept;			/* rows of the kept candidates */
+	bool	   *kept_forward;	/* were they kept before? */
 	uint64	   *keys;			/* forward and reverse candidates */
+	bool	   *forward;		/* which of these were kept before */
 	uint64	   *dropped;		/* the ones not kept, ascending */
 } PruneScratch;
 
@@ -66,7 +68,7 @@ prune_memory(const PartitionBuild *build)
 
 	return (n + 2) * sizeof(uint64) + n * build->forward * sizeof(uint32) +
 		n * sizeof(uint64) +	/* a row that all others keep */
-		capacity * (sizeof(uint32) + 2 * sizeof(uint64));
+		capacity * (sizeof(uint32) + 2 * sizeof(bool) + 2 * sizeof(uint64));
 }
 
 static PruneScratch *
@@ -77,6 +79,8 @@ prune_scratch(PartitionBuild *build)
 
 	scratch->capacity = capacity;
 	scratch->kept = palloc(capacity * sizeof(uint32));
+	scratch->kept_forward = palloc(capacity * sizeof(bool));
+	scratch->forward = palloc0(capacity * sizeof(bool));
 	scratch->keys = palloc(capacity * sizeof(uint64));
 	scratch->dropped = palloc(capacity * sizeof(uint64));
 	return scratch;
@@ -86,6 +90,8 @@ static void
 prune_free(PruneScratch *scratch)
 {
 	pfree(scratch->kept);
+	pfree(scratch->kept_forward);
+	pfree(scratch->forward);
 	pfree(scratch->keys);
 	pfree(scratch->dropped);
 	pfree(scratch);
@@ -95,6 +101,9 @@ prune_free(PruneScratch *scratch)
  * Choose among ascending candidates of a row at most "most" such that no two
  * of them lie in the same direction.  The chosen ones come first, the others
  * after them, both ascending.  Returns how many were chosen.
+ *
+ * Two candidates that were chosen together before, scratch->forward, need no
+ * second test.
  */
 static int
 select_diverse(PartitionBuild *build, PruneScratch *scratch, uint32 row,
@@ -113,12 +122,14 @@ select_diverse(PartitionBuild *build, PruneScratch *scratch, uint32 row,
 		bool		occluded = nkept == most;
 
 		for (int s = 0; s < nkept && !occluded; s++)
-			occluded = partition_distance(build, other, kept[s]) <= limit;
+			if (!(scratch->forward[c] && scratch->kept_forward[s]))
+				occluded = partition_distance(build, other, kept[s]) <= limit;
 		if (occluded)
 			scratch->dropped[ndropped++] = keys[c];
 		else
 		{
 			kept[nkept] = other;
+			scratch->kept_forward[nkept] = scratch->forward[c];
 			keys[nkept++] = keys[c];
 		}
 	}
@@ -160,68 +171,73 @@ reverse_links(PartitionBuild *build, const uint16 *nkept)
 }
 
 /*
- * Add the keys of up to "room" rows that keep this one to "keys", the nearest
- * ones if there are more.  "work" has room for all.  Returns the new count.
+ * Merge a row's kept candidates with the rows that keep it, or the nearest of
+ * these if there are very many, into scratch->keys.  "work" has room for all
+ * the latter.  Returns how many there are.
  */
 static int
-add_reverse(PartitionBuild *build, const ReverseLinks *reverse, uint32 row,
-			uint64 *work, uint64 *keys, int count, int capacity)
+merge_reverse(PartitionBuild *build, PruneScratch *scratch,
+			  const ReverseLinks *reverse, uint32 row, int nforward,
+			  uint64 *work)
 {
 	const uint32 *sources = reverse->sources + reverse->starts[row];
+	const uint64 *list = ROW_LIST(build, row);
 	Size		nsources = reverse->starts[(Size) row + 1] -
 		reverse->starts[row];
-	int			unique = 0;
+	int			count = 0;
+	int			a = 0;
+	Size		b = 0;
 
 	for (Size i = 0; i < nsources; i++)
 		work[i] = candidate_key(partition_distance(build, row, sources[i]),
 								row, sources[i]);
-	if (nsources > capacity - count)
+	sort_keys(work, nsources);
+	while (count < scratch->capacity && (a < nforward || b < nsources))
 	{
-		sort_keys(work, nsources);
-		nsources = capacity - count;
+		bool		forward = b == nsources ||
+			(a < nforward && list[a] <= work[b]);
+		uint64		key = forward ? list[a++] : work[b++];
+
+		if (b < nsources && work[b] == key)
+			b++;
+		scratch->forward[count] = forward;
+		scratch->keys[count++] = key;
 	}
-	memcpy(keys + count, work, nsources * sizeof(uint64));
-	count += nsources;
-	sort_keys(keys, count);
-	for (int i = 0; i < count; i++)
-		if (unique == 0 || keys[unique - 1] != keys[i])
-			keys[unique++] = keys[i];
-	return unique;
+	return count;
+}
+
+/* Is the key among ascending ones?  Skips those that are smaller. */
+static inline bool
+skip_to(const uint64 **keys, const uint64 *end, uint64 key)
+{
+	while (*keys < end && **keys < key)
+		(*keys)++;
+	return *keys < end && **keys == key;
 }
 
 /*
- * Write a row's links over its candidates: the kept ones, then the nearest of
- * the others, which come as two ascending lists.  Returns their number.
+ * Write a row's links over its candidates: the kept ones of scratch->keys, the
+ * others there, then the nearest of "ndropped" candidates that were dropped
+ * before the reverse links came.  Returns their number.
  */
 static int
 write_links(PartitionBuild *build, PruneScratch *scratch, uint32 row,
-			int nkept, int count)
+			int nkept, int count, int ndropped)
 {
 	uint32	   *links = ROW_LINKS(build, row);
 	const uint64 *kept = scratch->keys;
-	const uint64 *a = scratch->keys + nkept;
-	const uint64 *a_end = scratch->keys + count;
-	const uint64 *b = scratch->dropped;
-	const uint64 *b_end = b + build->counts[row];
-	const uint64 *kept_end = scratch->keys + nkept;
-	int			nlinks = 0;
+	const uint64 *others = scratch->keys + nkept;
+	const uint64 *end = scratch->keys + count;
+	int			nlinks = Min(count, build->degree);
 
-	while (kept < kept_end)
-		links[nlinks++] = candidate_row(*kept++, row);
-	kept = scratch->keys;
-	while (nlinks < build->degree && (a < a_end || b < b_end))
+	for (int i = 0; i < nlinks; i++)
+		links[i] = candidate_row(scratch->keys[i], row);
+	for (int i = 0; i < ndropped && nlinks < build->degree; i++)
 	{
-		uint64		key;
+		uint64		key = scratch->dropped[i];
 
-		if (b == b_end || (a < a_end && *a <= *b))
-			key = *a++;
-		else
-			key = *b++;
-		if (b < b_end && *b == key)
-			b++;
-		while (kept < kept_end && *kept < key)
-			kept++;
-		if (kept == kept_end || *kept != key)
+		if (!skip_to(&kept, scratch->keys + nkept, key) &&
+			!skip_to(&others, end, key))
 			links[nlinks++] = candidate_row(key, row);
 	}
 	return nlinks;
@@ -259,18 +275,15 @@ prune_rows(PartitionBuild *build, PartitionGraph *graph)
 		uint32		row = build->order[i];
 		uint64	   *list = ROW_LIST(build, row);
 		int			nforward = graph->nkept[row];
+		int			ndropped = build->counts[row] - nforward;
 		int			count;
 
-		memcpy(scratch->keys, list, nforward * sizeof(uint64));
-		count = add_reverse(build, reverse, row, work, scratch->keys, nforward,
-							scratch->capacity);
+		count = merge_reverse(build, scratch, reverse, row, nforward, work);
 		graph->nkept[row] = select_diverse(build, scratch, row, scratch->keys,
 										   count, build->degree);
-		build->counts[row] -= nforward;
-		memcpy(scratch->dropped, list + nforward,
-			   build->counts[row] * sizeof(uint64));
+		memcpy(scratch->dropped, list + nforward, ndropped * sizeof(uint64));
 		graph->nlinks[row] = write_links(build, scratch, row,
-										 graph->nkept[row], count);
+										 graph->nkept[row], count, ndropped);
 		if (i % ROWS_PER_REPORT == 0)
 			partition_progress(build, 0.5 + 0.5 * i / n);
 	}

@@ -48,10 +48,41 @@ hnsw_search_create(HnswIndex *index, HnswQuery *query)
 	return search;
 }
 
+static inline uint32
+hash_id(HnswNodeId id)
+{
+	uint32		h = id * 0x9E3779B1u;
+
+	return h ^ (h >> 15);
+}
+
+/*
+ * Empty the hash table.  When it has few entries they are taken out one by
+ * one, the last one first, so that no probe sequence breaks meanwhile.
+ */
+static void
+clear_table(HnswSearch *search)
+{
+	if (search->ncandidates > search->table_mask / 16)
+	{
+		memset(search->table, 0, sizeof(uint32) * ((Size) search->table_mask + 1));
+		return;
+	}
+	for (uint32 i = search->ncandidates; i > 0; i--)
+	{
+		uint32		slot = hash_id(search->candidates[i - 1].id) & search->table_mask;
+
+		while (search->table[slot] != i)
+			slot = (slot + 1) & search->table_mask;
+		search->table[slot] = 0;
+	}
+}
+
 /* Forget everything and get ready to search a level. */
 void
 hnsw_search_reset(HnswSearch *search, int level, int width)
 {
+	clear_table(search);
 	search->level = level;
 	search->ncandidates = 0;
 	search->nfound = 0;
@@ -59,7 +90,6 @@ hnsw_search_reset(HnswSearch *search, int level, int width)
 	search->npool = 0;
 	search->cursor = 0;
 	search->width = width;
-	memset(search->table, 0, sizeof(uint32) * (search->table_mask + 1));
 	if (search->pool_capacity < width)
 	{
 		if (search->pool != NULL)
@@ -67,14 +97,6 @@ hnsw_search_reset(HnswSearch *search, int level, int width)
 		search->pool = MemoryContextAllocHuge(search->context, sizeof(HnswPoolEntry) * width);
 		search->pool_capacity = width;
 	}
-}
-
-static inline uint32
-hash_id(HnswNodeId id)
-{
-	uint32		h = id * 0x9E3779B1u;
-
-	return h ^ (h >> 15);
 }
 
 /* Twice the candidates, and a hash table to match. */
