@@ -3,7 +3,7 @@
  * measure.c
  *		Build time and graph quality of the partition builder, alone.
  *
- * usage: measure FILE DEGREE QUALITY [SEED]
+ * usage: measure FILE DEGREE QUALITY [SEED [SIMD_LEVEL]]
  *
  * FILE comes from quantize.py.  Quality is how many nodes a beam search with
  * exact int8 distances expands until it finds the ten nearest rows (by int8
@@ -35,7 +35,7 @@ static PartitionGraph *graph;
 static int32 kth[MAX_QUERIES];
 static uint32 entries[MAX_QUERIES];
 
-/* When the build passed each of these fractions; see partition_build. */
+/* CPU time until each of these fractions was reported; see partition_build. */
 static const struct
 {
 	double		fraction;
@@ -248,7 +248,7 @@ measure_hops(void)
 		last_recall = recall;
 		last_hops = mean;
 	}
-	printf("  (last: ef recall %.4f, %.1f hops)\n", last_recall, last_hops);
+	printf("  (widest: %.4f, %.1f hops)\n", last_recall, last_hops);
 	free(visited);
 }
 
@@ -263,13 +263,18 @@ main(int argc, char **argv)
 
 	if (argc < 4)
 	{
-		fprintf(stderr, "usage: %s FILE DEGREE QUALITY [SEED]\n", argv[0]);
+		fprintf(stderr, "usage: %s FILE DEGREE QUALITY [SEED [SIMD_LEVEL]]\n", argv[0]);
 		return 1;
 	}
 	read_file(argv[1]);
 	params.degree = atoi(argv[2]);
 	params.quality = atoi(argv[3]);
 	params.seed = argc > 4 ? atoi(argv[4]) : 1;
+	if (argc > 5 && !distance_use_level(atoi(argv[5])))
+	{
+		fprintf(stderr, "no SIMD level %s here\n", argv[5]);
+		return 1;
+	}
 
 	start = last_time = now();
 	graph = partition_build(n, vectors, stride, &params);

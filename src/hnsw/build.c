@@ -418,13 +418,13 @@ nth_node(const HnswLayout *layout, HnswNodeId first, uint32 i)
 	return first + (layout->pages_per_node > 1 ? i * layout->pages_per_node : i);
 }
 
-/* A row's vector as links are computed from it, out of the int8 codes. */
+/* A row's rotated vector, out of the int8 codes. */
 static void
 link_vector(const BuildState *state, uint32 row, float *out)
 {
 	const int8 *code = state->codes + (Size) row * state->stride;
 
-	distance->i8_to_float(hnsw_vector_length(&state->layout), code, state->step, out);
+	distance->i8_to_float(state->layout.out_dim, code, state->step, out);
 }
 
 static int
@@ -445,8 +445,8 @@ make_node(BuildState *state, BuildLevel *levels, int at, uint32 i, HnswOwn *own,
 	BuildLevel *level = &levels[at];
 	PartitionGraph *graph = level->graph;
 	uint32		row = level->rows ? level->rows[i] : i;
-	int			length = hnsw_vector_length(layout);
 	float	   *from = vectors;
+	float	   *rotated = vectors + layout->out_dim;
 	int			nlinks = graph->nlinks[i];
 
 	get_row(state, row, state->x);
@@ -469,9 +469,9 @@ make_node(BuildState *state, BuildLevel *levels, int at, uint32 i, HnswOwn *own,
 		HnswNeighbour to = {0};
 
 		to.id = nth_node(layout, level->first, other);
-		to.vector = vectors + length;
+		to.rotated = rotated;
 		if (layout->code.units > 0)
-			link_vector(state, level->rows ? level->rows[other] : other, vectors + length);
+			link_vector(state, level->rows ? level->rows[other] : other, rotated);
 		hnsw_set_link(state->index, node, j, &to, from, j < graph->nkept[i]);
 	}
 	node->nlinks = nlinks;

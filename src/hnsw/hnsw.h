@@ -129,11 +129,11 @@ typedef struct HnswIndex
 #define HnswMakeNodeId(layout, block, slot) \
 	((HnswNodeId) (block) * (layout)->nodes_per_page + (slot))
 
-/* Length of a vector as links are computed from it; see hnsw_own_decode. */
+/* Length of a vector as hnsw_own_decode gives it. */
 static inline int
 hnsw_vector_length(const HnswLayout *layout)
 {
-	return layout->code.units > 0 ? layout->out_dim : layout->dim;
+	return layout->own_kind == HNSW_OWN_INT8 ? layout->out_dim : layout->dim;
 }
 
 static inline bool
@@ -229,6 +229,7 @@ extern HnswQuery *hnsw_query_create(HnswIndex *index);
 extern void hnsw_query_set(HnswIndex *index, HnswQuery *query, const float *x, bool search);
 extern void hnsw_query_set_node(HnswIndex *index, HnswQuery *query,
 								const HnswNodeHeaderData *node, const float *vector);
+extern const float *hnsw_query_vector(const HnswIndex *index, const HnswQuery *query);
 extern float hnsw_node_key(const HnswIndex *index, const HnswQuery *query,
 						   const HnswNodeHeaderData *node, float *l2sq);
 extern int	hnsw_node_estimates(const HnswIndex *index, const HnswQuery *query,
@@ -240,6 +241,7 @@ extern bool hnsw_prepare(const HnswIndex *index, const float *x, float *out);
 extern void hnsw_own_encode(const HnswIndex *index, const float *x, HnswOwn *own);
 extern void hnsw_own_decode(const HnswIndex *index, const HnswNodeHeaderData *node,
 							float *rotated);
+extern const float *hnsw_rotated(const HnswIndex *index, const float *vector);
 extern void hnsw_link_encode(const HnswIndex *index, const float *from, const float *to,
 							 uint8 *code, float *a, float *b);
 
@@ -333,6 +335,7 @@ typedef struct HnswNeighbour
 	float		distance;		/* from the node; squared unless L1 */
 	float		norm;			/* squared length of the row's vector */
 	const float *vector;
+	const float *rotated;		/* what codes are made from; once it is chosen */
 } HnswNeighbour;
 
 /* functions in neighbours.c */

@@ -162,14 +162,27 @@ choose_links(HnswInserter *inserter, const HnswNeighbour *neighbours, int n, Ins
 		memcpy(vector, neighbours[chosen[i]].vector, sizeof(float) * length);
 		level->neighbours[i] = neighbours[chosen[i]];
 		level->neighbours[i].vector = vector;
+		level->neighbours[i].rotated = hnsw_rotated(inserter->index, vector);
 	}
 	pfree(chosen);
 }
 
+static bool
+has_room(HnswIndex *index, HnswNodeId id)
+{
+	HnswRead	read;
+	bool		result;
+
+	hnsw_read(index, id, &read);
+	result = read.node->nlinks < index->layout.degree;
+	hnsw_read_end(&read);
+	return result;
+}
+
 /* Write the new node of a level, and link its neighbours to it. */
 static void
-write_level(HnswInserter *inserter, const HnswOwn *own, const float *vector, ItemPointer tid,
-			InsertLevel *levels, int at)
+write_level(HnswInserter *inserter, const HnswOwn *own, ItemPointer tid, InsertLevel *levels,
+			int at)
 {
 	HnswIndex  *index = inserter->index;
 	InsertLevel *level = &levels[at];
@@ -177,6 +190,9 @@ write_level(HnswInserter *inserter, const HnswOwn *own, const float *vector, Ite
 	HnswNeighbour self = {0};
 	bool		linked = false;
 
+	self.norm = own->norm;
+	self.vector = hnsw_query_vector(index, inserter->query);
+	self.rotated = inserter->query->rotated;
 	level->id = hnsw_allocate(index, at > 0, &write);
 	hnsw_node_init(index, write.node, at, own);
 	if (at == 0)
@@ -184,16 +200,22 @@ write_level(HnswInserter *inserter, const HnswOwn *own, const float *vector, Ite
 	else
 		write.node->below = levels[at - 1].id;
 	for (int i = 0; i < level->n; i++)
-		hnsw_set_link(index, write.node, i, &level->neighbours[i], vector, i < level->nkept);
+		hnsw_set_link(index, write.node, i, &level->neighbours[i], self.rotated, i < level->nkept);
 	write.node->nlinks = level->n;
 	hnsw_write_end(index, &write, true);
 
 	self.id = level->id;
-	self.norm = own->norm;
-	self.vector = vector;
+
+	/*
+	 * The diverse neighbours are asked to link back, the others only if they
+	 * have room: a record for each of them costs as much, and hardly any
+	 * search would go that way.
+	 */
 	for (int i = 0; i < level->n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
+		if (i >= Max(level->nkept, index->layout.degree / 2) && !has_room(index, level->neighbours[i].id))
+			continue;
 		self.distance = level->neighbours[i].distance;
 		linked |= hnsw_add_link(index, inserter->query, &level->neighbours[i], &self, at, false);
 	}
@@ -262,13 +284,11 @@ hnsw_insert_vector(HnswInserter *inserter, const float *x, ItemPointer tid)
 	HnswMetaPageData meta;
 	InsertLevel levels[HNSW_MAX_LEVEL + 1] = {{0}};
 	HnswOwn		own = {0};
-	const float *vector;
 	int			top = hnsw_random_level();
 
 	own.data = palloc(layout->own_size);
 	hnsw_own_encode(index, x, &own);
 	hnsw_query_set(index, inserter->query, x, false);
-	vector = layout->code.units > 0 ? inserter->query->rotated : inserter->query->x;
 
 	LockPage(index->rel, HNSW_METAPAGE, ShareLock);
 	for (;;)
@@ -279,7 +299,7 @@ hnsw_insert_vector(HnswInserter *inserter, const float *x, ItemPointer tid)
 		else if (search_levels(inserter, &own, &meta, tid, levels, top))
 			break;
 		for (int at = 0; at <= top; at++)
-			write_level(inserter, &own, vector, tid, levels, at);
+			write_level(inserter, &own, tid, levels, at);
 		if (meta.entry != HNSW_NO_NODE && top <= meta.entry_level)
 			break;
 		if (hnsw_entry_update(index, meta.entry, levels[top].id, top))

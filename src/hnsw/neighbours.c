@@ -108,7 +108,10 @@ set_factor(half *factors, float *scale, int n, int i, float value)
 	factors[i] = *scale > 0 ? float_to_half_one(value / *scale) : 0;
 }
 
-/* Put a link at a position of a node: number, diversity, code and factors. */
+/*
+ * Put a link at a position of a node: number, diversity, code and factors.
+ * "from" is the node's vector, rotated.
+ */
 void
 hnsw_set_link(const HnswIndex *index, HnswNodeHeader node, int i, const HnswNeighbour *to,
 			  const float *from, bool kept)
@@ -125,7 +128,7 @@ hnsw_set_link(const HnswIndex *index, HnswNodeHeader node, int i, const HnswNeig
 		float		a;
 		float		b;
 
-		hnsw_link_encode(index, from, to->vector, code, &a, &b);
+		hnsw_link_encode(index, from, to->rotated, code, &a, &b);
 		code_pack(&layout->code, code, HnswNodeCodes(layout, node), i);
 		set_factor(HnswNodeFactorsA(layout, node), &node->scale_a, layout->degree, i, a);
 		set_factor(HnswNodeFactorsB(layout, node), &node->scale_b, layout->degree, i, b);
@@ -317,7 +320,7 @@ hnsw_add_link(HnswIndex *index, const HnswQuery *query, const HnswNeighbour *fro
 		hnsw_write_end(index, &write, false);
 		return false;
 	}
-	hnsw_set_link(index, node, position, to, from->vector, diverse || force);
+	hnsw_set_link(index, node, position, to, from->rotated, diverse || force);
 	node->nlinks = Max(node->nlinks, position + 1);
 	hnsw_write_end(index, &write, true);
 	return true;

@@ -79,6 +79,9 @@ partition_products(PartitionBuild *build, int na, const int8 *a,
 							   nb, b, build->stride, out, ldo);
 }
 
+/*
+ * Distance of two rows; squared for L2.
+ */
 int32
 partition_distance(PartitionBuild *build, uint32 a, uint32 b)
 {
@@ -128,6 +131,9 @@ set_parameters(PartitionBuild *build, uint32 n, int stride,
 	}
 }
 
+/*
+ * Peak bytes of a build, for maintenance_work_mem.
+ */
 Size
 partition_memory(uint32 n, int stride, const PartitionParams *params)
 {
@@ -244,6 +250,9 @@ compact_links(PartitionBuild *build)
 #endif
 }
 
+/*
+ * Build the neighbour graph; see partition.h for what it promises.
+ */
 PartitionGraph *
 partition_build(uint32 n, const int8 *vectors, int stride,
 				const PartitionParams *params)
@@ -287,6 +296,9 @@ partition_build(uint32 n, const int8 *vectors, int stride,
 	return graph;
 }
 
+/*
+ * Free the result of partition_build.
+ */
 void
 partition_free(PartitionGraph *graph)
 {

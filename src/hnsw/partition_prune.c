@@ -18,7 +18,7 @@
  * A candidate c is dropped if a kept one is nearer to it than d(c, row) / ALPHA.
  * For L2 the distances are squared, and so is ALPHA.
  */
-#define ALPHA 1.1
+#define ALPHA 1.1f
 
 /* Rows between two progress reports. */
 #define ROWS_PER_REPORT 16

@@ -139,14 +139,13 @@ hnsw_query_set_node(HnswIndex *index, HnswQuery *query, const HnswNodeHeaderData
 	query->unscale = 0.5f;
 	query->norm = node->norm;
 	if (layout->own_kind == HNSW_OWN_HALF)
-	{
-		distance->half_to_float(layout->dim, (const half *) HnswNodeOwn(layout, node), query->x);
-		for (int i = 0; i < layout->dim; i++)
-			query->x[i] *= node->scale;
-	}
+		memcpy(query->x, vector, sizeof(float) * layout->dim);
 	if (query->rotated != NULL)
 	{
-		memcpy(query->rotated, vector, sizeof(float) * layout->out_dim);
+		if (layout->own_kind == HNSW_OWN_INT8)
+			memcpy(query->rotated, vector, sizeof(float) * layout->out_dim);
+		else
+			rotate(index, vector, query->rotated);
 		query->rotated_norm = distance->normsq(layout->out_dim, query->rotated);
 		code_query_init(&layout->code, query->rotated, &query->code);
 	}
@@ -394,8 +393,8 @@ hnsw_own_encode(const HnswIndex *index, const float *x, HnswOwn *own)
 }
 
 /*
- * A node's own vector as floats, as links are computed from it: rotated and
- * centred (out_dim values), or for plain links as it is (dim values).
+ * A node's own vector as floats: int8 ones are rotated and centred (out_dim
+ * values), others are as they are (dim values).
  */
 void
 hnsw_own_decode(const HnswIndex *index, const HnswNodeHeaderData *node, float *out)
@@ -404,22 +403,36 @@ hnsw_own_decode(const HnswIndex *index, const HnswNodeHeaderData *node, float *o
 	const char *own = HnswNodeOwn(layout, node);
 
 	if (layout->own_kind == HNSW_OWN_INT8)
-	{
 		distance->i8_to_float(layout->out_dim, (const int8 *) own, node->scale, out);
-	}
 	else
 	{
-		float	   *x = layout->code.units > 0 ? palloc(sizeof(float) * layout->dim) : out;
-
-		distance->half_to_float(layout->dim, (const half *) own, x);
+		distance->half_to_float(layout->dim, (const half *) own, out);
 		for (int i = 0; i < layout->dim; i++)
-			x[i] *= node->scale;
-		if (x != out)
-		{
-			rotate(index, x, out);
-			pfree(x);
-		}
+			out[i] *= node->scale;
 	}
+}
+
+/*
+ * A decoded vector rotated and centred, as codes are made from it; itself if
+ * it is that already, or if the index has no codes.
+ */
+const float *
+hnsw_rotated(const HnswIndex *index, const float *vector)
+{
+	float	   *rotated;
+
+	if (index->layout.own_kind == HNSW_OWN_INT8 || index->layout.code.units == 0)
+		return vector;
+	rotated = palloc(sizeof(float) * index->layout.out_dim);
+	rotate(index, vector, rotated);
+	return rotated;
+}
+
+/* The query as hnsw_own_decode would give it. */
+const float *
+hnsw_query_vector(const HnswIndex *index, const HnswQuery *query)
+{
+	return index->layout.own_kind == HNSW_OWN_INT8 ? query->rotated : query->x;
 }
 
 /*

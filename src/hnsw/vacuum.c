@@ -292,8 +292,7 @@ find_around(VacuumState *state, const HnswRead *read, HnswNodeId id,
 
 /* Replace a node's links to dying nodes. */
 static void
-repair_links(VacuumState *state, HnswNodeId id, const HnswNeighbour *neighbours, int n,
-			 const float *vector)
+repair_links(VacuumState *state, HnswNodeId id, HnswNeighbour *neighbours, int n)
 {
 	HnswIndex  *index = state->index;
 	const HnswLayout *layout = &index->layout;
@@ -310,13 +309,17 @@ repair_links(VacuumState *state, HnswNodeId id, const HnswNeighbour *neighbours,
 			hnsw_remove_link(index, node, i);
 	for (int i = 0; i < nchosen && node->nlinks < layout->degree; i++)
 	{
-		const HnswNeighbour *to = &neighbours[chosen[i]];
+		HnswNeighbour *to = &neighbours[chosen[i]];
 		bool		present = get_bit(state, state->dying, to->id);
 
 		for (int j = 0; j < node->nlinks && !present; j++)
 			present = HnswNodeLinks(layout, node)[j] == to->id;
 		if (!present)
-			hnsw_set_link(index, node, node->nlinks++, to, vector, i < nkept);
+		{
+			to->rotated = hnsw_rotated(index, to->vector);
+			hnsw_set_link(index, node, node->nlinks++, to,
+						  state->inserter->query->rotated, i < nkept);
+		}
 	}
 	for (int i = 0; i < node->nlinks; i++)
 		set_bit(state, state->reached, HnswNodeLinks(layout, node)[i]);
@@ -378,7 +381,7 @@ repair_node(VacuumState *state, HnswNodeId id)
 
 	/* Where most are gone, the neighbourhood may be, too. */
 	n = find_around(state, &read, id, lost, nlost * 2 > header.nlinks ? 0 : nlost, &neighbours);
-	repair_links(state, id, neighbours, n, vector);
+	repair_links(state, id, neighbours, n);
 
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(state->inserter->context);
@@ -419,11 +422,13 @@ relink_node(VacuumState *state, HnswNodeId id)
 	self.id = id;
 	self.norm = header.norm;
 	self.vector = vector;
+	self.rotated = state->inserter->query->rotated;
 	for (int i = 0; i < n; i++)
 	{
 		if (get_bit(state, state->dying, neighbours[i].id))
 			continue;
 		self.distance = neighbours[i].distance;
+		neighbours[i].rotated = hnsw_rotated(index, neighbours[i].vector);
 		if (hnsw_add_link(index, state->inserter->query, &neighbours[i], &self, header.level, true))
 			break;
 	}

@@ -1,0 +1,58 @@
+-- What the hnsw scripts share.  Every table that these functions look at has
+-- the columns "id int" and "v vector(N)".
+
+-- The nearest rows, one after another, read from the index or not.
+CREATE OR REPLACE FUNCTION nearest(tab regclass, op text, q vector, k int, use_index boolean,
+	OUT n bigint, OUT id int, OUT distance float8)
+RETURNS SETOF record LANGUAGE plpgsql AS $$
+DECLARE
+	query text := format('SELECT row_number() OVER (), x.* FROM
+		(SELECT id, (v %1$s $1)::float8 FROM %2$s ORDER BY v %1$s $1 LIMIT $2) AS x', op, tab);
+	line text;
+	plan text := '';
+BEGIN
+	PERFORM set_config('enable_indexscan', use_index::text, true),
+		set_config('enable_seqscan', (NOT use_index)::text, true),
+		set_config('enable_sort', (NOT use_index)::text, true),
+		set_config('enable_bitmapscan', 'off', true);
+	FOR line IN EXECUTE 'EXPLAIN (COSTS OFF) ' || query USING q, k LOOP
+		plan := plan || line || E'\n';
+	END LOOP;
+	IF use_index <> (plan ~ 'Index Scan') THEN
+		RAISE EXCEPTION 'unexpected plan: %', plan;
+	END IF;
+	RETURN QUERY EXECUTE query USING q, k;
+END $$;
+
+-- Does the index return what a sequential scan returns, every row once, and
+-- at the same distances in the same order?  NULL vectors are not indexed, and
+-- neither are zero vectors under <=>.
+CREATE OR REPLACE FUNCTION check_scan(tab regclass, op text, q vector, k int DEFAULT 1000000)
+RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	got float8[];
+	expected float8[];
+	rows int;
+	ids int;
+	place int;
+BEGIN
+	SELECT array_agg(x.distance ORDER BY x.n), count(x.id), count(DISTINCT x.id)
+	INTO got, rows, ids FROM nearest(tab, op, q, k, true) AS x;
+	EXECUTE format('SELECT array_agg(d ORDER BY d) FROM (SELECT (v %1$s $1)::float8 AS d FROM %2$s
+		WHERE v IS NOT NULL AND (%3$L <> ''<=>'' OR vector_dims(v) > 0 AND v <> v - v)
+		ORDER BY 1 LIMIT $2) AS x', op, tab, op)
+	INTO expected USING q, k;
+	IF rows <> coalesce(cardinality(expected), 0) OR ids <> rows THEN
+		RETURN format('%s rows, %s different ones, %s expected', rows, ids, cardinality(expected));
+	END IF;
+	IF got IS DISTINCT FROM expected THEN
+		FOR place IN 1 .. rows LOOP
+			IF got[place] IS DISTINCT FROM expected[place] THEN
+				RETURN format('row %s of %s is at %s, not %s', place, rows, got[place], expected[place]);
+			END IF;
+		END LOOP;
+	END IF;
+	RETURN format('%s rows as expected', rows);
+EXCEPTION WHEN internal_error OR index_corrupted THEN
+	RETURN SQLSTATE || ': ' || SQLERRM;
+END $$;
