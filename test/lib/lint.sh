@@ -29,7 +29,7 @@ stage_lint() {
 	clang=$(command -v clang || make_in_work -pn 2>/dev/null | sed -n 's/^CLANG = //p' | head -n 1)
 	[ ! -x "$clang" ] ||
 		check "build with clang" make_in_work clean all CC="$clang" \
-			COPT="-Werror -Wno-ignored-optimization-argument -Wno-unknown-warning-option"
+			COPT="-Werror -Wno-ignored-optimization-argument -Wno-unknown-warning-option -Wno-ignored-attributes"
 	! command -v shellcheck >/dev/null ||
 		check "shellcheck" shellcheck -x .ci/run test/run bench/quickstart
 	check "includes run downward" includes_run_downward

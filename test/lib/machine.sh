@@ -25,9 +25,10 @@ as_root() {
 }
 
 # Run a command as the user that runs servers here: PostgreSQL refuses root.
+# From /, because that user may not be allowed into the current directory.
 as_server() {
 	if [ "$EUID" -eq 0 ]; then
-		runuser -u postgres -- "$@"
+		(cd / && runuser -u postgres -- "$@")
 	else
 		"$@"
 	fi
@@ -59,7 +60,7 @@ find_pg_config() {
 		fi
 	done < <(
 		[ -z "${PG_CONFIG:-}" ] ||
-			describe_pg_config "$(command -v "$PG_CONFIG" || printf '%s' "$PG_CONFIG")"
+			describe_pg_config "$(realpath -s "$(command -v "$PG_CONFIG" || printf '%s' "$PG_CONFIG")")"
 		{
 			for path in /usr/lib/postgresql/*/bin/pg_config \
 				/usr/pgsql-*/bin/pg_config /usr/local/pgsql/bin/pg_config \
