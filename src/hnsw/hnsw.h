@@ -44,8 +44,8 @@
 #define HNSW_LEVEL_RATIO 32
 #define HNSW_MAX_LEVEL 7
 
-/* Width of the search in the levels above the one that is searched. */
-#define HNSW_DESCENT_WIDTH 2
+/* Width of the search above the level that is searched, and seeds from there */
+#define HNSW_DESCENT_WIDTH 8
 
 /* Diversity of links: u-v is kept if no kept w has ALPHA * |v-w| < |u-v|. */
 #define HNSW_ALPHA 1.1f
@@ -313,11 +313,12 @@ typedef struct HnswSearch
 /* functions in search.c */
 extern HnswSearch *hnsw_search_create(HnswIndex *index, HnswQuery *query);
 extern void hnsw_search_reset(HnswSearch *search, int level, int width);
-extern void hnsw_search_seed(HnswSearch *search, HnswNodeId id);
+extern void hnsw_search_seed(HnswSearch *search, HnswNodeId id, float key);
 extern void hnsw_search_run(HnswSearch *search);
 extern void hnsw_search_widen(HnswSearch *search, int width);
-extern HnswNodeId hnsw_search_descend(HnswSearch *search, HnswNodeId entry, int entry_level,
-									  int level);
+extern void hnsw_search_enter(HnswSearch *search, const HnswMetaPageData *meta, int level,
+							  int width);
+extern void hnsw_search_down(HnswSearch *search, int width);
 
 extern void hnsw_search_sweep(HnswSearch *search, BlockNumber block, bool keyed);
 

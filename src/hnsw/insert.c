@@ -236,40 +236,25 @@ search_levels(HnswInserter *inserter, const HnswOwn *own, const HnswMetaPageData
 			  ItemPointer tid, InsertLevel *levels, int top)
 {
 	HnswSearch *search = inserter->search;
-	HnswNodeId	entry = meta->entry;
+	int			ef_construction = inserter->index->layout.ef_construction;
 
 	search->keep_vectors = false;
-	entry = hnsw_search_descend(search, entry, meta->entry_level, Min(top, meta->entry_level));
+	hnsw_search_enter(search, meta, top, ef_construction);
 	search->keep_vectors = true;
-	for (int at = Min(top, meta->entry_level); at >= 0; at--)
+	for (int at = search->level; at >= 0; at--)
 	{
 		HnswNeighbour *neighbours;
 		int			n;
 
-		hnsw_search_reset(search, at, inserter->index->layout.ef_construction);
-		hnsw_search_seed(search, entry);
 		hnsw_search_run(search);
 		neighbours = palloc(sizeof(HnswNeighbour) * Max(search->nfound, 1));
 		n = hnsw_found_neighbours(inserter, HNSW_NO_NODE, own->norm, neighbours);
 		if (at == 0 && insert_duplicate(inserter, own, neighbours, n, tid))
 			return true;
 		choose_links(inserter, neighbours, n, &levels[at]);
-		if (at > 0)
-		{
-			const HnswFound *best = NULL;
-
-			for (uint32 i = 0; i < search->nfound; i++)
-				if (best == NULL || search->found[i].key < best->key)
-					best = &search->found[i];
-			if (best == NULL)
-				ereport(ERROR,
-						(errcode(ERRCODE_INDEX_CORRUPTED),
-						 errmsg("index \"%s\" has a dead end at level %d",
-								RelationGetRelationName(inserter->index->rel), at),
-						 errhint("Please REINDEX it.")));
-			entry = best->below;
-		}
 		pfree(neighbours);
+		if (at > 0)
+			hnsw_search_down(search, ef_construction);
 	}
 	return false;
 }

@@ -20,6 +20,12 @@
  */
 #define ALPHA 1.1f
 
+/*
+ * Distances by L1 differ less from each other, and nearly everything would be
+ * dropped.
+ */
+#define ALPHA_L1 1.4f
+
 /* Rows between two progress reports. */
 #define ROWS_PER_REPORT 16
 
@@ -110,7 +116,7 @@ select_diverse(PartitionBuild *build, PruneScratch *scratch, uint32 row,
 			   uint64 *keys, int count, int most)
 {
 	bool		l2 = build->params->metric == PARTITION_L2;
-	float		shrink = l2 ? 1 / (ALPHA * ALPHA) : 1 / ALPHA;
+	float		shrink = l2 ? 1 / (ALPHA * ALPHA) : 1 / ALPHA_L1;
 	uint32	   *kept = scratch->kept;
 	int			nkept = 0;
 	int			ndropped = 0;

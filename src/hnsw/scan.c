@@ -185,7 +185,6 @@ start(IndexScanDesc scan)
 {
 	HnswScanState *state = scan->opaque;
 	HnswMetaPageData meta;
-	HnswNodeId	entry;
 	ScanKey		orderby;
 
 	if (scan->numberOfOrderBys == 0)
@@ -226,12 +225,7 @@ start(IndexScanDesc scan)
 
 	hnsw_meta_read(scan->indexRelation, &meta);
 	state->phase = SCAN_SEARCH;
-	entry = HNSW_NO_NODE;
-	if (meta.entry != HNSW_NO_NODE)
-		entry = hnsw_search_descend(state->search, meta.entry, meta.entry_level, 0);
-	hnsw_search_reset(state->search, 0, hnsw_ef_search);
-	if (entry != HNSW_NO_NODE)
-		hnsw_search_seed(state->search, entry);
+	hnsw_search_enter(state->search, &meta, 0, hnsw_ef_search);
 	hnsw_search_run(state->search);
 	collect_pool(state);
 }

@@ -21,6 +21,9 @@
 #define INITIAL_CANDIDATES 1024
 #define INITIAL_FOUND 128
 
+/* A seed's key is exact: no estimate changes it. */
+#define SEED_WEIGHT 1e35f
+
 /*
  * Allocate a search in the current memory context; hnsw_search_reset makes
  * it ready.
@@ -432,9 +435,9 @@ expand(HnswSearch *search, int position)
 	}
 }
 
-/* Start from a node; its key is unknown until it is expanded. */
+/* Start from a node, too; key is -HNSW_MAX_KEY if it is unknown. */
 void
-hnsw_search_seed(HnswSearch *search, HnswNodeId id)
+hnsw_search_seed(HnswSearch *search, HnswNodeId id, float key)
 {
 	bool		is_new;
 	uint32		i;
@@ -444,8 +447,9 @@ hnsw_search_seed(HnswSearch *search, HnswNodeId id)
 	i = candidate_of(search, id, &is_new);
 	if (is_new)
 	{
-		search->candidates[i].key = -HNSW_MAX_KEY;
-		pool_insert(search, i, -HNSW_MAX_KEY);
+		search->candidates[i].key = key;
+		search->candidates[i].weight = SEED_WEIGHT;
+		pool_insert(search, i, key);
 	}
 }
 
@@ -525,27 +529,47 @@ hnsw_search_widen(HnswSearch *search, int width)
 }
 
 /*
- * Greedy descent from the entry point to "level": returns the node there from
- * which to search on.
+ * Go down one level: start a search there from the best nodes found here,
+ * whose keys are known, since they are the same vectors.
  */
-HnswNodeId
-hnsw_search_descend(HnswSearch *search, HnswNodeId entry, int entry_level, int level)
+void
+hnsw_search_down(HnswSearch *search, int width)
 {
-	for (int at = entry_level; at > level; at--)
-	{
-		const HnswFound *best = NULL;
+	HnswNodeId	ids[HNSW_DESCENT_WIDTH];
+	float		keys[HNSW_DESCENT_WIDTH];
+	int			n = 0;
 
-		hnsw_search_reset(search, at, HNSW_DESCENT_WIDTH);
-		hnsw_search_seed(search, entry);
-		hnsw_search_run(search);
-		for (uint32 i = 0; i < search->nfound; i++)
-			if (best == NULL || search->found[i].key < best->key)
-				best = &search->found[i];
-		if (best == NULL)
-			return HNSW_NO_NODE;
-		entry = best->below;
+	for (int i = 0; i < search->npool && n < HNSW_DESCENT_WIDTH; i++)
+	{
+		const HnswCandidate *candidate = &search->candidates[search->pool[i].candidate];
+
+		if (candidate->found < 0)
+			continue;
+		ids[n] = search->found[candidate->found].below;
+		keys[n++] = candidate->key;
 	}
-	return entry;
+	hnsw_search_reset(search, search->level - 1, width);
+	for (int i = 0; i < n; i++)
+		hnsw_search_seed(search, ids[i], keys[i]);
+}
+
+/*
+ * Get ready to search a level, or the entry point's if that is lower, coming
+ * down from the entry point.
+ */
+void
+hnsw_search_enter(HnswSearch *search, const HnswMetaPageData *meta, int level, int width)
+{
+	level = Min(level, meta->entry_level);
+	hnsw_search_reset(search, meta->entry_level,
+					  meta->entry_level > level ? HNSW_DESCENT_WIDTH : width);
+	if (meta->entry != HNSW_NO_NODE)
+		hnsw_search_seed(search, meta->entry, -HNSW_MAX_KEY);
+	while (search->level > level)
+	{
+		hnsw_search_run(search);
+		hnsw_search_down(search, search->level - 1 > level ? HNSW_DESCENT_WIDTH : width);
+	}
 }
 
 /*

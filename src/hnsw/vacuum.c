@@ -268,21 +268,19 @@ find_around(VacuumState *state, const HnswRead *read, HnswNodeId id,
 	{
 		hnsw_search_reset(search, level, nseeds * REPAIR_WIDTH_PER_LINK + REPAIR_WIDTH);
 		for (int i = 0; i < nseeds; i++)
-			hnsw_search_seed(search, seeds[i]);
+			hnsw_search_seed(search, seeds[i], -HNSW_MAX_KEY);
 	}
 	else
 	{
 		HnswMetaPageData meta;
-		HnswNodeId	entry;
 
 		hnsw_meta_read(state->index->rel, &meta);
 		search->keep_vectors = false;
-		entry = hnsw_search_descend(search, meta.entry, meta.entry_level,
-									Min(level, meta.entry_level));
+		hnsw_search_enter(search, &meta, level, state->index->layout.ef_construction);
 		search->keep_vectors = true;
-		hnsw_search_reset(search, level, state->index->layout.ef_construction);
-		if (entry != HNSW_NO_NODE && level <= meta.entry_level)
-			hnsw_search_seed(search, entry);
+		*neighbours = NULL;
+		if (search->level != level)
+			return 0;
 	}
 	hnsw_search_run(search);
 	*neighbours = palloc(sizeof(HnswNeighbour) * Max(search->nfound, 1));

@@ -15,13 +15,19 @@ die()  { warn "${0##*/}: $*"; exit 1; }
 
 # Run a command as root: for packages and chroots, nothing else needs it.
 as_root() {
+	need_root "$*"
 	if [ "$EUID" -eq 0 ]; then
 		"$@"
-	elif command -v sudo >/dev/null; then
-		sudo "$@"
 	else
-		die "this needs root, and there is no sudo.  As root, run:  $*"
+		sudo "$@"
 	fi
+}
+
+# need_root COMMAND: stop, saying what to run as root, where we cannot.
+need_root() {
+	[ "$EUID" -eq 0 ] || command -v sudo >/dev/null ||
+		die "this needs root, and there is no sudo.  As root, run:
+  $*"
 }
 
 # Run a command as the user that runs servers here: PostgreSQL refuses root.
@@ -96,6 +102,7 @@ apt_install() {
 			missing+=("$package")
 	done
 	[ ${#missing[@]} -gt 0 ] || return 0
+	need_root "apt-get install ${missing[*]}"
 	apt_update
 	say "installing ${missing[*]}"
 	log=$(mktemp)
@@ -134,6 +141,7 @@ packaged_pg() {
 # only during the installation prevents it.
 install_postgres() {
 	local major=$1 dropin=/etc/postgresql-common/createcluster.d/piramid.conf
+	need_root "apt-get install postgresql-$major postgresql-server-dev-$major build-essential"
 	apt_update
 	as_root mkdir -p "${dropin%/*}"
 	# In a subshell, so that the trap takes the drop-in away in any case.

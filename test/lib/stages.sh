@@ -195,7 +195,7 @@ installcheck() {
 		as_server tee "$log" >/dev/null || status=$?
 	count "$log" "$status" "$1" '^ok |\.\.\. ok( |$)' '^not ok |\.\.\. FAILED' || {
 		grep -E '^not ok |\.\.\. FAILED' "$log" || tail -n 20 "$log"
-		head -n 200 "$work/src/$5/regression.diffs" 2>/dev/null || true
+		head -n 120 "$work/src/$5/regression.diffs" 2>/dev/null || true
 		show_crashes "$work/server.log"
 	}
 	stop_server
