@@ -173,7 +173,7 @@ extern void hnsw_layout_choose(HnswLayout *layout, int dim, HnswMetric metric,
 extern void hnsw_layout_from_meta(HnswLayout *layout, const HnswMetaPageData *meta);
 extern void hnsw_layout_to_meta(const HnswLayout *layout, HnswMetaPageData *meta);
 
-/* functions in page.c: the only file that touches buffers and WAL */
+/* functions in hnsw_page.c: the only file that touches buffers and WAL */
 extern HnswIndex *hnsw_open(Relation rel);
 extern BlockNumber hnsw_create(Relation rel, ForkNumber fork, HnswMetaPageData *meta,
 							   const float *mean);

@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  *
- * page.c
+ * hnsw_page.c
  *		Buffers, locks and WAL of the hnsw index; nothing else touches them.
  *
  * Lock order: a node's pages (first to last), then a page of heap TIDs, then
