@@ -5,9 +5,9 @@
 \i :check
 \set ECHO all
 
--- For each operator class: an index of the given rows, made by CREATE INDEX
--- and by INSERT, and again after half of the rows went and came back.  With a
--- search as wide as the table every scan must be exact.
+-- For each operator class: an index of the given rows, made by CREATE INDEX, by
+-- INSERT, and half by either.  With a search as wide as the table every scan
+-- must be exact.
 CREATE FUNCTION check_rows(dim int, rows text, queries text[])
 RETURNS TABLE (op text, result text) LANGUAGE plpgsql AS $$
 DECLARE
@@ -107,7 +107,7 @@ SELECT * FROM check_rows(2, $$SELECT n, ARRAY[sin(n), cos(n)]::real[]::vector
 SELECT * FROM check_rows(100, $$SELECT n, ('[' || repeat('0,', n % 100) || n || repeat(',0', 99 - n % 100) || ']')::vector
 	FROM generate_series(1, 900) AS n$$, ARRAY[array_fill(0, '{100}')::vector::text, array_fill(1, '{100}')::vector::text]);
 
--- What is next to an outlier does not matter to the others: of 25 rows, nearly
+-- One row far away does not matter to the others: of 25 rows, nearly
 -- all find their ten nearest neighbours.
 CREATE FUNCTION recall(tab regclass, op text) RETURNS numeric LANGUAGE plpgsql AS $$
 DECLARE

@@ -44,8 +44,12 @@
 #define HNSW_LEVEL_RATIO 32
 #define HNSW_MAX_LEVEL 7
 
-/* Width of the search above the level that is searched, and seeds from there */
-#define HNSW_DESCENT_WIDTH 8
+/*
+ * Width of the search just above the level that is searched, and seeds from
+ * there; and width further up.
+ */
+#define HNSW_DESCENT_WIDTH 4
+#define HNSW_TOP_WIDTH 2
 
 /* Diversity of links: u-v is kept if no kept w has ALPHA * |v-w| < |u-v|. */
 #define HNSW_ALPHA 1.1f
@@ -183,6 +187,7 @@ extern bool hnsw_entry_update(HnswIndex *index, HnswNodeId expected, HnswNodeId 
 							  int level);
 extern void hnsw_read(HnswIndex *index, HnswNodeId id, HnswRead *read);
 extern void hnsw_prefetch(HnswIndex *index, HnswNodeId id);
+extern void hnsw_prefetch_hint(HnswIndex *index, HnswNodeId id);
 extern void hnsw_read_end(HnswRead *read);
 extern void hnsw_write(HnswIndex *index, HnswNodeId id, HnswWrite *write);
 extern HnswNodeId hnsw_allocate(HnswIndex *index, bool upper, HnswWrite *write);

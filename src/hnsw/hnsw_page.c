@@ -426,6 +426,14 @@ hnsw_prefetch(HnswIndex *index, HnswNodeId id)
 		__builtin_prefetch(node + i);
 }
 
+/* Ask for the hint that the next prefetch of this node will need. */
+void
+hnsw_prefetch_hint(HnswIndex *index, HnswNodeId id)
+{
+	if (nhints != 0)
+		__builtin_prefetch(hint_slot(index->rel, HnswNodeBlock(&index->layout, id)));
+}
+
 /* Lock a node for reading; hnsw_read_end must follow soon. */
 void
 hnsw_read(HnswIndex *index, HnswNodeId id, HnswRead *read)

@@ -219,7 +219,7 @@ pool_insert(HnswSearch *search, uint32 candidate, float key)
 		if (position <= search->cursor)
 		{
 			search->cursor = position;
-			hnsw_prefetch(search->index, search->candidates[candidate].id);
+			hnsw_prefetch_hint(search->index, search->candidates[candidate].id);
 		}
 	}
 	else if (position < search->cursor)
@@ -466,7 +466,12 @@ hnsw_search_run(HnswSearch *search)
 			break;
 		CHECK_FOR_INTERRUPTS();
 
-		/* The next one's memory comes while this one is computed. */
+		/*
+		 * All of the node's memory at once; and the next one's comes while this
+		 * one is computed.
+		 */
+		hnsw_prefetch(search->index,
+					  search->candidates[search->pool[search->cursor].candidate].id);
 		for (int i = search->cursor + 1; i < search->npool; i++)
 		{
 			const HnswCandidate *next = &search->candidates[search->pool[i].candidate];
@@ -553,6 +558,15 @@ hnsw_search_down(HnswSearch *search, int width)
 		hnsw_search_seed(search, ids[i], keys[i]);
 }
 
+/* Width of a search that is so many levels above the one that matters. */
+static int
+level_width(int above, int width)
+{
+	if (above == 0)
+		return width;
+	return above == 1 ? HNSW_DESCENT_WIDTH : HNSW_TOP_WIDTH;
+}
+
 /*
  * Get ready to search a level, or the entry point's if that is lower, coming
  * down from the entry point.
@@ -561,14 +575,13 @@ void
 hnsw_search_enter(HnswSearch *search, const HnswMetaPageData *meta, int level, int width)
 {
 	level = Min(level, meta->entry_level);
-	hnsw_search_reset(search, meta->entry_level,
-					  meta->entry_level > level ? HNSW_DESCENT_WIDTH : width);
+	hnsw_search_reset(search, meta->entry_level, level_width(meta->entry_level - level, width));
 	if (meta->entry != HNSW_NO_NODE)
 		hnsw_search_seed(search, meta->entry, -HNSW_MAX_KEY);
 	while (search->level > level)
 	{
 		hnsw_search_run(search);
-		hnsw_search_down(search, search->level - 1 > level ? HNSW_DESCENT_WIDTH : width);
+		hnsw_search_down(search, level_width(search->level - 1 - level, width));
 	}
 }
 

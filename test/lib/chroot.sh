@@ -89,6 +89,7 @@ run_in_chroot() {
 	fi
 	exec {lock}>&-
 	inside=/build/run.$$
+	chroot_copy=$dir$inside
 	copy_into_chroot "$dir" "$inside"
 	only=$(IFS=,; printf '%s' "${stages[*]}")
 	in_chroot "$dir" "$inside/test/run" --pg "$version" --only "$only" \
@@ -99,5 +100,12 @@ run_in_chroot() {
 	else
 		not_ok "PostgreSQL $version: the run in the chroot ended early"
 	fi
-	as_root rm -rf --one-file-system "${dir:?}$inside"
+	remove_chroot_copy
+}
+
+# The sources in a chroot, to be removed however the run ends.
+chroot_copy=
+remove_chroot_copy() {
+	[ -z "$chroot_copy" ] || as_root rm -rf --one-file-system "$chroot_copy"
+	chroot_copy=
 }

@@ -35,9 +35,9 @@ stage_lint() {
 	check "includes run downward" includes_run_downward
 	check "PG_VERSION_NUM only in src/compat.h" \
 		none PG_VERSION_NUM --exclude=compat.h src
-	check "buffers and WAL only in the page.c of an access method" \
+	check "buffers and WAL only in the *_page.c files" \
 		none '\b((Conditional)?LockBuffer|ReadBuffer(Extended)?|GenericXLog\w+|MarkBufferDirty)\(' \
-		--exclude='*page.c' src
+		--exclude='*_page.c' src
 	check "no left-over markers" \
 		none '\b(TOD[O]|FIXM[E]|XX[X])\b' src test bench sql docs
 	check "tests wait for conditions" \

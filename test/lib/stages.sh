@@ -22,6 +22,7 @@ make_in_work() {
 }
 
 clean_up() {
+	remove_chroot_copy
 	[ -n "$work" ] || return 0
 	stop_server
 	if [ -n "$keep" ]; then
