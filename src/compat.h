@@ -57,6 +57,13 @@
 	ReadRecentBuffer((rel)->rd_node, MAIN_FORKNUM, block, hint)
 #endif
 
+/* Disabled paths are counted, whatever they cost, since 18. */
+#if PG_VERSION_NUM >= 180000
+#define hnsw_disable_path(indexpath) ((indexpath)->path.disabled_nodes += 2)
+#else
+#define hnsw_disable_path(indexpath) ((void) 0)
+#endif
+
 /* Modules tell their name and version since 18. */
 #if PG_VERSION_NUM < 180000
 #define PG_MODULE_MAGIC_EXT(...) PG_MODULE_MAGIC

@@ -28,8 +28,11 @@
 /* Rows to learn the mean and the scale of int8 vectors from */
 #define CALIBRATION_ROWS 10000
 
-/* Largest share of coordinates that the int8 scale may clip */
-#define CLIPPED_SHARE 0.0005
+/* Rows whose squared length is so many times the median do not count there */
+#define OUTLIER_NORM 16
+
+/* Share of rows of which the int8 scale clips nothing */
+#define UNCLIPPED_SHARE 0.9
 
 /* A loaded row; equal vectors are one row with several heap TIDs. */
 typedef struct BuildRow
@@ -178,7 +181,7 @@ load_row(BuildState *state, const float *x, ItemPointer tid)
 	int			dim = state->layout.dim;
 	Size		size = sizeof(half) * dim;
 	float		scale;
-	float		error = 0;
+	double		error = 0;
 	uint32		hash;
 	uint32	   *bucket;
 	BuildRow   *row;
@@ -188,13 +191,13 @@ load_row(BuildState *state, const float *x, ItemPointer tid)
 	distance->half_to_float(dim, state->h, state->x);
 	for (int i = 0; i < dim; i++)
 	{
-		float		d = fabsf(x[i] - state->x[i] * scale);
+		double		d = fabs((double) x[i] - (double) state->x[i] * scale);
 
 		error += state->layout.metric == HNSW_L1 ? d : d * d;
 	}
 	if (state->layout.metric != HNSW_L1)
-		error = sqrtf(error);
-	error *= 1.00001f;
+		error = sqrt(error);
+	error = Min(error * 1.00001, FLT_MAX);
 
 	if (state->n == state->capacity)
 		grow_rows(state);
@@ -244,7 +247,8 @@ compare_floats(const void *a, const void *b)
 
 /*
  * Learn the mean of the rows (for codes, in the space of the graph), their
- * typical length, and write metapage and calibration.
+ * typical length, and write metapage and calibration.  Rows that are much
+ * longer than the others would spoil both and are left out.
  */
 static void
 create_index(BuildState *state)
@@ -256,24 +260,31 @@ create_index(BuildState *state)
 	float	   *prepared = palloc(sizeof(float) * layout->dim);
 	float	   *mean = palloc(sizeof(float) * layout->dim);
 	double	   *sum = palloc0(sizeof(double) * layout->dim);
+	int			nsample = Min(state->n, CALIBRATION_ROWS);
+	float	   *norms = palloc(sizeof(float) * Max(nsample, 1));
+	float	   *sorted = palloc(sizeof(float) * Max(nsample, 1));
 	double		norm = 0;
 	double		largest = 0;
-	uint32		stride = Max(state->n / CALIBRATION_ROWS, 1);
-	uint32		used = 0;
+	int			used = 0;
 
 	shape.layout = *layout;
-	for (uint32 i = 0; i < state->n; i += stride)
+	for (int i = 0; i < nsample; i++)
 	{
-		double		norm_i;
-
-		get_row(state, i, x);
-		if (!hnsw_prepare(&shape, x, prepared))
+		get_row(state, (uint64) i * state->n / nsample, x);
+		(void) hnsw_prepare(&shape, x, prepared);
+		norms[i] = sorted[i] = distance->normsq(layout->dim, prepared);
+	}
+	qsort(sorted, nsample, sizeof(float), compare_floats);
+	for (int i = 0; i < nsample; i++)
+	{
+		if (!(norms[i] <= sorted[nsample / 2] * OUTLIER_NORM))
 			continue;
+		get_row(state, (uint64) i * state->n / nsample, x);
+		(void) hnsw_prepare(&shape, x, prepared);
 		for (int j = 0; j < layout->dim; j++)
 			sum[j] += prepared[j];
-		norm_i = distance->normsq(layout->dim, prepared);
-		norm += norm_i;
-		largest = Max(largest, norm_i);
+		norm += norms[i];
+		largest = Max(largest, norms[i]);
 		used++;
 	}
 	for (int j = 0; j < layout->dim; j++)
@@ -282,8 +293,6 @@ create_index(BuildState *state)
 	hnsw_meta_init(&meta, layout);
 	if (used > 0)
 		meta.norm = (float) sqrt(Min(largest, 4 * norm / used));
-	if (!(meta.norm < sqrtf(FLT_MAX)))
-		meta.norm = 0;
 	hnsw_create(state->rel, MAIN_FORKNUM, &meta, used > 0 && layout->code.units > 0 ? mean : NULL);
 	state->index = hnsw_open(state->rel);
 }
@@ -310,7 +319,10 @@ graph_vector(BuildState *state, uint32 i, float *x, float *prepared, float *out)
 		out[n] = hnsw_extra(state->index, distance->normsq(layout->dim, prepared));
 }
 
-/* Make the int8 codes of all rows, with one scale that clips few values. */
+/*
+ * Make the int8 codes of all rows, with one scale, which clips the largest
+ * values of a few rows.
+ */
 static void
 make_codes(BuildState *state)
 {
@@ -318,24 +330,24 @@ make_codes(BuildState *state)
 	float	   *x = palloc(sizeof(float) * state->layout.dim);
 	float	   *prepared = palloc(sizeof(float) * state->layout.dim);
 	float	   *out = palloc(sizeof(float) * stride);
-	int			nsample = Min(state->n, 1000);
-	Size		nvalues = (Size) nsample * stride;
-	float	   *values = palloc_extended(sizeof(float) * Max(nvalues, 1), MCXT_ALLOC_HUGE);
+	int			nsample = Min(state->n, CALIBRATION_ROWS);
+	float	   *largest = palloc0(sizeof(float) * Max(nsample, 1));
 	float		inverse;
 
 	for (int i = 0; i < nsample; i++)
 	{
 		graph_vector(state, (uint64) i * state->n / nsample, x, prepared, out);
 		for (int j = 0; j < stride; j++)
-			values[(Size) i * stride + j] = fabsf(out[j]);
+			largest[i] = Max(largest[i], fabsf(out[j]));
 	}
-	qsort(values, nvalues, sizeof(float), compare_floats);
-	state->step = nvalues > 0 ?
-		values[(Size) ((nvalues - 1) * (1 - CLIPPED_SHARE))] * 1.1f / 127 : 0;
-	if (state->step == 0 && nvalues > 0)
-		state->step = values[nvalues - 1] / 127;
-	pfree(values);
+	qsort(largest, nsample, sizeof(float), compare_floats);
+	state->step = nsample > 0 ? largest[(int) ((nsample - 1) * UNCLIPPED_SHARE)] / 127 : 0;
+	if (state->step == 0 && nsample > 0)
+		state->step = largest[nsample - 1] / 127;
+	pfree(largest);
 	inverse = state->step > 0 ? 1 / state->step : 0;
+	if (!(inverse < FLT_MAX))
+		inverse = 0;
 
 	state->codes = MemoryContextAllocHuge(state->context, (Size) Max(state->n, 1) * stride);
 	for (uint32 i = 0; i < state->n; i++)
@@ -453,12 +465,14 @@ make_node(BuildState *state, BuildLevel *levels, int at, uint32 i, HnswOwn *own,
 	hnsw_own_encode(state->index, state->x, own);
 	if (layout->metric == HNSW_COSINE)
 	{
-		float		norm = sqrtf(distance->normsq(layout->dim, state->x));
+		double		norm = 0;
 
-		own->error += norm > 0 ? state->rows[row].error / norm : 0;
+		for (int j = 0; j < layout->dim; j++)
+			norm += (double) state->x[j] * state->x[j];
+		own->error = Min(own->error + state->rows[row].error / sqrt(norm), FLT_MAX);
 	}
 	else
-		own->error += state->rows[row].error;
+		own->error = Min((double) own->error + state->rows[row].error, FLT_MAX);
 	hnsw_node_init(state->index, node, at, own);
 
 	if (layout->code.units > 0)

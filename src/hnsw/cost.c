@@ -40,6 +40,7 @@ hnsw_costestimate(PlannerInfo *root, IndexPath *path, double loop_count,
 
 	if (path->indexorderbys == NIL)
 	{
+		hnsw_disable_path(path);
 		*startup = *total = get_float8_infinity();
 		*selectivity = 0;
 		*correlation = 0;

@@ -197,6 +197,7 @@ extern void hnsw_append_nodes(HnswIndex *index, bool upper, int nodes, const cha
 extern void hnsw_append_finish(HnswIndex *index, HnswNodeId entry, int entry_level);
 extern int	hnsw_block_nodes(HnswIndex *index, BlockNumber block, HnswNodeId *ids);
 extern void hnsw_block_reclaim(HnswIndex *index, BlockNumber block);
+extern void hnsw_chain_step(HnswIndex *index, uint32 chunk_id, uint64 *steps);
 extern int	hnsw_chunk_read(HnswIndex *index, HnswNodeId owner, uint32 *chunk,
 							ItemPointer tids);
 extern int	hnsw_chunk_remove(HnswIndex *index, HnswNodeId owner, uint32 *chunk,
@@ -214,6 +215,7 @@ typedef struct HnswQuery
 	float	   *rotated;		/* rotated and centred; NULL with plain links */
 	float		norm;			/* squared length of x */
 	float		rotated_norm;	/* squared length of rotated */
+	double		length;			/* of x */
 	float		unscale;		/* inner product: caller's distance = key * unscale */
 	bool		zero;			/* zero vector under cosine: has no distances */
 	CodeQuery	code;
@@ -240,8 +242,6 @@ extern float hnsw_node_key(const HnswIndex *index, const HnswQuery *query,
 extern int	hnsw_node_estimates(const HnswIndex *index, const HnswQuery *query,
 								const HnswNodeHeaderData *node, float key, float *estimates,
 								float *lengths);
-extern void hnsw_key_bounds(const HnswIndex *index, const HnswQuery *query, float key,
-							float error, double *lower, double *upper);
 extern bool hnsw_prepare(const HnswIndex *index, const float *x, float *out);
 extern void hnsw_own_encode(const HnswIndex *index, const float *x, HnswOwn *own);
 extern void hnsw_own_decode(const HnswIndex *index, const HnswNodeHeaderData *node,
@@ -275,6 +275,9 @@ typedef struct HnswFound
 	uint32		below;			/* upper: node a level down */
 	uint32		more_tids;		/* base: first chunk */
 } HnswFound;
+
+extern void hnsw_key_bounds(const HnswIndex *index, const HnswQuery *query,
+							const HnswFound *found, double *lower, double *upper);
 
 typedef struct HnswPoolEntry
 {
@@ -342,6 +345,8 @@ typedef struct HnswNeighbour
 	float		norm;			/* squared length of the row's vector */
 	const float *vector;
 	const float *rotated;		/* what codes are made from; once it is chosen */
+	const HnswNodeId *links;	/* of a node that others shall link to */
+	int			nlinks;
 } HnswNeighbour;
 
 /* functions in neighbours.c */

@@ -26,6 +26,9 @@
 #define PREFETCH_BYTES 1536
 #define CACHE_LINE 64
 
+/* How often a page may have left the list of free slots when we come for it */
+#define MAX_LIST_MISSES 1000
+
 /* What hnsw_open keeps in the relcache entry, one chunk. */
 typedef struct HnswCache
 {
@@ -57,7 +60,7 @@ check_page(Relation rel, Buffer buffer, int kind)
 	if (PageGetSpecialSize(page) != MAXALIGN(sizeof(HnswPageOpaqueData)))
 		report_corrupt(rel, BufferGetBlockNumber(buffer), "a foreign page");
 	opaque = HnswPageGetOpaque(page);
-	if (opaque->magic != HNSW_MAGIC)
+	if (opaque->magic != HNSW_MAGIC || opaque->upper > 1)
 		report_corrupt(rel, BufferGetBlockNumber(buffer), "a foreign page");
 	if (opaque->version != HNSW_VERSION)
 		ereport(ERROR,
@@ -136,6 +139,15 @@ get_page(Relation rel, BlockNumber block, int lockmode, int kind)
 	LockBuffer(buffer, lockmode);
 	check_page(rel, buffer, kind);
 	return buffer;
+}
+
+/* The same for a block number that comes from a page, which may be broken. */
+static Buffer
+get_linked_page(Relation rel, BlockNumber block, int lockmode, int kind)
+{
+	if (block >= RelationGetNumberOfBlocks(rel))
+		report_corrupt(rel, block, "a link past its end");
+	return get_page(rel, block, lockmode, kind);
 }
 
 static void
@@ -254,8 +266,12 @@ check_meta(Relation rel, const HnswMetaPageData *meta)
 		report_corrupt(rel, HNSW_METAPAGE, "an impossible metapage");
 	hnsw_layout_from_meta(&layout, meta);
 	if (layout.node_size != meta->node_size ||
+		meta->inline_tids > HNSW_CHUNK_TIDS ||
+		(meta->own_kind == HNSW_OWN_INT8 && meta->code_bits == 0) ||
+		(meta->pages_per_node > 1 && meta->nodes_per_page > 1) ||
 		layout.node_size * layout.nodes_per_page >
-		HNSW_PAGE_SPACE * layout.pages_per_node)
+		HNSW_PAGE_SPACE * layout.pages_per_node ||
+		layout.node_size <= HNSW_PAGE_SPACE * (layout.pages_per_node - 1))
 		report_corrupt(rel, HNSW_METAPAGE, "an impossible metapage");
 }
 
@@ -278,7 +294,8 @@ read_calibration(Relation rel, const HnswMetaPageData *meta, float *mean)
 	memset(mean, 0, sizeof(float) * meta->dim);
 	for (int start = 0; start < meta->dim && block != InvalidBlockNumber; start += per_page)
 	{
-		Buffer		buffer = get_page(rel, block, BUFFER_LOCK_SHARE, HNSW_PAGE_CALIBRATION);
+		Buffer		buffer = get_linked_page(rel, block, BUFFER_LOCK_SHARE,
+											 HNSW_PAGE_CALIBRATION);
 		Page		page = BufferGetPage(buffer);
 
 		memcpy(mean + start, PageGetContents(page),
@@ -378,10 +395,10 @@ node_block(HnswIndex *index, HnswNodeId id)
 	BlockNumber block = HnswNodeBlock(&index->layout, id);
 	BlockNumber last = block + index->layout.pages_per_node - 1;
 
-	if (last >= index->nblocks)
+	if (last >= index->nblocks || last < block)
 	{
 		index->nblocks = RelationGetNumberOfBlocks(index->rel);
-		if (last >= index->nblocks)
+		if (last >= index->nblocks || last < block)
 			report_corrupt(index->rel, block, "a link past its end");
 	}
 	return block;
@@ -391,6 +408,14 @@ static inline HnswNodeHeader
 page_node(const HnswLayout *layout, Page page, int slot)
 {
 	return (HnswNodeHeader) ((char *) page + HNSW_PAGE_START + slot * layout->node_size);
+}
+
+/* Later code trusts the counts of a node. */
+static inline void
+check_node(const HnswIndex *index, const HnswNodeHeaderData *node, BlockNumber block)
+{
+	if (unlikely(node->nlinks > index->layout.degree || node->ntids > index->layout.inline_tids))
+		report_corrupt(index->rel, block, "an impossible node");
 }
 
 /* Bytes of a node that spans pages on its i'th page */
@@ -445,6 +470,7 @@ hnsw_read(HnswIndex *index, HnswNodeId id, HnswRead *read)
 	if (layout->pages_per_node == 1)
 	{
 		read->node = page_node(layout, BufferGetPage(read->buffer), HnswNodeSlot(layout, id));
+		check_node(index, read->node, block);
 		return;
 	}
 
@@ -459,6 +485,7 @@ hnsw_read(HnswIndex *index, HnswNodeId id, HnswRead *read)
 		UnlockReleaseBuffer(part);
 	}
 	read->node = (HnswNodeHeader) index->scratch;
+	check_node(index, read->node, block);
 }
 
 void
@@ -482,6 +509,7 @@ write_start(HnswIndex *index, HnswNodeId id, Buffer buffer, HnswWrite *write)
 		write->xlog = GenericXLogStart(index->rel);
 		write->page = GenericXLogRegisterBuffer(write->xlog, buffer, 0);
 		write->node = page_node(layout, write->page, HnswNodeSlot(layout, id));
+		check_node(index, write->node, BufferGetBlockNumber(buffer));
 		return;
 	}
 
@@ -495,6 +523,7 @@ write_start(HnswIndex *index, HnswNodeId id, Buffer buffer, HnswWrite *write)
 		memcpy((char *) write->node + i * HNSW_PAGE_SPACE,
 			   PageGetContents(BufferGetPage(write->parts[i])), part_size(layout, i));
 	}
+	check_node(index, write->node, BufferGetBlockNumber(buffer));
 }
 
 /* Lock a node for a change; hnsw_write_end must follow soon. */
@@ -633,6 +662,8 @@ new_listed_page(HnswIndex *index, int kind, bool upper)
 static Buffer
 page_with_room(HnswIndex *index, int kind, bool upper, int slots)
 {
+	int			misses = 0;
+
 	for (;;)
 	{
 		HnswMetaPageData meta;
@@ -644,8 +675,19 @@ page_with_room(HnswIndex *index, int kind, bool upper, int slots)
 		block = (kind == HNSW_PAGE_TIDS) ? meta.free_tids : meta.free_node[upper];
 		if (block == InvalidBlockNumber)
 			return new_listed_page(index, kind, upper);
-		buffer = get_page(index->rel, block, BUFFER_LOCK_EXCLUSIVE, kind);
+		CHECK_FOR_INTERRUPTS();
+		buffer = get_linked_page(index->rel, block, BUFFER_LOCK_EXCLUSIVE, kind);
 		opaque = HnswPageGetOpaque(BufferGetPage(buffer));
+		if (opaque->nused > slots || opaque->nfree > opaque->nused)
+			report_corrupt(index->rel, block, "a wrong count of free slots");
+		if (!opaque->listed)
+		{
+			/* Taken off meanwhile; but not again and again. */
+			if (++misses > MAX_LIST_MISSES)
+				report_corrupt(index->rel, block, "a broken list of free slots");
+			UnlockReleaseBuffer(buffer);
+			continue;
+		}
 		if (opaque->nfree > 0 || opaque->nused < slots)
 			return buffer;
 		list_page(index, buffer, false, 0, false);
@@ -704,6 +746,38 @@ hnsw_allocate(HnswIndex *index, bool upper, HnswWrite *write)
 	return write->id;
 }
 
+static HnswTidChunk
+page_chunk(Page page, uint32 chunk_id)
+{
+	return (HnswTidChunk) PageGetContents(page) + chunk_id % HNSW_CHUNKS_PER_PAGE;
+}
+
+/* Lock the page of a chunk whose number comes from a page. */
+static Buffer
+get_chunk(HnswIndex *index, uint32 chunk_id, int lockmode)
+{
+	Buffer		buffer = get_linked_page(index->rel, chunk_id / HNSW_CHUNKS_PER_PAGE, lockmode,
+										 HNSW_PAGE_TIDS);
+
+	if (page_chunk(BufferGetPage(buffer), chunk_id)->ntids > HNSW_CHUNK_TIDS)
+		report_corrupt(index->rel, BufferGetBlockNumber(buffer), "an impossible list of TIDs");
+	return buffer;
+}
+
+/*
+ * Count a step along a chain of chunks: a broken one may be a circle.
+ */
+void
+hnsw_chain_step(HnswIndex *index, uint32 chunk_id, uint64 *steps)
+{
+	if (++*steps > (uint64) index->nblocks * HNSW_CHUNKS_PER_PAGE)
+	{
+		index->nblocks = RelationGetNumberOfBlocks(index->rel);
+		if (*steps > (uint64) index->nblocks * HNSW_CHUNKS_PER_PAGE)
+			report_corrupt(index->rel, chunk_id / HNSW_CHUNKS_PER_PAGE, "an endless list of TIDs");
+	}
+}
+
 /*
  * The chunks of a node that is about to be freed, back to their pages.
  */
@@ -712,8 +786,7 @@ release_chunks(HnswIndex *index, HnswNodeId owner, uint32 chunk_id)
 {
 	while (chunk_id != 0)
 	{
-		Buffer		buffer = get_page(index->rel, chunk_id / HNSW_CHUNKS_PER_PAGE,
-									  BUFFER_LOCK_EXCLUSIVE, HNSW_PAGE_TIDS);
+		Buffer		buffer = get_chunk(index, chunk_id, BUFFER_LOCK_EXCLUSIVE);
 		GenericXLogState *xlog = GenericXLogStart(index->rel);
 		Page		page = GenericXLogRegisterBuffer(xlog, buffer, 0);
 		HnswTidChunk chunk = (HnswTidChunk) PageGetContents(page) + chunk_id % HNSW_CHUNKS_PER_PAGE;
@@ -861,12 +934,6 @@ hnsw_append_finish(HnswIndex *index, HnswNodeId entry, int entry_level)
  * ---------------------------------------------------------------------
  */
 
-static HnswTidChunk
-page_chunk(Page page, uint32 chunk_id)
-{
-	return (HnswTidChunk) PageGetContents(page) + chunk_id % HNSW_CHUNKS_PER_PAGE;
-}
-
 /*
  * Copy the TIDs of a chunk and step to the next.  If the chunk meanwhile went
  * to another node, then all TIDs of the old owner were dead: the chain ends.
@@ -874,8 +941,7 @@ page_chunk(Page page, uint32 chunk_id)
 int
 hnsw_chunk_read(HnswIndex *index, HnswNodeId owner, uint32 *chunk_id, ItemPointer tids)
 {
-	Buffer		buffer = get_page(index->rel, *chunk_id / HNSW_CHUNKS_PER_PAGE,
-								  BUFFER_LOCK_SHARE, HNSW_PAGE_TIDS);
+	Buffer		buffer = get_chunk(index, *chunk_id, BUFFER_LOCK_SHARE);
 	HnswTidChunk chunk = page_chunk(BufferGetPage(buffer), *chunk_id);
 	int			n = 0;
 
@@ -898,8 +964,7 @@ int
 hnsw_chunk_remove(HnswIndex *index, HnswNodeId owner, uint32 *chunk_id,
 				  ItemPointer dead, int ndead)
 {
-	Buffer		buffer = get_page(index->rel, *chunk_id / HNSW_CHUNKS_PER_PAGE,
-								  BUFFER_LOCK_EXCLUSIVE, HNSW_PAGE_TIDS);
+	Buffer		buffer = get_chunk(index, *chunk_id, BUFFER_LOCK_EXCLUSIVE);
 	GenericXLogState *xlog = GenericXLogStart(index->rel);
 	HnswTidChunk chunk = page_chunk(GenericXLogRegisterBuffer(xlog, buffer, 0), *chunk_id);
 	int			left = 0;
@@ -952,8 +1017,7 @@ hnsw_tid_append(HnswIndex *index, HnswWrite *write, ItemPointer tid)
 
 	if (node->more_tids != 0)
 	{
-		buffer = get_page(index->rel, node->more_tids / HNSW_CHUNKS_PER_PAGE,
-						  BUFFER_LOCK_EXCLUSIVE, HNSW_PAGE_TIDS);
+		buffer = get_chunk(index, node->more_tids, BUFFER_LOCK_EXCLUSIVE);
 		chunk = page_chunk(BufferGetPage(buffer), node->more_tids);
 		if (chunk->owner != write->id)
 			report_corrupt(index->rel, BufferGetBlockNumber(buffer), "TIDs of another node");
@@ -995,9 +1059,13 @@ bool
 hnsw_chunks_empty(HnswIndex *index, HnswNodeId owner, uint32 chunk_id)
 {
 	ItemPointerData tids[HNSW_CHUNK_TIDS];
+	uint64		steps = 0;
 
 	while (chunk_id != 0)
+	{
+		hnsw_chain_step(index, chunk_id, &steps);
 		if (hnsw_chunk_read(index, owner, &chunk_id, tids) > 0)
 			return false;
+	}
 	return true;
 }

@@ -83,6 +83,7 @@ count_nodes(HnswIndex *index, HnswCounts *counts)
 			HnswRead	read;
 			uint32		chunk;
 			ItemPointerData tids[HNSW_CHUNK_TIDS];
+			uint64		steps = 0;
 
 			hnsw_read(index, ids[i], &read);
 			chunk = read.node->more_tids;
@@ -97,7 +98,11 @@ count_nodes(HnswIndex *index, HnswCounts *counts)
 			}
 			hnsw_read_end(&read);
 			while (chunk != 0)
+			{
+				CHECK_FOR_INTERRUPTS();
+				hnsw_chain_step(index, chunk, &steps);
 				counts->tids += hnsw_chunk_read(index, ids[i], &chunk, tids);
+			}
 		}
 	}
 }

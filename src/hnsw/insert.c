@@ -188,6 +188,7 @@ write_level(HnswInserter *inserter, const HnswOwn *own, ItemPointer tid, InsertL
 	InsertLevel *level = &levels[at];
 	HnswWrite	write;
 	HnswNeighbour self = {0};
+	HnswNodeId	links[256];
 	bool		linked = false;
 
 	self.norm = own->norm;
@@ -205,6 +206,10 @@ write_level(HnswInserter *inserter, const HnswOwn *own, ItemPointer tid, InsertL
 	hnsw_write_end(index, &write, true);
 
 	self.id = level->id;
+	self.links = links;
+	self.nlinks = level->n;
+	for (int i = 0; i < level->n; i++)
+		links[i] = level->neighbours[i].id;
 
 	/*
 	 * The diverse neighbours are asked to link back, the others only if they

@@ -9,8 +9,8 @@
 
 #include "miscadmin.h"
 
-/* Largest finite binary16, less some room for later links. */
-#define FACTOR_TOP 30000.0f
+/* The typical factor as it is stored, and the largest: binary16 ends at 65504. */
+#define FACTOR_TYPICAL 16.0f
 #define FACTOR_LIMIT 65000.0f
 
 /* Diversity on squared distances, where distances are Euclidean. */
@@ -91,21 +91,49 @@ hnsw_select(const HnswIndex *index, const HnswNeighbour *neighbours, int n, int 
 	return count;
 }
 
-/* Store a factor array's value i, rescaling the array if it is too large. */
+static int
+compare_floats(const void *a, const void *b)
+{
+	float		x = *(const float *) a;
+	float		y = *(const float *) b;
+
+	return (x > y) - (x < y);
+}
+
+static inline half
+scaled_factor(float value, float scale)
+{
+	return scale > 0 ? float_to_half_one(Min(Max(value / scale, -FACTOR_LIMIT), FACTOR_LIMIT)) : 0;
+}
+
+/*
+ * Store value i of the n in a factor array.  All share one scale, made for the
+ * typical link: one that is thousands of times as long is cut off, and
+ * estimated too near, but does not blur the others.
+ */
 static void
 set_factor(half *factors, float *scale, int n, int i, float value)
 {
-	if (*scale == 0)
-		*scale = value != 0 ? fabsf(value) / FACTOR_TOP : 0;
-	else if (fabsf(value) > *scale * FACTOR_LIMIT)
+	if (!(fabsf(value) < FLT_MAX))
+		value = value < 0 ? -FLT_MAX : FLT_MAX;
+	if (*scale == 0 || fabsf(value) > *scale * FACTOR_LIMIT)
 	{
-		float		new_scale = fabsf(value) / FACTOR_TOP;
+		float		values[256];
+		float		sizes[256];
+		float		typical;
 
 		for (int j = 0; j < n; j++)
-			factors[j] = float_to_half_one(half_to_float_one(factors[j]) * (*scale / new_scale));
-		*scale = new_scale;
+		{
+			values[j] = j == i ? value : half_to_float_one(factors[j]) * *scale;
+			sizes[j] = fabsf(values[j]);
+		}
+		qsort(sizes, n, sizeof(float), compare_floats);
+		typical = sizes[n / 2] > 0 ? sizes[n / 2] : sizes[n - 1];
+		*scale = typical / FACTOR_TYPICAL;
+		for (int j = 0; j < n; j++)
+			factors[j] = scaled_factor(values[j], *scale);
 	}
-	factors[i] = *scale > 0 ? float_to_half_one(value / *scale) : 0;
+	factors[i] = scaled_factor(value, *scale);
 }
 
 /*
@@ -125,13 +153,14 @@ hnsw_set_link(const HnswIndex *index, HnswNodeHeader node, int i, const HnswNeig
 		uint8		buffer[2048];
 		uint8	   *code = layout->code.units <= lengthof(buffer) ? buffer :
 			palloc(layout->code.units);
+		int			n = Max(node->nlinks, i + 1);
 		float		a;
 		float		b;
 
 		hnsw_link_encode(index, from, to->rotated, code, &a, &b);
 		code_pack(&layout->code, code, HnswNodeCodes(layout, node), i);
-		set_factor(HnswNodeFactorsA(layout, node), &node->scale_a, layout->degree, i, a);
-		set_factor(HnswNodeFactorsB(layout, node), &node->scale_b, layout->degree, i, b);
+		set_factor(HnswNodeFactorsA(layout, node), &node->scale_a, n, i, a);
+		set_factor(HnswNodeFactorsB(layout, node), &node->scale_b, n, i, b);
 		if (code != buffer)
 			pfree(code);
 	}
@@ -153,14 +182,18 @@ hnsw_node_init(const HnswIndex *index, HnswNodeHeader node, int level, const Hns
 	memcpy(HnswNodeOwn(layout, node), own->data, layout->own_size);
 }
 
-/* The link farthest from a node among those with a kept flag, or -1. */
+/*
+ * The farthest of a node's links among those that may go and have a kept flag,
+ * or -1.
+ */
 static int
-farthest(const HnswLayout *layout, HnswNodeHeader node, const float *lengths, bool kept)
+farthest(const HnswLayout *layout, HnswNodeHeader node, const float *lengths,
+		 const bool *may_go, bool kept)
 {
 	int			best = -1;
 
 	for (int i = 0; i < node->nlinks; i++)
-		if (hnsw_kept(HnswNodeKept(layout, node), i) == kept &&
+		if (may_go[i] && hnsw_kept(HnswNodeKept(layout, node), i) == kept &&
 			(best < 0 || lengths[i] > lengths[best]))
 			best = i;
 	return best;
@@ -177,23 +210,74 @@ farthest(const HnswLayout *layout, HnswNodeHeader node, const float *lengths, bo
  */
 static int
 choose_victim(const HnswLayout *layout, HnswNodeHeader node, const float *lengths,
-			  const float *estimates, float length, bool diverse, bool force)
+			  const float *estimates, const bool *may_go, float length, bool diverse)
 {
-	int			filler = farthest(layout, node, lengths, false);
+	int			filler = farthest(layout, node, lengths, may_go, false);
 	int			best = -1;
 
-	if (filler >= 0 && (diverse || force || lengths[filler] > length))
+	if (filler >= 0 && (diverse || lengths[filler] > length))
 		return filler;
-	if (!diverse && !force)
+	if (!diverse)
 		return -1;
 	for (int i = 0; i < node->nlinks; i++)
-		if (lengths[i] > length && HNSW_ALPHA * estimates[i] < lengths[i] &&
+		if (may_go[i] && lengths[i] > length && HNSW_ALPHA * estimates[i] < lengths[i] &&
 			(best < 0 || lengths[i] > lengths[best]))
 			best = i;
 	if (best >= 0)
 		return best;
-	best = farthest(layout, node, lengths, true);
-	return (best >= 0 && (force || lengths[best] > length)) ? best : -1;
+	best = farthest(layout, node, lengths, may_go, true);
+	return (best >= 0 && lengths[best] > length) ? best : -1;
+}
+
+/*
+ * Only links to what the new neighbour links to itself may give way to it:
+ * then whatever could be reached through the node still can, one hop later.
+ */
+static void
+find_replaceable(const HnswLayout *layout, HnswNodeHeader node, const HnswNeighbour *to,
+				 bool *may_go)
+{
+	for (int i = 0; i < node->nlinks; i++)
+	{
+		may_go[i] = false;
+		for (int j = 0; j < to->nlinks && !may_go[i]; j++)
+			may_go[i] = HnswNodeLinks(layout, node)[i] == to->links[j];
+	}
+}
+
+/*
+ * Link a node that nobody links to, and whose links therefore nobody needs
+ * yet, to another one in place of a filler.
+ */
+static void
+adopt(HnswIndex *index, const HnswNeighbour *node, HnswNodeId id)
+{
+	const HnswLayout *layout = &index->layout;
+	float	   *vector = palloc(sizeof(float) * hnsw_vector_length(layout));
+	HnswNeighbour to = {0};
+	HnswRead	read;
+	HnswWrite	write;
+	int			position;
+
+	hnsw_read(index, id, &read);
+	hnsw_own_decode(index, read.node, vector);
+	hnsw_read_end(&read);
+	to.id = id;
+	to.vector = vector;
+	to.rotated = hnsw_rotated(index, vector);
+
+	hnsw_write(index, node->id, &write);
+	position = write.node->nlinks;
+	if (position >= layout->degree)
+	{
+		position = layout->degree - 1;
+		for (int i = 0; i < layout->degree; i++)
+			if (!hnsw_kept(HnswNodeKept(layout, write.node), i))
+				position = i;
+	}
+	hnsw_set_link(index, write.node, position, &to, node->rotated, true);
+	write.node->nlinks = Max(write.node->nlinks, position + 1);
+	hnsw_write_end(index, &write, true);
 }
 
 /* Distances of a locked coded node's links from the query; not squared. */
@@ -209,9 +293,9 @@ coded_distances(const HnswIndex *index, const HnswQuery *query, HnswNodeHeader n
 	{
 		float		e = estimates[i];
 
-		/* by inner product, a neighbour's own length is unknown: typical */
+		/* by inner product, a neighbour's own length is unknown: like the node's */
 		if (index->layout.metric == HNSW_IP)
-			e += query->norm + index->norm * index->norm;
+			e += query->norm + node->norm;
 		estimates[i] = sqrtf(Max(e, 0));
 	}
 }
@@ -254,8 +338,9 @@ is_diverse(const HnswLayout *layout, HnswNodeHeader node, const float *lengths,
 
 /*
  * Link "from" to "to", whose query is given, if "from" has room or a link that
- * should give way.  With force, some link gives way in any case.  Only one
- * page is locked at a time.  False if no link was made.
+ * should give way.  With force, which is for a node that nobody links to, some
+ * link gives way in any case, and "to" takes it over.  Only one page is locked
+ * at a time.  False if no link was made.
  */
 bool
 hnsw_add_link(HnswIndex *index, const HnswQuery *query, const HnswNeighbour *from,
@@ -270,6 +355,8 @@ hnsw_add_link(HnswIndex *index, const HnswQuery *query, const HnswNeighbour *fro
 	float		length = layout->metric == HNSW_L1 ? to->distance : sqrtf(to->distance);
 	HnswWrite	write;
 	HnswNodeHeader node;
+	bool		may_go[256] = {false};
+	HnswNodeId	orphan = HNSW_NO_NODE;
 	bool		diverse;
 	int			position;
 
@@ -314,7 +401,19 @@ hnsw_add_link(HnswIndex *index, const HnswQuery *query, const HnswNeighbour *fro
 	diverse = is_diverse(layout, node, lengths, estimates, length);
 	position = node->nlinks;
 	if (position >= layout->degree)
-		position = choose_victim(layout, node, lengths, estimates, length, diverse, force);
+	{
+		find_replaceable(layout, node, to, may_go);
+		position = choose_victim(layout, node, lengths, estimates, may_go, length, diverse);
+		if (position < 0 && force)
+		{
+			for (int i = 0; i < layout->degree; i++)
+				may_go[i] = true;
+			position = farthest(layout, node, lengths, may_go, false);
+			if (position < 0)
+				position = farthest(layout, node, lengths, may_go, true);
+			orphan = HnswNodeLinks(layout, node)[position];
+		}
+	}
 	if (position < 0)
 	{
 		hnsw_write_end(index, &write, false);
@@ -323,6 +422,8 @@ hnsw_add_link(HnswIndex *index, const HnswQuery *query, const HnswNeighbour *fro
 	hnsw_set_link(index, node, position, to, from->rotated, diverse || force);
 	node->nlinks = Max(node->nlinks, position + 1);
 	hnsw_write_end(index, &write, true);
+	if (orphan != HNSW_NO_NODE)
+		adopt(index, to, orphan);
 	return true;
 }
 

@@ -68,6 +68,7 @@ typedef struct HnswScanState
 	int			next_tid;
 	HnswNodeId	owner;
 	uint32		more_tids;
+	uint64		chain_steps;
 } HnswScanState;
 
 IndexScanDesc
@@ -151,8 +152,7 @@ add_item(HnswScanState *state, uint32 i, bool late)
 	item->lower = item->upper = 0;
 	if (state->phase != SCAN_UNORDERED)
 	{
-		hnsw_key_bounds(state->index, state->query, found->key, found->error,
-						&item->lower, &item->upper);
+		hnsw_key_bounds(state->index, state->query, found, &item->lower, &item->upper);
 		if (!late && item->lower < state->last_lower)
 			return;
 	}
@@ -317,6 +317,7 @@ start_item(IndexScanDesc scan)
 		   sizeof(ItemPointerData) * found->ntids);
 	state->owner = found->id;
 	state->more_tids = found->more_tids;
+	state->chain_steps = 0;
 
 	if (state->phase == SCAN_UNORDERED || scan->xs_orderbynulls[0] || state->query->zero)
 	{
@@ -351,6 +352,7 @@ hnsw_gettuple(IndexScanDesc scan, ScanDirection direction)
 		if (state->more_tids != 0)
 		{
 			CHECK_FOR_INTERRUPTS();
+			hnsw_chain_step(state->index, state->more_tids, &state->chain_steps);
 			state->ntids = hnsw_chunk_read(state->index, state->owner, &state->more_tids,
 										   state->tids);
 			state->next_tid = 0;

@@ -30,6 +30,13 @@
 /* Relative rounding error that two float32 sums of dim terms may differ by. */
 #define ROUNDING(dim) ((16 + sqrt((double) (dim))) / 4194304.0)
 
+/* Absolute error of two such sums whose terms are denormal. */
+#define UNDERFLOW(dim) ((double) (dim) * 4e-45)
+
+/* Beyond these squared lengths, float32 cosine distances are NaN or imprecise. */
+#define COSINE_MIN_NORM 1e-30
+#define COSINE_MAX_NORM (FLT_MAX / 2)
+
 /* Allocate a query in the current memory context. */
 HnswQuery *
 hnsw_query_create(HnswIndex *index)
@@ -44,6 +51,24 @@ hnsw_query_create(HnswIndex *index)
 		query->code.lut = palloc((Size) layout->code.units * 2 * 16);
 	}
 	return query;
+}
+
+/* Length of a vector, in double precision: float32 squares may overflow. */
+static double
+length_of(int dim, const float *x)
+{
+	double		sum = 0;
+
+	for (int i = 0; i < dim; i++)
+		sum += (double) x[i] * x[i];
+	return sqrt(sum);
+}
+
+/* Does the operator compute good cosine distances to a vector of this length? */
+static inline bool
+cosine_is_precise(double length)
+{
+	return length * length > COSINE_MIN_NORM && length * length < COSINE_MAX_NORM;
 }
 
 /*
@@ -95,6 +120,13 @@ hnsw_query_set(HnswIndex *index, HnswQuery *query, const float *x, bool search)
 	const HnswLayout *layout = &index->layout;
 
 	query->zero = !hnsw_prepare(index, x, query->x);
+	if (search && layout->metric == HNSW_COSINE)
+	{
+		float		norm = distance->normsq(layout->dim, x);
+
+		/* As the operator sees it: all distances are NaN. */
+		query->zero |= norm == 0 || isinf(norm);
+	}
 	if (query->zero)
 		return;
 	query->unscale = 0.5f;
@@ -117,6 +149,7 @@ hnsw_query_set(HnswIndex *index, HnswQuery *query, const float *x, bool search)
 			query->unscale = 0.5f / factor;
 		}
 	}
+	query->length = length_of(layout->dim, layout->metric == HNSW_COSINE ? x : query->x);
 	if (query->rotated != NULL)
 	{
 		rotate(index, query->x, query->rotated);
@@ -154,7 +187,9 @@ hnsw_query_set_node(HnswIndex *index, HnswQuery *query, const HnswNodeHeaderData
 static inline float
 finite_key(float key)
 {
-	return (key < HNSW_MAX_KEY && key > -HNSW_MAX_KEY) ? key : HNSW_MAX_KEY;
+	if (key <= -HNSW_MAX_KEY)
+		return -HNSW_MAX_KEY;
+	return (key < HNSW_MAX_KEY) ? key : HNSW_MAX_KEY;	/* also if NaN */
 }
 
 /*
@@ -239,31 +274,30 @@ hnsw_node_estimates(const HnswIndex *index, const HnswQuery *query,
 }
 
 /*
- * Bounds of the distance that the operator computes, from a node's key and
- * error: the truth is between them, rounding of float32 sums included.
+ * Bounds of the distance that the operator computes, from what a search found:
+ * the truth is between them, rounding of float32 sums included.
  */
 void
-hnsw_key_bounds(const HnswIndex *index, const HnswQuery *query, float key,
-				float error, double *lower, double *upper)
+hnsw_key_bounds(const HnswIndex *index, const HnswQuery *query, const HnswFound *found,
+				double *lower, double *upper)
 {
-	double		rounding = ROUNDING(index->layout.dim);
+	const HnswLayout *layout = &index->layout;
+	bool		int8_own = layout->own_kind == HNSW_OWN_INT8;
+	double		rounding = ROUNDING(layout->dim);
+	double		underflow = UNDERFLOW(layout->dim);
+	double		key = found->key;
+	double		error = found->error;
+	double		norm = found->norm;
 	double		d;
 	double		e;
 
-	switch (index->layout.metric)
+	switch (layout->metric)
 	{
 		case HNSW_L2:
 			/* int8 keys come from a difference of squares around the mean */
-			if (index->layout.own_kind == HNSW_OWN_INT8)
-			{
-				e = query->rotated_norm * 4 * rounding;
-				*lower = sqrt(Max(key - e, 0.0));
-				*upper = sqrt(key + e);
-			}
-			else
-				*lower = *upper = sqrt((double) key);
-			*lower = Max(*lower * (1 - rounding) - error, 0);
-			*upper = *upper * (1 + rounding) + error;
+			e = underflow + (int8_own ? query->rotated_norm * 4 * rounding : 0);
+			*lower = sqrt(Max(key - e, 0.0)) * (1 - rounding) - error;
+			*upper = sqrt(key + e) * (1 + rounding) + error;
 			break;
 		case HNSW_COSINE:
 
@@ -272,11 +306,10 @@ hnsw_key_bounds(const HnswIndex *index, const HnswQuery *query, float key,
 			 * vectors the inner product of the stored one is off by at most
 			 * the error; with int8 the Euclidean distance is.
 			 */
-			if (index->layout.own_kind == HNSW_OWN_INT8)
+			if (int8_own)
 			{
-				d = sqrt(Max(key - 16 * rounding, 0.0));
-				*lower = Max(d - error, 0);
-				*lower = *lower * *lower / 2 - 2 * rounding;
+				d = Max(sqrt(Max(key - 16 * rounding, 0.0)) - error, 0);
+				*lower = d * d / 2 - 2 * rounding;
 				d = sqrt(key + 16 * rounding) + error;
 				*upper = d * d / 2 + 2 * rounding;
 			}
@@ -285,24 +318,42 @@ hnsw_key_bounds(const HnswIndex *index, const HnswQuery *query, float key,
 				*lower = key / 2 - error - 4 * rounding;
 				*upper = key / 2 + error + 4 * rounding;
 			}
-			*lower = Max(*lower, 0);
 			break;
 		case HNSW_IP:
-			d = (double) key * query->unscale;
-			e = 2 * query->unscale * sqrt((double) query->norm);
-			if (index->layout.own_kind == HNSW_OWN_INT8)
-				e *= error + 8 * rounding * (index->norm + sqrt(fabs(d)) + sqrt(query->norm));
+			d = key * query->unscale;
+			if (query->length == 0)
+				e = 0;
+			else if (int8_own)
+			{
+				/* | |q-x|^2 - |q-stored x|^2 |, and the sums around the mean */
+				double		squares = query->length * query->length + norm;
+
+				e = query->unscale *
+					(2 * sqrt(Max(key + squares, 0)) * error + 2 * error * error +
+					 16 * rounding * (squares + (double) index->norm * index->norm) + underflow);
+			}
 			else
-				e = e * error + fabs(d) * rounding + e * 4 * rounding * index->norm;
+				e = query->unscale * (2 * query->length * (error + 2 * rounding * sqrt(norm)) +
+									  underflow);
+			e += underflow;
+			if (query->length == 0)
+				d = e = 0;
 			*lower = d - e;
 			*upper = d + e;
 			break;
 		default:
-			*lower = Max(key * (1 - rounding) - error, 0);
+			*lower = key * (1 - rounding) - error;
 			*upper = key * (1 + rounding) + error;
 			break;
 	}
-	if (key >= HNSW_MAX_KEY)
+
+	if (layout->metric == HNSW_COSINE && !cosine_is_precise(query->length))
+		*lower = 0, *upper = get_float8_infinity();
+	if (layout->metric != HNSW_IP)
+		*lower = Max(*lower, 0);
+	else if (isnan(*lower) || (fabs(key) >= HNSW_MAX_KEY && query->length > 0))
+		*lower = -get_float8_infinity();
+	if (isnan(*upper) || fabs(key) >= HNSW_MAX_KEY)
 		*upper = get_float8_infinity();
 }
 
@@ -384,6 +435,11 @@ hnsw_own_encode(const HnswIndex *index, const float *x, HnswOwn *own)
 		}
 	}
 	own->error = own_error(layout->metric, n, target, stored);
+	if (layout->metric == HNSW_COSINE)
+	{
+		if (!cosine_is_precise(length_of(dim, x)))
+			own->error = FLT_MAX;
+	}
 	if (!(own->error < FLT_MAX))
 		own->error = FLT_MAX;
 

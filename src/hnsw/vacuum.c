@@ -104,6 +104,7 @@ clean_chunks(VacuumState *state, HnswNodeId id, uint32 chunk)
 {
 	ItemPointerData tids[HNSW_CHUNK_TIDS];
 	int64		left = 0;
+	uint64		steps = 0;
 
 	while (chunk != 0)
 	{
@@ -111,6 +112,7 @@ clean_chunks(VacuumState *state, HnswNodeId id, uint32 chunk)
 		int			n = hnsw_chunk_read(state->index, id, &next, tids);
 		int			ndead = find_dead(state, tids, n);
 
+		hnsw_chain_step(state->index, chunk, &steps);
 		hnsw_vacuum_delay();
 		if (ndead > 0)
 		{
@@ -396,6 +398,7 @@ relink_node(VacuumState *state, HnswNodeId id)
 	HnswNodeHeaderData header;
 	HnswNeighbour self = {0};
 	HnswNeighbour *neighbours;
+	HnswNodeId	links[256];
 	float	   *vector;
 	int			n;
 
@@ -413,6 +416,7 @@ relink_node(VacuumState *state, HnswNodeId id)
 	vector = palloc(sizeof(float) * hnsw_vector_length(layout));
 	hnsw_own_decode(index, read.node, vector);
 	hnsw_query_set_node(index, state->inserter->query, read.node, vector);
+	memcpy(links, HnswNodeLinks(layout, read.node), sizeof(HnswNodeId) * header.nlinks);
 	hnsw_read_end(&read);
 	read.node = &header;
 
@@ -421,6 +425,8 @@ relink_node(VacuumState *state, HnswNodeId id)
 	self.norm = header.norm;
 	self.vector = vector;
 	self.rotated = state->inserter->query->rotated;
+	self.links = links;
+	self.nlinks = header.nlinks;
 	for (int i = 0; i < n; i++)
 	{
 		if (get_bit(state, state->dying, neighbours[i].id))

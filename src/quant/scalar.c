@@ -22,6 +22,7 @@ scalar_encode_half(int dim, const float *x, half *h, float *scale)
 	float		largest = 0;
 	int			exponent;
 	float		factor;
+	float		top;
 
 	for (int i = 0; i < dim; i++)
 		largest = Max(largest, fabsf(x[i]));
@@ -33,13 +34,16 @@ scalar_encode_half(int dim, const float *x, half *h, float *scale)
 	*scale = ldexpf(1.0f, exponent);
 	factor = ldexpf(1.0f, -exponent);
 
+	/* Rounding must not make 2^128 out of what is just below. */
+	top = exponent > 127 - 15 ? 32752 : 32768;
+
 	for (int i = 0; i < dim; i += 64)
 	{
 		float		scaled[64];
 		int			n = Min(64, dim - i);
 
 		for (int j = 0; j < n; j++)
-			scaled[j] = x[i + j] * factor;
+			scaled[j] = Min(Max(x[i + j] * factor, -top), top);
 		distance->float_to_half(n, scaled, h + i);
 	}
 }
