@@ -25,8 +25,9 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
-/* Rows to learn the mean and the scale of int8 vectors from */
+/* Rows to learn the mean and the scale of int8 vectors from, and how few do */
 #define CALIBRATION_ROWS 10000
+#define MIN_CALIBRATION_ROWS 100
 
 /* Rows whose squared length is so many times the median do not count there */
 #define OUTLIER_NORM 16
@@ -248,7 +249,8 @@ compare_floats(const void *a, const void *b)
 /*
  * Learn the mean of the rows (for codes, in the space of the graph), their
  * typical length, and write metapage and calibration.  Rows that are much
- * longer than the others would spoil both and are left out.
+ * longer than the others would spoil both and are left out; a few rows say
+ * nothing about those to come.
  */
 static void
 create_index(BuildState *state)
@@ -290,6 +292,8 @@ create_index(BuildState *state)
 	for (int j = 0; j < layout->dim; j++)
 		mean[j] = used > 0 ? (float) (sum[j] / used) : 0;
 
+	if (used < MIN_CALIBRATION_ROWS)
+		used = 0;
 	hnsw_meta_init(&meta, layout);
 	if (used > 0)
 		meta.norm = (float) sqrt(Min(largest, 4 * norm / used));

@@ -11,6 +11,7 @@
 
 /* The typical factor as it is stored, and the largest: binary16 ends at 65504. */
 #define FACTOR_TYPICAL 16.0f
+#define FACTOR_SMALL 0.01f
 #define FACTOR_LIMIT 65000.0f
 
 /* Diversity on squared distances, where distances are Euclidean. */
@@ -116,7 +117,8 @@ set_factor(half *factors, float *scale, int n, int i, float value)
 {
 	if (!(fabsf(value) < FLT_MAX))
 		value = value < 0 ? -FLT_MAX : FLT_MAX;
-	if (*scale == 0 || fabsf(value) > *scale * FACTOR_LIMIT)
+	if (*scale == 0 || fabsf(value) > *scale * FACTOR_LIMIT ||
+		(value != 0 && fabsf(value) < *scale * FACTOR_SMALL))
 	{
 		float		values[256];
 		float		sizes[256];
@@ -128,7 +130,7 @@ set_factor(half *factors, float *scale, int n, int i, float value)
 			sizes[j] = fabsf(values[j]);
 		}
 		qsort(sizes, n, sizeof(float), compare_floats);
-		typical = sizes[n / 2] > 0 ? sizes[n / 2] : sizes[n - 1];
+		typical = sizes[(n - 1) / 2] > 0 ? sizes[(n - 1) / 2] : sizes[n - 1];
 		*scale = typical / FACTOR_TYPICAL;
 		for (int j = 0; j < n; j++)
 			factors[j] = scaled_factor(values[j], *scale);
