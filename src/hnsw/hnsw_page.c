@@ -251,10 +251,11 @@ static void
 check_meta(Relation rel, const HnswMetaPageData *meta)
 {
 	HnswLayout	layout;
+	int			typmod = TupleDescAttr(RelationGetDescr(rel), 0)->atttypmod;
 
 	if (meta->magic != HNSW_MAGIC || meta->version != HNSW_VERSION)
 		report_corrupt(rel, HNSW_METAPAGE, "an unknown metapage");
-	if (meta->dim < 1 || meta->degree < FASTSCAN_BLOCK || meta->degree > 256 ||
+	if (meta->dim < 1 || (typmod > 0 && meta->dim != typmod) || meta->degree < FASTSCAN_BLOCK || meta->degree > 256 ||
 		meta->degree % FASTSCAN_BLOCK != 0 || meta->code_bits > 4 ||
 		meta->code_dims > rotation_out_dim(meta->dim) || meta->code_dims % 32 != 0 ||
 		(meta->code_dims > 0) != (meta->code_bits > 0) ||
