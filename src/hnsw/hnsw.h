@@ -177,7 +177,7 @@ extern void hnsw_layout_choose(HnswLayout *layout, int dim, HnswMetric metric,
 extern void hnsw_layout_from_meta(HnswLayout *layout, const HnswMetaPageData *meta);
 extern void hnsw_layout_to_meta(const HnswLayout *layout, HnswMetaPageData *meta);
 
-/* functions in hnsw_page.c: the only file that touches buffers and WAL */
+/* functions in hnsw_page.c: the file that touches buffers and WAL */
 extern HnswIndex *hnsw_open(Relation rel);
 extern BlockNumber hnsw_create(Relation rel, ForkNumber fork, HnswMetaPageData *meta,
 							   const float *mean);
@@ -197,6 +197,8 @@ extern void hnsw_append_nodes(HnswIndex *index, bool upper, int nodes, const cha
 extern void hnsw_append_finish(HnswIndex *index, HnswNodeId entry, int entry_level);
 extern int	hnsw_block_nodes(HnswIndex *index, BlockNumber block, HnswNodeId *ids);
 extern void hnsw_block_reclaim(HnswIndex *index, BlockNumber block);
+
+/* functions in hnsw_tids_page.c: further heap TIDs, buffers and WAL too */
 extern void hnsw_chain_step(HnswIndex *index, uint32 chunk_id, uint64 *steps);
 extern int	hnsw_chunk_read(HnswIndex *index, HnswNodeId owner, uint32 *chunk,
 							ItemPointer tids);

@@ -11,7 +11,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "hnsw/hnsw.h"
+#include "hnsw/hnsw_buffer.h"
 
 #include "access/xloginsert.h"
 #include "miscadmin.h"
@@ -36,10 +36,8 @@ typedef struct HnswCache
 	float		floats[FLEXIBLE_ARRAY_MEMBER];	/* mean, rotated mean, signs */
 } HnswCache;
 
-static void report_corrupt(Relation rel, BlockNumber block, const char *what) pg_attribute_noreturn();
-
-static void
-report_corrupt(Relation rel, BlockNumber block, const char *what)
+void
+hnsw_report_corrupt(Relation rel, BlockNumber block, const char *what)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INDEX_CORRUPTED),
@@ -56,12 +54,12 @@ check_page(Relation rel, Buffer buffer, int kind)
 	HnswPageOpaque opaque;
 
 	if (PageIsNew(page))
-		report_corrupt(rel, BufferGetBlockNumber(buffer), "an empty page");
+		hnsw_report_corrupt(rel, BufferGetBlockNumber(buffer), "an empty page");
 	if (PageGetSpecialSize(page) != MAXALIGN(sizeof(HnswPageOpaqueData)))
-		report_corrupt(rel, BufferGetBlockNumber(buffer), "a foreign page");
+		hnsw_report_corrupt(rel, BufferGetBlockNumber(buffer), "a foreign page");
 	opaque = HnswPageGetOpaque(page);
 	if (opaque->magic != HNSW_MAGIC || opaque->upper > 1)
-		report_corrupt(rel, BufferGetBlockNumber(buffer), "a foreign page");
+		hnsw_report_corrupt(rel, BufferGetBlockNumber(buffer), "a foreign page");
 	if (opaque->version != HNSW_VERSION)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -70,7 +68,7 @@ check_page(Relation rel, Buffer buffer, int kind)
 						BufferGetBlockNumber(buffer), HNSW_VERSION),
 				 errhint("Please REINDEX it.")));
 	if (opaque->kind != kind)
-		report_corrupt(rel, BufferGetBlockNumber(buffer), "a page of the wrong kind");
+		hnsw_report_corrupt(rel, BufferGetBlockNumber(buffer), "a page of the wrong kind");
 }
 
 /*
@@ -131,8 +129,8 @@ read_buffer(Relation rel, BlockNumber block)
 }
 
 /* Read a block and lock it; verifies its kind.  Locks and pins are the caller's. */
-static Buffer
-get_page(Relation rel, BlockNumber block, int lockmode, int kind)
+Buffer
+hnsw_get_page(Relation rel, BlockNumber block, int lockmode, int kind)
 {
 	Buffer		buffer = read_buffer(rel, block);
 
@@ -142,12 +140,12 @@ get_page(Relation rel, BlockNumber block, int lockmode, int kind)
 }
 
 /* The same for a block number that comes from a page, which may be broken. */
-static Buffer
-get_linked_page(Relation rel, BlockNumber block, int lockmode, int kind)
+Buffer
+hnsw_get_linked_page(Relation rel, BlockNumber block, int lockmode, int kind)
 {
 	if (block >= RelationGetNumberOfBlocks(rel))
-		report_corrupt(rel, block, "a link past its end");
-	return get_page(rel, block, lockmode, kind);
+		hnsw_report_corrupt(rel, block, "a link past its end");
+	return hnsw_get_page(rel, block, lockmode, kind);
 }
 
 static void
@@ -254,7 +252,7 @@ check_meta(Relation rel, const HnswMetaPageData *meta)
 	int			typmod = TupleDescAttr(RelationGetDescr(rel), 0)->atttypmod;
 
 	if (meta->magic != HNSW_MAGIC || meta->version != HNSW_VERSION)
-		report_corrupt(rel, HNSW_METAPAGE, "an unknown metapage");
+		hnsw_report_corrupt(rel, HNSW_METAPAGE, "an unknown metapage");
 	if (meta->dim < 1 || (typmod > 0 && meta->dim != typmod) || meta->degree < FASTSCAN_BLOCK || meta->degree > 256 ||
 		meta->degree % FASTSCAN_BLOCK != 0 || meta->code_bits > 4 ||
 		meta->code_dims > rotation_out_dim(meta->dim) || meta->code_dims % 32 != 0 ||
@@ -264,7 +262,7 @@ check_meta(Relation rel, const HnswMetaPageData *meta)
 		meta->rotation != 1 || meta->inline_tids < 1 ||
 		meta->nodes_per_page < 1 || meta->pages_per_node < 1 ||
 		meta->entry_level < 0 || meta->entry_level > HNSW_MAX_LEVEL)
-		report_corrupt(rel, HNSW_METAPAGE, "an impossible metapage");
+		hnsw_report_corrupt(rel, HNSW_METAPAGE, "an impossible metapage");
 	hnsw_layout_from_meta(&layout, meta);
 	if (layout.node_size != meta->node_size ||
 		meta->inline_tids > HNSW_CHUNK_TIDS ||
@@ -273,14 +271,14 @@ check_meta(Relation rel, const HnswMetaPageData *meta)
 		layout.node_size * layout.nodes_per_page >
 		HNSW_PAGE_SPACE * layout.pages_per_node ||
 		layout.node_size <= HNSW_PAGE_SPACE * (layout.pages_per_node - 1))
-		report_corrupt(rel, HNSW_METAPAGE, "an impossible metapage");
+		hnsw_report_corrupt(rel, HNSW_METAPAGE, "an impossible metapage");
 }
 
 /* Copy the metapage. */
 void
 hnsw_meta_read(Relation rel, HnswMetaPageData *meta)
 {
-	Buffer		buffer = get_page(rel, HNSW_METAPAGE, BUFFER_LOCK_SHARE, HNSW_PAGE_META);
+	Buffer		buffer = hnsw_get_page(rel, HNSW_METAPAGE, BUFFER_LOCK_SHARE, HNSW_PAGE_META);
 
 	memcpy(meta, HnswPageGetMeta(BufferGetPage(buffer)), sizeof(*meta));
 	UnlockReleaseBuffer(buffer);
@@ -295,7 +293,7 @@ read_calibration(Relation rel, const HnswMetaPageData *meta, float *mean)
 	memset(mean, 0, sizeof(float) * meta->dim);
 	for (int start = 0; start < meta->dim && block != InvalidBlockNumber; start += per_page)
 	{
-		Buffer		buffer = get_linked_page(rel, block, BUFFER_LOCK_SHARE,
+		Buffer		buffer = hnsw_get_linked_page(rel, block, BUFFER_LOCK_SHARE,
 											 HNSW_PAGE_CALIBRATION);
 		Page		page = BufferGetPage(buffer);
 
@@ -303,6 +301,8 @@ read_calibration(Relation rel, const HnswMetaPageData *meta, float *mean)
 			   sizeof(float) * Min(per_page, meta->dim - start));
 		block = HnswPageGetOpaque(page)->next;
 		UnlockReleaseBuffer(buffer);
+		if (block == InvalidBlockNumber && start + per_page < meta->dim)
+			hnsw_report_corrupt(rel, meta->calibration, "an incomplete calibration");
 	}
 }
 
@@ -366,7 +366,7 @@ hnsw_open(Relation rel)
 bool
 hnsw_entry_update(HnswIndex *index, HnswNodeId expected, HnswNodeId entry, int level)
 {
-	Buffer		buffer = get_page(index->rel, HNSW_METAPAGE, BUFFER_LOCK_EXCLUSIVE,
+	Buffer		buffer = hnsw_get_page(index->rel, HNSW_METAPAGE, BUFFER_LOCK_EXCLUSIVE,
 								  HNSW_PAGE_META);
 	bool		changed = false;
 
@@ -400,7 +400,7 @@ node_block(HnswIndex *index, HnswNodeId id)
 	{
 		index->nblocks = RelationGetNumberOfBlocks(index->rel);
 		if (last >= index->nblocks || last < block)
-			report_corrupt(index->rel, block, "a link past its end");
+			hnsw_report_corrupt(index->rel, block, "a link past its end");
 	}
 	return block;
 }
@@ -416,7 +416,7 @@ static inline void
 check_node(const HnswIndex *index, const HnswNodeHeaderData *node, BlockNumber block)
 {
 	if (unlikely(node->nlinks > index->layout.degree || node->ntids > index->layout.inline_tids))
-		report_corrupt(index->rel, block, "an impossible node");
+		hnsw_report_corrupt(index->rel, block, "an impossible node");
 }
 
 /* Bytes of a node that spans pages on its i'th page */
@@ -467,7 +467,7 @@ hnsw_read(HnswIndex *index, HnswNodeId id, HnswRead *read)
 	const HnswLayout *layout = &index->layout;
 	BlockNumber block = node_block(index, id);
 
-	read->buffer = get_page(index->rel, block, BUFFER_LOCK_SHARE, HNSW_PAGE_NODE);
+	read->buffer = hnsw_get_page(index->rel, block, BUFFER_LOCK_SHARE, HNSW_PAGE_NODE);
 	if (layout->pages_per_node == 1)
 	{
 		read->node = page_node(layout, BufferGetPage(read->buffer), HnswNodeSlot(layout, id));
@@ -478,7 +478,7 @@ hnsw_read(HnswIndex *index, HnswNodeId id, HnswRead *read)
 	memcpy(index->scratch, PageGetContents(BufferGetPage(read->buffer)), HNSW_PAGE_SPACE);
 	for (int i = 1; i < layout->pages_per_node; i++)
 	{
-		Buffer		part = get_page(index->rel, block + i, BUFFER_LOCK_SHARE,
+		Buffer		part = hnsw_get_page(index->rel, block + i, BUFFER_LOCK_SHARE,
 									HNSW_PAGE_NODE_PART);
 
 		memcpy(index->scratch + i * HNSW_PAGE_SPACE,
@@ -519,7 +519,7 @@ write_start(HnswIndex *index, HnswNodeId id, Buffer buffer, HnswWrite *write)
 	memcpy(write->node, PageGetContents(BufferGetPage(buffer)), HNSW_PAGE_SPACE);
 	for (int i = 1; i < layout->pages_per_node; i++)
 	{
-		write->parts[i] = get_page(index->rel, BufferGetBlockNumber(buffer) + i,
+		write->parts[i] = hnsw_get_page(index->rel, BufferGetBlockNumber(buffer) + i,
 								   BUFFER_LOCK_EXCLUSIVE, HNSW_PAGE_NODE_PART);
 		memcpy((char *) write->node + i * HNSW_PAGE_SPACE,
 			   PageGetContents(BufferGetPage(write->parts[i])), part_size(layout, i));
@@ -531,7 +531,7 @@ write_start(HnswIndex *index, HnswNodeId id, Buffer buffer, HnswWrite *write)
 void
 hnsw_write(HnswIndex *index, HnswNodeId id, HnswWrite *write)
 {
-	Buffer		buffer = get_page(index->rel, node_block(index, id),
+	Buffer		buffer = hnsw_get_page(index->rel, node_block(index, id),
 								  BUFFER_LOCK_EXCLUSIVE, HNSW_PAGE_NODE);
 
 	write_start(index, id, buffer, write);
@@ -594,10 +594,10 @@ free_list(HnswMetaPage meta, HnswPageOpaque opaque)
  * slots, or take it off if it is the head.  "init" (or NULL) is applied to
  * the page in the same record.
  */
-static void
-list_page(HnswIndex *index, Buffer buffer, bool push, int init_kind, bool upper)
+void
+hnsw_list_page(HnswIndex *index, Buffer buffer, bool push, int init_kind, bool upper)
 {
-	Buffer		metabuf = get_page(index->rel, HNSW_METAPAGE, BUFFER_LOCK_EXCLUSIVE,
+	Buffer		metabuf = hnsw_get_page(index->rel, HNSW_METAPAGE, BUFFER_LOCK_EXCLUSIVE,
 								   HNSW_PAGE_META);
 	GenericXLogState *xlog = GenericXLogStart(index->rel);
 	Page		page = GenericXLogRegisterBuffer(xlog, buffer,
@@ -652,7 +652,7 @@ new_listed_page(HnswIndex *index, int kind, bool upper)
 		UnlockReleaseBuffer(part);
 	}
 	UnlockRelationForExtension(index->rel, ExclusiveLock);
-	list_page(index, buffer, true, kind, upper);
+	hnsw_list_page(index, buffer, true, kind, upper);
 	return buffer;
 }
 
@@ -660,8 +660,8 @@ new_listed_page(HnswIndex *index, int kind, bool upper)
  * A page of the kind with a free slot, exclusively locked; pages found full
  * leave the list on the way.
  */
-static Buffer
-page_with_room(HnswIndex *index, int kind, bool upper, int slots)
+Buffer
+hnsw_page_with_room(HnswIndex *index, int kind, bool upper, int slots)
 {
 	int			misses = 0;
 
@@ -677,21 +677,21 @@ page_with_room(HnswIndex *index, int kind, bool upper, int slots)
 		if (block == InvalidBlockNumber)
 			return new_listed_page(index, kind, upper);
 		CHECK_FOR_INTERRUPTS();
-		buffer = get_linked_page(index->rel, block, BUFFER_LOCK_EXCLUSIVE, kind);
+		buffer = hnsw_get_linked_page(index->rel, block, BUFFER_LOCK_EXCLUSIVE, kind);
 		opaque = HnswPageGetOpaque(BufferGetPage(buffer));
 		if (opaque->nused > slots || opaque->nfree > opaque->nused)
-			report_corrupt(index->rel, block, "a wrong count of free slots");
+			hnsw_report_corrupt(index->rel, block, "a wrong count of free slots");
 		if (!opaque->listed)
 		{
 			/* Taken off meanwhile; but not again and again. */
 			if (++misses > MAX_LIST_MISSES)
-				report_corrupt(index->rel, block, "a broken list of free slots");
+				hnsw_report_corrupt(index->rel, block, "a broken list of free slots");
 			UnlockReleaseBuffer(buffer);
 			continue;
 		}
 		if (opaque->nfree > 0 || opaque->nused < slots)
 			return buffer;
-		list_page(index, buffer, false, 0, false);
+		hnsw_list_page(index, buffer, false, 0, false);
 		UnlockReleaseBuffer(buffer);
 	}
 }
@@ -704,7 +704,7 @@ HnswNodeId
 hnsw_allocate(HnswIndex *index, bool upper, HnswWrite *write)
 {
 	const HnswLayout *layout = &index->layout;
-	Buffer		buffer = page_with_room(index, HNSW_PAGE_NODE, upper, layout->nodes_per_page);
+	Buffer		buffer = hnsw_page_with_room(index, HNSW_PAGE_NODE, upper, layout->nodes_per_page);
 	Page		page = BufferGetPage(buffer);
 	HnswPageOpaque opaque = HnswPageGetOpaque(page);
 	int			slot = opaque->nused;
@@ -716,7 +716,7 @@ hnsw_allocate(HnswIndex *index, bool upper, HnswWrite *write)
 			if (!(page_node(layout, page, slot)->flags & HNSW_NODE_USED))
 				break;
 		if (slot == opaque->nused)
-			report_corrupt(index->rel, BufferGetBlockNumber(buffer), "a wrong count of free slots");
+			hnsw_report_corrupt(index->rel, BufferGetBlockNumber(buffer), "a wrong count of free slots");
 	}
 
 	if (HNSW_MAX_NODE_BLOCK(layout) < BufferGetBlockNumber(buffer))
@@ -747,86 +747,25 @@ hnsw_allocate(HnswIndex *index, bool upper, HnswWrite *write)
 	return write->id;
 }
 
-static HnswTidChunk
-page_chunk(Page page, uint32 chunk_id)
-{
-	return (HnswTidChunk) PageGetContents(page) + chunk_id % HNSW_CHUNKS_PER_PAGE;
-}
-
-/* Lock the page of a chunk whose number comes from a page. */
-static Buffer
-get_chunk(HnswIndex *index, uint32 chunk_id, int lockmode)
-{
-	Buffer		buffer = get_linked_page(index->rel, chunk_id / HNSW_CHUNKS_PER_PAGE, lockmode,
-										 HNSW_PAGE_TIDS);
-
-	if (page_chunk(BufferGetPage(buffer), chunk_id)->ntids > HNSW_CHUNK_TIDS)
-		report_corrupt(index->rel, BufferGetBlockNumber(buffer), "an impossible list of TIDs");
-	return buffer;
-}
-
-/*
- * Count a step along a chain of chunks: a broken one may be a circle.
- */
-void
-hnsw_chain_step(HnswIndex *index, uint32 chunk_id, uint64 *steps)
-{
-	if (++*steps > (uint64) index->nblocks * HNSW_CHUNKS_PER_PAGE)
-	{
-		index->nblocks = RelationGetNumberOfBlocks(index->rel);
-		if (*steps > (uint64) index->nblocks * HNSW_CHUNKS_PER_PAGE)
-			report_corrupt(index->rel, chunk_id / HNSW_CHUNKS_PER_PAGE, "an endless list of TIDs");
-	}
-}
-
-/*
- * The chunks of a node that is about to be freed, back to their pages.
- */
-static void
-release_chunks(HnswIndex *index, HnswNodeId owner, uint32 chunk_id)
-{
-	while (chunk_id != 0)
-	{
-		Buffer		buffer = get_chunk(index, chunk_id, BUFFER_LOCK_EXCLUSIVE);
-		GenericXLogState *xlog = GenericXLogStart(index->rel);
-		Page		page = GenericXLogRegisterBuffer(xlog, buffer, 0);
-		HnswTidChunk chunk = (HnswTidChunk) PageGetContents(page) + chunk_id % HNSW_CHUNKS_PER_PAGE;
-
-		if (chunk->owner != owner)
-		{
-			GenericXLogAbort(xlog);
-			UnlockReleaseBuffer(buffer);
-			return;
-		}
-		chunk_id = chunk->next;
-		memset(chunk, 0, sizeof(*chunk));
-		HnswPageGetOpaque(page)->nfree++;
-		GenericXLogFinish(xlog);
-		if (!HnswPageGetOpaque(BufferGetPage(buffer))->listed)
-			list_page(index, buffer, true, 0, false);
-		UnlockReleaseBuffer(buffer);
-	}
-}
-
 /* Free a node's slot, and its chunks of TIDs, for reuse. */
 void
 hnsw_release(HnswIndex *index, HnswNodeId id)
 {
 	const HnswLayout *layout = &index->layout;
-	Buffer		buffer = get_page(index->rel, node_block(index, id),
+	Buffer		buffer = hnsw_get_page(index->rel, node_block(index, id),
 								  BUFFER_LOCK_EXCLUSIVE, HNSW_PAGE_NODE);
 	GenericXLogState *xlog;
 	Page		page;
 	HnswNodeHeader node = page_node(layout, BufferGetPage(buffer), HnswNodeSlot(layout, id));
 
-	release_chunks(index, id, node->more_tids);
+	hnsw_release_chunks(index, id, node->more_tids);
 	xlog = GenericXLogStart(index->rel);
 	page = GenericXLogRegisterBuffer(xlog, buffer, 0);
 	memset(page_node(layout, page, HnswNodeSlot(layout, id)), 0, sizeof(HnswNodeHeaderData));
 	HnswPageGetOpaque(page)->nfree++;
 	GenericXLogFinish(xlog);
 	if (!HnswPageGetOpaque(BufferGetPage(buffer))->listed)
-		list_page(index, buffer, true, 0, false);
+		hnsw_list_page(index, buffer, true, 0, false);
 	UnlockReleaseBuffer(buffer);
 }
 
@@ -849,7 +788,7 @@ hnsw_block_nodes(HnswIndex *index, BlockNumber block, HnswNodeId *ids)
 
 		if (PageGetSpecialSize(page) != MAXALIGN(sizeof(HnswPageOpaqueData)) ||
 			opaque->magic != HNSW_MAGIC)
-			report_corrupt(index->rel, block, "a foreign page");
+			hnsw_report_corrupt(index->rel, block, "a foreign page");
 		if (opaque->kind == HNSW_PAGE_NODE)
 			for (int slot = 0; slot < Min(opaque->nused, layout->nodes_per_page); slot++)
 				if (page_node(layout, page, slot)->flags & HNSW_NODE_USED)
@@ -875,7 +814,7 @@ hnsw_block_reclaim(HnswIndex *index, BlockNumber block)
 	buffer = ReadBuffer(index->rel, block);
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
 	if (PageIsNew(BufferGetPage(buffer)))
-		list_page(index, buffer, true, HNSW_PAGE_NODE, false);
+		hnsw_list_page(index, buffer, true, HNSW_PAGE_NODE, false);
 	UnlockReleaseBuffer(buffer);
 }
 
@@ -920,7 +859,7 @@ void
 hnsw_append_finish(HnswIndex *index, HnswNodeId entry, int entry_level)
 {
 	Relation	rel = index->rel;
-	Buffer		buffer = get_page(rel, HNSW_METAPAGE, BUFFER_LOCK_EXCLUSIVE, HNSW_PAGE_META);
+	Buffer		buffer = hnsw_get_page(rel, HNSW_METAPAGE, BUFFER_LOCK_EXCLUSIVE, HNSW_PAGE_META);
 	HnswMetaPage meta = HnswPageGetMeta(BufferGetPage(buffer));
 
 	meta->entry = entry;
@@ -928,145 +867,4 @@ hnsw_append_finish(HnswIndex *index, HnswNodeId entry, int entry_level)
 	finish_new_page(buffer, false);
 	if (RelationNeedsWAL(rel))
 		log_newpage_range(rel, MAIN_FORKNUM, 0, RelationGetNumberOfBlocks(rel), true);
-}
-
-/* ---------------------------------------------------------------------
- * Chunks of further heap TIDs
- * ---------------------------------------------------------------------
- */
-
-/*
- * Copy the TIDs of a chunk and step to the next.  If the chunk meanwhile went
- * to another node, then all TIDs of the old owner were dead: the chain ends.
- */
-int
-hnsw_chunk_read(HnswIndex *index, HnswNodeId owner, uint32 *chunk_id, ItemPointer tids)
-{
-	Buffer		buffer = get_chunk(index, *chunk_id, BUFFER_LOCK_SHARE);
-	HnswTidChunk chunk = page_chunk(BufferGetPage(buffer), *chunk_id);
-	int			n = 0;
-
-	*chunk_id = 0;
-	if (chunk->owner == owner)
-	{
-		n = Min(chunk->ntids, HNSW_CHUNK_TIDS);
-		memcpy(tids, chunk->tids, sizeof(ItemPointerData) * n);
-		*chunk_id = chunk->next;
-	}
-	UnlockReleaseBuffer(buffer);
-	return n;
-}
-
-/*
- * Remove dead TIDs from a chunk and step to the next.  Returns how many TIDs
- * the chunk has left.
- */
-int
-hnsw_chunk_remove(HnswIndex *index, HnswNodeId owner, uint32 *chunk_id,
-				  ItemPointer dead, int ndead)
-{
-	Buffer		buffer = get_chunk(index, *chunk_id, BUFFER_LOCK_EXCLUSIVE);
-	GenericXLogState *xlog = GenericXLogStart(index->rel);
-	HnswTidChunk chunk = page_chunk(GenericXLogRegisterBuffer(xlog, buffer, 0), *chunk_id);
-	int			left = 0;
-
-	*chunk_id = 0;
-	if (chunk->owner == owner)
-	{
-		for (int i = 0; i < chunk->ntids; i++)
-		{
-			bool		keep = true;
-
-			for (int j = 0; j < ndead && keep; j++)
-				keep = !ItemPointerEquals(&chunk->tids[i], &dead[j]);
-			if (keep)
-				chunk->tids[left++] = chunk->tids[i];
-		}
-		chunk->ntids = left;
-		*chunk_id = chunk->next;
-	}
-	GenericXLogFinish(xlog);
-	UnlockReleaseBuffer(buffer);
-	return left;
-}
-
-/*
- * Add a heap TID to a node that is being written: within the node, else in
- * its first chunk, else in a new chunk before that.
- */
-void
-hnsw_tid_append(HnswIndex *index, HnswWrite *write, ItemPointer tid)
-{
-	const HnswLayout *layout = &index->layout;
-	HnswNodeHeader node = write->node;
-	GenericXLogState *xlog = write->xlog;
-	Buffer		buffer;
-	Page		page;
-	HnswPageOpaque opaque;
-	HnswTidChunk chunk;
-	int			slot;
-
-	if (node->ntids < layout->inline_tids)
-	{
-		HnswNodeTids(layout, node)[node->ntids++] = *tid;
-		return;
-	}
-
-	/* One record for node and chunk, except when the node spans pages. */
-	if (xlog == NULL)
-		xlog = GenericXLogStart(index->rel);
-
-	if (node->more_tids != 0)
-	{
-		buffer = get_chunk(index, node->more_tids, BUFFER_LOCK_EXCLUSIVE);
-		chunk = page_chunk(BufferGetPage(buffer), node->more_tids);
-		if (chunk->owner != write->id)
-			report_corrupt(index->rel, BufferGetBlockNumber(buffer), "TIDs of another node");
-		if (chunk->ntids < HNSW_CHUNK_TIDS)
-		{
-			chunk = page_chunk(GenericXLogRegisterBuffer(xlog, buffer, 0), node->more_tids);
-			chunk->tids[chunk->ntids++] = *tid;
-			if (write->xlog == NULL)
-				GenericXLogFinish(xlog);
-			write->chunk_buffer = buffer;
-			return;
-		}
-		UnlockReleaseBuffer(buffer);
-	}
-
-	buffer = page_with_room(index, HNSW_PAGE_TIDS, false, HNSW_CHUNKS_PER_PAGE);
-	page = GenericXLogRegisterBuffer(xlog, buffer, 0);
-	opaque = HnswPageGetOpaque(page);
-	for (slot = 0; slot < opaque->nused; slot++)
-		if (page_chunk(page, slot)->owner == HNSW_NO_NODE)
-			break;
-	if (slot == opaque->nused)
-		opaque->nused++;
-	else
-		opaque->nfree--;
-	chunk = page_chunk(page, slot);
-	memset(chunk, 0, sizeof(*chunk));
-	chunk->owner = write->id;
-	chunk->next = node->more_tids;
-	chunk->tids[chunk->ntids++] = *tid;
-	if (write->xlog == NULL)
-		GenericXLogFinish(xlog);
-	write->chunk_buffer = buffer;
-	node->more_tids = BufferGetBlockNumber(buffer) * HNSW_CHUNKS_PER_PAGE + slot;
-}
-
-/* Are a node's chunks all without TIDs?  The node is locked. */
-bool
-hnsw_chunks_empty(HnswIndex *index, HnswNodeId owner, uint32 chunk_id)
-{
-	ItemPointerData tids[HNSW_CHUNK_TIDS];
-	uint64		steps = 0;
-
-	while (chunk_id != 0)
-	{
-		hnsw_chain_step(index, chunk_id, &steps);
-		if (hnsw_chunk_read(index, owner, &chunk_id, tids) > 0)
-			return false;
-	}
-	return true;
 }
