@@ -64,6 +64,11 @@
 #define hnsw_disable_path(indexpath) ((void) 0)
 #endif
 
+/* Functions that do not return are marked in front since 18. */
+#ifndef pg_noreturn
+#define pg_noreturn pg_attribute_noreturn()
+#endif
+
 /* Modules tell their name and version since 18. */
 #if PG_VERSION_NUM < 180000
 #define PG_MODULE_MAGIC_EXT(...) PG_MODULE_MAGIC

@@ -11,8 +11,8 @@
 #include "hnsw/hnsw.h"
 
 /* functions in hnsw_page.c */
-extern void hnsw_report_corrupt(Relation rel, BlockNumber block,
-								const char *what) pg_attribute_noreturn();
+pg_noreturn extern void hnsw_report_corrupt(Relation rel, BlockNumber block,
+											const char *what);
 extern Buffer hnsw_get_page(Relation rel, BlockNumber block, int lockmode, int kind);
 extern Buffer hnsw_get_linked_page(Relation rel, BlockNumber block, int lockmode, int kind);
 extern void hnsw_list_page(HnswIndex *index, Buffer buffer, bool push, int init_kind,

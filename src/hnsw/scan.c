@@ -3,10 +3,10 @@
  * scan.c
  *		Ordered scans.
  *
- * A scan searches with width ef_search and hands out the rows of the pool by
- * the lower bound of their distance.  Whoever asks for more gets a wider
- * search, twice as wide each time, and in the end a sweep over all nodes, so
- * that every row comes out once.  Rows whose place is certain are returned as
+ * A scan searches with width ef_search and hands out the nearer half of the
+ * pool's rows by the lower bound of their distance.  Whoever asks for more gets
+ * a wider search, twice as wide each time, and in the end a sweep over all
+ * nodes, so that every row comes out once.  Rows whose place is certain are returned as
  * they are; for the others the executor computes the exact distance and
  * reorders.
  *
@@ -56,9 +56,11 @@ typedef struct HnswScanState
 	HnswScanPhase phase;
 	BlockNumber block;			/* next one of an unordered scan */
 	HnswScanItem *items;
-	uint32		nitems;
+	uint32		nitems;			/* those to return before anything else is tried */
+	uint32		nsorted;		/* all, of which the others only bound them */
 	uint32		items_capacity;
 	uint32		next_item;
+	uint32		returned;		/* items so far */
 	double		last_lower;		/* of the last item returned */
 	double		max_upper;		/* of all items returned */
 	bool		late;			/* items are late rows */
@@ -110,7 +112,9 @@ hnsw_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int n
 
 	state->phase = SCAN_START;
 	state->nitems = 0;
+	state->nsorted = 0;
 	state->next_item = 0;
+	state->returned = 0;
 	state->ntids = 0;
 	state->next_tid = 0;
 	state->more_tids = 0;
@@ -159,15 +163,21 @@ add_item(HnswScanState *state, uint32 i, bool late)
 	state->nitems++;
 }
 
-/* The pool's rows, in order. */
+/*
+ * The pool's rows, in order, as far as it can be trusted: a wider search would
+ * hardly find more rows in the nearer half of the pool, but many in the rest.
+ */
 static void
 collect_pool(HnswScanState *state)
 {
 	HnswSearch *search = state->search;
+	uint32		trusted = (search->width + 1) / 2;
 
 	for (int i = 0; i < search->npool; i++)
 		add_item(state, search->candidates[search->pool[i].candidate].found, false);
 	qsort(state->items, state->nitems, sizeof(HnswScanItem), compare_items);
+	state->nsorted = state->nitems;
+	state->nitems = Min(state->nitems, Max(trusted, state->returned) - state->returned);
 }
 
 /* All found rows that were not returned yet, in order. */
@@ -177,6 +187,7 @@ collect_found(HnswScanState *state, bool late)
 	for (uint32 i = 0; i < state->search->nfound; i++)
 		add_item(state, i, late);
 	qsort(state->items, state->nitems, sizeof(HnswScanItem), compare_items);
+	state->nsorted = state->nitems;
 }
 
 /* Set up the search from the scan's query; the first rows come after it. */
@@ -311,6 +322,7 @@ start_item(IndexScanDesc scan)
 	bool		certain;
 
 	found->emitted = true;
+	state->returned++;
 	state->ntids = found->ntids;
 	state->next_tid = 0;
 	memcpy(state->tids, state->search->tids + found->tids,
@@ -328,7 +340,7 @@ start_item(IndexScanDesc scan)
 
 	certain = state->late ||
 		(item->lower > state->max_upper &&
-		 state->next_item < state->nitems &&
+		 state->next_item < state->nsorted &&
 		 item->upper < state->items[state->next_item].lower &&
 		 (found->error == 0 || (found->ntids == 1 && found->more_tids == 0)));
 	scan->xs_recheckorderby = !certain;

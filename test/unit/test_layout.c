@@ -1,0 +1,166 @@
+/*-------------------------------------------------------------------------
+ *
+ * test_layout.c
+ *		The layout of hnsw nodes: every shape fits its pages, its parts neither
+ *		overlap nor lie unaligned, and the metapage tells all of it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "hnsw/hnsw.h"
+#include "unit.h"
+
+#define MAX_DIM 16000
+#define MAX_PARTS 8
+
+typedef struct Part
+{
+	int			start;
+	int			size;
+	int			align;
+} Part;
+
+/* Parts follow each other within the node, each aligned for its type. */
+static bool
+parts_right(const HnswLayout *layout)
+{
+	bool		codes = layout->code.units > 0;
+	const Part	parts[MAX_PARTS] = {
+		{0, sizeof(HnswNodeHeaderData), sizeof(uint32)},
+		{layout->tids, layout->inline_tids * sizeof(ItemPointerData), sizeof(uint16)},
+		{layout->kept, layout->degree / 8, 1},
+		{layout->links, layout->degree * sizeof(HnswNodeId), sizeof(HnswNodeId)},
+		{layout->factors_a, codes ? layout->degree * sizeof(half) : 0, sizeof(half)},
+		{layout->factors_b, codes ? layout->degree * sizeof(half) : 0, sizeof(half)},
+		{layout->own, layout->own_kind == HNSW_OWN_HALF ? layout->dim * sizeof(half) : layout->out_dim,
+		sizeof(half)},
+		{layout->codes, layout->degree * layout->code.units, 1},
+	};
+	int			end = 0;
+
+	for (int i = 0; i < MAX_PARTS; i++)
+	{
+		if (parts[i].start < end || parts[i].start % parts[i].align != 0)
+			return false;
+		end = parts[i].start + parts[i].size;
+	}
+	return end <= layout->node_size && layout->node_size % MAXIMUM_ALIGNOF == 0 &&
+		layout->own_size == parts[6].size;
+}
+
+/* As many nodes as told fit the page, or the node fits the pages told. */
+static bool
+space_right(const HnswLayout *layout)
+{
+	if (layout->pages_per_node == 1)
+		return layout->nodes_per_page >= 1 &&
+			layout->nodes_per_page <= HNSW_MAX_NODES_PER_PAGE &&
+			layout->nodes_per_page * layout->node_size <= HNSW_PAGE_SPACE;
+	return layout->nodes_per_page == 1 && layout->pages_per_node > 1 &&
+		layout->node_size <= layout->pages_per_node * HNSW_PAGE_SPACE &&
+		layout->node_size > (layout->pages_per_node - 1) * HNSW_PAGE_SPACE;
+}
+
+static bool
+links_right(const HnswLayout *layout, int m)
+{
+	return layout->degree % FASTSCAN_BLOCK == 0 && layout->degree >= FASTSCAN_BLOCK &&
+		layout->degree <= 256 && layout->degree >= 2 * m &&
+		layout->inline_tids >= 1 && layout->key_size == 0;
+}
+
+/* Codes cover the rotated vector, or nearly; L1 has none. */
+static bool
+code_right(const HnswLayout *layout)
+{
+	const CodeShape *code = &layout->code;
+
+	if (layout->metric == HNSW_L1)
+		return code->dims == 0 && code->bits == 0 && code->units == 0 &&
+			layout->own_kind == HNSW_OWN_HALF;
+	return code->dims % 32 == 0 && code->dims <= layout->out_dim &&
+		code->dims >= 0.9 * layout->out_dim && code->bits >= 1 && code->bits <= 4 &&
+		code->units == code->dims * code->bits / 8 && code->units % 4 == 0 &&
+		layout->out_dim >= layout->dim;
+}
+
+/* Written to a metapage and read again, it is the same layout. */
+static bool
+meta_right(const HnswLayout *layout)
+{
+	HnswMetaPageData meta;
+	HnswMetaPageData again;
+	HnswLayout	read;
+
+	memset(&meta, 0, sizeof(meta));
+	memset(&again, 0, sizeof(again));
+	memset(&read, 0xA5, sizeof(read));
+	hnsw_layout_to_meta(layout, &meta);
+	hnsw_layout_from_meta(&read, &meta);
+	hnsw_layout_to_meta(&read, &again);
+	return memcmp(&read, layout, sizeof(read)) == 0 &&
+		memcmp(&meta, &again, sizeof(meta)) == 0 &&
+		meta.node_size == layout->node_size;
+}
+
+/* The least number of dimensions whose nodes span pages. */
+static int
+first_spanning(HnswMetric metric, int m)
+{
+	HnswLayout	layout;
+
+	for (int dim = 1; dim <= MAX_DIM; dim++)
+	{
+		hnsw_layout_choose(&layout, dim, metric, m, 2 * m);
+		if (layout.pages_per_node > 1)
+			return dim;
+	}
+	return MAX_DIM + 1;
+}
+
+int
+main(void)
+{
+	static const char *const names[] = {"", "l2", "ip", "cosine", "l1"};
+	static const int ms[] = {2, 8, 16, 32, 48, 64, 100};
+
+	for (HnswMetric metric = HNSW_L2; metric <= HNSW_L1; metric++)
+	{
+		for (int i = 0; i < lengthof(ms); i++)
+		{
+			int			wrong[5] = {0};
+			int			first[5] = {0};
+
+			for (int dim = 1; dim <= MAX_DIM; dim++)
+			{
+				HnswLayout	layout;
+				bool		right[5];
+
+				hnsw_layout_choose(&layout, dim, metric, ms[i], Max(64, 2 * ms[i]));
+				right[0] = space_right(&layout);
+				right[1] = parts_right(&layout);
+				right[2] = links_right(&layout, ms[i]) && layout.dim == dim &&
+					layout.metric == metric && layout.m == ms[i];
+				right[3] = code_right(&layout);
+				right[4] = meta_right(&layout);
+				for (int j = 0; j < 5; j++)
+					if (!right[j] && wrong[j]++ == 0)
+						first[j] = dim;
+			}
+			ok(wrong[0] == 0, "%s, m %d: nodes fit their pages (first wrong: %d)",
+			   names[metric], ms[i], first[0]);
+			ok(wrong[1] == 0, "%s, m %d: parts are aligned and apart (first wrong: %d)",
+			   names[metric], ms[i], first[1]);
+			ok(wrong[2] == 0, "%s, m %d: room for links (first wrong: %d)",
+			   names[metric], ms[i], first[2]);
+			ok(wrong[3] == 0, "%s, m %d: codes cover the vector (first wrong: %d)",
+			   names[metric], ms[i], first[3]);
+			ok(wrong[4] == 0, "%s, m %d: the metapage tells it (first wrong: %d)",
+			   names[metric], ms[i], first[4]);
+		}
+	}
+
+	/* What users of the default m get. */
+	ok(first_spanning(HNSW_L2, 16) > 1536, "1,536 dimensions fit a page");
+	ok(first_spanning(HNSW_L1, 16) > 2000, "2,000 dimensions without codes fit a page");
+	return done_testing();
+}
