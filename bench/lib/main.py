@@ -115,6 +115,8 @@ def parse():
     g.add_argument("--out", default=str(server.ROOT / "build/bench"), help="results")
     g.add_argument("--show", metavar="RESULT.json", action="append", default=[],
                    help="only make the tables and the plot of a result again")
+    g.add_argument("--overview", metavar="STEM",
+                   help="only draw the results named instead of data files side by side, to STEM.svg and STEM.png")
     o = p.parse_args()
     o.systems = list(dict.fromkeys(o.systems.split(",") + o.peer))
     unknown = set(o.systems) - set(EXTENSIONS)
@@ -234,6 +236,9 @@ def run_file(o, srv, program, path):
 
 def main():
     o = parse()
+    if o.overview:
+        report.overview(o.files, o.overview)
+        return
     for path in o.show:
         print(report.show(path))
     if not o.files and not o.serve:

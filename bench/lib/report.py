@@ -207,6 +207,32 @@ def plot(result, stem):
     plt.close(figure)
 
 
+def overview(paths, stem):
+    """One picture of several results: recall against queries/s, a panel for each."""
+    plt.rcParams["svg.hashsalt"] = "piramid"
+    figure, panels = plt.subplots(1, len(paths), figsize=(4.4 * len(paths), 4.2), squeeze=False)
+    for path, axes in zip(paths, panels[0]):
+        result = json.loads(Path(path).read_text())
+        d = result["dataset"]
+        for name, system in result["systems"].items():
+            points = sorted((p["recall"], p["connections"][min(p["connections"])]["qps"]) for p in system["points"])
+            axes.plot([p[0] for p in points], [p[1] for p in points], marker="o", markersize=4,
+                      label=f"{name} {system['version']}")
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(matplotlib.ticker.StrMethodFormatter("{x:,.0f}"))
+        axes.yaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
+        axes.set_xlim(0.85, 1.0)
+        axes.set_xlabel(f"recall@{result['options']['k']}")
+        axes.set_title(f"{d['name']}: {d['rows']:,} x {d['dim']}", fontsize=10)
+        axes.grid(True, which="both", alpha=0.3)
+    panels[0][0].set_ylabel("queries/s, one connection")
+    panels[0][0].legend(loc="lower left", fontsize=8)
+    figure.tight_layout()
+    figure.savefig(f"{stem}.svg", metadata={"Date": None})
+    figure.savefig(f"{stem}.png", dpi=120)
+    plt.close(figure)
+
+
 def write(result, stem):
     """STEM.json, and .md, .svg and .png made from what was written."""
     Path(f"{stem}.json").write_text(json.dumps(result, indent=1) + "\n")

@@ -21,6 +21,9 @@
 #define INITIAL_CANDIDATES 1024
 #define INITIAL_FOUND 128
 
+/* Widths up to which a pool is better filled by insertion than by sorting */
+#define MAX_INSERTED_WIDTH 1000
+
 /* A seed's key is exact: no estimate changes it. */
 #define SEED_WEIGHT 1e35f
 
@@ -495,6 +498,18 @@ compare_pool(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+/* May a candidate be in the pool?  Not if it is gone, or all its rows are. */
+static inline bool
+candidate_counts(const HnswSearch *search, const HnswCandidate *candidate)
+{
+	const HnswFound *found;
+
+	if (candidate->found < 0)
+		return candidate->found == HNSW_NOT_EXPANDED;
+	found = &search->found[candidate->found];
+	return found->ntids > 0 || found->more_tids != 0;
+}
+
 /*
  * Take up to "width" candidates into the pool, out of all that were met, and
  * get ready to run again.
@@ -502,35 +517,38 @@ compare_pool(const void *a, const void *b)
 void
 hnsw_search_widen(HnswSearch *search, int width)
 {
-	HnswPoolEntry *entries = MemoryContextAllocHuge(search->context,
-													sizeof(HnswPoolEntry) *
-													Max((Size) search->ncandidates, (Size) width));
+	Size		capacity = Max((Size) search->ncandidates, (Size) width);
 	int			n = 0;
 
+	if (search->pool_capacity < capacity)
+	{
+		pfree(search->pool);
+		search->pool = MemoryContextAllocHuge(search->context, sizeof(HnswPoolEntry) * capacity);
+		search->pool_capacity = capacity;
+	}
+	search->width = width;
+	search->npool = 0;
+	search->cursor = 0;
+
+	/* Most candidates are not good enough: no need to sort them, if few are. */
+	if (width <= MAX_INSERTED_WIDTH)
+	{
+		for (uint32 i = 0; i < search->ncandidates; i++)
+			if (candidate_counts(search, &search->candidates[i]))
+				pool_insert(search, i, search->candidates[i].key);
+		search->cursor = 0;
+		return;
+	}
 	for (uint32 i = 0; i < search->ncandidates; i++)
 	{
-		HnswCandidate *candidate = &search->candidates[i];
-
-		if (candidate->found == HNSW_GONE)
+		if (!candidate_counts(search, &search->candidates[i]))
 			continue;
-		if (candidate->found >= 0)
-		{
-			HnswFound  *found = &search->found[candidate->found];
-
-			if (found->ntids == 0 && found->more_tids == 0)
-				continue;
-		}
-		entries[n].key = candidate->key;
-		entries[n].candidate = i;
+		search->pool[n].key = search->candidates[i].key;
+		search->pool[n].candidate = i;
 		n++;
 	}
-	qsort(entries, n, sizeof(HnswPoolEntry), compare_pool);
-	pfree(search->pool);
-	search->pool = entries;
-	search->pool_capacity = Max((int) search->ncandidates, width);
-	search->width = width;
+	qsort(search->pool, n, sizeof(HnswPoolEntry), compare_pool);
 	search->npool = Min(n, width);
-	search->cursor = 0;
 }
 
 /*
