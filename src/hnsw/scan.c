@@ -172,12 +172,20 @@ collect_pool(HnswScanState *state)
 {
 	HnswSearch *search = state->search;
 	uint32		trusted = (search->width + 1) / 2;
+	double		bound = -get_float8_infinity();
 
 	for (int i = 0; i < search->npool; i++)
 		add_item(state, search->candidates[search->pool[i].candidate].found, false);
 	qsort(state->items, state->nitems, sizeof(HnswScanItem), compare_items);
 	state->nsorted = state->nitems;
 	state->nitems = Min(state->nitems, Max(trusted, state->returned) - state->returned);
+
+	/* The executor needs more rows to be sure of the order of these. */
+	for (uint32 i = 0; i < state->nitems; i++)
+		bound = Max(bound, state->items[i].upper);
+	while (state->nitems > 0 && state->nitems < state->nsorted &&
+		   state->items[state->nitems].lower <= bound)
+		state->nitems++;
 }
 
 /* All found rows that were not returned yet, in order. */
