@@ -16,6 +16,9 @@
 
 #include "quant/quant.h"
 
+/* Smallest sum of four coordinates that tables tell from zero */
+#define MIN_TABLE_RANGE 1e-35f
+
 /* Best step of a uniform quantizer for a unit normal, by bits (Max, 1960). */
 static const float quantizer_step[] = {0, 0, 0.9957f, 0.5860f, 0.3352f};
 
@@ -154,7 +157,9 @@ code_query_init(const CodeShape *shape, const float *y, CodeQuery *query)
 		total += v[0] + v[1] + v[2] + v[3];
 	}
 	range *= weight;
-	if (!(range > 0) || isinf(range))
+
+	/* Numbers near the ends of float32 count as zero: nothing may be infinite. */
+	if (!(range > MIN_TABLE_RANGE) || isinf(range))
 		range = 1;
 	query->step = range / 255;
 	inverse = 255 / range;

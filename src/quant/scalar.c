@@ -57,7 +57,8 @@ scalar_encode_int8(int dim, const float *x, int8 *c, float *scale)
 
 	for (int i = 0; i < dim; i++)
 		largest = Max(largest, fabsf(x[i]));
-	*scale = largest / 127;
+	/* 127 times the scale must not round to infinity. */
+	*scale = Min(largest, FLT_MAX * (1 - 4 * FLT_EPSILON)) / 127;
 	factor = *scale > 0 ? 1 / *scale : 0;
 	if (isinf(factor))
 		factor = 0;
