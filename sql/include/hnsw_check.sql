@@ -1,6 +1,9 @@
 -- What the hnsw scripts share.  Every table that these functions look at has
 -- the columns "id int" and "v vector(N)".
 
+-- A disabled sort counts as dear, and every query would be compiled.
+SET jit = off;
+
 -- The nearest rows, one after another, read from the index or not.
 CREATE OR REPLACE FUNCTION nearest(tab regclass, op text, q vector, k int, use_index boolean,
 	OUT n bigint, OUT id int, OUT distance float8)

@@ -22,7 +22,10 @@
 /* Best step of a uniform quantizer for a unit normal, by bits (Max, 1960). */
 static const float quantizer_step[] = {0, 0, 0.9957f, 0.5860f, 0.3352f};
 
-/* Code r = to - from with several bits per coordinate; returns <c, r>. */
+/*
+ * Code r = to - from with several bits per coordinate; returns <c, r>.  rsq is
+ * the squared length of the coded coordinates.
+ */
 static float
 encode_levels(const CodeShape *shape, const float *from, const float *to, float rsq,
 			  uint8 *code)
@@ -75,8 +78,10 @@ code_encode(const CodeShape *shape, int n, const float *from, const float *to,
 	}
 	else
 	{
-		*rsq += distance->l2sq(dims, from, to);
-		code_dot_r = encode_levels(shape, from, to, *rsq, code);
+		float		coded = distance->l2sq(dims, from, to);
+
+		*rsq += coded;
+		code_dot_r = encode_levels(shape, from, to, coded, code);
 		*dot = code_dot(shape, code, from);
 	}
 	return code_dot_r > 0 ? *rsq / code_dot_r : 0;
