@@ -63,9 +63,7 @@ typedef struct BuildLevel
 
 typedef struct BuildState
 {
-	Relation	heap;
 	Relation	rel;
-	IndexInfo  *index_info;
 	HnswIndex  *index;
 	HnswLayout	layout;
 	MemoryContext context;		/* of the loaded rows */
@@ -689,9 +687,7 @@ hnsw_build(Relation heap, Relation rel, IndexInfo *index_info)
 	if (RelationGetNumberOfBlocks(rel) != 0)
 		elog(ERROR, "index \"%s\" already contains data", RelationGetRelationName(rel));
 
-	state.heap = heap;
 	state.rel = rel;
-	state.index_info = index_info;
 	choose_layout(rel, &state.layout);
 	state.context = AllocSetContextCreate(CurrentMemoryContext, "hnsw build",
 										  ALLOCSET_DEFAULT_SIZES);

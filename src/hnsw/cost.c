@@ -23,7 +23,7 @@
 #define HOPS_PER_LEVEL 6
 
 /*
- * The first ef_search rows cost a search and come at once; each further row
+ * The first rows, up to ef_search, cost a search; each further row
  * costs about a hop.  Without an ordering operator the index is of no use.
  */
 void

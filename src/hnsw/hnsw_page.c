@@ -591,8 +591,8 @@ free_list(HnswMetaPage meta, HnswPageOpaque opaque)
 
 /*
  * Put a page, exclusively locked, at the head of the list of pages with free
- * slots, or take it off if it is the head.  "init" (or NULL) is applied to
- * the page in the same record.
+ * slots, or take it off if it is the head.  With init_kind, not 0, it is first
+ * made an empty page of that kind, in the same record.
  */
 void
 hnsw_list_page(HnswIndex *index, Buffer buffer, bool push, int init_kind, bool upper)
