@@ -2,7 +2,7 @@
 #   make PG_CONFIG=/usr/lib/postgresql/17/bin/pg_config && make install
 EXTENSION = piramid
 MODULE_big = piramid
-DATA = sql/piramid--0.1.0.sql
+DATA = $(sort $(wildcard sql/piramid--*.sql))
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
 PG_CPPFLAGS = -I$(CURDIR)/src
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
