@@ -21,7 +21,7 @@
 
 #include "c.h"
 
-typedef uint16 half;			/* IEEE 754 binary16, as raw bits */
+#include "type/half.h"
 
 /* Neighbours in one FastScan block; see fastscan below. */
 #define FASTSCAN_BLOCK 16
@@ -124,9 +124,5 @@ extern const DistanceKernels *distance_kernels(SimdLevel level);
 
 /* Make a level current; false (and no change) if the machine lacks it. */
 extern bool distance_use_level(SimdLevel level);
-
-/* Single-value conversions, for code that is not hot. */
-extern float half_to_float_one(half h);
-extern half float_to_half_one(float f);
 
 #endif							/* PIRAMID_DISTANCE_H */
