@@ -20,3 +20,13 @@ PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
 $(OBJS): $(sort $(wildcard src/*.h src/*/*.h))
+
+# The extension "vector" that is piramid, for those who want it; see compat/.
+vector_scripts = sql/piramid--0.1.0.sql sql/piramid--0.1.0--0.2.0.sql
+extension_dir = $(DESTDIR)$(datadir)/extension
+
+.PHONY: install-vector-compat uninstall-vector-compat
+install-vector-compat:
+	FORCE=$(FORCE) compat/install install '$(extension_dir)' $(vector_scripts)
+uninstall-vector-compat:
+	compat/install uninstall '$(extension_dir)'

@@ -54,6 +54,13 @@ typedef struct DistanceKernels
 	float		(*half_ip) (int dim, const float *q, const half *h);	/* unscaled */
 	float		(*half_l1) (int dim, const float *q, const half *h, float scale);
 
+	/* The same of two binary16 vectors, each element converted exactly */
+	float		(*halves_l2sq) (int dim, const half *a, const half *b);
+	float		(*halves_ip) (int dim, const half *a, const half *b);
+	float		(*halves_l1) (int dim, const half *a, const half *b);
+	void		(*halves_dot_norms) (int dim, const half *a, const half *b,
+									 float *dot, float *asq, float *bsq);
+
 	/* Conversions round to nearest even; out of range becomes infinity. */
 	void		(*half_to_float) (int n, const half *h, float *f);
 	void		(*float_to_half) (int n, const float *f, half *h);
@@ -79,6 +86,14 @@ typedef struct DistanceKernels
 	int32		(*i8_dot) (int dim, const int8 *a, const int8 *b);
 	int32		(*i8_l2sq) (int dim, const int8 *a, const int8 *b);
 	int32		(*i8_l1) (int dim, const int8 *a, const int8 *b);
+
+	/*
+	 * Bit strings as bytes, fewer than 2^29 of them (2^32 bits): the bits
+	 * that differ; those that both have set, and those that at least one has.
+	 */
+	uint32		(*hamming) (int bytes, const uint8 *a, const uint8 *b);
+	void		(*bit_counts) (int bytes, const uint8 *a, const uint8 *b,
+							   uint32 *both, uint32 *either);
 
 	/*
 	 * All pairs of na rows of a and nb rows of b: out[i * ldo + j] is the dot

@@ -56,6 +56,10 @@
 #define vi_store(p, x) _mm256_storeu_si256((__m256i *) (p), x)
 #define vb_load(p) _mm256_loadu_si256((const __m256i *) (p))
 
+#define vb_xor(x, y) _mm256_xor_si256(x, y)
+#define vb_and(x, y) _mm256_and_si256(x, y)
+#define vb_or(x, y) _mm256_or_si256(x, y)
+
 #include "distance/distance_tail.h"
 
 static inline __m128i
@@ -159,6 +163,24 @@ vi_l1(__m256i acc, __m256i x, __m256i y)
 
 	return _mm256_add_epi32(acc, _mm256_sad_epu8(_mm256_xor_si256(x, sign),
 												 _mm256_xor_si256(y, sign)));
+}
+
+/* A byte shuffle looks up the number of ones in each nibble. */
+static inline __m256i
+vi_ones(__m256i acc, __m256i x)
+{
+	const __m256i nibble = _mm256_set1_epi8(15);
+	const __m256i ones = _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3,
+										  1, 2, 2, 3, 2, 3, 3, 4,
+										  0, 1, 1, 2, 1, 2, 2, 3,
+										  1, 2, 2, 3, 2, 3, 3, 4);
+	__m256i		lo = _mm256_shuffle_epi8(ones, _mm256_and_si256(x, nibble));
+	__m256i		hi = _mm256_shuffle_epi8(ones,
+										 _mm256_and_si256(_mm256_srli_epi16(x, 4),
+														  nibble));
+
+	return _mm256_add_epi32(acc, _mm256_sad_epu8(_mm256_add_epi8(lo, hi),
+												 _mm256_setzero_si256()));
 }
 
 /*

@@ -68,6 +68,11 @@
 #define vb_load_part(p, n) \
 	_mm512_maskz_loadu_epi8(((__mmask64) 1 << (n)) - 1, p)
 
+#define vb_xor(x, y) _mm512_xor_si512(x, y)
+#define vb_and(x, y) _mm512_and_si512(x, y)
+#define vb_or(x, y) _mm512_or_si512(x, y)
+#define vi_ones(acc, x) _mm512_add_epi32(acc, _mm512_popcnt_epi32(x))
+
 static inline __m512
 i8_lanes(__m128i bytes)
 {

@@ -37,6 +37,10 @@ extern const DistanceKernels distance_neon;
 	.half_l2sq = half_l2sq, \
 	.half_ip = half_ip, \
 	.half_l1 = half_l1, \
+	.halves_l2sq = halves_l2sq, \
+	.halves_ip = halves_ip, \
+	.halves_l1 = halves_l1, \
+	.halves_dot_norms = halves_dot_norms, \
 	.half_to_float = half_to_float, \
 	.float_to_half = float_to_half, \
 	.i8_to_float = i8_to_float, \
@@ -45,6 +49,8 @@ extern const DistanceKernels distance_neon;
 	.i8_dot = i8_dot, \
 	.i8_l2sq = i8_l2sq, \
 	.i8_l1 = i8_l1, \
+	.hamming = hamming, \
+	.bit_counts = bit_counts, \
 	.i8_dot_matrix = i8_dot_matrix, \
 	.i8_l1_matrix = i8_l1_matrix, \
 	.fastscan = fastscan \

@@ -50,6 +50,10 @@
 #define vb_load(p) vld1q_s8(p)
 #define vb_load_part(p, n) load_bytes(p, n)
 
+#define vb_xor(x, y) veorq_s8(x, y)
+#define vb_and(x, y) vandq_s8(x, y)
+#define vb_or(x, y) vorrq_s8(x, y)
+
 static inline int8x16_t
 load_bytes(const void *p, int n)
 {
@@ -112,6 +116,14 @@ static inline int32x4_t
 vi_l1(int32x4_t acc, int8x16_t x, int8x16_t y)
 {
 	uint16x8_t	pairs = vpaddlq_u8(vreinterpretq_u8_s8(vabdq_s8(x, y)));
+
+	return vreinterpretq_s32_u32(vpadalq_u16(vreinterpretq_u32_s32(acc), pairs));
+}
+
+static inline int32x4_t
+vi_ones(int32x4_t acc, int8x16_t x)
+{
+	uint16x8_t	pairs = vpaddlq_u8(vreinterpretq_u8_s8(vcntq_s8(x)));
 
 	return vreinterpretq_s32_u32(vpadalq_u16(vreinterpretq_u32_s32(acc), pairs));
 }

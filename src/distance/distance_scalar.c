@@ -21,87 +21,6 @@ typedef half any_half __attribute__((aligned(1), may_alias));
 #define FLOAT_AT(p, i) (((const any_float *) (p))[i])
 #define HALF_AT(p, i) (half_to_float_one(((const any_half *) (p))[i]))
 
-static inline float
-float_from_bits(uint32 bits)
-{
-	float		f;
-
-	memcpy(&f, &bits, sizeof(f));
-	return f;
-}
-
-static inline uint32
-float_bits(float f)
-{
-	uint32		bits;
-
-	memcpy(&bits, &f, sizeof(bits));
-	return bits;
-}
-
-/*
- * half_to_float_one
- *		Exact.  A signalling NaN becomes quiet, as the hardware does it.
- */
-float
-half_to_float_one(half h)
-{
-	uint32		sign = (uint32) (h & 0x8000) << 16;
-	uint32		magnitude = (uint32) (h & 0x7FFF) << 13;
-
-	if (magnitude >= 0x7C00u << 13)
-	{
-		/* infinity, or NaN with its payload */
-		uint32		quiet = (h & 0x3FF) != 0 ? 0x00400000 : 0;
-
-		return float_from_bits(sign | 0x7F800000 | magnitude | quiet);
-	}
-	if (magnitude < 0x0400u << 13)
-	{
-		/*
-		 * Zero or subnormal, m * 2^-24: put m behind the implicit one of
-		 * 2^-14 and subtract that one.
-		 */
-		float		f = float_from_bits((113u << 23) + magnitude) -
-			float_from_bits(113u << 23);
-
-		return float_from_bits(sign | float_bits(f));
-	}
-	return float_from_bits(sign | (magnitude + (112u << 23)));
-}
-
-/*
- * float_to_half_one
- *		Rounds to nearest even.  65520 and above become infinity; a NaN keeps
- *		the upper part of its payload and becomes quiet.
- */
-half
-float_to_half_one(float f)
-{
-	uint32		bits = float_bits(f);
-	half		sign = (bits >> 16) & 0x8000;
-
-	bits &= 0x7FFFFFFF;
-	if (bits > 0x7F800000)
-		return sign | 0x7E00 | ((bits >> 13) & 0x3FF);
-	if (bits >= 143u << 23)
-		return sign | 0x7C00;
-	if (bits < 113u << 23)
-	{
-		/*
-		 * The result is subnormal, a multiple of 2^-24.  That is the unit in
-		 * the last place of 0.5, so adding 0.5 rounds in the right place.
-		 */
-		float		rounded = float_from_bits(bits) + 0.5f;
-
-		return sign | (half) (float_bits(rounded) - float_bits(0.5f));
-	}
-
-	/* Round the 13 dropped bits; a carry may move on to the exponent. */
-	bits += 0xFFF + ((bits >> 13) & 1);
-	return sign | (half) ((bits >> 13) - (112u << 10));
-}
-
 static float
 l2sq(int dim, const float *a, const float *b)
 {
@@ -198,6 +117,49 @@ half_l1(int dim, const float *q, const half *h, float scale)
 	return sum;
 }
 
+static float
+halves_l2sq(int dim, const half *a, const half *b)
+{
+	float		sum = 0;
+
+	for (int i = 0; i < dim; i++)
+	{
+		float		d = HALF_AT(a, i) - HALF_AT(b, i);
+
+		sum += d * d;
+	}
+	return sum;
+}
+
+static float
+halves_ip(int dim, const half *a, const half *b)
+{
+	float		sum = 0;
+
+	for (int i = 0; i < dim; i++)
+		sum += HALF_AT(a, i) * HALF_AT(b, i);
+	return sum;
+}
+
+static float
+halves_l1(int dim, const half *a, const half *b)
+{
+	float		sum = 0;
+
+	for (int i = 0; i < dim; i++)
+		sum += fabsf(HALF_AT(a, i) - HALF_AT(b, i));
+	return sum;
+}
+
+static void
+halves_dot_norms(int dim, const half *a, const half *b,
+				 float *dot, float *asq, float *bsq)
+{
+	*dot = halves_ip(dim, a, b);
+	*asq = halves_ip(dim, a, a);
+	*bsq = halves_ip(dim, b, b);
+}
+
 static void
 half_to_float(int n, const half *h, float *f)
 {
@@ -274,6 +236,29 @@ i8_l1(int dim, const int8 *a, const int8 *b)
 	for (int i = 0; i < dim; i++)
 		sum += abs(a[i] - b[i]);
 	return sum;
+}
+
+static uint32
+hamming(int bytes, const uint8 *a, const uint8 *b)
+{
+	uint32		sum = 0;
+
+	for (int i = 0; i < bytes; i++)
+		sum += __builtin_popcount(a[i] ^ b[i]);
+	return sum;
+}
+
+static void
+bit_counts(int bytes, const uint8 *a, const uint8 *b,
+		   uint32 *both, uint32 *either)
+{
+	*both = 0;
+	*either = 0;
+	for (int i = 0; i < bytes; i++)
+	{
+		*both += __builtin_popcount(a[i] & b[i]);
+		*either += __builtin_popcount(a[i] | b[i]);
+	}
 }
 
 static void

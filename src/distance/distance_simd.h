@@ -28,6 +28,8 @@
  *		vi_dot(acc, x, y) vi_l2sq(acc, x, y) vi_l1(acc, x, y)
  *							acc plus the terms of signed bytes x, y in
  *							[-127, 127], spread over the lanes in any way
+ *		vb_xor(x, y) vb_and(x, y) vb_or(x, y)
+ *		vi_ones(acc, x)		acc plus the number of bits set in x, likewise
  * FastScan:
  *		fastscan_add(units, codes, low, high, sums, first)
  *							add the sums of one block over at most
@@ -46,7 +48,10 @@ typedef enum Op
 {
 	OP_L2SQ,
 	OP_IP,
-	OP_L1
+	OP_L1,
+	OP_XOR,						/* bits set in a xor b; OP_AND, OP_OR alike */
+	OP_AND,
+	OP_OR
 } Op;
 
 typedef enum Elem
@@ -96,8 +101,10 @@ add_terms(Op op, Elem elem, VF acc, VF x, VF y, VF scale)
 	return (op == OP_L2SQ) ? vf_fma(d, d, acc) : vf_add(acc, vf_abs(d));
 }
 
+/* The sum over all elements of a and scale * b. */
 INLINE float
-reduce(Op op, Elem elem, int dim, const float *a, const void *b, float scale)
+reduce(Op op, Elem elem_a, Elem elem_b, int dim, const void *a, const void *b,
+	   float scale)
 {
 	VF			vscale = vf_set1(scale);
 	VF			sum0 = vf_zero();
@@ -107,8 +114,8 @@ reduce(Op op, Elem elem, int dim, const float *a, const void *b, float scale)
 	int			i = 0;
 
 #define REDUCE_STEP(sum, at) \
-	sum = add_terms(op, elem, sum, vf_load(a + (at)), \
-					load_elems(elem, b, (at)), vscale)
+	sum = add_terms(op, elem_b, sum, load_elems(elem_a, a, (at)), \
+					load_elems(elem_b, b, (at)), vscale)
 
 	for (; i + 4 * VF_LANES <= dim; i += 4 * VF_LANES)
 	{
@@ -122,63 +129,82 @@ reduce(Op op, Elem elem, int dim, const float *a, const void *b, float scale)
 #undef REDUCE_STEP
 
 	if (i < dim)
-		sum1 = add_terms(op, elem, sum1, vf_load_part(a + i, dim - i),
-						 load_elems_part(elem, b, i, dim - i), vscale);
+		sum1 = add_terms(op, elem_b, sum1,
+						 load_elems_part(elem_a, a, i, dim - i),
+						 load_elems_part(elem_b, b, i, dim - i), vscale);
 	return vf_sum(vf_add(vf_add(sum0, sum1), vf_add(sum2, sum3)));
 }
 
 static float
 l2sq(int dim, const float *a, const float *b)
 {
-	return reduce(OP_L2SQ, ELEM_FLOAT, dim, a, b, 1);
+	return reduce(OP_L2SQ, ELEM_FLOAT, ELEM_FLOAT, dim, a, b, 1);
 }
 
 static float
 ip(int dim, const float *a, const float *b)
 {
-	return reduce(OP_IP, ELEM_FLOAT, dim, a, b, 1);
+	return reduce(OP_IP, ELEM_FLOAT, ELEM_FLOAT, dim, a, b, 1);
 }
 
 static float
 l1(int dim, const float *a, const float *b)
 {
-	return reduce(OP_L1, ELEM_FLOAT, dim, a, b, 1);
+	return reduce(OP_L1, ELEM_FLOAT, ELEM_FLOAT, dim, a, b, 1);
 }
 
 static float
 normsq(int dim, const float *a)
 {
-	return reduce(OP_IP, ELEM_FLOAT, dim, a, a, 1);
+	return reduce(OP_IP, ELEM_FLOAT, ELEM_FLOAT, dim, a, a, 1);
 }
 
 static float
 half_l2sq(int dim, const float *q, const half *h, float scale)
 {
-	return reduce(OP_L2SQ, ELEM_HALF, dim, q, h, scale);
+	return reduce(OP_L2SQ, ELEM_FLOAT, ELEM_HALF, dim, q, h, scale);
 }
 
 static float
 half_ip(int dim, const float *q, const half *h)
 {
-	return reduce(OP_IP, ELEM_HALF, dim, q, h, 1);
+	return reduce(OP_IP, ELEM_FLOAT, ELEM_HALF, dim, q, h, 1);
 }
 
 static float
 half_l1(int dim, const float *q, const half *h, float scale)
 {
-	return reduce(OP_L1, ELEM_HALF, dim, q, h, scale);
+	return reduce(OP_L1, ELEM_FLOAT, ELEM_HALF, dim, q, h, scale);
 }
 
 static float
 i8_ip(int dim, const float *q, const int8 *c)
 {
-	return reduce(OP_IP, ELEM_INT8, dim, q, c, 1);
+	return reduce(OP_IP, ELEM_FLOAT, ELEM_INT8, dim, q, c, 1);
+}
+
+static float
+halves_l2sq(int dim, const half *a, const half *b)
+{
+	return reduce(OP_L2SQ, ELEM_HALF, ELEM_HALF, dim, a, b, 1);
+}
+
+static float
+halves_ip(int dim, const half *a, const half *b)
+{
+	return reduce(OP_IP, ELEM_HALF, ELEM_HALF, dim, a, b, 1);
+}
+
+static float
+halves_l1(int dim, const half *a, const half *b)
+{
+	return reduce(OP_L1, ELEM_HALF, ELEM_HALF, dim, a, b, 1);
 }
 
 /* Two accumulators for each of the three sums are enough to hide latency. */
-static void
-dot_norms(int dim, const float *a, const float *b,
-		  float *dot, float *asq, float *bsq)
+INLINE void
+reduce_dot_norms(Elem elem, int dim, const void *a, const void *b,
+				 float *dot, float *asq, float *bsq)
 {
 	VF			ab0 = vf_zero();
 	VF			aa0 = vf_zero();
@@ -199,22 +225,37 @@ dot_norms(int dim, const float *a, const float *b,
 
 	for (; i + 2 * VF_LANES <= dim; i += 2 * VF_LANES)
 	{
-		DOT_NORMS_STEP(0, vf_load(a + i), vf_load(b + i));
-		DOT_NORMS_STEP(1, vf_load(a + i + VF_LANES), vf_load(b + i + VF_LANES));
+		DOT_NORMS_STEP(0, load_elems(elem, a, i), load_elems(elem, b, i));
+		DOT_NORMS_STEP(1, load_elems(elem, a, i + VF_LANES),
+					   load_elems(elem, b, i + VF_LANES));
 	}
 	if (i + VF_LANES <= dim)
 	{
-		DOT_NORMS_STEP(0, vf_load(a + i), vf_load(b + i));
+		DOT_NORMS_STEP(0, load_elems(elem, a, i), load_elems(elem, b, i));
 		i += VF_LANES;
 	}
 	if (i < dim)
-		DOT_NORMS_STEP(1, vf_load_part(a + i, dim - i),
-					   vf_load_part(b + i, dim - i));
+		DOT_NORMS_STEP(1, load_elems_part(elem, a, i, dim - i),
+					   load_elems_part(elem, b, i, dim - i));
 #undef DOT_NORMS_STEP
 
 	*dot = vf_sum(vf_add(ab0, ab1));
 	*asq = vf_sum(vf_add(aa0, aa1));
 	*bsq = vf_sum(vf_add(bb0, bb1));
+}
+
+static void
+dot_norms(int dim, const float *a, const float *b,
+		  float *dot, float *asq, float *bsq)
+{
+	reduce_dot_norms(ELEM_FLOAT, dim, a, b, dot, asq, bsq);
+}
+
+static void
+halves_dot_norms(int dim, const half *a, const half *b,
+				 float *dot, float *asq, float *bsq)
+{
+	reduce_dot_norms(ELEM_HALF, dim, a, b, dot, asq, bsq);
 }
 
 static void
@@ -296,7 +337,7 @@ sign_code(int dim, const float *from, const float *to, uint8 *code, float sums[3
 }
 
 INLINE VI
-add_i8_terms(Op op, VI acc, VB x, VB y)
+add_byte_terms(Op op, VI acc, VB x, VB y)
 {
 	switch (op)
 	{
@@ -304,13 +345,19 @@ add_i8_terms(Op op, VI acc, VB x, VB y)
 			return vi_l2sq(acc, x, y);
 		case OP_IP:
 			return vi_dot(acc, x, y);
-		default:
+		case OP_L1:
 			return vi_l1(acc, x, y);
+		case OP_XOR:
+			return vi_ones(acc, vb_xor(x, y));
+		case OP_AND:
+			return vi_ones(acc, vb_and(x, y));
+		default:
+			return vi_ones(acc, vb_or(x, y));
 	}
 }
 
 INLINE int32
-reduce_i8(Op op, int dim, const int8 *a, const int8 *b)
+reduce_bytes(Op op, int n, const int8 *a, const int8 *b)
 {
 	VI			sum0 = vi_zero();
 	VI			sum1 = vi_zero();
@@ -319,41 +366,56 @@ reduce_i8(Op op, int dim, const int8 *a, const int8 *b)
 	int			i = 0;
 
 #define REDUCE_STEP(sum, at) \
-	sum = add_i8_terms(op, sum, vb_load(a + (at)), vb_load(b + (at)))
+	sum = add_byte_terms(op, sum, vb_load(a + (at)), vb_load(b + (at)))
 
-	for (; i + 4 * VB_LANES <= dim; i += 4 * VB_LANES)
+	for (; i + 4 * VB_LANES <= n; i += 4 * VB_LANES)
 	{
 		REDUCE_STEP(sum0, i);
 		REDUCE_STEP(sum1, i + VB_LANES);
 		REDUCE_STEP(sum2, i + 2 * VB_LANES);
 		REDUCE_STEP(sum3, i + 3 * VB_LANES);
 	}
-	for (; i + VB_LANES <= dim; i += VB_LANES)
+	for (; i + VB_LANES <= n; i += VB_LANES)
 		REDUCE_STEP(sum0, i);
 #undef REDUCE_STEP
 
-	if (i < dim)
-		sum1 = add_i8_terms(op, sum1, vb_load_part(a + i, dim - i),
-							vb_load_part(b + i, dim - i));
+	if (i < n)
+		sum1 = add_byte_terms(op, sum1, vb_load_part(a + i, n - i),
+							vb_load_part(b + i, n - i));
 	return vi_sum(vi_add(vi_add(sum0, sum1), vi_add(sum2, sum3)));
 }
 
 static int32
 i8_dot(int dim, const int8 *a, const int8 *b)
 {
-	return reduce_i8(OP_IP, dim, a, b);
+	return reduce_bytes(OP_IP, dim, a, b);
 }
 
 static int32
 i8_l2sq(int dim, const int8 *a, const int8 *b)
 {
-	return reduce_i8(OP_L2SQ, dim, a, b);
+	return reduce_bytes(OP_L2SQ, dim, a, b);
 }
 
 static int32
 i8_l1(int dim, const int8 *a, const int8 *b)
 {
-	return reduce_i8(OP_L1, dim, a, b);
+	return reduce_bytes(OP_L1, dim, a, b);
+}
+
+static uint32
+hamming(int bytes, const uint8 *a, const uint8 *b)
+{
+	return reduce_bytes(OP_XOR, bytes, (const int8 *) a, (const int8 *) b);
+}
+
+/* Two passes: strings are short, and the second finds them in the cache. */
+static void
+bit_counts(int bytes, const uint8 *a, const uint8 *b,
+		   uint32 *both, uint32 *either)
+{
+	*both = reduce_bytes(OP_AND, bytes, (const int8 *) a, (const int8 *) b);
+	*either = reduce_bytes(OP_OR, bytes, (const int8 *) a, (const int8 *) b);
 }
 
 /*
@@ -380,17 +442,17 @@ matrix_tile(Op op, int dim, const int8 *const a[2], const int8 *const b[4],
 		VB			y;
 
 		y = vb_load(b[0] + k);
-		sum00 = add_i8_terms(op, sum00, a0, y);
-		sum10 = add_i8_terms(op, sum10, a1, y);
+		sum00 = add_byte_terms(op, sum00, a0, y);
+		sum10 = add_byte_terms(op, sum10, a1, y);
 		y = vb_load(b[1] + k);
-		sum01 = add_i8_terms(op, sum01, a0, y);
-		sum11 = add_i8_terms(op, sum11, a1, y);
+		sum01 = add_byte_terms(op, sum01, a0, y);
+		sum11 = add_byte_terms(op, sum11, a1, y);
 		y = vb_load(b[2] + k);
-		sum02 = add_i8_terms(op, sum02, a0, y);
-		sum12 = add_i8_terms(op, sum12, a1, y);
+		sum02 = add_byte_terms(op, sum02, a0, y);
+		sum12 = add_byte_terms(op, sum12, a1, y);
 		y = vb_load(b[3] + k);
-		sum03 = add_i8_terms(op, sum03, a0, y);
-		sum13 = add_i8_terms(op, sum13, a1, y);
+		sum03 = add_byte_terms(op, sum03, a0, y);
+		sum13 = add_byte_terms(op, sum13, a1, y);
 	}
 	vi_sum4(sum00, sum01, sum02, sum03, out[0]);
 	vi_sum4(sum10, sum11, sum12, sum13, out[1]);

@@ -1,7 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * distance_sql.c
- *		SQL functions for the distances between two vectors.
+ *		SQL functions for the distances between two vectors or bit strings,
+ *		and the casts between dense types.
+ *
+ * The casts are here because they use the kernels that convert in bulk.
  *
  *-------------------------------------------------------------------------
  */
@@ -10,56 +13,15 @@
 #include <math.h>
 
 #include "distance/distance.h"
+#include "type/halfvec.h"
 #include "type/vec_common.h"
 #include "type/vector.h"
 #include "utils/float.h"
+#include "utils/varbit.h"
 
-/* Declares the arguments a and b, which must have the same dimensions. */
-#define VECTOR_ARGS(a, b) \
-	Vector	   *a = PG_GETARG_VECTOR_P(0); \
-	Vector	   *b = PG_GETARG_VECTOR_P(1); \
-\
-	vec_check_same_dim(a->dim, b->dim, "vector")
-
-/* Euclidean distance. */
-PG_FUNCTION_INFO_V1(vector_l2_distance);
-Datum
-vector_l2_distance(PG_FUNCTION_ARGS)
-{
-	VECTOR_ARGS(a, b);
-
-	PG_RETURN_FLOAT8(sqrt((double) distance->l2sq(a->dim, a->x, b->x)));
-}
-
-/* Square of the Euclidean distance, which orders rows alike. */
-PG_FUNCTION_INFO_V1(vector_l2_squared_distance);
-Datum
-vector_l2_squared_distance(PG_FUNCTION_ARGS)
-{
-	VECTOR_ARGS(a, b);
-
-	PG_RETURN_FLOAT8((double) distance->l2sq(a->dim, a->x, b->x));
-}
-
-/* Inner product. */
-PG_FUNCTION_INFO_V1(vector_inner_product);
-Datum
-vector_inner_product(PG_FUNCTION_ARGS)
-{
-	VECTOR_ARGS(a, b);
-
-	PG_RETURN_FLOAT8((double) distance->ip(a->dim, a->x, b->x));
-}
-
-/* Negative inner product, so that the nearest come first. */
-PG_FUNCTION_INFO_V1(vector_negative_inner_product);
-Datum
-vector_negative_inner_product(PG_FUNCTION_ARGS)
-{
-	VECTOR_ARGS(a, b);
-
-	PG_RETURN_FLOAT8(-(double) distance->ip(a->dim, a->x, b->x));
-}
+/*
+ * Dense vectors
+ */
 
 /* A cosine computed with rounding errors, back in its range; NaN stays. */
 static double
@@ -72,46 +34,86 @@ clamp_cosine(double cosine)
 	return cosine;
 }
 
-/*
- * Cosine distance, 1 - cos(a, b).  NaN if a vector is zero, or so small or
- * large that its squared norm is zero or infinite: there is no true answer
- * then, and NaN sorts last.
- */
-PG_FUNCTION_INFO_V1(vector_cosine_distance);
-Datum
-vector_cosine_distance(PG_FUNCTION_ARGS)
-{
-	float		dot;
-	float		asq;
-	float		bsq;
-	VECTOR_ARGS(a, b);
+#define DIST_PREFIX vector
+#define DIST_STRUCT Vector
+#define DIST_KERNEL(name) distance->name
+#include "distance/distance_sql_template.h"
 
-	distance->dot_norms(a->dim, a->x, b->x, &dot, &asq, &bsq);
-	if (asq == 0 || bsq == 0 || isinf(asq) || isinf(bsq))
-		PG_RETURN_FLOAT8(get_float8_nan());
-	/* The product of two floats never overflows a double. */
-	PG_RETURN_FLOAT8(1 - clamp_cosine(dot / sqrt((double) asq * (double) bsq)));
+#define DIST_PREFIX halfvec
+#define DIST_STRUCT HalfVector
+#define DIST_KERNEL(name) distance->halves_##name
+#include "distance/distance_sql_template.h"
+
+/* Cast from halfvec to vector: every half is a float. */
+PG_FUNCTION_INFO_V1(halfvec_to_vector);
+Datum
+halfvec_to_vector(PG_FUNCTION_ARGS)
+{
+	HalfVector *a = PG_GETARG_HALFVEC_P(0);
+	Vector	   *result;
+
+	vec_check_expected_dim(PG_GETARG_INT32(1), a->dim, NULL);
+	result = vector_alloc(a->dim);
+	distance->half_to_float(a->dim, a->x, result->x);
+	PG_RETURN_POINTER(result);
+}
+
+/* Cast from vector to halfvec: errors if an element is too large. */
+PG_FUNCTION_INFO_V1(vector_to_halfvec);
+Datum
+vector_to_halfvec(PG_FUNCTION_ARGS)
+{
+	Vector	   *a = PG_GETARG_VECTOR_P(0);
+	HalfVector *result;
+
+	vec_check_expected_dim(PG_GETARG_INT32(1), a->dim, NULL);
+	result = halfvec_alloc(a->dim);
+	distance->float_to_half(a->dim, a->x, result->x);
+	for (int i = 0; i < a->dim; i++)
+	{
+		if (unlikely(HALF_IS_INF(result->x[i])))
+			vec_float_range_error(a->x[i], "halfvec", NULL);
+	}
+	PG_RETURN_POINTER(result);
 }
 
 /*
- * Angle between two vectors of norm 1, divided by pi.  Unlike the cosine
- * distance it satisfies the triangle inequality.
+ * Bit strings
  */
-PG_FUNCTION_INFO_V1(vector_spherical_distance);
-Datum
-vector_spherical_distance(PG_FUNCTION_ARGS)
-{
-	VECTOR_ARGS(a, b);
 
-	PG_RETURN_FLOAT8(acos(clamp_cosine(distance->ip(a->dim, a->x, b->x))) / M_PI);
+/* Declares the arguments a and b, which must have the same length. */
+#define BIT_ARGS(a, b) \
+	VarBit	   *a = PG_GETARG_VARBIT_P(0); \
+	VarBit	   *b = PG_GETARG_VARBIT_P(1); \
+\
+	if (unlikely(VARBITLEN(a) != VARBITLEN(b))) \
+		ereport(ERROR, \
+				(errcode(ERRCODE_DATA_EXCEPTION), \
+				 errmsg("different bit lengths %d and %d", \
+						VARBITLEN(a), VARBITLEN(b))))
+
+/* Number of bits that differ. */
+PG_FUNCTION_INFO_V1(hamming_distance);
+Datum
+hamming_distance(PG_FUNCTION_ARGS)
+{
+	BIT_ARGS(a, b);
+
+	PG_RETURN_FLOAT8(distance->hamming(VARBITBYTES(a), VARBITS(a), VARBITS(b)));
 }
 
-/* Manhattan distance. */
-PG_FUNCTION_INFO_V1(vector_l1_distance);
+/*
+ * One minus the share of the bits set in both among those set in either; 1 if
+ * they have none in common, even if no bit is set at all.
+ */
+PG_FUNCTION_INFO_V1(jaccard_distance);
 Datum
-vector_l1_distance(PG_FUNCTION_ARGS)
+jaccard_distance(PG_FUNCTION_ARGS)
 {
-	VECTOR_ARGS(a, b);
+	uint32		both;
+	uint32		either;
+	BIT_ARGS(a, b);
 
-	PG_RETURN_FLOAT8((double) distance->l1(a->dim, a->x, b->x));
+	distance->bit_counts(VARBITBYTES(a), VARBITS(a), VARBITS(b), &both, &either);
+	PG_RETURN_FLOAT8(both == 0 ? 1 : 1 - (double) both / either);
 }

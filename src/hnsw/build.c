@@ -14,13 +14,13 @@
 
 #include "access/tableam.h"
 #include "catalog/index.h"
+#include "catalog/pg_type.h"
 #include "commands/progress.h"
 #include "common/hashfn.h"
 #include "common/pg_prng.h"
 #include "hnsw/partition.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
-#include "type/vector.h"
 #include "utils/backend_progress.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -35,15 +35,25 @@
 /* Share of rows of which the int8 scale clips nothing */
 #define UNCLIPPED_SHARE 0.9
 
+/* Rows that are loaded whatever maintenance_work_mem says */
+#define MIN_ROWS 64
+
+/* Room for elements of sparse vectors that are not known yet */
+#define DEFAULT_ELEMENTS 192
+
+/* Share of the sparse vectors that are stored with all elements */
+#define WHOLE_SHARE 0.95
+
 /* A loaded row; equal vectors are one row with several heap TIDs. */
 typedef struct BuildRow
 {
 	ItemPointerData tid;
 	uint8		level;
-	float		scale;			/* of the half vector */
-	float		error;			/* of the half vector */
+	float		scale;			/* of the packed value */
+	float		error;			/* of the packed value */
 	uint32		more;			/* 1 + index of a further TID, or 0 */
 	uint32		next;			/* 1 + index of the next row of the same hash, or 0 */
+	Size		packed;			/* where the packed value is in "data" */
 } BuildRow;
 
 typedef struct BuildTid
@@ -73,25 +83,27 @@ typedef struct BuildState
 	/* loading */
 	uint32		n;
 	uint32		capacity;
-	uint32		max_rows;
+	Size		row_memory;		/* bytes per row, but for its packed value */
 	BuildRow   *rows;
-	half	   *halves;			/* n * dim */
+	char	   *data;			/* packed values */
+	Size		data_used;
+	Size		data_capacity;
 	uint32	   *buckets;		/* 1 + index of the first row with a hash */
 	uint32		nbuckets;
 	BuildTid   *tids;			/* of duplicates */
 	uint32		ntids;
 	uint32		tids_capacity;
-	float	   *x;				/* room for vectors */
-	half	   *h;
+	HnswValue  *value;			/* room for the value at hand */
 	/* graph */
 	int8	   *codes;			/* n * stride */
 	int			stride;
 	float		step;			/* of the codes */
 	bool		written;		/* later rows are inserted */
 	HnswInserter *inserter;
+	MemoryContext inserter_context;
 } BuildState;
 
-/* Bytes per row while the graph is made. */
+/* Bytes per row while the graph is made, but for its packed value. */
 static Size
 row_memory(const BuildState *state)
 {
@@ -101,45 +113,69 @@ row_memory(const BuildState *state)
 	params.degree = state->layout.degree;
 	params.quality = state->layout.ef_construction;
 	params.metric = state->layout.metric == HNSW_L1 ? PARTITION_L1 : PARTITION_L2;
-	return sizeof(BuildRow) + sizeof(uint32) * 2 + sizeof(half) * state->layout.dim +
-		state->stride + partition_memory(n, state->stride, &params) / n;
+	return sizeof(BuildRow) + sizeof(uint32) * 2 + state->stride +
+		partition_memory(n, state->stride, &params) / n;
+}
+
+/* Is there no room for one more row? */
+static bool
+memory_full(const BuildState *state)
+{
+	return state->n >= PG_INT32_MAX / 2 ||
+		(state->n >= MIN_ROWS &&
+		 state->data_used + state->row_memory * state->n > (Size) maintenance_work_mem * 1024);
+}
+
+static uint32
+packed_hash(const BuildState *state, uint32 i)
+{
+	const char *packed = state->data + state->rows[i].packed;
+	Size		end = i + 1 < state->n ? state->rows[i + 1].packed : state->data_used;
+
+	return hash_bytes((const unsigned char *) packed, end - state->rows[i].packed);
 }
 
 static void
 grow_rows(BuildState *state)
 {
-	Size		capacity = Min((Size) Max(state->capacity, 512) * 2, state->max_rows);
-
+	state->capacity = Max(state->capacity, 512) * 2;
 	if (state->rows == NULL)
-	{
-		state->rows = MemoryContextAllocHuge(state->context, sizeof(BuildRow) * capacity);
-		state->halves = MemoryContextAllocHuge(state->context,
-											   sizeof(half) * capacity * state->layout.dim);
-	}
+		state->rows = MemoryContextAllocHuge(state->context, sizeof(BuildRow) * state->capacity);
 	else
 	{
-		state->rows = repalloc_huge(state->rows, sizeof(BuildRow) * capacity);
-		state->halves = repalloc_huge(state->halves,
-									  sizeof(half) * capacity * state->layout.dim);
+		state->rows = repalloc_huge(state->rows, sizeof(BuildRow) * state->capacity);
 		pfree(state->buckets);
 	}
-	state->capacity = capacity;
 
 	state->nbuckets = 1;
-	while (state->nbuckets < capacity)
+	while (state->nbuckets < state->capacity)
 		state->nbuckets *= 2;
 	state->buckets = MemoryContextAllocExtended(state->context,
 												sizeof(uint32) * state->nbuckets,
 												MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	for (uint32 i = 0; i < state->n; i++)
 	{
-		uint32		hash = hash_bytes((unsigned char *) (state->halves + (Size) i * state->layout.dim),
-									  sizeof(half) * state->layout.dim);
-		uint32	   *bucket = &state->buckets[hash & (state->nbuckets - 1)];
+		uint32	   *bucket = &state->buckets[packed_hash(state, i) & (state->nbuckets - 1)];
 
 		state->rows[i].next = *bucket;
 		*bucket = i + 1;
 	}
+}
+
+/* Make room for so many bytes: twice what there was, or a quarter of the memory more. */
+static void
+grow_data(BuildState *state, Size need)
+{
+	Size		size = Max(state->data_capacity, 65536);
+
+	if (state->data_used + need <= state->data_capacity)
+		return;
+	size += Min(size, Max((Size) maintenance_work_mem * 256, size / 8));
+	state->data_capacity = Max(size, state->data_used + need);
+	if (state->data == NULL)
+		state->data = MemoryContextAllocHuge(state->context, state->data_capacity);
+	else
+		state->data = repalloc_huge(state->data, state->data_capacity);
 }
 
 /* Add a heap TID to a row that has the same vector. */
@@ -173,40 +209,31 @@ hnsw_random_level(void)
 	return level;
 }
 
-/* Load one row into memory. */
+/* Load one row, whose value is state->value, into memory. */
 static void
-load_row(BuildState *state, const float *x, ItemPointer tid)
+load_row(BuildState *state, ItemPointer tid)
 {
-	int			dim = state->layout.dim;
-	Size		size = sizeof(half) * dim;
+	Size		size = hnsw_value_pack_size(&state->layout, state->value);
+	char	   *packed;
 	float		scale;
-	double		error = 0;
-	uint32		hash;
+	float		error;
 	uint32	   *bucket;
 	BuildRow   *row;
 
-	/* Half vectors of x itself, whatever the metric and the final precision. */
-	scalar_encode_half(dim, x, state->h, &scale);
-	distance->half_to_float(dim, state->h, state->x);
-	for (int i = 0; i < dim; i++)
-	{
-		double		d = fabs((double) x[i] - (double) state->x[i] * scale);
-
-		error += state->layout.metric == HNSW_L1 ? d : d * d;
-	}
-	if (state->layout.metric != HNSW_L1)
-		error = sqrt(error);
-	error = Min(error * 1.00001, FLT_MAX);
-
 	if (state->n == state->capacity)
 		grow_rows(state);
-	hash = hash_bytes((unsigned char *) state->h, size);
-	bucket = &state->buckets[hash & (state->nbuckets - 1)];
+	grow_data(state, size);
+	packed = state->data + state->data_used;
+	error = hnsw_value_pack(&state->layout, state->value, packed, &scale);
+
+	bucket = &state->buckets[hash_bytes((unsigned char *) packed, size) & (state->nbuckets - 1)];
 	for (uint32 i = *bucket; i != 0; i = state->rows[i - 1].next)
 	{
+		Size		end = i < state->n ? state->rows[i].packed : state->data_used;
+
 		row = &state->rows[i - 1];
-		if (row->scale == scale &&
-			memcmp(state->halves + (Size) (i - 1) * dim, state->h, size) == 0)
+		if (row->scale == scale && end - row->packed == size &&
+			memcmp(state->data + row->packed, packed, size) == 0)
 		{
 			add_duplicate(state, row, tid, error);
 			return;
@@ -220,19 +247,19 @@ load_row(BuildState *state, const float *x, ItemPointer tid)
 	row->more = 0;
 	row->next = *bucket;
 	row->level = hnsw_random_level();
-	memcpy(state->halves + (Size) state->n * dim, state->h, size);
+	row->packed = state->data_used;
+	state->data_used += size;
 	*bucket = ++state->n;
 }
 
-/* A loaded row's vector, as the column has it but for rounding to half. */
-static void
-get_row(const BuildState *state, uint32 i, float *x)
+/* A loaded row's value, as the column has it but for rounding to half. */
+static const HnswValue *
+get_row(const BuildState *state, uint32 i)
 {
-	int			dim = state->layout.dim;
+	const BuildRow *row = &state->rows[i];
 
-	distance->half_to_float(dim, state->halves + (Size) i * dim, x);
-	for (int j = 0; j < dim; j++)
-		x[j] *= state->rows[i].scale;
+	hnsw_value_unpack(&state->layout, state->data + row->packed, row->scale, state->value);
+	return state->value;
 }
 
 static int
@@ -242,6 +269,36 @@ compare_floats(const void *a, const void *b)
 	float		y = *(const float *) b;
 
 	return (x > y) - (x < y);
+}
+
+static int
+compare_ints(const void *a, const void *b)
+{
+	int			x = *(const int *) a;
+	int			y = *(const int *) b;
+
+	return (x > y) - (x < y);
+}
+
+/*
+ * Room for elements in each node of an index of sparse vectors: enough for
+ * most rows.
+ */
+static int
+sparse_elements(BuildState *state)
+{
+	int			nsample = Min(state->n, CALIBRATION_ROWS);
+	int		   *nnz = palloc(sizeof(int) * Max(nsample, 1));
+	int			elements = DEFAULT_ELEMENTS;
+
+	if (nsample < MIN_CALIBRATION_ROWS)
+		return elements;
+	for (int i = 0; i < nsample; i++)
+		nnz[i] = get_row(state, (uint64) i * state->n / nsample)->nnz;
+	qsort(nnz, nsample, sizeof(int), compare_ints);
+	elements = Max(nnz[(int) (nsample * WHOLE_SHARE)], 1);
+	pfree(nnz);
+	return (elements + 1) / 2 * 2;
 }
 
 /*
@@ -256,7 +313,6 @@ create_index(BuildState *state)
 	HnswLayout *layout = &state->layout;
 	HnswIndex	shape = {0};
 	HnswMetaPageData meta;
-	float	   *x = palloc(sizeof(float) * layout->dim);
 	float	   *prepared = palloc(sizeof(float) * layout->dim);
 	float	   *mean = palloc(sizeof(float) * layout->dim);
 	double	   *sum = palloc0(sizeof(double) * layout->dim);
@@ -267,11 +323,13 @@ create_index(BuildState *state)
 	double		largest = 0;
 	int			used = 0;
 
+	if (layout->type == HNSW_TYPE_SPARSEVEC)
+		hnsw_layout_choose(layout, layout->type, layout->column_dim, layout->metric, layout->m,
+						   layout->ef_construction, sparse_elements(state));
 	shape.layout = *layout;
 	for (int i = 0; i < nsample; i++)
 	{
-		get_row(state, (uint64) i * state->n / nsample, x);
-		(void) hnsw_prepare(&shape, x, prepared);
+		(void) hnsw_prepare(&shape, get_row(state, (uint64) i * state->n / nsample)->x, prepared);
 		norms[i] = sorted[i] = distance->normsq(layout->dim, prepared);
 	}
 	qsort(sorted, nsample, sizeof(float), compare_floats);
@@ -279,8 +337,7 @@ create_index(BuildState *state)
 	{
 		if (!(norms[i] <= sorted[nsample / 2] * OUTLIER_NORM))
 			continue;
-		get_row(state, (uint64) i * state->n / nsample, x);
-		(void) hnsw_prepare(&shape, x, prepared);
+		(void) hnsw_prepare(&shape, get_row(state, (uint64) i * state->n / nsample)->x, prepared);
 		for (int j = 0; j < layout->dim; j++)
 			sum[j] += prepared[j];
 		norm += norms[i];
@@ -299,24 +356,31 @@ create_index(BuildState *state)
 	state->index = hnsw_open(state->rel);
 }
 
+/* Neighbours by cosine are much the same as by Jaccard distance. */
+static void
+normalize(int n, float *x)
+{
+	float		norm = sqrtf(distance->normsq(n, x));
+
+	for (int i = 0; i < n && norm > 0; i++)
+		x[i] /= norm;
+}
+
 /* A row as the graph's int8 codes will hold it, before scaling. */
 static void
-graph_vector(BuildState *state, uint32 i, float *x, float *prepared, float *out)
+graph_vector(BuildState *state, uint32 i, float *prepared, float *out)
 {
 	const HnswLayout *layout = &state->layout;
 	int			n = layout->code.units > 0 ? layout->out_dim : layout->dim;
 
-	get_row(state, i, x);
-	(void) hnsw_prepare(state->index, x, prepared);
+	(void) hnsw_prepare(state->index, get_row(state, i)->x, prepared);
 	memset(out, 0, sizeof(float) * state->stride);
 	if (layout->code.units > 0)
-	{
-		for (int j = 0; j < layout->dim; j++)
-			x[j] = prepared[j] - state->index->mean[j];
-		rotation_apply(&state->index->rotation, x, out);
-	}
+		hnsw_rotate(state->index, prepared, out);
 	else
 		memcpy(out, prepared, sizeof(float) * n);
+	if (layout->metric == HNSW_JACCARD)
+		normalize(n, out);
 	if (layout->metric == HNSW_IP)
 		out[n] = hnsw_extra(state->index, distance->normsq(layout->dim, prepared));
 }
@@ -329,7 +393,6 @@ static void
 make_codes(BuildState *state)
 {
 	int			stride = state->stride;
-	float	   *x = palloc(sizeof(float) * state->layout.dim);
 	float	   *prepared = palloc(sizeof(float) * state->layout.dim);
 	float	   *out = palloc(sizeof(float) * stride);
 	int			nsample = Min(state->n, CALIBRATION_ROWS);
@@ -338,7 +401,7 @@ make_codes(BuildState *state)
 
 	for (int i = 0; i < nsample; i++)
 	{
-		graph_vector(state, (uint64) i * state->n / nsample, x, prepared, out);
+		graph_vector(state, (uint64) i * state->n / nsample, prepared, out);
 		for (int j = 0; j < stride; j++)
 			largest[i] = Max(largest[i], fabsf(out[j]));
 	}
@@ -357,11 +420,10 @@ make_codes(BuildState *state)
 		int8	   *code = state->codes + (Size) i * stride;
 
 		CHECK_FOR_INTERRUPTS();
-		graph_vector(state, i, x, prepared, out);
+		graph_vector(state, i, prepared, out);
 		for (int j = 0; j < stride; j++)
 			code[j] = (int8) rintf(Min(Max(out[j] * inverse, -127.0f), 127.0f));
 	}
-	pfree(x);
 	pfree(prepared);
 	pfree(out);
 }
@@ -462,19 +524,12 @@ make_node(BuildState *state, BuildLevel *levels, int at, uint32 i, HnswOwn *own,
 	float	   *from = vectors;
 	float	   *rotated = vectors + layout->out_dim;
 	int			nlinks = graph->nlinks[i];
+	double		error = state->rows[row].error;
 
-	get_row(state, row, state->x);
-	hnsw_own_encode(state->index, state->x, own);
+	hnsw_own_encode(state->index, get_row(state, row), own);
 	if (layout->metric == HNSW_COSINE)
-	{
-		double		norm = 0;
-
-		for (int j = 0; j < layout->dim; j++)
-			norm += (double) state->x[j] * state->x[j];
-		own->error = Min(own->error + state->rows[row].error / sqrt(norm), FLT_MAX);
-	}
-	else
-		own->error = Min((double) own->error + state->rows[row].error, FLT_MAX);
+		error /= hnsw_value_length(layout, state->value);
+	own->error = Min(own->error + error, FLT_MAX);
 	hnsw_node_init(state->index, node, at, own);
 
 	if (layout->code.units > 0)
@@ -598,6 +653,28 @@ write_index(BuildState *state)
 	MemoryContextSwitchTo(old);
 }
 
+/* Write what was loaded, and insert all rows from now on. */
+static void
+start_inserting(BuildState *state)
+{
+	MemoryContext old;
+
+	ereport(NOTICE,
+			(errmsg("hnsw graph no longer fits into maintenance_work_mem after %u tuples",
+					state->n),
+			 errdetail("Building will take significantly more time."),
+			 errhint("Increase maintenance_work_mem to speed up builds.")));
+	write_index(state);
+	MemoryContextDelete(state->context);
+	state->context = NULL;
+	state->written = true;
+	old = MemoryContextSwitchTo(state->inserter_context);
+	state->index = hnsw_open(state->rel);
+	state->inserter = hnsw_inserter_create(state->index);
+	MemoryContextSwitchTo(old);
+	start_phase(state, HNSW_PHASE_INSERT, 0);
+}
+
 /* table_index_build_scan callback */
 static void
 build_callback(Relation rel, ItemPointer tid, Datum *values, bool *isnull,
@@ -605,41 +682,20 @@ build_callback(Relation rel, ItemPointer tid, Datum *values, bool *isnull,
 {
 	BuildState *state = arg;
 	MemoryContext old;
-	Vector	   *vector;
 
 	if (isnull[0])
 		return;
 
 	old = MemoryContextSwitchTo(state->row_context);
-	vector = DatumGetVector(values[0]);
-	if (vector->dim != state->layout.dim)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_EXCEPTION),
-				 errmsg("expected %d dimensions, not %d", state->layout.dim, vector->dim)));
-	if (hnsw_indexable(state->layout.metric, vector))
+	if (!state->written && memory_full(state))
+		start_inserting(state);
+	hnsw_value_set(&state->layout, state->value, values[0], false);
+	if (hnsw_value_indexable(&state->layout, state->value))
 	{
-		if (!state->written && state->n >= state->max_rows)
-		{
-			ereport(NOTICE,
-					(errmsg("hnsw graph no longer fits into maintenance_work_mem after %u tuples",
-							state->n),
-					 errdetail("Building will take significantly more time."),
-					 errhint("Increase maintenance_work_mem to speed up builds.")));
-			write_index(state);
-			MemoryContextSwitchTo(old);
-			MemoryContextDelete(state->context);
-			state->context = NULL;
-			state->written = true;
-			state->index = hnsw_open(state->rel);
-			state->inserter = hnsw_inserter_create(state->index);
-			start_phase(state, HNSW_PHASE_INSERT, 0);
-			MemoryContextSwitchTo(state->row_context);
-			vector = DatumGetVector(values[0]);
-		}
 		if (state->written)
-			hnsw_insert_vector(state->inserter, vector->x, tid);
+			hnsw_insert_value(state->inserter, state->value, tid);
 		else
-			load_row(state, vector->x, tid);
+			load_row(state, tid);
 		state->indtuples++;
 		if ((int64) state->indtuples % 1024 == 0)
 			pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE,
@@ -649,17 +705,32 @@ build_callback(Relation rel, ItemPointer tid, Datum *values, bool *isnull,
 	MemoryContextReset(state->row_context);
 }
 
-/* Dimensions of the indexed column or expression; an error if unknown. */
+/*
+ * Dimensions of the indexed column or expression; an error if they are unknown
+ * or too many.
+ */
 static int
-column_dimensions(Relation rel)
+column_dimensions(Relation rel, HnswType type)
 {
-	int			dim = TupleDescAttr(RelationGetDescr(rel), 0)->atttypmod;
+	static const char *const names[] = {"vector", "halfvec", "sparsevec", "bit"};
+	int			dim = hnsw_column_dimensions(rel);
 
+	if (TupleDescAttr(RelationGetDescr(rel), 0)->atttypid == VARBITOID)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("type not supported for hnsw index"),
+				 errhint("Index an expression such as (column::bit(n)).")));
 	if (dim < 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("column does not have dimensions"),
-				 errhint("Declare the column as vector(n), or index an expression such as (column::vector(n)).")));
+				 errhint("Declare the column as %s(n), or index an expression such as (column::%s(n)).",
+						 names[type], names[type])));
+	if (type == HNSW_TYPE_BIT && dim > HNSW_MAX_BITS)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("column cannot have more than %d dimensions for hnsw index",
+						HNSW_MAX_BITS)));
 	return dim;
 }
 
@@ -669,12 +740,14 @@ choose_layout(Relation rel, HnswLayout *layout)
 {
 	int			m = hnsw_m(rel);
 	int			ef_construction = hnsw_ef_construction(rel);
+	HnswType	type = hnsw_type(rel);
 
 	if (ef_construction < 2 * m)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("ef_construction must be greater than or equal to 2 * m")));
-	hnsw_layout_choose(layout, column_dimensions(rel), hnsw_metric(rel), m, ef_construction);
+	hnsw_layout_choose(layout, type, column_dimensions(rel, type), hnsw_metric(rel), m,
+					   ef_construction, DEFAULT_ELEMENTS);
 }
 
 IndexBuildResult *
@@ -694,13 +767,12 @@ hnsw_build(Relation heap, Relation rel, IndexInfo *index_info)
 	row_context = AllocSetContextCreate(CurrentMemoryContext, "hnsw build row",
 										ALLOCSET_DEFAULT_SIZES);
 	state.row_context = row_context;
-	state.x = palloc(sizeof(float) * state.layout.dim);
-	state.h = palloc(sizeof(half) * state.layout.dim);
+	state.inserter_context = CurrentMemoryContext;
+	state.value = hnsw_value_create(&state.layout);
 	state.stride = state.layout.code.units > 0 ? state.layout.out_dim : state.layout.dim;
 	state.stride += state.layout.metric == HNSW_IP;
 	state.stride = (state.stride + 63) / 64 * 64;
-	state.max_rows = (uint32) Min(Max((Size) maintenance_work_mem * 1024 / row_memory(&state), 64),
-								  (Size) PG_INT32_MAX / 2);
+	state.row_memory = row_memory(&state);
 
 	start_phase(&state, HNSW_PHASE_LOAD, 0);
 	state.reltuples = table_index_build_scan(heap, rel, index_info, true, true,

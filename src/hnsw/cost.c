@@ -33,7 +33,7 @@ hnsw_costestimate(PlannerInfo *root, IndexPath *path, double loop_count,
 {
 	GenericCosts costs;
 	double		tuples = Max(path->indexinfo->tuples, 1.0);
-	double		first = Min(tuples, (double) hnsw_ef_search);
+	double		first = Min(tuples, (double) hnsw_ef_search());
 	double		levels = log(tuples) / log(HNSW_LEVEL_RATIO);
 	double		random_cost;
 	double		hop_cost;

@@ -23,29 +23,118 @@
 #include "utils/regproc.h"
 #include "utils/syscache.h"
 
-int			hnsw_ef_search;
+typedef enum HnswIterativeScan
+{
+	ITERATIVE_SCAN_OFF,
+	ITERATIVE_SCAN_RELAXED,
+	ITERATIVE_SCAN_STRICT
+} HnswIterativeScan;
+
+static const struct config_enum_entry iterative_scan_options[] = {
+	{"off", ITERATIVE_SCAN_OFF, false},
+	{"relaxed_order", ITERATIVE_SCAN_RELAXED, false},
+	{"strict_order", ITERATIVE_SCAN_STRICT, false},
+	{NULL, 0, false}
+};
+
+static int	ef_search;
+static int	iterative_scan;
+static int	max_scan_tuples;
+static double scan_mem_multiplier;
+static bool settings_taken;		/* by another library, see is_taken */
 
 static relopt_kind hnsw_relopt_kind;
+
+/*
+ * pgvector's library defines settings of the same names, and PostgreSQL lets
+ * no library define one again.  A session that has loaded pgvector's keeps its
+ * settings, and piramid reads those.
+ */
+static bool
+is_taken(const char *name)
+{
+	return GetConfigOption(name, true, false) != NULL &&
+		(GetConfigOptionFlags(name, true) & GUC_CUSTOM_PLACEHOLDER) == 0;
+}
+
+/*
+ * Settings.  Scans go on for as long as rows are asked for, in order, whatever
+ * iterative_scan says: it only lets max_scan_tuples bound them.
+ */
+static void
+define_settings(void)
+{
+	settings_taken = is_taken("hnsw.ef_search");
+	if (!settings_taken)
+		DefineCustomIntVariable("hnsw.ef_search",
+								"Sets the width of the search in hnsw indexes.",
+								"Larger values find more of the true neighbours and take longer.",
+								&ef_search, HNSW_DEFAULT_EF_SEARCH,
+								HNSW_MIN_EF_SEARCH, HNSW_MAX_EF_SEARCH,
+								PGC_USERSET, 0, NULL, NULL, NULL);
+	if (!is_taken("hnsw.iterative_scan"))
+		DefineCustomEnumVariable("hnsw.iterative_scan",
+								 "Lets hnsw.max_scan_tuples bound scans of hnsw indexes.",
+								 "With every value, a scan returns rows in order until the query has enough of them; "
+								 "with other values than \"off\", it also ends at hnsw.max_scan_tuples.",
+								 &iterative_scan, ITERATIVE_SCAN_OFF, iterative_scan_options,
+								 PGC_USERSET, 0, NULL, NULL, NULL);
+	if (!is_taken("hnsw.max_scan_tuples"))
+		DefineCustomIntVariable("hnsw.max_scan_tuples",
+								"Sets about how many index entries a scan may visit before it ends.",
+								"It counts unless hnsw.iterative_scan is \"off\". The default stands for no bound.",
+								&max_scan_tuples, HNSW_DEFAULT_MAX_SCAN_TUPLES, 1, INT_MAX,
+								PGC_USERSET, 0, NULL, NULL, NULL);
+	if (!is_taken("hnsw.scan_mem_multiplier"))
+		DefineCustomRealVariable("hnsw.scan_mem_multiplier",
+								 "Has no effect; accepted because pgvector has it.",
+								 "The memory of a scan grows with the rows it returns.",
+								 &scan_mem_multiplier, HNSW_DEFAULT_SCAN_MEM_MULTIPLIER,
+								 HNSW_MIN_SCAN_MEM_MULTIPLIER, HNSW_MAX_SCAN_MEM_MULTIPLIER,
+								 PGC_USERSET, 0, NULL, NULL, NULL);
+	MarkGUCPrefixReserved("hnsw");
+}
+
+/* Width of the first search of a scan. */
+int
+hnsw_ef_search(void)
+{
+	return settings_taken ? atoi(GetConfigOption("hnsw.ef_search", false, false)) : ef_search;
+}
+
+/* After about how many nodes a scan ends, though more rows are asked for. */
+uint32
+hnsw_max_scan_nodes(void)
+{
+	int			max = atoi(GetConfigOption("hnsw.max_scan_tuples", false, false));
+
+	if (max == HNSW_DEFAULT_MAX_SCAN_TUPLES ||
+		strcmp(GetConfigOption("hnsw.iterative_scan", false, false), "off") == 0)
+		return PG_UINT32_MAX;
+	return max;
+}
+
+/* Add the options of hnsw to a kind of reloptions. */
+void
+hnsw_add_reloptions(bits32 kind)
+{
+	add_int_reloption(kind, "m",
+					  "Half of the least number of links of each node",
+					  HNSW_DEFAULT_M, HNSW_MIN_M, HNSW_MAX_M, AccessExclusiveLock);
+	add_int_reloption(kind, "ef_construction",
+					  "Number of candidates considered for the links of a row",
+					  HNSW_DEFAULT_EF_CONSTRUCTION, HNSW_MIN_EF_CONSTRUCTION,
+					  HNSW_MAX_EF_CONSTRUCTION, AccessExclusiveLock);
+}
 
 /* Register reloptions and settings; called once, when the library is loaded. */
 void
 hnsw_init(void)
 {
 	hnsw_relopt_kind = add_reloption_kind();
-	add_int_reloption(hnsw_relopt_kind, "m",
-					  "Half of the least number of links of each node",
-					  HNSW_DEFAULT_M, HNSW_MIN_M, HNSW_MAX_M, AccessExclusiveLock);
-	add_int_reloption(hnsw_relopt_kind, "ef_construction",
-					  "Number of candidates considered for the links of a row",
-					  HNSW_DEFAULT_EF_CONSTRUCTION, HNSW_MIN_EF_CONSTRUCTION,
-					  HNSW_MAX_EF_CONSTRUCTION, AccessExclusiveLock);
-
-	DefineCustomIntVariable("hnsw.ef_search",
-							"Sets the width of the search in hnsw indexes.",
-							"Larger values find more of the true neighbours and take longer.",
-							&hnsw_ef_search,
-							HNSW_DEFAULT_EF_SEARCH, HNSW_MIN_EF_SEARCH, HNSW_MAX_EF_SEARCH,
-							PGC_USERSET, 0, NULL, NULL, NULL);
+	hnsw_add_reloptions(hnsw_relopt_kind);
+	ivfflat_init();
+	define_settings();
 }
 
 static bytea *
@@ -86,6 +175,26 @@ hnsw_metric(Relation rel)
 														PointerGetDatum(NULL)));
 }
 
+/* The type of an index's column, as its operator class tells. */
+HnswType
+hnsw_type(Relation rel)
+{
+	FmgrInfo   *procinfo;
+
+	if (!OidIsValid(index_getprocid(rel, 1, HNSW_TYPE_PROC)))
+		return HNSW_TYPE_VECTOR;
+	procinfo = index_getprocinfo(rel, 1, HNSW_TYPE_PROC);
+	return (HnswType) DatumGetInt32(FunctionCall1Coll(procinfo, rel->rd_indcollation[0],
+													  PointerGetDatum(NULL)));
+}
+
+/* Dimensions of an index's column or expression; below 1 if unknown. */
+int
+hnsw_column_dimensions(Relation rel)
+{
+	return TupleDescAttr(RelationGetDescr(rel), 0)->atttypmod;
+}
+
 /* Support function 2 of the operator classes, one for each metric. */
 PG_FUNCTION_INFO_V1(hnsw_l2_metric);
 Datum
@@ -115,6 +224,42 @@ hnsw_l1_metric(PG_FUNCTION_ARGS)
 	PG_RETURN_INT32(HNSW_L1);
 }
 
+PG_FUNCTION_INFO_V1(hnsw_hamming_metric);
+Datum
+hnsw_hamming_metric(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT32(HNSW_HAMMING);
+}
+
+PG_FUNCTION_INFO_V1(hnsw_jaccard_metric);
+Datum
+hnsw_jaccard_metric(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT32(HNSW_JACCARD);
+}
+
+/* Support function 3, one for each type but vector. */
+PG_FUNCTION_INFO_V1(hnsw_halfvec_type);
+Datum
+hnsw_halfvec_type(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT32(HNSW_TYPE_HALFVEC);
+}
+
+PG_FUNCTION_INFO_V1(hnsw_sparsevec_type);
+Datum
+hnsw_sparsevec_type(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT32(HNSW_TYPE_SPARSEVEC);
+}
+
+PG_FUNCTION_INFO_V1(hnsw_bit_type);
+Datum
+hnsw_bit_type(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT32(HNSW_TYPE_BIT);
+}
+
 static char *
 hnsw_buildphasename(int64 phase)
 {
@@ -137,7 +282,8 @@ hnsw_buildphasename(int64 phase)
 
 /*
  * An operator class needs ordering operator 1, returning double precision,
- * and support functions 1 (distance) and 2 (metric).
+ * and support functions 1 (distance) and 2 (metric); 3 (type) unless it is for
+ * vector.
  */
 static bool
 hnsw_validate(Oid opclassoid)
@@ -215,7 +361,7 @@ hnsw_handler(PG_FUNCTION_ARGS)
 	IndexAmRoutine *am = makeNode(IndexAmRoutine);
 
 	am->amstrategies = 1;
-	am->amsupport = 2;
+	am->amsupport = 3;
 	am->amcanorderbyop = true;
 	am->amoptionalkey = true;
 	am->amparallelvacuumoptions = VACUUM_OPTION_PARALLEL_BULKDEL;

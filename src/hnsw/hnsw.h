@@ -27,7 +27,6 @@
 
 #include "hnsw/hnsw_page.h"
 #include "quant/quant.h"
-#include "type/vector.h"
 
 /* Reloptions and settings: default, lowest, highest */
 #define HNSW_DEFAULT_M 16
@@ -39,6 +38,10 @@
 #define HNSW_DEFAULT_EF_SEARCH 40
 #define HNSW_MIN_EF_SEARCH 1
 #define HNSW_MAX_EF_SEARCH 1000
+#define HNSW_DEFAULT_MAX_SCAN_TUPLES 20000	/* stands for no bound */
+#define HNSW_DEFAULT_SCAN_MEM_MULTIPLIER 1
+#define HNSW_MIN_SCAN_MEM_MULTIPLIER 1
+#define HNSW_MAX_SCAN_MEM_MULTIPLIER 1000
 
 /* A level has one node in 32 of the level below. */
 #define HNSW_LEVEL_RATIO 32
@@ -57,6 +60,23 @@
 /* Support function numbers of an operator class */
 #define HNSW_DISTANCE_PROC 1	/* distance for ordering */
 #define HNSW_METRIC_PROC 2		/* internal: which HnswMetric */
+#define HNSW_TYPE_PROC 3		/* internal: which HnswType; without it, vector */
+
+/* Types of indexed columns; not stored, the operator class tells */
+typedef enum HnswType
+{
+	HNSW_TYPE_VECTOR = 0,
+	HNSW_TYPE_HALFVEC = 1,
+	HNSW_TYPE_SPARSEVEC = 2,
+	HNSW_TYPE_BIT = 3
+} HnswType;
+
+/* Most bits of an indexed bit string */
+#define HNSW_MAX_BITS 64000
+
+/* Dimensions of a sparse vector's sketch, and most of one that needs none */
+#define HNSW_SKETCH_DIM 512
+#define HNSW_SKETCH_EXACT 1024
 
 /* Progress phases of CREATE INDEX */
 #define HNSW_PHASE_LOAD		2
@@ -71,14 +91,16 @@ typedef struct HnswOptions
 	int			ef_construction;
 } HnswOptions;
 
-extern int	hnsw_ef_search;
-
 /* Where things are in a node; follows from the metapage alone. */
 typedef struct HnswLayout
 {
-	int			dim;
+	HnswType	type;			/* of the column */
+	int			column_dim;		/* dimensions of the column */
+	int			dim;			/* of the graph: less for long sparse vectors */
 	HnswMetric	metric;
 	HnswOwnKind own_kind;
+	int			elements;		/* sparse: room for elements in the own vector */
+	int			index_size;		/* sparse: bytes of a position */
 	int			m;
 	int			ef_construction;
 	int			degree;
@@ -133,6 +155,13 @@ typedef struct HnswIndex
 #define HnswMakeNodeId(layout, block, slot) \
 	((HnswNodeId) (block) * (layout)->nodes_per_page + (slot))
 
+/* Is the distance a metric itself, not the square of one? */
+static inline bool
+hnsw_unsquared(const HnswLayout *layout)
+{
+	return layout->metric >= HNSW_L1;
+}
+
 /* Length of a vector as hnsw_own_decode gives it. */
 static inline int
 hnsw_vector_length(const HnswLayout *layout)
@@ -172,8 +201,9 @@ typedef struct HnswWrite
 } HnswWrite;
 
 /* functions in layout.c */
-extern void hnsw_layout_choose(HnswLayout *layout, int dim, HnswMetric metric,
-							   int m, int ef_construction);
+extern int	hnsw_graph_dim(HnswType type, int column_dim);
+extern void hnsw_layout_choose(HnswLayout *layout, HnswType type, int column_dim,
+							   HnswMetric metric, int m, int ef_construction, int elements);
 extern void hnsw_layout_from_meta(HnswLayout *layout, const HnswMetaPageData *meta);
 extern void hnsw_layout_to_meta(const HnswLayout *layout, HnswMetaPageData *meta);
 
@@ -207,35 +237,87 @@ extern int	hnsw_chunk_remove(HnswIndex *index, HnswNodeId owner, uint32 *chunk,
 extern bool hnsw_chunks_empty(HnswIndex *index, HnswNodeId owner, uint32 chunk_id);
 extern void hnsw_tid_append(HnswIndex *index, HnswWrite *write, ItemPointer tid);
 
+/* A row's value or a query's, decoded. */
+typedef struct HnswValue
+{
+	float	   *x;				/* layout.dim numbers: the vector, bits as 0 and 1, or a
+								 * sparse vector's sketch */
+	int			nnz;			/* sparse: elements, by position */
+	int32	   *indices;
+	float	   *values;
+} HnswValue;
+
+/* functions in value.c */
+extern HnswValue *hnsw_value_create(const HnswLayout *layout);
+extern void hnsw_value_set(const HnswLayout *layout, HnswValue *value, Datum datum,
+						   bool search);
+extern bool hnsw_value_indexable(const HnswLayout *layout, const HnswValue *value);
+extern double hnsw_value_length(const HnswLayout *layout, const HnswValue *value);
+extern Size hnsw_value_pack_size(const HnswLayout *layout, const HnswValue *value);
+extern float hnsw_value_pack(const HnswLayout *layout, const HnswValue *value, char *packed,
+							 float *scale);
+extern void hnsw_value_unpack(const HnswLayout *layout, const char *packed, float scale,
+							  HnswValue *value);
+extern void hnsw_sketch(const HnswLayout *layout, int nnz, const int32 *indices,
+						const float *values, float *x);
+
+/* Values of a sparse query by position. */
+typedef struct HnswSparseQuery
+{
+	int			nnz;
+	int32	   *indices;
+	float	   *values;			/* prepared as the query's x is */
+	int			capacity;
+	float	   *table;			/* by position, if the column has few dimensions */
+	uint32	   *slots;			/* else a hash table: 1 + index into indices, or 0 */
+	uint32		mask;
+	double		norm;			/* sum of squares; L1: of absolute values */
+	/* room for a node's elements */
+	int32	   *positions;
+	float	   *x;
+} HnswSparseQuery;
+
 /*
  * A query (or a new row) prepared for searching: the vector in the space of
- * the graph, where all distances are Euclidean but for L1.
+ * the graph, where all distances are Euclidean but for L1, Hamming and
+ * Jaccard.
  */
 typedef struct HnswQuery
 {
 	float	   *x;				/* unit length for cosine; rescaled for inner product */
 	float	   *rotated;		/* rotated and centred; NULL with plain links */
-	float		norm;			/* squared length of x */
+	float		norm;			/* squared length of x (sparse: of the vector itself) */
 	float		rotated_norm;	/* squared length of rotated */
 	double		length;			/* of x */
 	float		unscale;		/* inner product: caller's distance = key * unscale */
 	bool		zero;			/* zero vector under cosine: has no distances */
 	CodeQuery	code;
+	uint8	   *bits;			/* own vectors are bits: x as such */
+	HnswSparseQuery *sparse;	/* own vectors are sparse */
 } HnswQuery;
 
 /* A row's vector as a node will hold it. */
 typedef struct HnswOwn
 {
 	char	   *data;
+	int			nnz;
 	float		scale;
 	float		norm;
 	float		own_norm;
 	float		error;
 } HnswOwn;
 
+/* functions in score_sparse.c */
+extern HnswSparseQuery *hnsw_sparse_create(const HnswLayout *layout);
+extern void hnsw_sparse_set(const HnswLayout *layout, HnswSparseQuery *sparse,
+							const HnswValue *value, double factor);
+extern double hnsw_sparse_score(const HnswLayout *layout, const HnswSparseQuery *sparse,
+								const HnswNodeHeaderData *node);
+
 /* functions in score.c */
 extern HnswQuery *hnsw_query_create(HnswIndex *index);
-extern void hnsw_query_set(HnswIndex *index, HnswQuery *query, const float *x, bool search);
+extern void hnsw_query_set(HnswIndex *index, HnswQuery *query, const HnswValue *value,
+						   bool search);
 extern void hnsw_query_set_node(HnswIndex *index, HnswQuery *query,
 								const HnswNodeHeaderData *node, const float *vector);
 extern const float *hnsw_query_vector(const HnswIndex *index, const HnswQuery *query);
@@ -245,12 +327,29 @@ extern int	hnsw_node_estimates(const HnswIndex *index, const HnswQuery *query,
 								const HnswNodeHeaderData *node, float key, float *estimates,
 								float *lengths);
 extern bool hnsw_prepare(const HnswIndex *index, const float *x, float *out);
-extern void hnsw_own_encode(const HnswIndex *index, const float *x, HnswOwn *own);
-extern void hnsw_own_decode(const HnswIndex *index, const HnswNodeHeaderData *node,
-							float *rotated);
-extern const float *hnsw_rotated(const HnswIndex *index, const float *vector);
+extern void hnsw_rotate(const HnswIndex *index, const float *x, float *rotated);
 extern void hnsw_link_encode(const HnswIndex *index, const float *from, const float *to,
 							 uint8 *code, float *a, float *b);
+
+/* Beyond these squared lengths, float32 cosine distances are NaN or imprecise. */
+#define COSINE_MIN_NORM 1e-30
+#define COSINE_MAX_NORM (FLT_MAX / 2)
+
+/* Does the operator compute good cosine distances to a vector of this length? */
+static inline bool
+hnsw_cosine_is_precise(double length)
+{
+	return length * length > COSINE_MIN_NORM && length * length < COSINE_MAX_NORM;
+}
+
+/* functions in own.c */
+extern void hnsw_own_encode(const HnswIndex *index, const HnswValue *value, HnswOwn *own);
+extern void hnsw_own_decode(const HnswIndex *index, const HnswNodeHeaderData *node,
+							float *out);
+extern void hnsw_own_bits(const HnswLayout *layout, const float *x, uint8 *bits);
+extern int	hnsw_own_sparse(const HnswLayout *layout, const HnswNodeHeaderData *node,
+							int32 *indices, float *values);
+extern const float *hnsw_rotated(const HnswIndex *index, const float *vector);
 
 /* A node met by a search; expanded ones have a HnswFound too. */
 typedef struct HnswCandidate
@@ -371,6 +470,7 @@ typedef struct HnswInserter
 	HnswIndex  *index;
 	HnswQuery  *query;
 	HnswSearch *search;
+	HnswValue  *value;
 	MemoryContext context;		/* reset after each row */
 } HnswInserter;
 
@@ -379,8 +479,7 @@ extern bool hnsw_insert(Relation rel, Datum *values, bool *isnull, ItemPointer t
 						Relation heap, IndexUniqueCheck check_unique,
 						bool index_unchanged, IndexInfo *index_info);
 extern HnswInserter *hnsw_inserter_create(HnswIndex *index);
-extern void hnsw_insert_vector(HnswInserter *inserter, const float *x, ItemPointer tid);
-extern bool hnsw_indexable(HnswMetric metric, const Vector *vector);
+extern void hnsw_insert_value(HnswInserter *inserter, const HnswValue *value, ItemPointer tid);
 extern int	hnsw_found_neighbours(HnswInserter *inserter, HnswNodeId self, float norm,
 								  HnswNeighbour *neighbours);
 
@@ -401,9 +500,17 @@ extern void hnsw_costestimate(PlannerInfo *root, IndexPath *path, double loop_co
 							  Cost *startup, Cost *total, Selectivity *selectivity,
 							  double *correlation, double *pages);
 
+/* functions in ivfflat.c */
+extern void ivfflat_init(void);
+
 /* functions in hnsw.c */
 extern void hnsw_init(void);
+extern void hnsw_add_reloptions(bits32 kind);
+extern int	hnsw_ef_search(void);
+extern uint32 hnsw_max_scan_nodes(void);
 extern HnswMetric hnsw_metric(Relation rel);
+extern HnswType hnsw_type(Relation rel);
+extern int	hnsw_column_dimensions(Relation rel);
 extern int	hnsw_m(Relation rel);
 extern int	hnsw_ef_construction(Relation rel);
 

@@ -249,16 +249,24 @@ static void
 check_meta(Relation rel, const HnswMetaPageData *meta)
 {
 	HnswLayout	layout;
-	int			typmod = TupleDescAttr(RelationGetDescr(rel), 0)->atttypmod;
+	HnswType	type = hnsw_type(rel);
+	int			typmod = hnsw_column_dimensions(rel);
 
 	if (meta->magic != HNSW_MAGIC || meta->version != HNSW_VERSION)
 		hnsw_report_corrupt(rel, HNSW_METAPAGE, "an unknown metapage");
-	if (meta->dim < 1 || (typmod > 0 && meta->dim != typmod) || meta->degree < FASTSCAN_BLOCK || meta->degree > 256 ||
+	if (meta->dim < 1 || (typmod > 0 && meta->dim != hnsw_graph_dim(type, typmod)) ||
+		meta->degree < FASTSCAN_BLOCK || meta->degree > 256 ||
 		meta->degree % FASTSCAN_BLOCK != 0 || meta->code_bits > 4 ||
 		meta->code_dims > rotation_out_dim(meta->dim) || meta->code_dims % 32 != 0 ||
 		(meta->code_dims > 0) != (meta->code_bits > 0) ||
-		meta->metric < HNSW_L2 || meta->metric > HNSW_L1 ||
-		meta->own_kind < HNSW_OWN_HALF || meta->own_kind > HNSW_OWN_INT8 ||
+		meta->metric < HNSW_L2 || meta->metric > HNSW_JACCARD ||
+		meta->own_kind < HNSW_OWN_HALF || meta->own_kind > HNSW_OWN_SPARSE ||
+		(meta->own_kind == HNSW_OWN_BITS) != (type == HNSW_TYPE_BIT) ||
+		(meta->own_kind == HNSW_OWN_BITS) != (meta->metric >= HNSW_HAMMING) ||
+		(meta->own_kind == HNSW_OWN_SPARSE) != (type == HNSW_TYPE_SPARSEVEC) ||
+		(type == HNSW_TYPE_SPARSEVEC && meta->index_size != sizeof(uint16) &&
+		 meta->index_size != sizeof(int32)) ||
+		meta->elements > BLCKSZ ||
 		meta->rotation != 1 || meta->inline_tids < 1 ||
 		meta->nodes_per_page < 1 || meta->pages_per_node < 1 ||
 		meta->entry_level < 0 || meta->entry_level > HNSW_MAX_LEVEL)
@@ -347,6 +355,9 @@ hnsw_open(Relation rel)
 	signs_size = rotation_signs_size(out_dim);
 	index->rel = rel;
 	hnsw_layout_from_meta(&index->layout, &cache->meta);
+	index->layout.type = hnsw_type(rel);
+	if (hnsw_column_dimensions(rel) > 0)
+		index->layout.column_dim = hnsw_column_dimensions(rel);
 	index->norm = cache->meta.norm;
 	index->nblocks = RelationGetNumberOfBlocks(rel);
 	grow_hints(index->nblocks);

@@ -35,7 +35,8 @@
  *		  links					degree * 4			node numbers
  *		  factors a				degree * 2			binary16, times scale_a
  *		  factors b				degree * 2			binary16, times scale_b
- *		  own vector			dim * 2, or code_dims * 1
+ *		  own vector			dim * 2, or code_dims * 1, or bits, or
+ *								elements * (index_size + 2)
  *		  codes					degree * units		FastScan blocks of 16 links
  *
  * A node number is block * nodes_per_page + slot, or the first block when a
@@ -96,14 +97,18 @@ typedef enum HnswMetric
 	HNSW_L2 = 1,
 	HNSW_IP = 2,
 	HNSW_COSINE = 3,
-	HNSW_L1 = 4
+	HNSW_L1 = 4,
+	HNSW_HAMMING = 5,
+	HNSW_JACCARD = 6
 } HnswMetric;
 
 /* How a node stores its own vector. */
 typedef enum HnswOwnKind
 {
 	HNSW_OWN_HALF = 1,			/* binary16 of the vector, times scale */
-	HNSW_OWN_INT8 = 2			/* int8 of the centred, rotated vector, times scale */
+	HNSW_OWN_INT8 = 2,			/* int8 of the centred, rotated vector, times scale */
+	HNSW_OWN_BITS = 3,			/* the bits, first one highest */
+	HNSW_OWN_SPARSE = 4			/* positions, then values as binary16, times scale */
 } HnswOwnKind;
 
 typedef struct HnswMetaPageData
@@ -111,7 +116,7 @@ typedef struct HnswMetaPageData
 	uint32		magic;
 	uint32		version;
 	/* fixed when the index is built */
-	uint16		dim;
+	uint16		dim;			/* of the graph: a sparse vector's sketch */
 	uint8		metric;			/* HnswMetric */
 	uint8		own_kind;		/* HnswOwnKind */
 	uint16		m;
@@ -124,9 +129,9 @@ typedef struct HnswMetaPageData
 	uint16		key_size;		/* bytes of key columns in each node */
 	uint16		nodes_per_page; /* 1 when a node spans pages */
 	uint16		pages_per_node;
-	uint16		unused;
+	uint16		index_size;		/* sparse: bytes of a position, 2 or 4 */
 	uint32		node_size;
-	uint32		unused2;
+	uint32		elements;		/* sparse: room for elements in the own vector */
 	uint64		seed;			/* of the rotation */
 	float		norm;			/* typical length of the vectors, 0 if unknown */
 	BlockNumber calibration;	/* first page of the mean, or InvalidBlockNumber */
@@ -159,7 +164,7 @@ typedef struct HnswNodeHeaderData
 	uint8		level;			/* 0 is the base level, which has every row */
 	uint16		nlinks;			/* links in use, from the front */
 	uint16		ntids;			/* heap TIDs in this node */
-	uint16		unused;
+	uint16		nnz;			/* sparse: elements in the own vector */
 	uint32		below;			/* upper: the same vector's node a level down */
 	uint32		more_tids;		/* base: first chunk of further heap TIDs, or 0 */
 	float		scale;			/* of the own vector */

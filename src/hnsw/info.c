@@ -11,7 +11,6 @@
 #include "access/relation.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
-#include "commands/defrem.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
@@ -41,6 +40,27 @@ metric_name(HnswMetric metric)
 			return "cosine";
 		case HNSW_L1:
 			return "l1";
+		case HNSW_HAMMING:
+			return "hamming";
+		case HNSW_JACCARD:
+			return "jaccard";
+	}
+	return "unknown";
+}
+
+static const char *
+own_name(HnswOwnKind kind)
+{
+	switch (kind)
+	{
+		case HNSW_OWN_HALF:
+			return "half";
+		case HNSW_OWN_INT8:
+			return "int8";
+		case HNSW_OWN_BITS:
+			return "bit";
+		case HNSW_OWN_SPARSE:
+			return "sparse half";
 	}
 	return "unknown";
 }
@@ -52,8 +72,7 @@ open_index(Oid oid)
 	Relation	rel = relation_open(oid, AccessShareLock);
 
 	if (rel->rd_rel->relkind != RELKIND_INDEX ||
-		rel->rd_rel->relam != get_index_am_oid("hnsw", true) ||
-		rel->rd_indam->ambuild != hnsw_build)
+		rel->rd_indam->ambeginscan != hnsw_beginscan)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" is not an hnsw index of piramid",
@@ -135,7 +154,7 @@ piramid_hnsw_info(PG_FUNCTION_ARGS)
 	count_nodes(index, &counts);
 
 	values[i++] = Int32GetDatum((int32) meta.version);
-	values[i++] = Int32GetDatum(layout->dim);
+	values[i++] = Int32GetDatum(layout->column_dim);
 	values[i++] = CStringGetTextDatum(metric_name(layout->metric));
 	values[i++] = Int32GetDatum(layout->m);
 	values[i++] = Int32GetDatum(layout->ef_construction);
@@ -150,7 +169,7 @@ piramid_hnsw_info(PG_FUNCTION_ARGS)
 	values[i++] = Int32GetDatum(layout->degree);
 	values[i++] = Int32GetDatum((int32) layout->node_size);
 	values[i++] = Float4GetDatum((float4) layout->nodes_per_page / layout->pages_per_node);
-	values[i++] = CStringGetTextDatum(layout->own_kind == HNSW_OWN_HALF ? "half" : "int8");
+	values[i++] = CStringGetTextDatum(own_name(layout->own_kind));
 	values[i++] = Int32GetDatum(layout->code.dims * layout->code.bits);
 
 	relation_close(rel, AccessShareLock);

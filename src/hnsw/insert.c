@@ -13,7 +13,6 @@
 
 #include "miscadmin.h"
 #include "storage/lmgr.h"
-#include "type/vector.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
@@ -29,18 +28,6 @@ typedef struct InsertLevel
 	HnswNodeId	id;
 } InsertLevel;
 
-/* Has this vector a place in the graph?  Zero vectors have no direction. */
-bool
-hnsw_indexable(HnswMetric metric, const Vector *vector)
-{
-	if (metric != HNSW_COSINE)
-		return true;
-	for (int i = 0; i < vector->dim; i++)
-		if (vector->x[i] != 0)
-			return true;
-	return false;
-}
-
 /* Make an inserter in the current memory context. */
 HnswInserter *
 hnsw_inserter_create(HnswIndex *index)
@@ -49,6 +36,7 @@ hnsw_inserter_create(HnswIndex *index)
 
 	inserter->index = index;
 	inserter->query = hnsw_query_create(index);
+	inserter->value = hnsw_value_create(&index->layout);
 	inserter->search = hnsw_search_create(index, inserter->query);
 	inserter->search->keep_vectors = true;
 	inserter->context = AllocSetContextCreate(CurrentMemoryContext, "hnsw insert",
@@ -264,9 +252,9 @@ search_levels(HnswInserter *inserter, const HnswOwn *own, const HnswMetaPageData
 	return false;
 }
 
-/* Insert one vector, as the column has it, under a heap TID. */
+/* Insert one value, as the column has it, under a heap TID. */
 void
-hnsw_insert_vector(HnswInserter *inserter, const float *x, ItemPointer tid)
+hnsw_insert_value(HnswInserter *inserter, const HnswValue *value, ItemPointer tid)
 {
 	HnswIndex  *index = inserter->index;
 	const HnswLayout *layout = &index->layout;
@@ -277,8 +265,8 @@ hnsw_insert_vector(HnswInserter *inserter, const float *x, ItemPointer tid)
 	int			top = hnsw_random_level();
 
 	own.data = palloc(layout->own_size);
-	hnsw_own_encode(index, x, &own);
-	hnsw_query_set(index, inserter->query, x, false);
+	hnsw_own_encode(index, value, &own);
+	hnsw_query_set(index, inserter->query, value, false);
 
 	LockPage(index->rel, HNSW_METAPAGE, ShareLock);
 	for (;;)
@@ -317,7 +305,7 @@ hnsw_insert(Relation rel, Datum *values, bool *isnull, ItemPointer tid,
 			bool index_unchanged, IndexInfo *index_info)
 {
 	HnswInserter *inserter = index_info->ii_AmCache;
-	Vector	   *vector;
+	const HnswLayout *layout;
 
 	if (isnull[0])
 		return false;
@@ -330,15 +318,9 @@ hnsw_insert(Relation rel, Datum *values, bool *isnull, ItemPointer tid,
 		MemoryContextSwitchTo(old);
 	}
 
-	vector = DatumGetVector(values[0]);
-	if (vector->dim != inserter->index->layout.dim)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_EXCEPTION),
-				 errmsg("expected %d dimensions, not %d",
-						inserter->index->layout.dim, vector->dim)));
-	if (hnsw_indexable(inserter->index->layout.metric, vector))
-		hnsw_insert_vector(inserter, vector->x, tid);
-	if ((Pointer) vector != DatumGetPointer(values[0]))
-		pfree(vector);
+	layout = &inserter->index->layout;
+	hnsw_value_set(layout, inserter->value, values[0], false);
+	if (hnsw_value_indexable(layout, inserter->value))
+		hnsw_insert_value(inserter, inserter->value, tid);
 	return false;
 }

@@ -23,15 +23,37 @@
 /* Most heap TIDs within a node. */
 #define MAX_INLINE_TIDS 4
 
+/* Most bytes for the elements of a sparse vector. */
+#define MAX_ELEMENT_BYTES 6144
+
+/* Dimensions of the graph for a column of such a type. */
+int
+hnsw_graph_dim(HnswType type, int column_dim)
+{
+	return (type == HNSW_TYPE_SPARSEVEC && column_dim > HNSW_SKETCH_EXACT) ? HNSW_SKETCH_DIM : column_dim;
+}
+
 /* Compute offsets and size from degree, code, own kind and inline_tids. */
 static void
 layout_offsets(HnswLayout *layout)
 {
 	int			offset = sizeof(HnswNodeHeaderData);
 
-	layout->own_size = (layout->own_kind == HNSW_OWN_HALF) ?
-		layout->dim * (int) sizeof(half) : layout->out_dim;
-
+	switch (layout->own_kind)
+	{
+		case HNSW_OWN_HALF:
+			layout->own_size = layout->dim * (int) sizeof(half);
+			break;
+		case HNSW_OWN_INT8:
+			layout->own_size = layout->out_dim;
+			break;
+		case HNSW_OWN_BITS:
+			layout->own_size = (layout->dim + 7) / 8;
+			break;
+		case HNSW_OWN_SPARSE:
+			layout->own_size = layout->elements * (layout->index_size + (int) sizeof(half));
+			break;
+	}
 	layout->tids = offset;
 	offset += layout->inline_tids * sizeof(ItemPointerData);
 	layout->kept = offset;
@@ -55,11 +77,13 @@ layout_offsets(HnswLayout *layout)
 	layout->node_size = MAXALIGN(offset);
 }
 
-/* Bytes that pgvector spends on a row of a vector index, page ends included. */
+/* Bytes that pgvector spends on a row of such an index, page ends included. */
 static double
-peer_bytes(int dim, int m)
+peer_bytes(const HnswLayout *layout)
 {
-	double		row = 4.0 * dim + 104 + 12.0 * m + 16;
+	static const double element_size[] = {4, 2, 8, 1.0 / 8};
+	int			elements = layout->type == HNSW_TYPE_SPARSEVEC ? layout->elements : layout->dim;
+	double		row = element_size[layout->type] * elements + 104 + 12.0 * layout->m + 16;
 
 	return (row > HNSW_PAGE_SPACE / 2) ? BLCKSZ * Max(1.0, row / HNSW_PAGE_SPACE) :
 		BLCKSZ / floor(HNSW_PAGE_SPACE / row);
@@ -86,37 +110,72 @@ layout_fits(HnswLayout *layout, HnswOwnKind own_kind, Size slot)
 	}
 }
 
+/* Most precise kind of own vector, and the one if that takes too much space. */
+static HnswOwnKind
+own_kind(const HnswLayout *layout, bool smaller)
+{
+	switch (layout->type)
+	{
+		case HNSW_TYPE_BIT:
+			return HNSW_OWN_BITS;
+		case HNSW_TYPE_SPARSEVEC:
+			return HNSW_OWN_SPARSE;
+		default:
+			return smaller && layout->metric != HNSW_L1 ? HNSW_OWN_INT8 : HNSW_OWN_HALF;
+	}
+}
+
+/* Bits per coordinate of a code; 0: plain links. */
+static int
+code_bits(const HnswLayout *layout)
+{
+	if (layout->metric == HNSW_L1 || layout->type == HNSW_TYPE_BIT ||
+		layout->type == HNSW_TYPE_SPARSEVEC)
+		return 0;
+	return layout->out_dim <= 64 ? 2 : 1;
+}
+
 /*
  * Choose the layout of a new index.  The column's dimensions and m decide:
  * m asks for at least 2 * m links, as in other HNSW indexes; what space is
- * left in the slot holds more links.
+ * left in the slot holds more links.  "elements" is for sparse vectors: how
+ * many a node shall hold.
  */
 void
-hnsw_layout_choose(HnswLayout *layout, int dim, HnswMetric metric, int m,
-				   int ef_construction)
+hnsw_layout_choose(HnswLayout *layout, HnswType type, int column_dim, HnswMetric metric,
+				   int m, int ef_construction, int elements)
 {
 	int			per_page;
 	bool		fits = false;
 
 	memset(layout, 0, sizeof(*layout));
-	layout->dim = dim;
+	layout->type = type;
+	layout->column_dim = column_dim;
+	layout->dim = hnsw_graph_dim(type, column_dim);
 	layout->metric = metric;
 	layout->m = m;
 	layout->ef_construction = ef_construction;
 	layout->degree = (2 * m + FASTSCAN_BLOCK - 1) / FASTSCAN_BLOCK * FASTSCAN_BLOCK;
-	layout->out_dim = rotation_out_dim(dim);
-	layout->code.bits = (metric == HNSW_L1) ? 0 : (layout->out_dim <= 64 ? 2 : 1);
+	layout->out_dim = rotation_out_dim(layout->dim);
+	layout->code.bits = code_bits(layout);
 	layout->inline_tids = 2;
 	layout->pages_per_node = 1;
+	if (type == HNSW_TYPE_SPARSEVEC)
+	{
+		layout->index_size = column_dim <= 65536 ? sizeof(uint16) : sizeof(int32);
+		layout->elements = Min(elements, MAX_ELEMENT_BYTES /
+							   (layout->index_size + (int) sizeof(half)));
+	}
 
-	per_page = (int) ceil(BLCKSZ / (peer_bytes(dim, m) * SIZE_BUDGET));
+	per_page = Min((int) ceil(BLCKSZ / (peer_bytes(layout) * SIZE_BUDGET)),
+				   HNSW_MAX_NODES_PER_PAGE);
 	for (; per_page >= 1 && !fits; per_page--)
 	{
 		Size		slot = MAXALIGN_DOWN(HNSW_PAGE_SPACE / per_page);
 
 		layout->nodes_per_page = per_page;
-		fits = layout_fits(layout, HNSW_OWN_HALF, slot) ||
-			(metric != HNSW_L1 && layout_fits(layout, HNSW_OWN_INT8, slot));
+		fits = layout_fits(layout, own_kind(layout, false), slot) ||
+			layout_fits(layout, own_kind(layout, true), slot);
 	}
 
 	if (fits)
@@ -124,7 +183,8 @@ hnsw_layout_choose(HnswLayout *layout, int dim, HnswMetric metric, int m,
 		/* As small as the nodes came out, more may fit a page. */
 		Size		slot;
 
-		layout->nodes_per_page = HNSW_PAGE_SPACE / layout->node_size;
+		layout->nodes_per_page = Min(HNSW_PAGE_SPACE / layout->node_size,
+									 HNSW_MAX_NODES_PER_PAGE);
 		slot = MAXALIGN_DOWN(HNSW_PAGE_SPACE / layout->nodes_per_page);
 		while (layout->degree + FASTSCAN_BLOCK <= MAX_FILL_DEGREE)
 		{
@@ -152,7 +212,7 @@ hnsw_layout_choose(HnswLayout *layout, int dim, HnswMetric metric, int m,
 	}
 
 	/* No page holds one node: span as few as possible. */
-	layout->own_kind = (metric == HNSW_L1) ? HNSW_OWN_HALF : HNSW_OWN_INT8;
+	layout->own_kind = own_kind(layout, true);
 	layout->code.dims = layout->code.bits ? layout->out_dim : 0;
 	layout->code.units = layout->code.dims * layout->code.bits / 8;
 	layout->nodes_per_page = 1;
@@ -165,6 +225,9 @@ hnsw_layout_from_meta(HnswLayout *layout, const HnswMetaPageData *meta)
 {
 	memset(layout, 0, sizeof(*layout));
 	layout->dim = meta->dim;
+	layout->column_dim = meta->dim;
+	layout->elements = meta->elements;
+	layout->index_size = meta->index_size;
 	layout->metric = (HnswMetric) meta->metric;
 	layout->own_kind = (HnswOwnKind) meta->own_kind;
 	layout->m = meta->m;
@@ -185,6 +248,8 @@ void
 hnsw_layout_to_meta(const HnswLayout *layout, HnswMetaPageData *meta)
 {
 	meta->dim = layout->dim;
+	meta->elements = layout->elements;
+	meta->index_size = layout->index_size;
 	meta->metric = layout->metric;
 	meta->own_kind = layout->own_kind;
 	meta->m = layout->m;

@@ -18,7 +18,7 @@
 static inline float
 alpha(const HnswLayout *layout)
 {
-	return layout->metric == HNSW_L1 ? HNSW_ALPHA : HNSW_ALPHA * HNSW_ALPHA;
+	return hnsw_unsquared(layout) ? HNSW_ALPHA : HNSW_ALPHA * HNSW_ALPHA;
 }
 
 /*
@@ -32,7 +32,17 @@ hnsw_extra(const HnswIndex *index, float norm)
 		sqrtf(Max(index->norm * index->norm - norm, 0)) : 0;
 }
 
-/* Distance of two vectors as the graph sees it; squared unless L1. */
+/* Jaccard distance of two vectors of 0 and 1. */
+static float
+jaccard(int n, const float *a, const float *b)
+{
+	float		both = distance->ip(n, a, b);
+	float		either = distance->normsq(n, a) + distance->normsq(n, b) - both;
+
+	return either > 0 ? 1 - both / either : 1;
+}
+
+/* Distance of two vectors as the graph sees it; squared for some metrics. */
 float
 hnsw_graph_distance(const HnswIndex *index, const float *a, float norm_a,
 					const float *b, float norm_b)
@@ -42,6 +52,8 @@ hnsw_graph_distance(const HnswIndex *index, const float *a, float norm_a,
 
 	if (index->layout.metric == HNSW_L1)
 		return distance->l1(n, a, b);
+	if (index->layout.metric == HNSW_JACCARD)
+		return jaccard(n, a, b);
 	d = distance->l2sq(n, a, b);
 	if (index->layout.metric == HNSW_IP)
 	{
@@ -177,6 +189,7 @@ hnsw_node_init(const HnswIndex *index, HnswNodeHeader node, int level, const Hns
 	memset(node, 0, layout->node_size);
 	node->flags = HNSW_NODE_USED;
 	node->level = level;
+	node->nnz = own->nnz;
 	node->scale = own->scale;
 	node->norm = own->norm;
 	node->own_norm = own->own_norm;
@@ -203,7 +216,7 @@ farthest(const HnswLayout *layout, HnswNodeHeader node, const float *lengths,
 
 /*
  * Which link of a full node gives way to a new one, or -1 if none should.
- * lengths and estimates are the links' distances (not squared, unless L1)
+ * lengths and estimates are the links' distances (not squared)
  * from the node and from the new neighbour, which is "length" away.
  *
  * Links that only fill the node give way first.  A new neighbour that a
@@ -307,21 +320,29 @@ coded_distances(const HnswIndex *index, const HnswQuery *query, HnswNodeHeader n
  * locked; links[] is what it had.
  */
 static void
-plain_distances(HnswIndex *index, const HnswNodeId *links, int nlinks, const float *from,
-				const float *to, float *lengths, float *estimates)
+plain_distances(HnswIndex *index, const HnswNodeId *links, int nlinks,
+				const HnswNeighbour *from, const HnswNeighbour *to, float *lengths,
+				float *estimates)
 {
-	int			dim = index->layout.dim;
-	float	   *x = palloc(sizeof(float) * dim);
+	bool		unsquared = hnsw_unsquared(&index->layout);
+	float	   *x = palloc(sizeof(float) * index->layout.dim);
 
 	for (int i = 0; i < nlinks; i++)
 	{
 		HnswRead	read;
+		float		norm;
 
 		hnsw_read(index, links[i], &read);
 		hnsw_own_decode(index, read.node, x);
+		norm = read.node->norm;
 		hnsw_read_end(&read);
-		lengths[i] = distance->l1(dim, from, x);
-		estimates[i] = distance->l1(dim, to, x);
+		lengths[i] = hnsw_graph_distance(index, from->vector, from->norm, x, norm);
+		estimates[i] = hnsw_graph_distance(index, to->vector, to->norm, x, norm);
+		if (!unsquared)
+		{
+			lengths[i] = sqrtf(lengths[i]);
+			estimates[i] = sqrtf(estimates[i]);
+		}
 	}
 	pfree(x);
 }
@@ -354,7 +375,7 @@ hnsw_add_link(HnswIndex *index, const HnswQuery *query, const HnswNeighbour *fro
 	float		estimates[256];
 	HnswNodeId	links[256];
 	int			nlinks = 0;
-	float		length = layout->metric == HNSW_L1 ? to->distance : sqrtf(to->distance);
+	float		length = hnsw_unsquared(layout) ? to->distance : sqrtf(to->distance);
 	HnswWrite	write;
 	HnswNodeHeader node;
 	bool		may_go[256] = {false};
@@ -370,7 +391,7 @@ hnsw_add_link(HnswIndex *index, const HnswQuery *query, const HnswNeighbour *fro
 		nlinks = Min(read.node->nlinks, layout->degree);
 		memcpy(links, HnswNodeLinks(layout, read.node), sizeof(HnswNodeId) * nlinks);
 		hnsw_read_end(&read);
-		plain_distances(index, links, nlinks, from->vector, to->vector, lengths, estimates);
+		plain_distances(index, links, nlinks, from, to, lengths, estimates);
 	}
 
 	hnsw_write(index, from->id, &write);

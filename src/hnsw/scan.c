@@ -22,7 +22,6 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/bufmgr.h"
-#include "type/vector.h"
 #include "utils/float.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -51,6 +50,7 @@ typedef struct HnswScanState
 {
 	MemoryContext context;
 	HnswIndex  *index;
+	HnswValue  *value;
 	HnswQuery  *query;
 	HnswSearch *search;
 	HnswScanPhase phase;
@@ -92,6 +92,7 @@ hnsw_beginscan(Relation rel, int nkeys, int norderbys)
 	state = palloc0(sizeof(HnswScanState));
 	state->context = context;
 	state->index = hnsw_open(rel);
+	state->value = hnsw_value_create(&state->index->layout);
 	state->query = hnsw_query_create(state->index);
 	state->search = hnsw_search_create(state->index, state->query);
 	MemoryContextSwitchTo(old);
@@ -223,19 +224,8 @@ start(IndexScanDesc scan)
 		state->phase = SCAN_UNORDERED;
 		return;
 	}
-	else
-	{
-		Vector	   *vector = DatumGetVector(orderby->sk_argument);
-
-		if (vector->dim != state->index->layout.dim)
-			ereport(ERROR,
-					(errcode(ERRCODE_DATA_EXCEPTION),
-					 errmsg("different vector dimensions %d and %d",
-							state->index->layout.dim, vector->dim)));
-		hnsw_query_set(state->index, state->query, vector->x, true);
-		if ((Pointer) vector != DatumGetPointer(orderby->sk_argument))
-			pfree(vector);
-	}
+	hnsw_value_set(&state->index->layout, state->value, orderby->sk_argument, true);
+	hnsw_query_set(state->index, state->query, state->value, true);
 	if (state->query->zero)
 	{
 		state->phase = SCAN_UNORDERED;
@@ -244,12 +234,15 @@ start(IndexScanDesc scan)
 
 	hnsw_meta_read(scan->indexRelation, &meta);
 	state->phase = SCAN_SEARCH;
-	hnsw_search_enter(state->search, &meta, 0, hnsw_ef_search);
+	hnsw_search_enter(state->search, &meta, 0, hnsw_ef_search());
 	hnsw_search_run(state->search);
 	collect_pool(state);
 }
 
-/* Widen the search, or meet all nodes that it has not met. */
+/*
+ * Widen the search, or meet all nodes that it has not met.  A bounded scan ends
+ * with what was found.
+ */
 static void
 continue_search(HnswScanState *state)
 {
@@ -257,8 +250,9 @@ continue_search(HnswScanState *state)
 	double		nodes = (double) RelationGetNumberOfBlocks(state->index->rel) *
 		state->index->layout.nodes_per_page / state->index->layout.pages_per_node;
 	bool		exhausted = search->npool < search->width;
+	bool		bounded = search->nfound >= hnsw_max_scan_nodes();
 
-	if (!exhausted && search->width < nodes / SWEEP_SHARE)
+	if (!bounded && !exhausted && search->width < nodes / SWEEP_SHARE)
 	{
 		hnsw_search_widen(search, search->width * 2);
 		hnsw_search_run(search);
@@ -266,7 +260,7 @@ continue_search(HnswScanState *state)
 		return;
 	}
 	for (BlockNumber block = HNSW_METAPAGE + 1;
-		 block < RelationGetNumberOfBlocks(state->index->rel); block++)
+		 !bounded && block < RelationGetNumberOfBlocks(state->index->rel); block++)
 	{
 		CHECK_FOR_INTERRUPTS();
 		hnsw_search_sweep(search, block, true);
@@ -346,7 +340,7 @@ start_item(IndexScanDesc scan)
 		return;
 	}
 
-	certain = state->late ||
+	certain = state->late || item->lower == item->upper ||
 		(item->lower > state->max_upper &&
 		 state->next_item < state->nsorted &&
 		 item->upper < state->items[state->next_item].lower &&

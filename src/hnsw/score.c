@@ -9,6 +9,8 @@
  *	cosine	|q - x|^2 with both of unit length (= 2 * cosine distance)
  *	IP		-2 <q, x>, with q rescaled to the typical length of the rows
  *	L1		sum |q - x|
+ *	Hamming	number of bits that differ
+ *	Jaccard	1 - common bits / bits of either
  *
  * An expanded node u gives the exact key of its own (stored) vector and, from
  * one rotated query, estimates of the keys of its neighbours v.  With
@@ -33,10 +35,6 @@
 /* Absolute error of two such sums whose terms are denormal. */
 #define UNDERFLOW(dim) ((double) (dim) * 4e-45)
 
-/* Beyond these squared lengths, float32 cosine distances are NaN or imprecise. */
-#define COSINE_MIN_NORM 1e-30
-#define COSINE_MAX_NORM (FLT_MAX / 2)
-
 /* Allocate a query in the current memory context. */
 HnswQuery *
 hnsw_query_create(HnswIndex *index)
@@ -50,25 +48,11 @@ hnsw_query_create(HnswIndex *index)
 		query->rotated = palloc(sizeof(float) * layout->out_dim);
 		query->code.lut = palloc((Size) layout->code.units * 2 * 16);
 	}
+	if (layout->own_kind == HNSW_OWN_BITS)
+		query->bits = palloc((layout->dim + 7) / 8);
+	if (layout->own_kind == HNSW_OWN_SPARSE)
+		query->sparse = hnsw_sparse_create(layout);
 	return query;
-}
-
-/* Length of a vector, in double precision: float32 squares may overflow. */
-static double
-length_of(int dim, const float *x)
-{
-	double		sum = 0;
-
-	for (int i = 0; i < dim; i++)
-		sum += (double) x[i] * x[i];
-	return sqrt(sum);
-}
-
-/* Does the operator compute good cosine distances to a vector of this length? */
-static inline bool
-cosine_is_precise(double length)
-{
-	return length * length > COSINE_MIN_NORM && length * length < COSINE_MAX_NORM;
 }
 
 /*
@@ -90,16 +74,14 @@ hnsw_prepare(const HnswIndex *index, const float *x, float *out)
 	for (int i = 0; i < dim; i++)
 		norm += (double) x[i] * x[i];
 	norm = sqrt(norm);
-	if (norm == 0)
-		return false;
 	for (int i = 0; i < dim; i++)
-		out[i] = (float) (x[i] / norm);
-	return true;
+		out[i] = norm > 0 ? (float) (x[i] / norm) : 0;
+	return norm > 0;
 }
 
 /* Rotate and centre a prepared vector. */
-static void
-rotate(const HnswIndex *index, const float *x, float *rotated)
+void
+hnsw_rotate(const HnswIndex *index, const float *x, float *rotated)
 {
 	int			dim = index->layout.dim;
 	float	   *centred = palloc(sizeof(float) * dim);
@@ -110,19 +92,38 @@ rotate(const HnswIndex *index, const float *x, float *rotated)
 	pfree(centred);
 }
 
-/*
- * Set the query vector x (dim values).  "search" is true for a user's query,
- * false when x is a row to be inserted, whose length matters.
- */
-void
-hnsw_query_set(HnswIndex *index, HnswQuery *query, const float *x, bool search)
+/* What goes along with the query's x: rotated, as codes, as bits. */
+static void
+finish_query(HnswIndex *index, HnswQuery *query)
 {
 	const HnswLayout *layout = &index->layout;
 
-	query->zero = !hnsw_prepare(index, x, query->x);
+	if (query->rotated != NULL)
+	{
+		query->rotated_norm = distance->normsq(layout->out_dim, query->rotated);
+		code_query_init(&layout->code, query->rotated, &query->code);
+	}
+	if (query->bits != NULL)
+		hnsw_own_bits(layout, query->x, query->bits);
+}
+
+/*
+ * Set the query.  "search" is true for a user's query, false for a row to be
+ * inserted, whose length matters.
+ */
+void
+hnsw_query_set(HnswIndex *index, HnswQuery *query, const HnswValue *value, bool search)
+{
+	const HnswLayout *layout = &index->layout;
+	double		factor = 1;
+
+	query->length = hnsw_value_length(layout, value);
+	(void) hnsw_prepare(index, value->x, query->x);
+	query->zero = layout->metric == HNSW_COSINE && query->length == 0;
 	if (search && layout->metric == HNSW_COSINE)
 	{
-		float		norm = distance->normsq(layout->dim, x);
+		float		norm = query->sparse ? (float) (query->length * query->length) :
+			distance->normsq(layout->dim, value->x);
 
 		/* As the operator sees it: all distances are NaN. */
 		query->zero |= norm == 0 || isinf(norm);
@@ -130,32 +131,37 @@ hnsw_query_set(HnswIndex *index, HnswQuery *query, const float *x, bool search)
 	if (query->zero)
 		return;
 	query->unscale = 0.5f;
-	query->norm = distance->normsq(layout->dim, query->x);
 
 	/*
 	 * The order by inner product does not depend on the length of the query,
 	 * but the estimates' error does: it is least among the rows.
 	 */
 	if (layout->metric == HNSW_IP && search && index->norm > 0 &&
-		query->norm > 0 && query->norm < FLT_MAX)
+		query->length > 0 && query->length * query->length < FLT_MAX)
 	{
-		float		factor = index->norm / sqrtf(query->norm);
+		float		to_typical = (float) (index->norm / query->length);
 
-		if (factor > FLT_MIN && factor < FLT_MAX && 1 / factor > FLT_MIN)
+		if (to_typical > FLT_MIN && to_typical < FLT_MAX && 1 / to_typical > FLT_MIN)
 		{
+			factor = to_typical;
 			for (int i = 0; i < layout->dim; i++)
-				query->x[i] *= factor;
-			query->norm = distance->normsq(layout->dim, query->x);
-			query->unscale = 0.5f / factor;
+				query->x[i] *= to_typical;
+			query->length *= to_typical;
+			query->unscale = 0.5f / to_typical;
 		}
 	}
-	query->length = length_of(layout->dim, layout->metric == HNSW_COSINE ? x : query->x);
-	if (query->rotated != NULL)
+	query->norm = distance->normsq(layout->dim, query->x);
+	if (query->sparse != NULL)
 	{
-		rotate(index, query->x, query->rotated);
-		query->rotated_norm = distance->normsq(layout->out_dim, query->rotated);
-		code_query_init(&layout->code, query->rotated, &query->code);
+		if (layout->metric == HNSW_COSINE)
+			factor = 1 / query->length;
+		hnsw_sparse_set(layout, query->sparse, value, factor);
+		if (layout->metric != HNSW_L1)
+			query->norm = (float) Min(query->sparse->norm, FLT_MAX);
 	}
+	if (query->rotated != NULL)
+		hnsw_rotate(index, query->x, query->rotated);
+	finish_query(index, query);
 }
 
 /*
@@ -171,17 +177,26 @@ hnsw_query_set_node(HnswIndex *index, HnswQuery *query, const HnswNodeHeaderData
 	query->zero = false;
 	query->unscale = 0.5f;
 	query->norm = node->norm;
-	if (layout->own_kind == HNSW_OWN_HALF)
-		memcpy(query->x, vector, sizeof(float) * layout->dim);
-	if (query->rotated != NULL)
+	if (layout->own_kind == HNSW_OWN_INT8)
+		memcpy(query->rotated, vector, sizeof(float) * layout->out_dim);
+	else
 	{
-		if (layout->own_kind == HNSW_OWN_INT8)
-			memcpy(query->rotated, vector, sizeof(float) * layout->out_dim);
-		else
-			rotate(index, vector, query->rotated);
-		query->rotated_norm = distance->normsq(layout->out_dim, query->rotated);
-		code_query_init(&layout->code, query->rotated, &query->code);
+		memcpy(query->x, vector, sizeof(float) * layout->dim);
+		if (query->rotated != NULL)
+			hnsw_rotate(index, vector, query->rotated);
 	}
+	if (query->sparse != NULL)
+	{
+		HnswValue	value;
+
+		value.indices = palloc(sizeof(int32) * Max(layout->elements, 1));
+		value.values = palloc(sizeof(float) * Max(layout->elements, 1));
+		value.nnz = hnsw_own_sparse(layout, node, value.indices, value.values);
+		hnsw_sparse_set(layout, query->sparse, &value, 1);
+		pfree(value.indices);
+		pfree(value.values);
+	}
+	finish_query(index, query);
 }
 
 static inline float
@@ -192,47 +207,97 @@ finite_key(float key)
 	return (key < HNSW_MAX_KEY) ? key : HNSW_MAX_KEY;	/* also if NaN */
 }
 
+static inline float
+int8_key(const HnswLayout *layout, const HnswQuery *query, const HnswNodeHeaderData *node,
+		 float *l2sq)
+{
+	const int8 *own = (const int8 *) HnswNodeOwn(layout, node);
+	float		dot = node->scale * distance->i8_ip(layout->out_dim, query->rotated, own);
+
+	*l2sq = Max(query->rotated_norm + node->own_norm - 2 * dot, 0);
+	return (layout->metric == HNSW_IP) ? *l2sq - query->norm - node->norm : *l2sq;
+}
+
+static inline float
+half_key(const HnswLayout *layout, const HnswQuery *query, const HnswNodeHeaderData *node,
+		 float *l2sq)
+{
+	const half *h = (const half *) HnswNodeOwn(layout, node);
+	float		key;
+
+	switch (layout->metric)
+	{
+		case HNSW_L2:
+			return *l2sq = distance->half_l2sq(layout->dim, query->x, h, node->scale);
+		case HNSW_COSINE:
+			return *l2sq = Max(2 - 2 * node->scale *
+							   distance->half_ip(layout->dim, query->x, h), 0);
+		case HNSW_IP:
+			key = -2 * node->scale * distance->half_ip(layout->dim, query->x, h);
+			*l2sq = Max(query->norm + node->norm + key, 0);
+			return key;
+		default:
+			return *l2sq = distance->half_l1(layout->dim, query->x, h, node->scale);
+	}
+}
+
+static inline float
+bits_key(const HnswLayout *layout, const HnswQuery *query, const HnswNodeHeaderData *node)
+{
+	const uint8 *own = (const uint8 *) HnswNodeOwn(layout, node);
+	int			bytes = (layout->dim + 7) / 8;
+	uint32		both;
+	uint32		either;
+
+	if (layout->metric == HNSW_HAMMING)
+		return (float) distance->hamming(bytes, query->bits, own);
+	distance->bit_counts(bytes, query->bits, own, &both, &either);
+	return either == 0 ? 1 : (float) (1 - (double) both / (double) either);
+}
+
+static inline float
+sparse_key(const HnswLayout *layout, const HnswQuery *query, const HnswNodeHeaderData *node,
+		   float *l2sq)
+{
+	double		score = hnsw_sparse_score(layout, query->sparse, node);
+
+	switch (layout->metric)
+	{
+		case HNSW_COSINE:
+			return *l2sq = (float) Max(2 - 2 * score, 0);
+		case HNSW_IP:
+			*l2sq = (float) Max(query->norm + node->norm - 2 * score, 0);
+			return (float) (-2 * score);
+		default:
+			return *l2sq = (float) score;
+	}
+}
+
 /*
  * The key of a node's own vector.  *l2sq gets the squared Euclidean distance
- * (for L1: the key).  Both are finite.
+ * (unless distances are unsquared: the key).  Both are finite.
  */
 float
 hnsw_node_key(const HnswIndex *index, const HnswQuery *query,
 			  const HnswNodeHeaderData *node, float *l2sq)
 {
 	const HnswLayout *layout = &index->layout;
-	const char *own = HnswNodeOwn(layout, node);
 	float		key;
 
-	if (layout->own_kind == HNSW_OWN_INT8)
+	switch (layout->own_kind)
 	{
-		float		dot = node->scale * distance->i8_ip(layout->out_dim, query->rotated,
-														 (const int8 *) own);
-
-		*l2sq = Max(query->rotated_norm + node->own_norm - 2 * dot, 0);
-		key = (layout->metric == HNSW_IP) ? *l2sq - query->norm - node->norm : *l2sq;
-	}
-	else
-	{
-		const half *h = (const half *) own;
-
-		switch (layout->metric)
-		{
-			case HNSW_L2:
-				key = *l2sq = distance->half_l2sq(layout->dim, query->x, h, node->scale);
-				break;
-			case HNSW_COSINE:
-				key = *l2sq = Max(2 - 2 * node->scale *
-								  distance->half_ip(layout->dim, query->x, h), 0);
-				break;
-			case HNSW_IP:
-				key = -2 * node->scale * distance->half_ip(layout->dim, query->x, h);
-				*l2sq = Max(query->norm + node->norm + key, 0);
-				break;
-			default:
-				key = *l2sq = distance->half_l1(layout->dim, query->x, h, node->scale);
-				break;
-		}
+		case HNSW_OWN_INT8:
+			key = int8_key(layout, query, node, l2sq);
+			break;
+		case HNSW_OWN_BITS:
+			key = *l2sq = bits_key(layout, query, node);
+			break;
+		case HNSW_OWN_SPARSE:
+			key = sparse_key(layout, query, node, l2sq);
+			break;
+		default:
+			key = half_key(layout, query, node, l2sq);
+			break;
 	}
 	*l2sq = finite_key(*l2sq);
 	return finite_key(key);
@@ -293,6 +358,13 @@ hnsw_key_bounds(const HnswIndex *index, const HnswQuery *query, const HnswFound 
 
 	switch (layout->metric)
 	{
+		case HNSW_HAMMING:
+			*lower = *upper = key;
+			return;
+		case HNSW_JACCARD:
+			*lower = Max(key - FLT_EPSILON, 0);
+			*upper = key + FLT_EPSILON;
+			return;
 		case HNSW_L2:
 			/* int8 keys come from a difference of squares around the mean */
 			e = underflow + (int8_own ? query->rotated_norm * 4 * rounding : 0);
@@ -347,7 +419,7 @@ hnsw_key_bounds(const HnswIndex *index, const HnswQuery *query, const HnswFound 
 			break;
 	}
 
-	if (layout->metric == HNSW_COSINE && !cosine_is_precise(query->length))
+	if (layout->metric == HNSW_COSINE && !hnsw_cosine_is_precise(query->length))
 		*lower = 0, *upper = get_float8_infinity();
 	if (layout->metric != HNSW_IP)
 		*lower = Max(*lower, 0);
@@ -355,133 +427,6 @@ hnsw_key_bounds(const HnswIndex *index, const HnswQuery *query, const HnswFound 
 		*lower = -get_float8_infinity();
 	if (isnan(*upper) || fabs(key) >= HNSW_MAX_KEY)
 		*upper = get_float8_infinity();
-}
-
-/* How far the stored vector is from x, in the metric's norm, rounded up. */
-static float
-own_error(HnswMetric metric, int dim, const float *x, const float *stored)
-{
-	double		sum = 0;
-
-	for (int i = 0; i < dim; i++)
-	{
-		double		d = (double) x[i] - stored[i];
-
-		sum += (metric == HNSW_L1) ? fabs(d) : d * d;
-	}
-	if (metric != HNSW_L1)
-		sum = sqrt(sum);
-	return (float) (sum * 1.000001);
-}
-
-/*
- * Encode a row's vector (as the column has it) for its node.  own->data must
- * have room for own_size bytes.
- */
-void
-hnsw_own_encode(const HnswIndex *index, const float *x, HnswOwn *own)
-{
-	const HnswLayout *layout = &index->layout;
-	int			dim = layout->dim;
-	float	   *prepared = palloc(sizeof(float) * dim);
-	int			n;
-	float	   *target;
-	float	   *stored;
-
-	(void) hnsw_prepare(index, x, prepared);
-	own->norm = distance->normsq(dim, prepared);
-
-	if (layout->own_kind == HNSW_OWN_INT8)
-	{
-		n = layout->out_dim;
-		target = palloc(sizeof(float) * n);
-		stored = palloc(sizeof(float) * n);
-		rotate(index, prepared, target);
-		scalar_encode_int8(n, target, (int8 *) own->data, &own->scale);
-		distance->i8_to_float(n, (int8 *) own->data, own->scale, stored);
-		own->own_norm = distance->normsq(n, stored);
-	}
-	else
-	{
-		float		length = 1;
-
-		/*
-		 * For cosine the vector itself is stored, and its length goes into
-		 * the scale: what binary16 holds exactly then stays exact.
-		 */
-		n = dim;
-		target = palloc(sizeof(float) * n);
-		stored = palloc(sizeof(float) * n);
-		memcpy(target, prepared, sizeof(float) * n);
-		scalar_encode_half(n, x, (half *) own->data, &own->scale);
-		if (layout->metric == HNSW_COSINE)
-		{
-			double		norm = 0;
-
-			for (int i = 0; i < n; i++)
-				norm += (double) x[i] * x[i];
-			length = (float) sqrt(norm);
-		}
-		own->scale /= length;
-		distance->half_to_float(n, (half *) own->data, stored);
-		for (int i = 0; i < n; i++)
-			stored[i] *= own->scale;
-		own->own_norm = own->norm;
-		if (layout->metric == HNSW_COSINE)
-		{
-			/* the rounding of prepared itself is not the stored vector's fault */
-			for (int i = 0; i < n; i++)
-				target[i] = x[i] / length;
-		}
-	}
-	own->error = own_error(layout->metric, n, target, stored);
-	if (layout->metric == HNSW_COSINE)
-	{
-		if (!cosine_is_precise(length_of(dim, x)))
-			own->error = FLT_MAX;
-	}
-	if (!(own->error < FLT_MAX))
-		own->error = FLT_MAX;
-
-	pfree(target);
-	pfree(stored);
-	pfree(prepared);
-}
-
-/*
- * A node's own vector as floats: int8 ones are rotated and centred (out_dim
- * values), others are as they are (dim values).
- */
-void
-hnsw_own_decode(const HnswIndex *index, const HnswNodeHeaderData *node, float *out)
-{
-	const HnswLayout *layout = &index->layout;
-	const char *own = HnswNodeOwn(layout, node);
-
-	if (layout->own_kind == HNSW_OWN_INT8)
-		distance->i8_to_float(layout->out_dim, (const int8 *) own, node->scale, out);
-	else
-	{
-		distance->half_to_float(layout->dim, (const half *) own, out);
-		for (int i = 0; i < layout->dim; i++)
-			out[i] *= node->scale;
-	}
-}
-
-/*
- * A decoded vector rotated and centred, as codes are made from it; itself if
- * it is that already, or if the index has no codes.
- */
-const float *
-hnsw_rotated(const HnswIndex *index, const float *vector)
-{
-	float	   *rotated;
-
-	if (index->layout.own_kind == HNSW_OWN_INT8 || index->layout.code.units == 0)
-		return vector;
-	rotated = palloc(sizeof(float) * index->layout.out_dim);
-	rotate(index, vector, rotated);
-	return rotated;
 }
 
 /* The query as hnsw_own_decode would give it. */

@@ -11,6 +11,7 @@
 #include <math.h>
 
 #include "catalog/pg_type.h"
+#include "common/shortest_dec.h"
 #include "type/vec_common.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -185,7 +186,11 @@ vec_parse_number(const char *str, float *value, const char **end)
 	if (stop == str)
 		return NUMBER_INVALID;
 	*end = stop;
-	return isinf(*value) && errno == ERANGE ? NUMBER_OVERFLOW : NUMBER_OK;
+	if (errno == ERANGE && isinf(*value))
+		return NUMBER_OVERFLOW;
+	if (errno == ERANGE && *value == 0)
+		return NUMBER_UNDERFLOW;
+	return NUMBER_OK;
 }
 
 /* Reports that str is no text form of the type; detail may be NULL. */
@@ -207,6 +212,16 @@ vec_range_error(const char *number, int len, const char *type,
 	errsave(escontext,
 			(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 			 errmsg("\"%.*s\" is out of range for type %s", len, number, type)));
+}
+
+/* The same for a number that did not come as text. */
+void
+vec_float_range_error(float value, const char *type, Node *escontext)
+{
+	char		number[FLOAT_SHORTEST_DECIMAL_LEN];
+
+	vec_range_error(number, float_to_shortest_decimal_bufn(value, number),
+					type, escontext);
 }
 
 /* The type modifier is the number of dimensions. */

@@ -22,7 +22,8 @@ typedef enum NumberParse
 {
 	NUMBER_OK,					/* NaN and infinity, if spelled out, included */
 	NUMBER_INVALID,				/* no number here */
-	NUMBER_OVERFLOW				/* a number beyond float4 */
+	NUMBER_OVERFLOW,			/* a number beyond float4 */
+	NUMBER_UNDERFLOW			/* too small for float4: the value is zero */
 } NumberParse;
 
 /* checks */
@@ -39,6 +40,8 @@ extern void vec_syntax_error(const char *str, const char *detail,
 							 const char *type, Node *escontext);
 extern void vec_range_error(const char *number, int len, const char *type,
 							Node *escontext);
+extern void vec_float_range_error(float value, const char *type,
+								  Node *escontext);
 extern int32 vec_typmod_in(ArrayType *modifiers, int max_dim,
 						   const char *type);
 

@@ -28,6 +28,7 @@ clean_up() {
 	if [ -n "$keep" ]; then
 		say "kept $work"
 	else
+		rm -rf "$work/clients"	# of the user who runs the tests
 		as_server rm -rf "$work"
 	fi
 	work=
@@ -49,6 +50,7 @@ prepare_stages() {
 			# The kernels of arm64, emulated, where nobody waits for it.
 			[ -z "${CI:-}" ] || ! have_apt ||
 				apt_install gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user ;;
+		clients) prepare_clients ;;
 		lint)
 			! have_apt || apt_install shellcheck ;;
 		esac
@@ -162,6 +164,7 @@ stage_unit() {
 	fi
 }
 
+# start_server [SETTING...]: the settings go last.
 start_server() {
 	local bindir
 	bindir=$("$pg_config" --bindir)
@@ -171,7 +174,7 @@ start_server() {
 	{
 		[ ! -e "$work/extension.conf" ] || as_server cat "$work/extension.conf"
 		printf "%s\n" "listen_addresses = ''" "unix_socket_directories = '$work'" \
-			"fsync = off" "max_prepared_transactions = 2"
+			"fsync = off" "max_prepared_transactions = 2" "$@"
 	} | as_server tee -a "$work/data/postgresql.conf" >/dev/null
 	as_server "$bindir/pg_ctl" -D "$work/data" -l "$work/server.log" -w start >/dev/null
 }

@@ -19,6 +19,23 @@ typedef struct Part
 	int			align;
 } Part;
 
+static int
+own_bytes(const HnswLayout *layout)
+{
+	switch (layout->own_kind)
+	{
+		case HNSW_OWN_HALF:
+			return layout->dim * sizeof(half);
+		case HNSW_OWN_INT8:
+			return layout->out_dim;
+		case HNSW_OWN_BITS:
+			return (layout->dim + 7) / 8;
+		case HNSW_OWN_SPARSE:
+			return layout->elements * (layout->index_size + sizeof(half));
+	}
+	return -1;
+}
+
 /* Parts follow each other within the node, each aligned for its type. */
 static bool
 parts_right(const HnswLayout *layout)
@@ -31,7 +48,7 @@ parts_right(const HnswLayout *layout)
 		{layout->links, layout->degree * sizeof(HnswNodeId), sizeof(HnswNodeId)},
 		{layout->factors_a, codes ? layout->degree * sizeof(half) : 0, sizeof(half)},
 		{layout->factors_b, codes ? layout->degree * sizeof(half) : 0, sizeof(half)},
-		{layout->own, layout->own_kind == HNSW_OWN_HALF ? layout->dim * sizeof(half) : layout->out_dim,
+		{layout->own, own_bytes(layout), layout->own_kind == HNSW_OWN_SPARSE ? layout->index_size :
 		sizeof(half)},
 		{layout->codes, layout->degree * layout->code.units, 1},
 	};
@@ -68,15 +85,17 @@ links_right(const HnswLayout *layout, int m)
 		layout->inline_tids >= 1 && layout->key_size == 0;
 }
 
-/* Codes cover the rotated vector, or nearly; L1 has none. */
+/* Codes cover the rotated vector, or nearly; some have none. */
 static bool
 code_right(const HnswLayout *layout)
 {
 	const CodeShape *code = &layout->code;
 
-	if (layout->metric == HNSW_L1)
+	if (layout->metric >= HNSW_L1 || layout->type == HNSW_TYPE_SPARSEVEC)
 		return code->dims == 0 && code->bits == 0 && code->units == 0 &&
-			layout->own_kind == HNSW_OWN_HALF;
+			layout->own_kind == (layout->type == HNSW_TYPE_BIT ? HNSW_OWN_BITS :
+								 layout->type == HNSW_TYPE_SPARSEVEC ? HNSW_OWN_SPARSE :
+								 HNSW_OWN_HALF);
 	return code->dims % 32 == 0 && code->dims <= layout->out_dim &&
 		code->dims >= 0.9 * layout->out_dim && code->bits >= 1 && code->bits <= 4 &&
 		code->units == code->dims * code->bits / 8 && code->units % 4 == 0 &&
@@ -96,6 +115,9 @@ meta_right(const HnswLayout *layout)
 	memset(&read, 0xA5, sizeof(read));
 	hnsw_layout_to_meta(layout, &meta);
 	hnsw_layout_from_meta(&read, &meta);
+	/* these two the index's column tells */
+	read.type = layout->type;
+	read.column_dim = layout->column_dim;
 	hnsw_layout_to_meta(&read, &again);
 	return memcmp(&read, layout, sizeof(read)) == 0 &&
 		memcmp(&meta, &again, sizeof(meta)) == 0 &&
@@ -110,53 +132,66 @@ first_spanning(HnswMetric metric, int m)
 
 	for (int dim = 1; dim <= MAX_DIM; dim++)
 	{
-		hnsw_layout_choose(&layout, dim, metric, m, 2 * m);
+		hnsw_layout_choose(&layout, HNSW_TYPE_VECTOR, dim, metric, m, 2 * m, 0);
 		if (layout.pages_per_node > 1)
 			return dim;
 	}
 	return MAX_DIM + 1;
 }
 
+/* All dimensions of one type and metric, with one m. */
+static void
+check_shapes(const char *name, HnswType type, HnswMetric metric, int m, int max_dim, int elements)
+{
+	int			wrong[5] = {0};
+	int			first[5] = {0};
+
+	for (int dim = 1; dim <= max_dim; dim++)
+	{
+		HnswLayout	layout;
+		bool		right[5];
+
+		hnsw_layout_choose(&layout, type, dim, metric, m, Max(64, 2 * m), elements);
+		right[0] = space_right(&layout);
+		right[1] = parts_right(&layout);
+		right[2] = links_right(&layout, m) && layout.dim == hnsw_graph_dim(type, dim) &&
+			layout.column_dim == dim && layout.metric == metric && layout.m == m;
+		right[3] = code_right(&layout);
+		right[4] = meta_right(&layout);
+		for (int j = 0; j < 5; j++)
+			if (!right[j] && wrong[j]++ == 0)
+				first[j] = dim;
+	}
+	ok(wrong[0] == 0, "%s, m %d: nodes fit their pages (first wrong: %d)", name, m, first[0]);
+	ok(wrong[1] == 0, "%s, m %d: parts are aligned and apart (first wrong: %d)", name, m, first[1]);
+	ok(wrong[2] == 0, "%s, m %d: room for links (first wrong: %d)", name, m, first[2]);
+	ok(wrong[3] == 0, "%s, m %d: codes cover the vector (first wrong: %d)", name, m, first[3]);
+	ok(wrong[4] == 0, "%s, m %d: the metapage tells it (first wrong: %d)", name, m, first[4]);
+}
+
 int
 main(void)
 {
-	static const char *const names[] = {"", "l2", "ip", "cosine", "l1"};
+	static const char *const names[] = {"", "l2", "ip", "cosine", "l1", "hamming", "jaccard"};
 	static const int ms[] = {2, 8, 16, 32, 48, 64, 100};
 
-	for (HnswMetric metric = HNSW_L2; metric <= HNSW_L1; metric++)
+	for (int i = 0; i < lengthof(ms); i++)
 	{
-		for (int i = 0; i < lengthof(ms); i++)
+		for (HnswMetric metric = HNSW_L2; metric <= HNSW_L1; metric++)
 		{
-			int			wrong[5] = {0};
-			int			first[5] = {0};
+			char		name[64];
 
-			for (int dim = 1; dim <= MAX_DIM; dim++)
+			check_shapes(names[metric], HNSW_TYPE_VECTOR, metric, ms[i], MAX_DIM, 0);
+			snprintf(name, sizeof(name), "halfvec %s", names[metric]);
+			check_shapes(name, HNSW_TYPE_HALFVEC, metric, ms[i], MAX_DIM, 0);
+			for (int elements = 1; elements <= MAX_DIM; elements *= 8)
 			{
-				HnswLayout	layout;
-				bool		right[5];
-
-				hnsw_layout_choose(&layout, dim, metric, ms[i], Max(64, 2 * ms[i]));
-				right[0] = space_right(&layout);
-				right[1] = parts_right(&layout);
-				right[2] = links_right(&layout, ms[i]) && layout.dim == dim &&
-					layout.metric == metric && layout.m == ms[i];
-				right[3] = code_right(&layout);
-				right[4] = meta_right(&layout);
-				for (int j = 0; j < 5; j++)
-					if (!right[j] && wrong[j]++ == 0)
-						first[j] = dim;
+				snprintf(name, sizeof(name), "sparsevec %s, %d elements", names[metric], elements);
+				check_shapes(name, HNSW_TYPE_SPARSEVEC, metric, ms[i], 70000, elements);
 			}
-			ok(wrong[0] == 0, "%s, m %d: nodes fit their pages (first wrong: %d)",
-			   names[metric], ms[i], first[0]);
-			ok(wrong[1] == 0, "%s, m %d: parts are aligned and apart (first wrong: %d)",
-			   names[metric], ms[i], first[1]);
-			ok(wrong[2] == 0, "%s, m %d: room for links (first wrong: %d)",
-			   names[metric], ms[i], first[2]);
-			ok(wrong[3] == 0, "%s, m %d: codes cover the vector (first wrong: %d)",
-			   names[metric], ms[i], first[3]);
-			ok(wrong[4] == 0, "%s, m %d: the metapage tells it (first wrong: %d)",
-			   names[metric], ms[i], first[4]);
 		}
+		for (HnswMetric metric = HNSW_HAMMING; metric <= HNSW_JACCARD; metric++)
+			check_shapes(names[metric], HNSW_TYPE_BIT, metric, ms[i], HNSW_MAX_BITS, 0);
 	}
 
 	/* What users of the default m get. */

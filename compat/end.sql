@@ -1,0 +1,3 @@
+$piramid$;
+END
+$vector$;

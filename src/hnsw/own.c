@@ -1,0 +1,275 @@
+/*-------------------------------------------------------------------------
+ *
+ * own.c
+ *		A node's own vector: what is stored of a row's value.
+ *
+ * Each kind bounds how far the stored vector is from the true one, in the
+ * space of the graph and the metric's norm; from this the scan tells which
+ * rows' places are certain.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "hnsw/hnsw.h"
+
+/* How far the stored vector is from x, in the metric's norm, rounded up. */
+static float
+own_error(HnswMetric metric, int n, const float *x, const float *stored)
+{
+	double		sum = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		double		d = (double) x[i] - stored[i];
+
+		sum += (metric == HNSW_L1) ? fabs(d) : d * d;
+	}
+	if (metric != HNSW_L1)
+		sum = sqrt(sum);
+	return (float) (sum * 1.000001);
+}
+
+/* int8 of the rotated, centred vector. */
+static void
+encode_int8(const HnswIndex *index, const float *prepared, HnswOwn *own)
+{
+	int			n = index->layout.out_dim;
+	float	   *target = palloc(sizeof(float) * n);
+	float	   *stored = palloc(sizeof(float) * n);
+
+	hnsw_rotate(index, prepared, target);
+	scalar_encode_int8(n, target, (int8 *) own->data, &own->scale);
+	distance->i8_to_float(n, (int8 *) own->data, own->scale, stored);
+	own->own_norm = distance->normsq(n, stored);
+	own->error = own_error(index->layout.metric, n, target, stored);
+	pfree(target);
+	pfree(stored);
+}
+
+/*
+ * binary16 of n values.  For cosine the values themselves are stored, and
+ * their length goes into the scale: what binary16 holds exactly then stays
+ * exact.  The rounding of the prepared vector is not the stored one's fault.
+ */
+static void
+encode_half(const HnswIndex *index, int n, const float *x, float length, half *h, HnswOwn *own)
+{
+	float	   *target = palloc(sizeof(float) * n);
+	float	   *stored = palloc(sizeof(float) * n);
+
+	scalar_encode_half(n, x, h, &own->scale);
+	own->scale /= length;
+	distance->half_to_float(n, h, stored);
+	for (int i = 0; i < n; i++)
+	{
+		stored[i] *= own->scale;
+		target[i] = x[i] / length;
+	}
+	own->own_norm = own->norm;
+	own->error = own_error(index->layout.metric, n, target, stored);
+	pfree(target);
+	pfree(stored);
+}
+
+/* Bits of a vector of 0 and 1, the first one highest, as in type bit. */
+void
+hnsw_own_bits(const HnswLayout *layout, const float *x, uint8 *bits)
+{
+	memset(bits, 0, (layout->dim + 7) / 8);
+	for (int i = 0; i < layout->dim; i++)
+		bits[i / 8] |= (x[i] != 0) << (7 - i % 8);
+}
+
+typedef struct Element
+{
+	int32		index;
+	float		value;
+} Element;
+
+static int
+compare_sizes(const void *a, const void *b)
+{
+	const Element *x = a;
+	const Element *y = b;
+
+	if (fabsf(x->value) != fabsf(y->value))
+		return fabsf(x->value) > fabsf(y->value) ? -1 : 1;
+	return (x->index > y->index) - (x->index < y->index);
+}
+
+static int
+compare_positions(const void *a, const void *b)
+{
+	const Element *x = a;
+	const Element *y = b;
+
+	return (x->index > y->index) - (x->index < y->index);
+}
+
+/*
+ * The largest elements of a sparse vector, as many as there is room for, by
+ * position.  The others count as error.
+ */
+static void
+encode_sparse(const HnswIndex *index, const HnswValue *value, float length, HnswOwn *own)
+{
+	const HnswLayout *layout = &index->layout;
+	int			n = Min(value->nnz, layout->elements);
+	Element    *elements = palloc(sizeof(Element) * Max(value->nnz, 1));
+	float	   *values = palloc(sizeof(float) * Max(n, 1));
+	half	   *h = (half *) (own->data + layout->elements * layout->index_size);
+	double		rest = 0;
+
+	for (int i = 0; i < value->nnz; i++)
+	{
+		elements[i].index = value->indices[i];
+		elements[i].value = value->values[i];
+	}
+	if (n < value->nnz)
+	{
+		qsort(elements, value->nnz, sizeof(Element), compare_sizes);
+		for (int i = n; i < value->nnz; i++)
+		{
+			double		x = fabs((double) elements[i].value / length);
+
+			rest += layout->metric == HNSW_L1 ? x : x * x;
+		}
+		qsort(elements, n, sizeof(Element), compare_positions);
+	}
+
+	memset(own->data, 0, layout->own_size);
+	for (int i = 0; i < n; i++)
+	{
+		if (layout->index_size == sizeof(uint16))
+			((uint16 *) own->data)[i] = (uint16) elements[i].index;
+		else
+			((int32 *) own->data)[i] = elements[i].index;
+		values[i] = elements[i].value;
+	}
+	own->nnz = n;
+	encode_half(index, n, values, length, h, own);
+	if (layout->metric == HNSW_L1)
+		own->error += rest * 1.000001;
+	else
+		own->error = sqrt((double) own->error * own->error + rest) * 1.000001;
+	pfree(elements);
+	pfree(values);
+}
+
+/*
+ * Encode a row's value (as the column has it) for its node.  own->data must
+ * have room for own_size bytes.
+ */
+void
+hnsw_own_encode(const HnswIndex *index, const HnswValue *value, HnswOwn *own)
+{
+	const HnswLayout *layout = &index->layout;
+	bool		cosine = layout->metric == HNSW_COSINE;
+	float	   *prepared = palloc(sizeof(float) * layout->dim);
+	double		length = hnsw_value_length(layout, value);
+	float		divisor = cosine ? (float) length : 1;
+
+	own->nnz = 0;
+	(void) hnsw_prepare(index, value->x, prepared);
+	own->norm = distance->normsq(layout->dim, prepared);
+	switch (layout->own_kind)
+	{
+		case HNSW_OWN_INT8:
+			encode_int8(index, prepared, own);
+			break;
+		case HNSW_OWN_HALF:
+			encode_half(index, layout->dim, value->x, divisor, (half *) own->data, own);
+			break;
+		case HNSW_OWN_BITS:
+			hnsw_own_bits(layout, value->x, (uint8 *) own->data);
+			own->scale = 1;
+			own->own_norm = own->norm;
+			own->error = 0;
+			break;
+		case HNSW_OWN_SPARSE:
+			own->norm = cosine ? 1 : (float) Min(length * length, FLT_MAX);
+			encode_sparse(index, value, divisor, own);
+			break;
+	}
+	if (cosine && !hnsw_cosine_is_precise(length))
+		own->error = FLT_MAX;
+	if (!(own->error < FLT_MAX))
+		own->error = FLT_MAX;
+	pfree(prepared);
+}
+
+/* The elements of a node's sparse vector; returns how many. */
+int
+hnsw_own_sparse(const HnswLayout *layout, const HnswNodeHeaderData *node, int32 *indices,
+				float *values)
+{
+	const char *own = HnswNodeOwn(layout, node);
+	int			n = Min(node->nnz, layout->elements);
+
+	if (layout->index_size == sizeof(uint16))
+		for (int i = 0; i < n; i++)
+			indices[i] = ((const uint16 *) own)[i];
+	else
+		memcpy(indices, own, sizeof(int32) * n);
+	distance->half_to_float(n, (const half *) (own + layout->elements * layout->index_size), values);
+	for (int i = 0; i < n; i++)
+		values[i] *= node->scale;
+	return n;
+}
+
+/*
+ * A node's own vector as floats: int8 ones are rotated and centred (out_dim
+ * values), others are as they are, or sketched (dim values).
+ */
+void
+hnsw_own_decode(const HnswIndex *index, const HnswNodeHeaderData *node, float *out)
+{
+	const HnswLayout *layout = &index->layout;
+	const char *own = HnswNodeOwn(layout, node);
+
+	switch (layout->own_kind)
+	{
+		case HNSW_OWN_INT8:
+			distance->i8_to_float(layout->out_dim, (const int8 *) own, node->scale, out);
+			break;
+		case HNSW_OWN_HALF:
+			distance->half_to_float(layout->dim, (const half *) own, out);
+			for (int i = 0; i < layout->dim; i++)
+				out[i] *= node->scale;
+			break;
+		case HNSW_OWN_BITS:
+			for (int i = 0; i < layout->dim; i++)
+				out[i] = ((uint8) own[i / 8] >> (7 - i % 8)) & 1;
+			break;
+		case HNSW_OWN_SPARSE:
+			{
+				int32	   *indices = palloc(sizeof(int32) * Max(layout->elements, 1));
+				float	   *values = palloc(sizeof(float) * Max(layout->elements, 1));
+				int			n = hnsw_own_sparse(layout, node, indices, values);
+
+				/* whatever a damaged page says */
+				for (int i = 0; i < n; i++)
+					if (indices[i] < 0 || indices[i] >= layout->column_dim)
+						indices[i] = 0;
+				hnsw_sketch(layout, n, indices, values, out);
+				pfree(indices);
+				pfree(values);
+				break;
+			}
+	}
+}
+
+/*
+ * A decoded vector rotated and centred, as codes are made from it; itself if
+ * it is that already, or if the index has no codes.
+ */
+const float *
+hnsw_rotated(const HnswIndex *index, const float *vector)
+{
+	float	   *rotated;
+
+	if (index->layout.own_kind == HNSW_OWN_INT8 || index->layout.code.units == 0)
+		return vector;
+	rotated = palloc(sizeof(float) * index->layout.out_dim);
+	hnsw_rotate(index, vector, rotated);
+	return rotated;
+}

@@ -1,0 +1,138 @@
+/*-------------------------------------------------------------------------
+ *
+ * score_sparse.c
+ *		Distances of a sparse query from nodes' sparse vectors.
+ *
+ * A query looks up its value at each position of the node's vector: in an
+ * array over all positions if the column has few dimensions, else in a hash
+ * table.  Positions that only the query has come in through its norm:
+ *
+ *	sum (q - x)^2 = sum q^2 + sum over the node's elements of x (x - 2 q)
+ *	sum |q - x|   = sum |q| + sum over the node's elements of |q - x| - |q|
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "hnsw/hnsw.h"
+
+#include "common/hashfn.h"
+#include "utils/memutils.h"
+
+/* Columns of at most so many dimensions get an array over all positions. */
+#define MAX_TABLE 65536
+
+HnswSparseQuery *
+hnsw_sparse_create(const HnswLayout *layout)
+{
+	HnswSparseQuery *sparse = palloc0(sizeof(HnswSparseQuery));
+
+	sparse->positions = palloc(sizeof(int32) * Max(layout->elements, 1));
+	sparse->x = palloc(sizeof(float) * Max(layout->elements, 1));
+	if (layout->column_dim <= MAX_TABLE)
+		sparse->table = palloc0(sizeof(float) * layout->column_dim);
+	return sparse;
+}
+
+static void
+reserve(HnswSparseQuery *sparse, int nnz)
+{
+	MemoryContext context = GetMemoryChunkContext(sparse);
+
+	if (nnz <= sparse->capacity)
+		return;
+	sparse->capacity = Max(nnz, 256);
+	sparse->indices = MemoryContextAlloc(context, sizeof(int32) * sparse->capacity);
+	sparse->values = MemoryContextAlloc(context, sizeof(float) * sparse->capacity);
+	if (sparse->table == NULL)
+	{
+		uint32		size = 1;
+
+		while (size < 4 * (uint32) sparse->capacity)
+			size *= 2;
+		sparse->slots = MemoryContextAlloc(context, sizeof(uint32) * size);
+		sparse->mask = size - 1;
+	}
+}
+
+/* Set the query: its elements, times a factor. */
+void
+hnsw_sparse_set(const HnswLayout *layout, HnswSparseQuery *sparse, const HnswValue *value,
+				double factor)
+{
+	for (int i = 0; i < sparse->nnz && sparse->table != NULL; i++)
+		sparse->table[sparse->indices[i]] = 0;
+	reserve(sparse, value->nnz);
+	if (sparse->slots != NULL)
+		memset(sparse->slots, 0, sizeof(uint32) * (sparse->mask + 1));
+
+	sparse->nnz = value->nnz;
+	sparse->norm = 0;
+	for (int i = 0; i < value->nnz; i++)
+	{
+		int32		index = value->indices[i];
+		float		x = (float) (value->values[i] * factor);
+
+		sparse->indices[i] = index;
+		sparse->values[i] = x;
+		sparse->norm += layout->metric == HNSW_L1 ? fabs(x) : (double) x * x;
+		if (sparse->table != NULL)
+			sparse->table[index] = x;
+		else
+		{
+			uint32		slot = murmurhash32(index) & sparse->mask;
+
+			while (sparse->slots[slot] != 0)
+				slot = (slot + 1) & sparse->mask;
+			sparse->slots[slot] = i + 1;
+		}
+	}
+}
+
+/* The query's value at a position. */
+static inline float
+value_at(const HnswSparseQuery *sparse, int32 index)
+{
+	if (sparse->slots == NULL)
+		return 0;
+	for (uint32 slot = murmurhash32(index) & sparse->mask; sparse->slots[slot] != 0;
+		 slot = (slot + 1) & sparse->mask)
+	{
+		uint32		i = sparse->slots[slot] - 1;
+
+		if (sparse->indices[i] == index)
+			return sparse->values[i];
+	}
+	return 0;
+}
+
+/*
+ * The inner product, the squared Euclidean or the L1 distance to a node's
+ * vector, as the metric needs.
+ */
+double
+hnsw_sparse_score(const HnswLayout *layout, const HnswSparseQuery *sparse,
+				  const HnswNodeHeaderData *node)
+{
+	int			n = hnsw_own_sparse(layout, node, sparse->positions, sparse->x);
+	const float *x = sparse->x;
+	double		sum = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		uint32		index = (uint32) sparse->positions[i];
+		float		q;
+
+		if (sparse->table == NULL)
+			q = value_at(sparse, (int32) index);
+		else
+			q = index < (uint32) layout->column_dim ? sparse->table[index] : 0;
+		if (layout->metric == HNSW_L2)
+			sum += (double) x[i] * ((double) x[i] - 2 * (double) q);
+		else if (layout->metric == HNSW_L1)
+			sum += fabs((double) q - x[i]) - fabs((double) q);
+		else
+			sum += (double) q * x[i];
+	}
+	if (layout->metric == HNSW_L2 || layout->metric == HNSW_L1)
+		sum = Max(sum + sparse->norm, 0);
+	return sum;
+}

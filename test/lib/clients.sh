@@ -1,0 +1,99 @@
+# shellcheck shell=bash
+#
+# clients.sh: the stage "clients" of test/run: client libraries as their
+# registries have them, against one server.  test/clients/README.md says what a
+# client's folder holds.  Sourced by test/run; needs stages.sh.
+
+# The command that each folder needs, and the packages that bring it.
+client_tools='
+javascript	npm	nodejs npm
+go		go	golang
+java		mvn	default-jdk maven
+rust		cargo	cargo rustc
+c		gcc	gcc libpq-dev
+python		python3	python3 python3-venv
+'
+
+# Is NAME, a folder of test/clients, to be run?
+client_chosen() {
+	[ ${#names[@]} -eq 0 ] || [[ " ${names[*]} " == *" $1 "* ]]
+}
+
+# Install the languages that are missing, where nobody's machine is filled by
+# it: in CI, outside of chroots.  A folder whose tool is missing skips itself.
+prepare_clients() {
+	local language tool packages
+	[ -n "${CI:-}" ] && [ -z "$tally$prepare" ] && have_apt || return 0
+	while read -r language tool packages; do
+		[ -n "$language" ] || continue
+		# shellcheck disable=SC2086	# a list
+		command -v "$tool" >/dev/null || (apt_install $packages) || true
+	done <<<"$client_tools"
+	(apt_install libpq-dev) || true
+}
+
+free_port() {
+	perl -MIO::Socket::INET -e \
+		'print IO::Socket::INET->new(LocalAddr => "127.0.0.1", Listen => 1)->sockport'
+}
+
+clients_sql() {
+	as_server "$("$pg_config" --bindir)/psql" -h "$work" -p "$client_port" -U postgres \
+		-d postgres -X -q -v ON_ERROR_STOP=1 -c "$1" >/dev/null
+}
+
+# A server with a socket that everyone here may use, and TCP with a password.
+# Clients connect as a role that may create databases, and nothing more.
+start_clients_server() {
+	client_port=$(free_port)
+	client_password=$(od -An -N 16 -tx1 /dev/urandom | tr -d ' \n')
+	printf '%s\n' 'local all all trust' 'host all all 127.0.0.1/32 scram-sha-256' |
+		as_server tee "$work/clients.hba" >/dev/null
+	start_server "listen_addresses = '127.0.0.1'" "port = $client_port" \
+		"hba_file = '$work/clients.hba'"
+	clients_sql "CREATE ROLE client LOGIN CREATEDB PASSWORD '$client_password'"
+}
+
+# One folder, in a copy of its own, as the user who runs the tests: the caches
+# and the settings of npm, go and the others are that user's.
+run_client() {
+	local name=$1 dir=$work/clients/$1 log=$work/clients/$1.log database status=0 start=$SECONDS
+	database=client_${name//-/_}
+	mkdir -p "$dir/work"
+	clients_sql "CREATE DATABASE $database OWNER client"
+	PGHOST=$work PGPORT=$client_port PGUSER=client PGPASSWORD=$client_password \
+		PGDATABASE=$database PGTCPHOST=127.0.0.1 PGTCPPORT=$client_port \
+		JDBC_URL="jdbc:postgresql://127.0.0.1:$client_port/$database?user=client&password=$client_password" \
+		PG_CONFIG=$pg_config WORK=$dir/work \
+		timeout 900 "$work/clients/src/$name/run" </dev/null >"$log" 2>&1 || status=$?
+	if ! count_tap "$log" "$status" "client $name"; then
+		show_tap "$log"
+		show_crashes "$work/server.log"
+	elif grep -q '^1\.\.0 # SKIP' "$log"; then
+		say "  $name skipped: $(sed -n 's/^1\.\.0 # SKIP *//p' "$log")"
+	else
+		say "  $name ($((SECONDS - start)) s)"
+	fi
+}
+
+stage_clients() {
+	local run name chosen=()
+	for run in "$root"/test/clients/*/run; do
+		name=$(basename "$(dirname "$run")")
+		! client_chosen "$name" || chosen+=("$name")
+	done
+	[ ${#chosen[@]} -gt 0 ] || return 0
+	# An extension named "vector" belongs into a scratch directory only.
+	[ -e "$work/extension.conf" ] || {
+		say "this server loads no extension from outside the system: no clients"
+		return 0
+	}
+	make_in_work DESTDIR="$work/install" install-vector-compat >/dev/null 2>&1 || true
+	mkdir -p "$work/clients"
+	cp -R "$root/test/clients" "$work/clients/src"
+	start_clients_server
+	for name in "${chosen[@]}"; do
+		run_client "$name"
+	done
+	stop_server
+}

@@ -1,0 +1,106 @@
+# The SQL surface is pgvector's: every object that pgvector 0.8 has is there with
+# the same properties, but for the deviations that are listed with their reasons.
+
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Piramid;
+
+sub rows
+{
+	my ($text) = @_;
+	return map { [ split /\t/, $_, -1 ] } grep { !/^(#|$)/ } split /\n/, $text;
+}
+
+# kind and identity => properties
+sub objects
+{
+	my ($text) = @_;
+	return map { ("$_->[0]\t$_->[1]" => $_->[2]) } rows($text);
+}
+
+my $node = piramid_node('catalog', conf => 'autovacuum = off');
+my %theirs = objects(slurp_file('test/compat/pgvector-0.8.tsv'));
+my %ours = objects($node->safe_psql('postgres', slurp_file('test/compat/read-catalog.sql')));
+my @deviations = rows(slurp_file('test/compat/deviations.tsv'));
+
+cmp_ok(scalar(keys %theirs), '>', 250, 'the facts about pgvector are read');
+cmp_ok(scalar(keys %ours), '>', 50, "piramid's catalog is read");
+
+my %difference;
+foreach my $object (keys %theirs)
+{
+	if (!exists $ours{$object}) { $difference{$object} = 'missing' }
+	elsif ($ours{$object} ne $theirs{$object}) { $difference{$object} = 'different' }
+}
+
+# Every object that a deviation names must deviate as it says.
+foreach my $deviation (@deviations)
+{
+	my ($what, $kind, $identity, $reason) = @$deviation;
+	my $pattern = join('.*', map { quotemeta } split /\*/, $identity, -1);
+	my @named = grep { /^\Q$kind\E\t$pattern$/ } sort keys %theirs;
+	my @holds = grep { ($difference{$_} // '') eq $what } @named;
+
+	ok(@named > 0 && @holds == @named && length($reason // ''), "$what, as listed: $kind $identity")
+	  or diag(@named ? map { "$_ does not deviate so\n" } grep { ($difference{$_} // '') ne $what } @named
+		: 'pgvector has nothing of this name');
+	delete @difference{@named};
+}
+
+my %kinds = map { (/^(.*)\t/ => 1) } keys %theirs;
+foreach my $kind (sort keys %kinds)
+{
+	my @different = grep { /^\Q$kind\E\t/ } sort keys %difference;
+
+	ok(!@different, "$kind: all of pgvector's, with their properties");
+	diag("$difference{$_}: $_\n  pgvector: $theirs{$_}\n  piramid:  " . ($ours{$_} // '-')) foreach @different;
+}
+
+note("beyond pgvector:\n", map { "  $_\t$ours{$_}\n" } grep { !exists $theirs{$_} } sort keys %ours);
+
+# Settings that the applications of pgvector send.
+is($node->safe_psql('postgres', 'SET ivfflat.probes = 10; SHOW ivfflat.probes'), 10,
+	'ivfflat.probes can be set');
+is( $node->safe_psql('postgres', "SET hnsw.iterative_scan = strict_order; SELECT '[1]'::vector; SHOW hnsw.iterative_scan"),
+	"[1]\nstrict_order", 'hnsw.iterative_scan set before the library is loaded');
+foreach my $case ([ 'iterative_scan = on', qr/invalid value for parameter "hnsw.iterative_scan": "on"/ ],
+	[ 'max_scan_tuples = 0', qr/0 is outside the valid range for parameter "hnsw.max_scan_tuples"/ ],
+	[ 'scan_mem_multiplier = 0.5', qr/0.5 is outside the valid range for parameter "hnsw.scan_mem_multiplier"/ ],
+	[ 'scan_mem_multiplier = 1001', qr/1001 is outside the valid range/ ],
+	[ 'max_scan = 1', qr/invalid configuration parameter name "hnsw.max_scan"/ ])
+{
+	my ($setting, $message) = @$case;
+	fails_like($node, "SELECT '[1]'::vector; SET hnsw.$setting", $message, "SET hnsw.$setting");
+}
+
+# A scan returns all rows; max_scan_tuples bounds it, unless iterative_scan is off.
+load_slices($node);
+$node->safe_psql('postgres', 'CREATE INDEX ON slices USING hnsw (v vector_l2_ops)');
+my $all = $node->safe_psql('postgres', 'SELECT count(*) FROM slices');
+
+sub scanned
+{
+	my ($settings) = @_;
+	return $node->safe_psql('postgres', "$settings;" . q{
+		SET enable_seqscan = off; SET enable_sort = off;
+		SELECT count(*) FROM
+			(SELECT FROM slices ORDER BY v <-> (SELECT v FROM queries ORDER BY id LIMIT 1)) AS x});
+}
+foreach my $scan ('off', 'strict_order', 'relaxed_order')
+{
+	my $set = "SET hnsw.iterative_scan = $scan";
+	is(scanned($set), $all, "iterative_scan = $scan: all rows");
+	my $rows = scanned("$set; SET hnsw.max_scan_tuples = 500");
+	if ($scan eq 'off') { is($rows, $all, 'max_scan_tuples has no effect when iterative_scan is off') }
+	else
+	{
+		at_least($rows, 500, "$scan: rows of a bounded scan");
+		at_most($rows, 2000, "$scan: rows of a bounded scan");
+	}
+}
+
+done_testing();
