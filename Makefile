@@ -1,8 +1,8 @@
 # piramid: build and install with PGXS.  PG_CONFIG chooses the server:
 #   make PG_CONFIG=/usr/lib/postgresql/17/bin/pg_config && make install
-EXTENSION = piramid
+EXTENSION = piramid compat/piramid_move
 MODULE_big = piramid
-DATA = $(sort $(wildcard sql/piramid--*.sql))
+DATA = $(sort $(wildcard sql/piramid--*.sql)) compat/piramid_move--1.0.sql
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
 PG_CPPFLAGS = -I$(CURDIR)/src
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers

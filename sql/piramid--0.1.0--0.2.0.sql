@@ -759,3 +759,35 @@ CREATE OPERATOR CLASS vector_cosine_ops
 	FUNCTION 1 cosine_distance(vector, vector),
 	FUNCTION 2 hnsw_cosine_metric(internal);
 COMMENT ON OPERATOR CLASS vector_cosine_ops USING ivfflat IS 'cosine distance, <=>';
+
+CREATE OPERATOR CLASS halfvec_l2_ops
+	FOR TYPE halfvec USING ivfflat AS
+	OPERATOR 1 <-> (halfvec, halfvec) FOR ORDER BY float_ops,
+	FUNCTION 1 l2_distance(halfvec, halfvec),
+	FUNCTION 2 hnsw_l2_metric(internal),
+	FUNCTION 3 hnsw_halfvec_type(internal);
+COMMENT ON OPERATOR CLASS halfvec_l2_ops USING ivfflat IS 'Euclidean distance, <->';
+
+CREATE OPERATOR CLASS halfvec_ip_ops
+	FOR TYPE halfvec USING ivfflat AS
+	OPERATOR 1 <#> (halfvec, halfvec) FOR ORDER BY float_ops,
+	FUNCTION 1 halfvec_negative_inner_product(halfvec, halfvec),
+	FUNCTION 2 hnsw_ip_metric(internal),
+	FUNCTION 3 hnsw_halfvec_type(internal);
+COMMENT ON OPERATOR CLASS halfvec_ip_ops USING ivfflat IS 'negative inner product, <#>';
+
+CREATE OPERATOR CLASS halfvec_cosine_ops
+	FOR TYPE halfvec USING ivfflat AS
+	OPERATOR 1 <=> (halfvec, halfvec) FOR ORDER BY float_ops,
+	FUNCTION 1 cosine_distance(halfvec, halfvec),
+	FUNCTION 2 hnsw_cosine_metric(internal),
+	FUNCTION 3 hnsw_halfvec_type(internal);
+COMMENT ON OPERATOR CLASS halfvec_cosine_ops USING ivfflat IS 'cosine distance, <=>';
+
+CREATE OPERATOR CLASS bit_hamming_ops
+	FOR TYPE bit USING ivfflat AS
+	OPERATOR 1 <~> (bit, bit) FOR ORDER BY float_ops,
+	FUNCTION 1 hamming_distance(bit, bit),
+	FUNCTION 2 hnsw_hamming_metric(internal),
+	FUNCTION 3 hnsw_bit_type(internal);
+COMMENT ON OPERATOR CLASS bit_hamming_ops USING ivfflat IS 'Hamming distance, <~>';

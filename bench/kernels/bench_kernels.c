@@ -29,6 +29,7 @@ typedef struct Operands
 	int			blocks;
 	float	   *a;
 	float	   *b;
+	half	   *g;
 	half	   *h;
 	int8	   *x;
 	int8	   *y;
@@ -68,6 +69,9 @@ FLOAT_CASE(normsq, o->a)
 FLOAT_CASE(half_l2sq, o->a, o->h, 0.5f)
 FLOAT_CASE(half_ip, o->a, o->h)
 FLOAT_CASE(half_l1, o->a, o->h, 0.5f)
+FLOAT_CASE(halves_l2sq, o->g, o->h)
+FLOAT_CASE(halves_ip, o->g, o->h)
+FLOAT_CASE(halves_l1, o->g, o->h)
 FLOAT_CASE(i8_ip, o->a, o->x)
 INT_CASE(i8_dot)
 INT_CASE(i8_l2sq)
@@ -84,6 +88,34 @@ run_dot_norms(const DistanceKernels *k, const Operands *o)
 
 	k->dot_norms(o->dim, o->a, o->b, &dot, &asq, &bsq);
 	float_sink = dot + asq + bsq;
+}
+
+static void
+run_halves_dot_norms(const DistanceKernels *k, const Operands *o)
+{
+	float		dot;
+	float		asq;
+	float		bsq;
+
+	k->halves_dot_norms(o->dim, o->g, o->h, &dot, &asq, &bsq);
+	float_sink = dot + asq + bsq;
+}
+
+/* As many bits as dimensions. */
+static void
+run_hamming(const DistanceKernels *k, const Operands *o)
+{
+	int_sink = k->hamming(o->dim / 8, o->codes, o->lut);
+}
+
+static void
+run_bit_counts(const DistanceKernels *k, const Operands *o)
+{
+	uint32		both;
+	uint32		either;
+
+	k->bit_counts(o->dim / 8, o->codes, o->lut, &both, &either);
+	int_sink = both + either;
 }
 
 static void
@@ -179,8 +211,10 @@ report_all(const char *only, Operands *o)
 	{
 		CASE(l2sq), CASE(ip), CASE(l1), CASE(normsq), CASE(dot_norms),
 		CASE(half_l2sq), CASE(half_ip), CASE(half_l1),
-		CASE(half_to_float), CASE(float_to_half),
-		CASE(i8_ip), CASE(i8_dot), CASE(i8_l2sq), CASE(i8_l1)
+		CASE(halves_l2sq), CASE(halves_ip), CASE(halves_l1),
+		CASE(halves_dot_norms), CASE(half_to_float), CASE(float_to_half),
+		CASE(i8_ip), CASE(i8_dot), CASE(i8_l2sq), CASE(i8_l1),
+		CASE(hamming), CASE(bit_counts)
 	};
 	static const int dims[] = {8, 32, 128, 384, 768, 1536};
 
@@ -223,6 +257,7 @@ main(int argc, char **argv)
 
 	o.a = malloc(sizeof(float) * MAX_DIM);
 	o.b = malloc(sizeof(float) * MAX_DIM);
+	o.g = malloc(sizeof(half) * MAX_DIM);
 	o.h = malloc(sizeof(half) * MAX_DIM);
 	o.x = malloc(matrix_bytes);
 	o.y = malloc(matrix_bytes);
@@ -235,6 +270,7 @@ main(int argc, char **argv)
 	{
 		o.a[i] = rand() / (float) RAND_MAX - 0.5f;
 		o.b[i] = rand() / (float) RAND_MAX - 0.5f;
+		o.g[i] = float_to_half_one(o.b[i]);
 		o.h[i] = float_to_half_one(o.a[i]);
 	}
 	for (Size i = 0; i < matrix_bytes; i++)

@@ -11,9 +11,12 @@ from pathlib import Path
 import measure
 import report
 import server
+import splade
 import writes
-from dataset import Dataset
-from system import EXTENSIONS, System, note
+from column import COLUMNS
+from dataset import BitDataset, DenseDataset
+from sparse import SparseDataset
+from system import EXTENSIONS, System, database_name, note
 
 DEFAULT_EF = "10,20,30,40,60,80,100,150,200,300,400,600"
 
@@ -70,11 +73,13 @@ def parse():
     ram = memory_mb()
     p = argparse.ArgumentParser(prog="bench/run", description="Measures piramid on ann-benchmarks HDF5 files.",
                                 formatter_class=Help)
-    p.add_argument("files", nargs="*", metavar="FILE.hdf5")
+    p.add_argument("files", nargs="*", metavar="FILE.hdf5", help="or splade, a generated sparse set")
     g = p.add_argument_group("what is measured")
     g.add_argument("--systems", default="piramid", help="list of: " + ", ".join(EXTENSIONS))
     g.add_argument("--peer", action="append", choices=[n for n in EXTENSIONS if n != "piramid"], default=[],
                    help="measure this system too, in the same server, taking turns")
+    g.add_argument("--type", choices=COLUMNS, default="vector",
+                   help="of the column: bit holds the signs, sparsevec goes with the data set splade")
     g.add_argument("--rows", type=int, help="index only the first ROWS rows")
     g.add_argument("--k", type=int, default=10)
     g.add_argument("--ef", action="append", metavar="[SYSTEM:]LIST",
@@ -180,12 +185,21 @@ def describe(o, srv, systems, data):
             "SELECT name, current_setting(name) FROM pg_settings WHERE name = ANY(%s)",
             [["huge_pages", *srv.settings]]).fetchall())
     settings.pop("unix_socket_directories", None)
-    return {"dataset": {"name": data.name, "rows": data.rows, "dim": data.dim, "distance": data.distance,
+    return {"dataset": {"name": data.name, "type": data.column.name, "rows": data.rows, "dim": data.dim, "distance": data.distance,
                         "queries": len(data.queries)},
             "machine": machine(systems), "settings": settings,
             "options": {"k": o.k, "connections": o.connections, "rounds": o.rounds, "seconds": o.seconds,
                         "client": o.client, "pinned": o.pin, "session": {s.name: s.settings for s in systems}},
             "systems": {s.name: {"version": s.version} for s in systems}}
+
+
+def open_dataset(name, o):
+    """A file, or the generated set, as the rows of a column of --type."""
+    if (name == "splade") != (o.type == "sparsevec"):
+        raise SystemExit(f"{name}: --type sparsevec and the data set splade belong together")
+    if name == "splade":
+        return SparseDataset(name, *splade.generate(), o.rows, o.k)
+    return (BitDataset if o.type == "bit" else DenseDataset)(name, o.type, o.rows, o.k)
 
 
 def measure_searches(o, srv, program, systems, data, result):
@@ -214,8 +228,8 @@ def measure_writes(o, systems, data, result):
 
 
 def run_file(o, srv, program, path):
-    data = Dataset(path, o.rows, o.k)
-    systems = [System(srv, name, assignments(o.index_options, name), assignments(o.set, name))
+    data = open_dataset(path, o)
+    systems = [System(srv, name, o.type, assignments(o.index_options, name), assignments(o.set, name))
                for name in o.systems]
     for system in systems:
         system.prepare()
@@ -259,7 +273,7 @@ def main():
         srv.start()
         if o.serve:
             for name in o.systems:
-                print(f"psql '{srv.conninfo(name)}'")
+                print(f"psql '{srv.conninfo(database_name(name, o.type))}'")
             input("Enter stops the server. ")
         for path in o.files:
             run_file(o, srv, program, path)

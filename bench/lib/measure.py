@@ -9,16 +9,16 @@ import time
 import numpy as np
 from tqdm import tqdm
 
-from dataset import wire_vectors
+from column import parameter_file
 from system import note
 
 
 class Client:
     """A running qps: its connections stay open from point to point."""
 
-    def __init__(self, server, program, database, connections, query, k, params="-", size=0):
+    def __init__(self, server, program, database, connections, query, k, params="-"):
         self.process = server.installation.popen(
-            [program, server.conninfo(database, inside=True), connections, params, size, k, query])
+            [program, server.conninfo(database, inside=True), connections, params, k, query])
 
     def ask(self, command):
         try:
@@ -62,9 +62,8 @@ class Runner:
             self.session.execute(set_statement(name, value))
         self.clients = {}
         for connections in sorted({1, *bench.connections}):
-            client = Client(system.server, bench.program, system.name, connections,
-                            system.query(data), data.k, bench.params,
-                            4 + 4 * data.dim)
+            client = Client(system.server, bench.program, system.database, connections,
+                            system.query(data), data.k, bench.params)
             client.prepare(self.settings, bench.pin)
             self.clients[connections] = client
 
@@ -114,7 +113,7 @@ class Bench:
         if options.force_index:
             self.session["enable_seqscan"] = "off"
         files = server.installation.files
-        wire_vectors(data.queries).tofile(files / "queries")
+        (files / "queries").write_bytes(parameter_file(data.column, data.queries))
         self.params = server.installation.inside(files / "queries")
 
     def floor(self):
@@ -188,7 +187,7 @@ class Bench:
                    self.server.installation.inside(self.server.socket), "-U", "postgres"]
         env = ["env", "PGOPTIONS=" + " ".join(f"-c {k}={v}" for k, v in options.items())]
         out = self.server.installation.run(
-            [*env, *command, "-T", max(1, round(self.seconds)), runner.system.name])
+            [*env, *command, "-T", max(1, round(self.seconds)), runner.system.database])
         rate = float(re.search(r"tps = ([\d.]+)", out).group(1))
         latency = float(re.search(r"latency average = ([\d.]+)", out).group(1))
         return {"qps": rate, "p50_ms": latency, "p99_ms": None, "cpu_us": None}

@@ -6,11 +6,12 @@
  * ratio of two systems: one libpq round trip per query, the vector as a binary
  * parameter, ids as binary results, nothing parsed on either side.
  *
- *	  qps CONNINFO CONNECTIONS QUERIES SIZE K SQL
+ *	  qps CONNINFO CONNECTIONS QUERIES K SQL
  *
- * QUERIES is a file of parameters of SIZE bytes each, already in the wire
- * format; "-" stands for a query without parameter.  Commands come on standard
- * input, one per line, and each is answered by one line of JSON:
+ * QUERIES is a file of parameters in the wire format, each after its length
+ * (32 bits in network order); "-" stands for a query without parameter.
+ * Commands come on standard input, one per line, and each is answered by one
+ * line of JSON:
  *
  *	  sql STATEMENT			run it on every connection
  *	  pass FILE				run every query once on the first connection and write
@@ -51,8 +52,13 @@ typedef struct Worker
 	size_t		capacity;
 } Worker;
 
-static char *params;			/* all parameters, or NULL */
-static size_t param_size;
+typedef struct Param
+{
+	const char *value;
+	int			length;
+} Param;
+
+static Param *params;			/* NULL: the query has none */
 static int	n_params = 1;
 static int	k;
 static bool pinned;
@@ -109,8 +115,8 @@ backend_cpu_ns(PGconn *conn)
 static PGresult *
 run_query(PGconn *conn, int i)
 {
-	const char *value = params ? params + (size_t) i * param_size : NULL;
-	int			length = (int) param_size;
+	const char *value = params ? params[i].value : NULL;
+	int			length = params ? params[i].length : 0;
 	int			format = 1;
 	PGresult   *result;
 
@@ -280,16 +286,34 @@ read_params(const char *path)
 {
 	FILE	   *file = fopen(path, "rb");
 	long		size;
+	char	   *data;
 
 	if (file == NULL || fseek(file, 0, SEEK_END) != 0)
 		die("could not open the queries", NULL);
 	size = ftell(file);
 	rewind(file);
-	params = malloc(size);
-	if (params == NULL || fread(params, 1, size, file) != (size_t) size)
+	data = malloc(size);
+	/* No parameter is shorter than its length word, so there is room. */
+	params = malloc((size / sizeof(uint32_t) + 1) * sizeof(Param));
+	if (data == NULL || params == NULL ||
+		fread(data, 1, size, file) != (size_t) size)
 		die("could not read the queries", NULL);
 	fclose(file);
-	n_params = (int) (size / param_size);
+
+	n_params = 0;
+	for (long at = 0; at < size; at += params[n_params++].length)
+	{
+		uint32_t	length = 0;
+
+		if (size - at >= (long) sizeof(length))
+			memcpy(&length, data + at, sizeof(length));
+		at += sizeof(length);
+		length = ntohl(length);
+		if (at > size || length > (unsigned long) (size - at))
+			die("the queries are cut off", NULL);
+		params[n_params].value = data + at;
+		params[n_params].length = (int) length;
+	}
 	if (n_params < 1)
 		die("no queries", NULL);
 }
@@ -315,13 +339,12 @@ main(int argc, char **argv)
 	int			n;
 	Worker	   *workers;
 
-	if (argc != 7 || (n = atoi(argv[2])) < 1)
+	if (argc != 6 || (n = atoi(argv[2])) < 1)
 	{
-		fprintf(stderr, "usage: qps CONNINFO CONNECTIONS QUERIES SIZE K SQL\n");
+		fprintf(stderr, "usage: qps CONNINFO CONNECTIONS QUERIES K SQL\n");
 		return 2;
 	}
-	param_size = strtoul(argv[4], NULL, 10);
-	k = atoi(argv[5]);
+	k = atoi(argv[4]);
 	if (strcmp(argv[3], "-") != 0)
 		read_params(argv[3]);
 	workers = calloc(n, sizeof(Worker));
@@ -329,7 +352,7 @@ main(int argc, char **argv)
 		die("out of memory", NULL);
 	for (int i = 0; i < n; i++)
 	{
-		connect_worker(&workers[i], argv[1], argv[6]);
+		connect_worker(&workers[i], argv[1], argv[5]);
 		workers[i].number = i;
 		workers[i].random = 0x9E3779B97F4A7C15u * (uint64_t) (i + 1);
 	}

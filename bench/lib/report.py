@@ -167,9 +167,16 @@ def writes_table(result):
     return table(["system", "step", "seconds", "CPU s", "WAL MB"], rows)
 
 
+def title(dataset):
+    """Results from before there were several types do not name theirs."""
+    kind = dataset.get("type", "vector")
+    return (f"{dataset['name']}: {dataset['rows']:,} x {dataset['dim']:,}, "
+            + ("" if kind == "vector" else f"{kind}, ") + dataset["distance"])
+
+
 def markdown(result):
     d = result["dataset"]
-    parts = [f"## {d['name']}: {d['rows']:,} x {d['dim']}, {d['distance']}\n", machine_lines(result)]
+    parts = [f"## {title(d)}\n", machine_lines(result)]
     if "points" in next(iter(result["systems"].values())):
         parts += [build_table(result), sweep_table(result), ratio_table(result)]
     if result.get("writes"):
@@ -198,7 +205,7 @@ def plot(result, stem):
         axis(matplotlib.ticker.StrMethodFormatter("{x:,.0f}"))
     axes.set_xlabel(f"recall@{result['options']['k']}")
     axes.set_ylabel("queries/s" + (f", {connections} connections" if connections > 1 else ", one connection"))
-    axes.set_title(f"{d['name']}: {d['rows']:,} x {d['dim']}, {d['distance']} (points: ef_search)")
+    axes.set_title(f"{title(d)} (points: ef_search)")
     axes.grid(True, which="both", alpha=0.3)
     axes.legend(loc="lower left", fontsize=8)
     figure.tight_layout()

@@ -11,10 +11,15 @@ import psycopg
 from psycopg import sql
 from tqdm import tqdm
 
-from dataset import copy_stream
+from column import copy_stream
 from server import ROOT
 
 EXTENSIONS = {"piramid": "piramid", "pgvector": "vector"}
+
+
+def database_name(system, kind):
+    """A database for each type of column: work on one leaves the others' tables alone."""
+    return system if kind == "vector" else f"{system}_{kind}"
 
 
 def cpu_seconds(pid):
@@ -51,17 +56,18 @@ class Spent:
 
 
 class System:
-    """A database of its own in the common server."""
+    """Databases of its own in the common server."""
 
-    def __init__(self, server, name, index_options, settings):
+    def __init__(self, server, name, kind, index_options, settings):
         self.server = server
         self.name = name
+        self.database = database_name(name, kind)
         self.extension = EXTENSIONS[name]
         self.index_options = index_options      # {"m": "16", ...}
         self.settings = settings                # {"hnsw.ef_search": ..., ...}
 
     def connect(self):
-        return self.server.connect(self.name)
+        return self.server.connect(self.database)
 
     def _script_digest(self):
         """What a loaded table depends on: our own type may change from run
@@ -82,9 +88,9 @@ class System:
                 raise SystemExit(f"{self.name}: this PostgreSQL has no extension {self.extension!r};"
                                  f" Debian's package for the peer: postgresql-17-pgvector")
             row = conn.execute("SELECT shobj_description(oid, 'pg_database') FROM pg_database"
-                               " WHERE datname = %s", [self.name]).fetchone()
+                               " WHERE datname = %s", [self.database]).fetchone()
             if row is None or row[0] != digest and digest:
-                database = sql.Identifier(self.name)
+                database = sql.Identifier(self.database)
                 conn.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(database))
                 conn.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(database))
                 with self.connect() as mine:
@@ -96,7 +102,6 @@ class System:
         with self.connect() as conn:
             self.version = conn.execute("SELECT extversion FROM pg_extension WHERE extname = %s",
                                         [self.extension]).fetchone()[0]
-            self.vector_oid = conn.execute("SELECT 'vector'::regtype::oid").fetchone()[0]
             self.simd = None
             if self.name == "piramid":
                 try:
@@ -117,23 +122,24 @@ class System:
         with self.connect() as conn:
             if self._done(conn, f"table {data.table}"):
                 return
-            self.create_table(conn, data.table, data.dim)
+            self.create_table(conn, data.table, data)
             start = time.monotonic()
-            self.copy(conn, data.table, data.chunks(), data.rows, f"{self.name}: load {data.name}")
-            self.create_table(conn, f"{data.table}_queries", data.dim)
-            self.copy(conn, f"{data.table}_queries", [(0, data.queries)], len(data.queries))
+            self.copy(conn, data.table, data.column, data.chunks(), data.rows, f"{self.name}: load {data.name}")
+            self.create_table(conn, f"{data.table}_queries", data)
+            self.copy(conn, f"{data.table}_queries", data.column, [(0, data.queries)], len(data.queries))
             conn.execute(f"ALTER TABLE {data.table}_queries ADD PRIMARY KEY (id)")
             conn.execute(f"VACUUM ANALYZE {data.table}, {data.table}_queries")
             self._record(conn, f"table {data.table}",
                          {"rows": data.rows, "seconds": round(time.monotonic() - start, 2)})
 
     @staticmethod
-    def create_table(conn, table, dim):
+    def create_table(conn, table, data):
         conn.execute(f"DROP TABLE IF EXISTS {table}")
-        conn.execute(f"CREATE TABLE {table} (id int4 NOT NULL, embedding vector({dim}) NOT NULL)")
+        conn.execute(f"CREATE TABLE {table} (id int4 NOT NULL,"
+                     f" embedding {data.column.declare(data.dim)} NOT NULL)")
 
     @staticmethod
-    def copy(conn, table, chunks, rows, label=None):
+    def copy(conn, table, column, chunks, rows, label=None):
         with tqdm(total=rows, desc=label, unit="row", unit_scale=True,
                   disable=True if label is None else None) as bar, \
              conn.cursor() as cursor, \
@@ -143,7 +149,7 @@ class System:
                     bar.n = start + len(part)
                     bar.refresh()
                     yield start, part
-            for piece in copy_stream(counted()):
+            for piece in copy_stream(column, counted()):
                 copy.write(piece)
 
     def index_name(self, table):
@@ -234,15 +240,14 @@ class System:
             {"t": table, "i": index}).fetchone()[0]
 
     def query(self, data):
-        return (f"SELECT id FROM {data.table} ORDER BY embedding {data.operator} $1::vector"
+        return (f"SELECT id FROM {data.table} ORDER BY embedding {data.operator} $1::{data.column.cast}"
                 f" LIMIT {data.k}")
 
     def check_plan(self, conn, data):
         """Refuse to time anything but the index."""
         conn.execute("DEALLOCATE ALL")
-        conn.execute(f"PREPARE bench (vector) AS {self.query(data)}")
-        vector = "[" + ",".join(map(str, data.queries[0].tolist())) + "]"
-        plan = conn.execute(f"EXPLAIN EXECUTE bench ('{vector}')").fetchall()
+        conn.execute(f"PREPARE bench ({data.column.cast}) AS {self.query(data)}")
+        plan = conn.execute(f"EXPLAIN EXECUTE bench ('{data.column.text(data.queries[0])}')").fetchall()
         if not any(self.index_name(data.table) in line for (line,) in plan):
             text = "\n".join(line for (line,) in plan)
             raise SystemExit(f"{self.name}: the planner does not use the index"

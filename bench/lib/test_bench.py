@@ -10,11 +10,13 @@ import numpy as np
 
 import main
 import report
-from dataset import Dataset, copy_stream
+from column import COLUMNS, copy_stream, parameter_file
+from dataset import BitDataset, DenseDataset
+from sparse import SparseDataset, SparseRows
 
 
 class DatasetTest(unittest.TestCase):
-    def make(self, distance, train, test, rows=None, k=2, **more):
+    def make(self, distance, train, test, rows=None, k=2, kind="vector", **more):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         path = Path(folder.name) / "Set-1.hdf5"
@@ -23,7 +25,7 @@ class DatasetTest(unittest.TestCase):
             f["train"], f["test"] = train, test
             for name, value in more.items():
                 f[name] = value
-        data = Dataset(path, rows, k)
+        data = (BitDataset if kind == "bit" else DenseDataset)(path, kind, rows, k)
         self.addCleanup(data.file.close)
         return data
 
@@ -57,13 +59,92 @@ class DatasetTest(unittest.TestCase):
         with self.assertRaises(SystemExit):
             self.make("jaccard", np.eye(2), np.eye(2))
 
+    def test_halfvec_has_its_own_truth(self):
+        # binary16 does not tell the first two rows apart, and rounds the third up.
+        train = np.array([[2048.2], [2048.9], [2051], [3000]], dtype=np.float32)
+        data = self.make("euclidean", train, np.array([[2052]], dtype=np.float32), k=1, kind="halfvec",
+                         neighbors=[[3]])
+        self.assertEqual((data.opclass, data.table), ("halfvec_l2_ops", "set_1_halfvec"))
+        self.assertEqual(data.truth().tolist(), [[2]])
+        rows = next(data.chunks())[1]
+        self.assertEqual((rows.dtype, rows.ravel().tolist()), (np.float16, [2048, 2048, 2052, 3000]))
+        self.assertEqual(data.recall(np.array([[3]])), 0)
+        exact = self.make("euclidean", train.astype(np.float16), np.ones((1, 1), np.uint8), k=1, kind="halfvec",
+                          neighbors=[[3]])
+        self.assertEqual(exact.truth().tolist(), [[3]])
 
-class CopyStreamTest(unittest.TestCase):
-    def test_bytes(self):
-        out = b"".join(copy_stream([(7, np.array([[1.5, -2], [0, 4]], dtype=np.float32))]))
+    def test_bits(self):
+        random = np.random.default_rng(1)
+        for dim in (8, 72, 384):
+            train, test = (random.standard_normal((n, dim)).astype(np.float32) for n in (700, 3))
+            train[:, 0] = 0
+            data = self.make("angular", train, test, k=5, kind="bit", neighbors=np.zeros((3, 5), int))
+            self.assertEqual((data.operator, data.opclass, data.distance), ("<~>", "bit_hamming_ops", "hamming"))
+            far = ((train > 0) != (test[:, None] > 0)).sum(axis=2)
+            for query, one, found in zip(data.queries, far, data.truth()):
+                self.assertEqual(one[found].tolist(), sorted(one)[:5])
+                np.testing.assert_array_equal(data.distances(query, data.fetch(np.arange(700))), one)
+            # Any five rows that are as near as the fifth are right.
+            fifth = np.sort(far, axis=1)[:, 4:5]
+            self.assertEqual(data.recall(np.array([np.flatnonzero(r)[-5:] for r in far <= fifth])), 1)
+            self.assertEqual(data.recall(np.argsort(far, axis=1)[:, -5:]), 0)
+
+
+class SparseTest(unittest.TestCase):
+    def test_exact_neighbours_and_recall(self):
+        random = np.random.default_rng(2)
+
+        def sparse(n):
+            dense = np.where(random.random((n, 40)) < .2, random.integers(1, 5, (n, 40)), 0).astype(np.float32)
+            dense[1] = 0
+            at, indices = dense.nonzero()
+            starts = np.searchsorted(at, np.arange(n + 1))
+            return dense, SparseRows(starts, indices, dense[at, indices], 40)
+
+        (x, train), (q, queries) = sparse(300), sparse(4)
+        data = SparseDataset("Sparse", train, queries, rows=200, k=5)
+        self.assertEqual((data.table, data.opclass), ("sparse_200", "sparsevec_ip_ops"))
+        products = q @ x[:200].T
+        for product, query, found in zip(products, queries, data.truth()):
+            self.assertEqual(product[found].tolist(), sorted(product)[:-6:-1])
+            np.testing.assert_allclose(data.distances(query, train[:200]), -product)
+        self.assertEqual(data.recall(data.truth()), 1)
+        # Equal scores are equally right, and missing rows are wrong.
+        self.assertEqual(data.recall(np.argsort(-products, axis=1)[:, :5]), 1)
+        self.assertEqual(data.recall(np.full((4, 5), -1)), 0)
+        some = train.take(np.array([7, 1, 7]))
+        self.assertEqual([len(r.indices) for r in some], [(x[i] != 0).sum() for i in (7, 1, 7)])
+        np.testing.assert_array_equal(some[2].values, x[7][x[7] != 0])
+        self.assertEqual([(at, len(part)) for at, part in data.chunks(150)], [(150, 50)])
+
+
+class WireTest(unittest.TestCase):
+    def test_copy_stream(self):
+        chunk = 7, np.array([[1.5, -2], [0, 4]], dtype=np.float32)
+        out = b"".join(copy_stream(COLUMNS["vector"], [chunk]))
         rows = b"".join(struct.pack(">hiii hh ff".replace(" ", ""), 2, 4, i, 12, 2, 0, *v)
                         for i, v in ((7, (1.5, -2)), (8, (0, 4))))
         self.assertEqual(out, b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0) + rows + b"\xff\xff")
+
+    def check(self, kind, rows, *wanted, text):
+        column = COLUMNS[kind]
+        self.assertEqual(column.wire(rows), list(wanted))
+        self.assertEqual([column.text(row) for row in rows], text)
+        self.assertEqual(parameter_file(column, rows),
+                         b"".join(struct.pack(">i", len(w)) + w for w in wanted))
+
+    def test_halfvec(self):
+        self.check("halfvec", np.array([[1.5, -2]], dtype=np.float16), struct.pack(">hhee", 2, 0, 1.5, -2),
+                   text=["[1.5,-2.0]"])
+
+    def test_bit(self):
+        self.check("bit", np.packbits([[1, 1] + [0] * 13 + [1]], axis=1), struct.pack(">iBB", 16, 0xC0, 1),
+                   text=["1100000000000001"])
+
+    def test_sparsevec(self):
+        self.check("sparsevec", SparseRows([0, 2, 2, 3], [0, 8, 3], [.5, 2, -1], 9),
+                   struct.pack(">iiiiiff", 9, 2, 0, 0, 8, .5, 2), struct.pack(">iii", 9, 0, 0),
+                   struct.pack(">iiiif", 9, 1, 0, 3, -1), text=["{1:0.5,9:2.0}/9", "{}/9", "{4:-1.0}/9"])
 
 
 class RatioTest(unittest.TestCase):

@@ -14,17 +14,17 @@ def measure(system, data, count, vacuum):
     update as many in the other column, delete a tenth and VACUUM."""
     first = data.rows
     if first + count > data.total:
-        raise SystemExit(f"--insert {count}: {data.path.name} has no {count} rows after"
+        raise SystemExit(f"--insert {count}: {data.stem} has no {count} rows after"
                          f" the first {first}; use --rows")
     table = f"{data.table}_writes"
     staged = f"{data.table}_staged"
     with system.connect() as conn:
         for name in (table, staged):
-            system.create_table(conn, name, data.dim)
+            system.create_table(conn, name, data)
         conn.execute(f"ALTER TABLE {table} ADD PRIMARY KEY (id), ADD category int4 DEFAULT 0 NOT NULL")
         conn.execute(f"CREATE INDEX ON {table} (category)")
-        system.copy(conn, table, data.chunks(), first, f"{system.name}: load {table}")
-        system.copy(conn, staged, data.chunks(first, first + count), count)
+        system.copy(conn, table, data.column, data.chunks(), first, f"{system.name}: load {table}")
+        system.copy(conn, staged, data.column, data.chunks(first, first + count), count)
         conn.execute(f"VACUUM ANALYZE {table}, {staged}")
         build = system.create_index(conn, table, data.opclass, first)
         result = {"rows": first, "count": count, "build": build}
@@ -55,16 +55,16 @@ def recall(conn, system, data, table, ef, queries=100):
     right = 0
     conn.execute("SELECT set_config('hnsw.ef_search', %s, false)", [str(ef)])
     conn.execute("SELECT set_config('max_parallel_workers_per_gather', '0', false)")
-    statement = (f"SELECT embedding {data.operator} %s::vector AS d FROM {table}"
+    statement = (f"SELECT embedding {data.operator} %s::{data.column.cast} AS d FROM {table}"
                  f" ORDER BY d LIMIT {data.k}")
     for query in data.queries[:queries]:
-        vector = "[" + ",".join(map(str, query.tolist())) + "]"
+        text = data.column.text(query)
         found = {}
         for kind, off, on in (("exact", "enable_indexscan", "enable_seqscan"),
                               ("index", "enable_seqscan", "enable_indexscan")):
             conn.execute(f"SET {off} = off")
             conn.execute(f"SET {on} = on")
-            found[kind] = np.array([d for (d,) in conn.execute(statement, [vector])])
+            found[kind] = np.array([d for (d,) in conn.execute(statement, [text])])
         kth = found["exact"].max()
         right += (found["index"] <= kth + 1e-6 * abs(kth)).sum()
     conn.execute("RESET ALL")

@@ -1,16 +1,21 @@
 -- What the hnsw scripts share.  Every table that these functions look at has
--- the columns "id int" and "v vector(N)".
+-- the columns "id int" and "v", which is of any indexed type.
 
 -- A disabled sort counts as dear, and every query would be compiled.
 SET jit = off;
 
+-- The type of column v, but with any number of dimensions.
+CREATE OR REPLACE FUNCTION column_type(tab regclass) RETURNS text LANGUAGE sql AS $$
+	SELECT replace(format_type(atttypid, -1), 'bit', 'varbit') FROM pg_attribute WHERE attrelid = tab AND attname = 'v'
+$$;
+
 -- The nearest rows, one after another, read from the index or not.
-CREATE OR REPLACE FUNCTION nearest(tab regclass, op text, q vector, k int, use_index boolean,
+CREATE OR REPLACE FUNCTION nearest_any(tab regclass, op text, q text, k int, use_index boolean,
 	OUT n bigint, OUT id int, OUT distance float8)
 RETURNS SETOF record LANGUAGE plpgsql AS $$
 DECLARE
 	query text := format('SELECT row_number() OVER (), x.* FROM
-		(SELECT id, (v %1$s $1)::float8 FROM %2$s ORDER BY v %1$s $1 LIMIT $2) AS x', op, tab);
+		(SELECT id, (v %1$s $1::%3$s)::float8 FROM %2$s ORDER BY v %1$s $1::%3$s LIMIT $2) AS x', op, tab, column_type(tab));
 	line text;
 	plan text := '';
 BEGIN
@@ -30,7 +35,7 @@ END $$;
 -- Does the index return what a sequential scan returns, every row once, and
 -- at the same distances in the same order?  NULL vectors are not indexed, and
 -- neither are zero vectors under <=>.
-CREATE OR REPLACE FUNCTION check_scan(tab regclass, op text, q vector, k int DEFAULT 1000000)
+CREATE OR REPLACE FUNCTION check_scan_any(tab regclass, op text, q text, k int DEFAULT 1000000)
 RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
 	got float8[];
@@ -40,10 +45,10 @@ DECLARE
 	place int;
 BEGIN
 	SELECT array_agg(x.distance ORDER BY x.n), count(x.id), count(DISTINCT x.id)
-	INTO got, rows, ids FROM nearest(tab, op, q, k, true) AS x;
-	EXECUTE format('SELECT array_agg(d ORDER BY d) FROM (SELECT (v %1$s $1)::float8 AS d FROM %2$s
-		WHERE v IS NOT NULL AND (%3$L <> ''<=>'' OR vector_dims(v) > 0 AND v <> v - v)
-		ORDER BY 1 LIMIT $2) AS x', op, tab, op)
+	INTO got, rows, ids FROM nearest_any(tab, op, q, k, true) AS x;
+	EXECUTE format('SELECT array_agg(d ORDER BY d) FROM (SELECT (v %1$s $1::%3$s)::float8 AS d FROM %2$s
+		WHERE v IS NOT NULL AND (%1$L <> ''<=>'' OR split_part(v::text, ''/'', 1) ~ ''[1-9]'')
+		ORDER BY 1 LIMIT $2) AS x', op, tab, column_type(tab))
 	INTO expected USING q, k;
 	IF rows <> coalesce(cardinality(expected), 0) OR ids <> rows THEN
 		RETURN format('%s rows, %s different ones, %s expected', rows, ids, cardinality(expected));
@@ -59,3 +64,10 @@ BEGIN
 EXCEPTION WHEN internal_error OR index_corrupted THEN
 	RETURN SQLSTATE || ': ' || SQLERRM;
 END $$;
+
+-- The same for vectors, whose queries may be literals.
+CREATE OR REPLACE FUNCTION nearest(tab regclass, op text, q vector, k int, use_index boolean,
+	OUT n bigint, OUT id int, OUT distance float8)
+RETURNS SETOF record LANGUAGE sql AS $$ SELECT * FROM nearest_any(tab, op, q::text, k, use_index) $$;
+CREATE OR REPLACE FUNCTION check_scan(tab regclass, op text, q vector, k int DEFAULT 1000000)
+RETURNS text LANGUAGE sql AS $$ SELECT check_scan_any(tab, op, q::text, k) $$;

@@ -199,6 +199,33 @@ collect_found(HnswScanState *state, bool late)
 	state->nsorted = state->nitems;
 }
 
+/* Meet all nodes that the search has not met. */
+static void
+sweep(HnswScanState *state)
+{
+	for (BlockNumber block = HNSW_METAPAGE + 1;
+		 block < RelationGetNumberOfBlocks(state->index->rel); block++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		hnsw_search_sweep(state->search, block, true);
+	}
+	state->phase = SCAN_SWEPT;
+	collect_found(state, false);
+}
+
+/*
+ * What a search has found.  If it was wide enough for everything that can be
+ * reached, the few rows that nothing leads to come in their place, too.
+ */
+static void
+collect(HnswScanState *state)
+{
+	if (state->search->npool < state->search->width)
+		sweep(state);
+	else
+		collect_pool(state);
+}
+
 /* Set up the search from the scan's query; the first rows come after it. */
 static void
 start(IndexScanDesc scan)
@@ -236,7 +263,7 @@ start(IndexScanDesc scan)
 	state->phase = SCAN_SEARCH;
 	hnsw_search_enter(state->search, &meta, 0, hnsw_ef_search());
 	hnsw_search_run(state->search);
-	collect_pool(state);
+	collect(state);
 }
 
 /*

@@ -24,6 +24,9 @@
 /* Widths up to which a pool is better filled by insertion than by sorting */
 #define MAX_INSERTED_WIDTH 1000
 
+/* Neighbours whose memory is asked for ahead of the one being read */
+#define PREFETCHED_LINKS 4
+
 /* A seed's key is exact: no estimate changes it. */
 #define SEED_WEIGHT 1e35f
 
@@ -351,32 +354,48 @@ node_usable(const HnswSearch *search, HnswNodeHeader node)
 	return (node->flags & HNSW_NODE_USED) && node->level == search->level;
 }
 
-/* Plain links: read each new neighbour for its key. */
+/*
+ * Plain links: read each new neighbour for its key, with the memory of some
+ * on its way while one is computed.
+ */
 static void
 offer_plain(HnswSearch *search, int nlinks)
 {
+	uint32		fresh[256];
+	int			n = 0;
+
 	for (int i = 0; i < nlinks; i++)
 	{
 		bool		is_new;
 		uint32		ci = candidate_of(search, search->links[i], &is_new);
-		HnswRead	read;
-		float		key;
-		float		l2sq;
 
 		if (!is_new)
 			continue;
-		hnsw_read(search->index, search->links[i], &read);
+		hnsw_prefetch_hint(search->index, search->links[i]);
+		fresh[n++] = ci;
+	}
+	for (int i = 0; i < Min(n, PREFETCHED_LINKS); i++)
+		hnsw_prefetch(search->index, search->candidates[fresh[i]].id);
+
+	for (int i = 0; i < n; i++)
+	{
+		HnswCandidate *candidate = &search->candidates[fresh[i]];
+		HnswRead	read;
+		float		l2sq;
+
+		if (i + PREFETCHED_LINKS < n)
+			hnsw_prefetch(search->index, search->candidates[fresh[i + PREFETCHED_LINKS]].id);
+		hnsw_read(search->index, candidate->id, &read);
 		if (node_usable(search, read.node))
 		{
-			key = hnsw_node_key(search->index, search->query, read.node, &l2sq);
+			candidate->key = hnsw_node_key(search->index, search->query, read.node, &l2sq);
 			hnsw_read_end(&read);
-			search->candidates[ci].key = key;
-			pool_insert(search, ci, key);
+			pool_insert(search, fresh[i], candidate->key);
 		}
 		else
 		{
 			hnsw_read_end(&read);
-			search->candidates[ci].found = HNSW_GONE;
+			candidate->found = HNSW_GONE;
 		}
 	}
 }

@@ -73,12 +73,14 @@ static inline bool
 VEC_FN(set) (VEC_STRUCT *a, int i, float value, Node *escontext)
 {
 	a->x[i] = VEC_FROM_FLOAT(value);
-	if (unlikely(isinf(VEC_TO_FLOAT(a->x[i])) && !isinf(value)))
+	if (likely(isfinite(VEC_TO_FLOAT(a->x[i]))))
+		return true;
+	if (isfinite(value))
 	{
 		vec_float_range_error(value, VEC_NAME, escontext);
 		return false;
 	}
-	return vec_check_element(VEC_TO_FLOAT(a->x[i]), VEC_NAME, escontext);
+	return vec_check_element(value, VEC_NAME, escontext);
 }
 
 /*

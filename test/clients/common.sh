@@ -36,7 +36,11 @@ fetch() {
 	exit 1
 }
 
-# create_database NAME: beside $PGDATABASE, for a library's own test suite.
+# create_database NAME: beside $PGDATABASE, for a library's own test suite.  A
+# suite has a database of a fixed name, whichever of our clients runs it.
 create_database() {
-	"$("$PG_CONFIG" --bindir)/createdb" --maintenance-db="$PGDATABASE" "$1"
+	local bindir
+	bindir=$("$PG_CONFIG" --bindir)
+	"$bindir/dropdb" --if-exists --maintenance-db="$PGDATABASE" "$1"
+	"$bindir/createdb" --maintenance-db="$PGDATABASE" "$1"
 }

@@ -16,6 +16,10 @@ def _point(ok, name, directive="", details=""):
         _say(f"# {line}")
 
 
+def pytest_configure(config):
+    config.option.tbstyle = "short"     # an option of the reports that are off
+
+
 def pytest_runtest_logreport(report):
     if report.skipped and not hasattr(report, "wasxfail"):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr

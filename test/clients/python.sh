@@ -33,7 +33,7 @@ source_tests() {
 	fetch "$python" -m pip download --no-deps --no-binary :all: --disable-pip-version-check \
 		--dest "$WORK/source" "$1==$version"
 	tar -xzf "$WORK/source/"*.tar.gz -C "$WORK/source"
-	suite=$(echo "$WORK"/source/*-"$version")
+	suite=$(echo "$WORK"/source/*-"$version"/)
 }
 
 # pgvector_suite: go to pgvector-python's own tests, in the version pinned; they use
@@ -49,7 +49,7 @@ pgvector_suite() {
 # run_pytest ARGUMENT...: may be called several times.
 run_pytest() {
 	PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$clients \
-		"$python" -m pytest -p pytest_tap -p no:terminal -p no:cacheprovider --tb=short "$@" |
+		"$python" -m pytest -p pytest_tap -p no:terminal -p no:cacheprovider "$@" |
 		tee -a "$WORK/tap" || failed=1
 }
 

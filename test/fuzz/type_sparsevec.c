@@ -101,6 +101,58 @@ check_dense_order(Datum a, Datum b)
 				DatumGetInt32(CALL2(sparsevec_cmp, a, b).value));
 }
 
+/* The element at an index, found without any cleverness. */
+static double
+element(const SparseVector *a, int index)
+{
+	for (int i = 0; i < a->nnz; i++)
+	{
+		if (a->indices[i] == index)
+			return SPARSEVEC_VALUES(a)[i];
+	}
+	return 0;
+}
+
+/* Distances are the sums over all indices, but for rounding. */
+static void
+check_distances(Datum a, Datum b)
+{
+	const SparseVector *x = sparsevec_of(a);
+	const SparseVector *y = sparsevec_of(b);
+	double		l2sq = 0;
+	double		l1 = 0;
+	double		ip = 0;
+	double		size = 0;
+
+	for (int side = 0; side < 2; side++)
+	{
+		const SparseVector *v = side == 0 ? x : y;
+
+		for (int i = 0; i < v->nnz; i++)
+		{
+			double		p = element(x, v->indices[i]);
+			double		q = element(y, v->indices[i]);
+
+			if (side == 1 && p != 0)
+				continue;		/* seen on the other side */
+			l2sq += (p - q) * (p - q);
+			l1 += fabs(p - q);
+			ip += p * q;
+			size += fabs(p * q);
+		}
+	}
+	/* Beyond float the distances are infinite; near its ends, anything. */
+	if (l2sq < 1e37)
+		REQUIRE(fabs(DatumGetFloat8(CALL2(sparsevec_l2_squared_distance, a, b).value) - l2sq) <=
+				1e-6 * l2sq + 1e-44);
+	if (l1 < 1e37)
+		REQUIRE(fabs(DatumGetFloat8(CALL2(sparsevec_l1_distance, a, b).value) - l1) <=
+				1e-6 * l1 + 1e-44);
+	if (size < 1e37)
+		REQUIRE(fabs(DatumGetFloat8(CALL2(sparsevec_inner_product, a, b).value) - ip) <=
+				1e-6 * size + 1e-44);
+}
+
 static void
 two(Datum a, Datum b)
 {
@@ -111,6 +163,8 @@ two(Datum a, Datum b)
 	};
 
 	check_dense_order(a, b);
+	if (sparsevec_of(a)->dim == sparsevec_of(b)->dim)
+		check_distances(a, b);
 	for (int i = 0; i < lengthof(distances); i++)
 	{
 		Outcome		outcome = CALL2(distances[i], a, b);

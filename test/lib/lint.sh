@@ -31,13 +31,15 @@ stage_lint() {
 		check "build with clang" make_in_work clean all CC="$clang" \
 			COPT="-Werror -Wno-ignored-optimization-argument -Wno-unknown-warning-option -Wno-ignored-attributes"
 	! command -v shellcheck >/dev/null ||
-		check "shellcheck" shellcheck -x .ci/run test/run bench/quickstart
+		check "shellcheck" shellcheck -x -P .:SCRIPTDIR .ci/run test/run bench/quickstart \
+			test/clients/quotes test/clients/*/run
 	check "includes run downward" includes_run_downward
 	check "PG_VERSION_NUM only in src/compat.h" \
 		none PG_VERSION_NUM --exclude=compat.h src
 	check "buffers and WAL only in the *_page.c files" \
 		none '\b((Conditional)?LockBuffer|ReadBuffer(Extended)?|GenericXLog\w+|MarkBufferDirty)\(' \
 		--exclude='*_page.c' src
+	check "docs/clients.md quotes the tests" test/clients/quotes --check
 	check "no left-over markers" \
 		none '\b(TOD[O]|FIXM[E]|XX[X])\b' src test bench sql docs
 	check "tests wait for conditions" \

@@ -50,6 +50,10 @@ prepare_stages() {
 			# The kernels of arm64, emulated, where nobody waits for it.
 			[ -z "${CI:-}" ] || ! have_apt ||
 				apt_install gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user ;;
+		fuzz)
+			# Elsewhere, a machine without clang's fuzzer replays the corpus.
+			[ -z "${CI:-}" ] || ! apt_has libclang-rt-dev ||
+				apt_install clang libclang-rt-dev ;;
 		clients) prepare_clients ;;
 		lint)
 			! have_apt || apt_install shellcheck ;;
@@ -162,6 +166,15 @@ stage_unit() {
 		kernels=$(make_in_work -C test/unit list | tr ' ' '\n' | grep distance | tr '\n' ' ')
 		unit_tests check-neon unit-neon TESTS="$kernels"
 	fi
+}
+
+# One check per type: what the fuzzer finds, or the corpus without a fuzzer.
+stage_fuzz() {
+	local type
+	[ ${#names[@]} -eq 0 ] || return 0
+	for type in $(make_in_work -C test/fuzz list); do
+		check "make -C test/fuzz check TYPES=$type" make_in_work -C test/fuzz check TYPES="$type"
+	done
 }
 
 # start_server [SETTING...]: the settings go last.

@@ -22,16 +22,21 @@ typedef enum Kernel
 {
 	L2SQ, IP, L1, NORMSQ, DOT_NORMS_DOT, DOT_NORMS_A, DOT_NORMS_B,
 	HALF_L2SQ, HALF_IP, HALF_L1, I8_IP,
+	HALVES_L2SQ, HALVES_IP, HALVES_L1,
+	HALVES_DOT_NORMS_DOT, HALVES_DOT_NORMS_A, HALVES_DOT_NORMS_B,
 	NUM_KERNELS
 } Kernel;
 
 static const char *const kernel_names[NUM_KERNELS] = {
 	"l2sq", "ip", "l1", "normsq", "dot_norms dot", "dot_norms a", "dot_norms b",
-	"half_l2sq", "half_ip", "half_l1", "i8_ip"
+	"half_l2sq", "half_ip", "half_l1", "i8_ip",
+	"halves_l2sq", "halves_ip", "halves_l1",
+	"halves_dot_norms dot", "halves_dot_norms a", "halves_dot_norms b"
 };
 
 static Guarded a_memory;
 static Guarded b_memory;
+static Guarded g_memory;
 static Guarded h_memory;
 static Guarded c_memory;
 
@@ -42,7 +47,8 @@ typedef struct Operands
 	float		scale;
 	float	   *a;
 	float	   *b;
-	half	   *h;
+	half	   *g;				/* a as halves, kept finite */
+	half	   *h;				/* b as halves */
 	int8	   *c;
 } Operands;
 
@@ -85,6 +91,7 @@ place(int dim, int slack)
 	o.scale = 1;
 	o.a = at_end(a_memory, sizeof(float) * dim, slack);
 	o.b = at_end(b_memory, sizeof(float) * dim, slack);
+	o.g = at_end(g_memory, sizeof(half) * dim, slack);
 	o.h = at_end(h_memory, sizeof(half) * dim, slack);
 	o.c = at_end(c_memory, dim, slack);
 	return o;
@@ -113,6 +120,17 @@ call(const DistanceKernels *k, Kernel kernel, const Operands *o)
 			return k->half_l1(o->dim, o->a, o->h, o->scale);
 		case I8_IP:
 			return k->i8_ip(o->dim, o->a, o->c);
+		case HALVES_L2SQ:
+			return k->halves_l2sq(o->dim, o->g, o->h);
+		case HALVES_IP:
+			return k->halves_ip(o->dim, o->g, o->h);
+		case HALVES_L1:
+			return k->halves_l1(o->dim, o->g, o->h);
+		case HALVES_DOT_NORMS_DOT:
+		case HALVES_DOT_NORMS_A:
+		case HALVES_DOT_NORMS_B:
+			k->halves_dot_norms(o->dim, o->g, o->h, &sums[0], &sums[1], &sums[2]);
+			return sums[kernel - HALVES_DOT_NORMS_DOT];
 		default:
 			k->dot_norms(o->dim, o->a, o->b, &sums[0], &sums[1], &sums[2]);
 			return sums[kernel - DOT_NORMS_DOT];
@@ -133,6 +151,7 @@ compute_reference(Kernel kernel, const Operands *o)
 	{
 		long double a = get_float(o->a, i);
 		long double b = get_float(o->b, i);
+		long double g = half_to_float_one(get_half(o->g, i));
 		long double h = half_to_float_one(get_half(o->h, i));
 		long double term;
 		long double size;
@@ -162,6 +181,23 @@ compute_reference(Kernel kernel, const Operands *o)
 				term = fabsl(a - h);
 				size = fabsl(a) + fabsl(h);
 				break;
+			case HALVES_L2SQ:
+				size = term = (g - h) * (g - h);
+				break;
+			case HALVES_L1:
+				size = term = fabsl(g - h);
+				break;
+			case HALVES_IP:
+			case HALVES_DOT_NORMS_DOT:
+				term = g * h;
+				size = fabsl(term);
+				break;
+			case HALVES_DOT_NORMS_A:
+				size = term = g * g;
+				break;
+			case HALVES_DOT_NORMS_B:
+				size = term = h * h;
+				break;
 			default:
 				term = a * (kernel == HALF_IP ? h : kernel == I8_IP ? o->c[i] : b);
 				size = fabsl(term);
@@ -182,7 +218,8 @@ within_budget(SimdLevel level, Kernel kernel, int dim, float result)
 	if (size + budget > FLT_MAX)
 	{
 		bool		products = kernel == IP || kernel == DOT_NORMS_DOT ||
-			kernel == HALF_IP || kernel == I8_IP;
+			kernel == HALF_IP || kernel == I8_IP ||
+			kernel == HALVES_IP || kernel == HALVES_DOT_NORMS_DOT;
 
 		/* With terms of both signs anything may happen on the way. */
 		if (products && fabsl(exact) < size)
@@ -243,10 +280,12 @@ fill(const Range *range, Operands *o)
 	o->scale = range->scale;
 	for (int i = 0; i < o->dim; i++)
 	{
+		float		a = random_float(range->a_low, range->a_high);
 		float		b = random_float(range->b_low, range->b_high);
 
-		set_float(o->a, i, random_float(range->a_low, range->a_high));
+		set_float(o->a, i, a);
 		set_float(o->b, i, b);
+		set_half(o->g, i, float_to_half_one(Max(Min(a, 65504), -65504)));
 		set_half(o->h, i, float_to_half_one(b));
 		o->c[i] = random_int(-127, 127);
 	}
@@ -261,6 +300,7 @@ place_first(const Operands *o, int dim, int slack)
 	part.scale = o->scale;
 	memcpy(part.a, o->a, sizeof(float) * dim);
 	memcpy(part.b, o->b, sizeof(float) * dim);
+	memcpy(part.g, o->g, sizeof(half) * dim);
 	memcpy(part.h, o->h, sizeof(half) * dim);
 	memcpy(part.c, o->c, dim);
 	return part;
@@ -271,9 +311,10 @@ test_range(const Range *range)
 {
 	static float a[MAX_DIM];
 	static float b[MAX_DIM];
+	static half g[MAX_DIM];
 	static half h[MAX_DIM];
 	static int8 c[MAX_DIM];
-	Operands	all = {.dim = MAX_DIM, .a = a, .b = b, .h = h, .c = c};
+	Operands	all = {.dim = MAX_DIM, .a = a, .b = b, .g = g, .h = h, .c = c};
 	int			failures[SIMD_AVX512 + 1][NUM_KERNELS] = {0};
 
 	fill(range, &all);
@@ -321,10 +362,11 @@ static bool
 special_result_right(Kernel kernel, Special special, float result)
 {
 	bool		difference = kernel == L2SQ || kernel == L1 ||
-		kernel == HALF_L2SQ || kernel == HALF_L1;
+		kernel == HALF_L2SQ || kernel == HALF_L1 ||
+		kernel == HALVES_L2SQ || kernel == HALVES_L1;
 	bool		b_matters = kernel != NORMSQ && kernel != DOT_NORMS_A &&
-		kernel != I8_IP;
-	bool		a_matters = kernel != DOT_NORMS_B;
+		kernel != I8_IP && kernel != HALVES_DOT_NORMS_A;
+	bool		a_matters = kernel != DOT_NORMS_B && kernel != HALVES_DOT_NORMS_B;
 
 	switch (special)
 	{
@@ -356,6 +398,7 @@ test_special(Special special, const char *what)
 
 				set_float(o.a, i, here && special != B_NAN ? value : 2);
 				set_float(o.b, i, here && special != A_INFINITE && special != A_NAN ? value : 1);
+				set_half(o.g, i, float_to_half_one(get_float(o.a, i)));
 				set_half(o.h, i, float_to_half_one(get_float(o.b, i)));
 				o.c[i] = 3;
 			}
@@ -403,6 +446,8 @@ main(void)
 		{"around zero", -1, 1, -1, 1, 0.75f},
 		{"close together", 1000, 1001, 1000, 1001, 1},
 		{"scaled, large", -1e15f, 1e15f, -60000, 60000, 1e10f},
+		{"largest halves", -65504, 65504, -65504, 65504, 1},
+		{"subnormal halves", -6e-5f, 6e-5f, -6e-5f, 6e-5f, 1},
 		{"subnormal", -1e-39f, 1e-39f, -1e-39f, 1e-39f, 1},
 		{"products underflow", -1e-20f, 1e-20f, -1e-24f, 1e-24f, 1e-20f},
 		{"sums overflow", 1e18f, 3e19f, -3e19f, -1e18f, 1e15f},
@@ -411,6 +456,7 @@ main(void)
 
 	a_memory = guarded_alloc(sizeof(float) * MAX_DIM + 8);
 	b_memory = guarded_alloc(sizeof(float) * MAX_DIM + 8);
+	g_memory = guarded_alloc(sizeof(half) * MAX_DIM + 8);
 	h_memory = guarded_alloc(sizeof(half) * MAX_DIM + 8);
 	c_memory = guarded_alloc(MAX_DIM + 8);
 

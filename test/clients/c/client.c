@@ -231,12 +231,15 @@ static const char insert[] = "INSERT INTO items (id, category, embedding, half, 
 static void
 create_tables(void)
 {
+	PGresult   *result;
+
 	/* [docs: connect */
 	conn = PQconnectdb("");		/* or "host=... dbname=..." */
-	sql("CREATE EXTENSION IF NOT EXISTS vector");
+	result = PQexec(conn, "CREATE EXTENSION IF NOT EXISTS vector");
+	/* docs] */
+	PQclear(must(result));
 	sql("CREATE TABLE items (id int PRIMARY KEY, category int, embedding vector(3),"
 		" half halfvec(3), sparse sparsevec(3), bits bit(3))");
-	/* docs] */
 }
 
 /* What arrives in binary is what was sent. */
@@ -337,6 +340,7 @@ test_search(void)
 	Wire		wire;
 	const char *value;
 	int			length;
+	int			format;
 	PGresult   *result;
 	const char *found;
 
@@ -351,14 +355,17 @@ test_search(void)
 	check_search(BIT, "<~>", "hamming", "1 3 2");
 	check_search(BIT, "<%>", "jaccard", "1 3 2");
 
+	result = PQprepare(conn, "search",
+					   "SELECT id, embedding <-> $1 FROM items WHERE category = 1"
+					   " ORDER BY embedding <-> $1 LIMIT 5", 0, NULL);
+	PQclear(must(result));
 	/* [docs: search */
+	/* prepared: SELECT ... WHERE category = 1 ORDER BY embedding <-> $1 LIMIT 5 */
 	wire = vector_to_wire(query, 3);
 	value = wire.data;
 	length = wire.length;
-	PQclear(must(PQprepare(conn, "search",
-						   "SELECT id, embedding <-> $1 FROM items WHERE category = 1"
-						   " ORDER BY embedding <-> $1 LIMIT 5", 0, NULL)));
-	result = PQexecPrepared(conn, "search", 1, &value, &length, binary, 1);
+	format = 1;					/* binary; as are the results */
+	result = PQexecPrepared(conn, "search", 1, &value, &length, &format, 1);
 	/* docs] */
 	ok(PQntuples(must(result)) == 2 && PQgetlength(result, 1, 1) == 8 &&
 	   get(PQgetvalue(result, 1, 1), 4) == 0x3ff00000, "the distance of the second is 1");

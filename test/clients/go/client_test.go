@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"reflect"
 	"strings"
@@ -257,6 +258,7 @@ func TestErrors(t *testing.T) {
 		}
 	}
 	check(pgvector.NewVector([]float32{1, 2}), "22000", "expected 3 dimensions, not 2")
+	check(pgvector.NewVector([]float32{1, float32(math.NaN()), 3}), "22000", "NaN not allowed in vector")
 	check(pgvector.NewVector([]float32{}), "22000", "vector must have at least 1 dimension")
 }
 

@@ -163,6 +163,7 @@ public final class Client {
 
     private void filter() throws SQLException {
         float[] query = ITEMS.get(0).x;
+        List<Object> found = new ArrayList<>();
         // [docs: search
         try (PreparedStatement statement = conn.prepareStatement(
                 "SELECT id, embedding <-> ? AS distance FROM items WHERE category = ?"
@@ -170,13 +171,12 @@ public final class Client {
             statement.setObject(1, new PGvector(query));
             statement.setInt(2, 1);
             ResultSet rows = statement.executeQuery();
-            // docs]
-            List<Object> found = new ArrayList<>();
             while (rows.next()) {
                 found.addAll(List.of(rows.getInt(1), rows.getDouble(2)));
             }
-            equal(found, List.of(1, 0.0, 3, 1.0), "a search with a filter");
         }
+        // docs]
+        equal(found, List.of(1, 0.0, 3, 1.0), "a search with a filter");
     }
 
     private void copy() throws Exception {
