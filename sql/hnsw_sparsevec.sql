@@ -11,14 +11,14 @@ CREATE FUNCTION made(n int, dim int DEFAULT 20000) RETURNS sparsevec LANGUAGE sq
 	FROM (SELECT DISTINCT ON (k) k, i FROM generate_series(1, 10 + abs(n) % 20) AS i,
 		LATERAL (SELECT 1 + (CASE WHEN i % 3 = 0 THEN i ELSE abs(n) * 31 + i * i * 7 END) % dim AS k) AS y ORDER BY k, i) AS x
 $$;
-CREATE FUNCTION scans(tab regclass, op text, queries int[] DEFAULT '{1,500,-3}') RETURNS TABLE (result text) LANGUAGE sql AS $$
+CREATE FUNCTION scans(tab regclass, op text, queries int[] DEFAULT '{1,300,-3}') RETURNS TABLE (result text) LANGUAGE sql AS $$
 	SELECT check_scan_any(tab, op, made(q)::text) FROM unnest(queries) WITH ORDINALITY AS t (q, n) ORDER BY n
 $$;
 SET hnsw.ef_search = 1000;
 
 -- each operator class: the order of all rows; NULL is not indexed, nor zero under <=>
 CREATE TABLE t (id int PRIMARY KEY, v sparsevec(20000), other int);
-INSERT INTO t SELECT n, made(n), 0 FROM generate_series(1, 500) AS n;
+INSERT INTO t SELECT n, made(n), 0 FROM generate_series(1, 300) AS n;
 INSERT INTO t VALUES (901, NULL), (902, NULL), (903, '{}/20000'), (904, '{}/20000');
 CREATE INDEX t_l2 ON t USING hnsw (v sparsevec_l2_ops);
 CREATE INDEX t_ip ON t USING hnsw (v sparsevec_ip_ops);
@@ -29,9 +29,9 @@ SELECT op, check_scan_any('t', op, '{1:1,20000:-1}/20000') FROM unnest('{<->,<#>
 SELECT i, dimensions, metric, heap_tids, storage_precision FROM unnest('{t_l2,t_ip,t_cosine,t_l1}'::regclass[]) AS i, piramid_hnsw_info(i);
 
 -- the same where rows came later
-INSERT INTO t SELECT n, made(n), 0 FROM generate_series(1001, 1200) AS n;
+INSERT INTO t SELECT n, made(n), 0 FROM generate_series(1001, 1100) AS n;
 INSERT INTO t VALUES (1901, NULL), (1902, '{}/20000');
-SELECT op, scans('t', op, '{1,1150}') FROM unnest('{<->,<#>,<=>,<+>}'::text[]) AS op;
+SELECT op, scans('t', op, '{1,1050}') FROM unnest('{<->,<#>,<=>,<+>}'::text[]) AS op;
 
 -- after updates, deletes and VACUUM
 UPDATE t SET v = made(id + 5000) WHERE id % 4 = 0;

@@ -36,8 +36,8 @@ source_tests() {
 	suite=$(echo "$WORK"/source/*-"$version"/)
 }
 
-# pgvector_suite: go to pgvector-python's own tests, in the version pinned; they use
-# a database of a fixed name.
+# pgvector_suite: go to pgvector-python's own tests, in the version pinned.  They
+# use a database of a fixed name.
 pgvector_suite() {
 	source_tests pgvector
 	create_database pgvector_python_test
@@ -48,9 +48,14 @@ pgvector_suite() {
 
 # run_pytest ARGUMENT...: may be called several times.
 run_pytest() {
+	local status=0
 	PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$clients \
 		"$python" -m pytest -p pytest_tap -p no:terminal -p no:cacheprovider "$@" |
-		tee -a "$WORK/tap" || failed=1
+		tee -a "$WORK/tap" || status=$?
+	[ "$status" -eq 0 ] || failed=1
+	# 1: tests failed and said so; else there was none, or pytest itself failed
+	[ "$status" -le 1 ] ||
+		printf 'not ok - pytest ended with status %d: %s\n' "$status" "$*" | tee -a "$WORK/tap"
 }
 
 # The plan, and the status of all tests.

@@ -106,7 +106,7 @@ sub piramid_node
 # Table words (id, lexname, v vector(384)): 4,106 rows of unit length.
 sub load_words
 {
-	my ($node) = @_;
+	my ($node, $database) = @_;
 	my $gz = IO::Uncompress::Gunzip->new($demo, MultiStream => 1)
 	  or die "cannot read $demo: $GunzipError";
 	my $copy = "CREATE TABLE words (id int PRIMARY KEY, lexname text, v vector(384));\n"
@@ -119,7 +119,7 @@ sub load_words
 		my @column = split /\t/, $line;
 		$copy .= join("\t", ++$id, $column[1], $column[4]) . "\n";
 	}
-	run_sql($node, $copy . "\\.\nVACUUM ANALYZE words;\n");
+	run_sql($node, $copy . "\\.\nVACUUM ANALYZE words;\n", $database);
 }
 
 # Tables slices (id, v vector(128)), 12,195 rows, and queries, 123 others: each
@@ -161,16 +161,16 @@ sub create_pause
 
 sub psql_command
 {
-	my ($node) = @_;
-	return ('psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('postgres'));
+	my ($node, $database) = @_;
+	return ('psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr($database // 'postgres'));
 }
 
 sub run_sql
 {
-	my ($node, $sql) = @_;
+	my ($node, $sql, $database) = @_;
 	my $output = '';
 
-	IPC::Run::run([ psql_command($node) ], '<', \$sql, '>&', \$output)
+	IPC::Run::run([ psql_command($node, $database) ], '<', \$sql, '>&', \$output)
 	  or die "psql failed: $output";
 	return $output;
 }
