@@ -45,7 +45,8 @@ prepare_stages() {
 			perl -MIPC::Run -MTest::More -e 1 2>/dev/null || {
 				have_apt || die "the TAP tests need Perl with IPC::Run and Test::More"
 				apt_install perl libipc-run-perl
-			} ;;
+			}
+			prepare_pgvector ;;
 		unit)
 			# The kernels of arm64, emulated, where nobody waits for it.
 			[ -z "${CI:-}" ] || ! have_apt ||
@@ -59,6 +60,18 @@ prepare_stages() {
 			! have_apt || apt_install shellcheck ;;
 		esac
 	done
+}
+
+# pgvector beside the server, to move from and to; before Debian's 17 it is too
+# old.  Without it those tests are skipped.
+prepare_pgvector() {
+	local major
+	major=$("$pg_config" --version | sed 's/^PostgreSQL \([0-9]*\).*/\1/')
+	if have_apt && [ "$major" -ge 17 ] &&
+		[ ! -e "$("$pg_config" --sharedir)/extension/vector.control" ] &&
+		apt_has "postgresql-$major-pgvector"; then
+		apt_install "postgresql-$major-pgvector"
+	fi
 }
 
 run_stages() {
