@@ -78,8 +78,8 @@ sub create_shop
 		CREATE VIEW far AS SELECT id, v <=> '[1,0,0]' AS distance FROM parts WHERE v <-> '[1,2,3]' > 10;
 		CREATE FUNCTION nearest(q vector) RETURNS int LANGUAGE sql STABLE AS
 			'SELECT id FROM words ORDER BY v <=> q LIMIT 1';
-		CREATE MATERIALIZED VIEW some AS SELECT id, v FROM words WHERE id <= 500;
-		CREATE INDEX some_v ON some USING hnsw (v vector_l2_ops);
+		CREATE MATERIALIZED VIEW first AS SELECT id, v FROM words WHERE id <= 500;
+		CREATE INDEX first_v ON first USING hnsw (v vector_l2_ops);
 	});
 }
 
@@ -92,7 +92,7 @@ sub contents
 		SELECT count(*), md5(string_agg(words::text, ' ' ORDER BY id)) FROM words
 		UNION ALL SELECT count(*), md5(string_agg(parts::text, ' ' ORDER BY id)) FROM parts
 		UNION ALL SELECT count(*), md5(string_agg(far::text, ' ' ORDER BY id)) FROM far
-		UNION ALL SELECT count(*), md5(string_agg(some::text, ' ' ORDER BY id)) FROM some});
+		UNION ALL SELECT count(*), md5(string_agg(first::text, ' ' ORDER BY id)) FROM first});
 }
 
 sub index_definitions
