@@ -204,7 +204,7 @@ BEGIN
 	IF target = 'pgvector' THEN
 		RETURN QUERY
 			SELECT format('index %I.%I has %s dimensions, and pgvector indexes at most %s of %s',
-				schema, name, dimensions, most, format_type(type, NULL))
+				schema, name, dimensions, most, of)
 			FROM piramid_move.vector_index JOIN (VALUES ('vector', 2000), ('halfvec', 4000), ('bit', 64000)) AS l(of, most)
 				ON of = (SELECT typname FROM pg_type WHERE oid = type) AND dimensions > most
 			UNION ALL

@@ -15,6 +15,7 @@
 #include "postgres.h"
 
 #include "fmgr.h"
+#include "utils/array.h"			/* and the headers of values, in every version */
 
 /* What a call came to. */
 typedef struct Outcome

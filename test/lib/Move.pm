@@ -170,8 +170,8 @@ sub follow
 	return ($ok, $output);
 }
 
-# compat_directory NODE: a copy of the extension files that the server finds
-# piramid in, as a DESTDIR to install into.  Nothing where piramid is installed
+# compat_directory NODE: a copy of the files in which the server finds
+# piramid, as a DESTDIR to install into.  Nothing where piramid is installed
 # in the system.
 sub compat_directory
 {
@@ -184,8 +184,10 @@ sub compat_directory
 	return undef unless $path =~ m{^/} && -e "$path$share/extension/piramid.control";
 
 	my $directory = PostgreSQL::Test::Utils::tempdir;
-	make_path("$directory$share/extension");
+	my $library = $node->config_data('--pkglibdir');
+	make_path("$directory$share/extension", "$directory$library");
 	system_or_bail('cp', '-a', "$path$share/extension/.", "$directory$share/extension/");
+	system_or_bail('cp', '-a', "$path$library/.", "$directory$library/");
 	return ($directory, "$directory$share/extension");
 }
 

@@ -76,19 +76,19 @@ is($new->safe_psql('form', q{SET ROLE maker; CREATE EXTENSION vector; SELECT '[1
 	'whoever may create in the database may create it');
 
 # The name alone, beside piramid.
-fresh($new, 'both');
-is($new->safe_psql('both', q{CREATE EXTENSION piramid; CREATE EXTENSION IF NOT EXISTS vector; SELECT '[1]'::vector}), '[1]',
+fresh($new, 'pair');
+is($new->safe_psql('pair', q{CREATE EXTENSION piramid; CREATE EXTENSION IF NOT EXISTS vector; SELECT '[1]'::vector}), '[1]',
 	'beside the extension piramid');
-my ($status, undef, $error) = $new->psql('both', 'DROP EXTENSION piramid');
+my ($status, undef, $error) = $new->psql('pair', 'DROP EXTENSION piramid');
 like($error, qr/extension vector depends on extension piramid/, 'which stays while the name is there');
-($status, undef, $error) = $new->psql('both',
+($status, undef, $error) = $new->psql('pair',
 	'DROP EXTENSION vector; CREATE SCHEMA y; CREATE EXTENSION vector SCHEMA y');
 like($error, qr/WARNING:  the types of extension "vector" are those of extension "piramid" in schema public/,
 	'another schema: a warning');
-$new->command_ok([ 'pg_dump', '-Fc', '-f', "$dumps/both", '-d', $new->connstr('both') ], 'dump of both');
-fresh($new, 'both2');
-$new->command_ok([ 'pg_restore', '--exit-on-error', '-d', $new->connstr('both2'), "$dumps/both" ], 'restore of both');
-is($new->safe_psql('both2', q{SELECT string_agg(extname, ' ' ORDER BY 1) FROM pg_extension}), 'piramid plpgsql vector',
+$new->command_ok([ 'pg_dump', '-Fc', '-f', "$dumps/pair", '-d', $new->connstr('pair') ], 'dump of both');
+fresh($new, 'pair_back');
+$new->command_ok([ 'pg_restore', '--exit-on-error', '-d', $new->connstr('pair_back'), "$dumps/pair" ], 'restore of both');
+is($new->safe_psql('pair_back', q{SELECT string_agg(extname, ' ' ORDER BY extname) FROM pg_extension}), 'piramid plpgsql vector',
 	'both are there');
 
 SKIP:
@@ -105,7 +105,7 @@ SKIP:
 		is(index_definitions($node, $database), $indexes, "$name: same indexes");
 		is($node->safe_psql($database, q{SELECT probin FROM pg_proc WHERE proname = 'vector_in'}),
 			"\$libdir/$library", "$name: the library");
-		answers_well($node, $database, $name);
+		answers_well($node, $database, $name) if $library eq 'piramid';
 	};
 
 	foreach my $way ([ 'unchanged', 'restore-unchanged', 'restore-back' ], [ 'changed in one word', 'dump', 'dump-back' ])

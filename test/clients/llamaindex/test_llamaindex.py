@@ -56,9 +56,10 @@ def make_store(table, **options):
         host=os.environ["PGTCPHOST"], port=os.environ["PGTCPPORT"], database=os.environ["PGDATABASE"],
         user=os.environ["PGUSER"], password=os.environ.get("PGPASSWORD"), table_name=table, embed_dim=SIZE,
         hnsw_kwargs={"hnsw_m": 16, "hnsw_ef_construction": 64, "hnsw_ef_search": 100,
-                     "hnsw_dist_method": "vector_cosine_ops"} | options.pop("hnsw", {}), **options)
+                     "hnsw_dist_method": "vector_cosine_ops"} | options.pop("hnsw", {}),
+        **options)
     # docs]
-    store._initialization_fail_on_error = True
+    store.initialization_fail_on_error = True       # else a failure is a warning, and a sequential scan
     return store
 
 
@@ -66,20 +67,18 @@ def make_store(table, **options):
     {}, {"use_jsonb": True, "use_halfvec": True, "hnsw": {"hnsw_dist_method": "halfvec_cosine_ops"}},
     {"hybrid_search": True, "text_search_config": "english"}], ids=["vector", "halfvec", "hybrid"])
 def store(request):
-    name = f"items{request.param_index}"
-    store = make_store(name, **request.param)
+    store = make_store(f"items{request.param_index}", **request.param)
     store.add([node(i) for i in range(ROWS)])
-    store.name, store.options = name, request.param
-    yield store
+    return store
 
 
 def test_table(store):
-    type_ = "halfvec" if "use_halfvec" in store.options else "vector"
+    type_ = "halfvec" if store.use_halfvec else "vector"
     with psycopg.connect() as conn:
         definition = conn.execute("SELECT indexdef FROM pg_indexes WHERE indexname = %s",
-                                  (f"data_{store.name}_embedding_idx",)).fetchone()[0]
+                                  (f"data_{store.table_name}_embedding_idx",)).fetchone()[0]
         column = conn.execute("SELECT format_type(atttypid, atttypmod) FROM pg_attribute WHERE attname = 'embedding' "
-                              "AND attrelid = %s::regclass", (f"data_{store.name}",)).fetchone()[0]
+                              "AND attrelid = %s::regclass", (f"data_{store.table_name}",)).fetchone()[0]
     assert column == f"{type_}({SIZE})"
     assert f"USING hnsw (embedding {type_}_cosine_ops) WITH (m='16', ef_construction='64')" in definition
 
@@ -131,7 +130,7 @@ def test_filters_combined(store):
 
 
 def test_hybrid(store):
-    if not store.options.get("hybrid_search"):
+    if not store.hybrid_search:
         pytest.skip("this store has no text search")
     found = store.query(query("text 7", mode=VectorStoreQueryMode.HYBRID, sparse_top_k=3))
     assert found.ids[0] == "node-7" and "node-7" in found.ids
@@ -164,7 +163,7 @@ def test_errors(store, operation):
 async def test_index_was_used(store):
     store._engine.dispose()         # a backend that ends reports what it did
     await store._async_engine.dispose()
-    assert was_used(f"data_{store.name}_embedding_idx")
+    assert was_used(f"data_{store.table_name}_embedding_idx")
 
 
 def test_vector_store_index():

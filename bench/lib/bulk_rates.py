@@ -1,0 +1,153 @@
+"""Rows per second of the ways to load and to read vectors with psycopg 3.
+
+The server is the one that libpq's environment names (PGHOST, PGDATABASE, ...);
+the table is made anew for each way of loading and dropped at the end.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import psycopg
+from bulk import read_columns, write_columns
+from pgvector import Vector
+from pgvector.psycopg import register_vector
+
+TABLE = "bulk_rates"
+
+
+def insert_many(cur, ids, rows):
+    cur.executemany(f"INSERT INTO {TABLE} VALUES (%s, %s)", zip(ids.tolist(), rows))
+
+
+def copy_text(cur, ids, rows):
+    with cur.copy(f"COPY {TABLE} FROM STDIN") as copy:
+        for row in zip(ids.tolist(), rows):
+            copy.write_row(row)
+
+
+def copy_binary(cur, ids, rows):
+    with cur.copy(f"COPY {TABLE} FROM STDIN (FORMAT binary)") as copy:
+        copy.set_types(["int8", "vector"])
+        for row in zip(ids.tolist(), rows):
+            copy.write_row(row)
+
+
+def blocks(cur, ids, rows):
+    write_columns(cur, f"{TABLE} (id, embedding)", ids, rows)
+
+
+def to_arrays(rows):
+    """What the ways that make an object of each row still have to do."""
+    ids, vectors = zip(*rows)
+    return np.array(ids), np.stack([v.to_numpy() for v in vectors])
+
+
+def select_text(cur, dim):
+    return to_arrays(cur.execute(f"SELECT id, embedding FROM {TABLE}"))
+
+
+def select_binary(cur, dim):
+    return to_arrays(cur.execute(f"SELECT id, embedding FROM {TABLE}", binary=True))
+
+
+def read_text(cur, dim):
+    with cur.copy(f"COPY {TABLE} TO STDOUT") as copy:
+        copy.set_types(["int8", "vector"])
+        return to_arrays(copy.rows())
+
+
+def read_binary(cur, dim):
+    with cur.copy(f"COPY {TABLE} TO STDOUT (FORMAT binary)") as copy:
+        copy.set_types(["int8", "vector"])
+        return to_arrays(copy.rows())
+
+
+def read_blocks(cur, dim):
+    return read_columns(cur, f"SELECT id, embedding FROM {TABLE}", "i8", ("f4", dim))
+
+
+# name, way, share of the rows (the slow ones are measured on fewer)
+LOADS = [
+    ("executemany", insert_many, 10),
+    ("COPY, text, row by row", copy_text, 10),
+    ("COPY, binary, row by row", copy_binary, 1),
+    ("COPY, binary, NumPy blocks", blocks, 1),
+]
+READS = [
+    ("SELECT, text", select_text, 10),
+    ("SELECT, binary", select_binary, 10),
+    ("COPY, text, row by row", read_text, 10),
+    ("COPY, binary, row by row", read_binary, 10),
+    ("COPY, binary, NumPy blocks", read_blocks, 1),
+]
+
+
+def line(title, rows, dim, seconds):
+    print(f"| {title} | {rows:,} | {seconds:.2f} | {rows / seconds:,.0f} | {rows * dim * 4 / seconds / 1e6:,.0f} |",
+          flush=True)
+
+
+def heading(title):
+    print(f"\n| {title} | rows | s | rows/s | MB/s |\n|---|---|---|---|---|")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", nargs="?", type=Path, help="HDF5 with a data set \"train\"; default: random rows")
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--dim", type=int, default=128, help="of random rows")
+    parser.add_argument("--rounds", type=int, default=1, help="the best of so many is printed")
+    args = parser.parse_args()
+
+    if args.file:
+        with h5py.File(args.file) as data:
+            rows = np.asarray(data["train"][:args.rows], dtype=np.float32)
+    else:
+        rows = np.random.default_rng(0).standard_normal((args.rows, args.dim), dtype=np.float32)
+    ids = np.arange(len(rows))
+    dim = rows.shape[1]
+
+    with psycopg.connect(autocommit=True) as conn:
+        conn.execute("CREATE EXTENSION IF NOT EXISTS piramid")
+        register_vector(conn)
+        cur = conn.cursor()
+
+        def reset():
+            cur.execute(f"DROP TABLE IF EXISTS {TABLE}")
+            cur.execute(f"CREATE TABLE {TABLE} (id bigint, embedding vector({dim}))")
+
+        heading("loading")
+        for title, way, divisor in LOADS:
+            count = max(1, len(rows) // divisor)
+            best = float("inf")
+            for _ in range(args.rounds):
+                reset()
+                start = time.perf_counter()
+                with conn.transaction():
+                    way(cur, ids[:count], rows[:count])
+                best = min(best, time.perf_counter() - start)
+            found = cur.execute(f"SELECT count(*) FROM {TABLE}").fetchone()[0]
+            assert found == count, f"{title}: {found} rows of {count}"
+            line(title, count, dim, best)
+
+        heading("reading")
+        for title, way, divisor in READS:
+            count = max(1, len(rows) // divisor)
+            reset()
+            blocks(cur, ids[:count], rows[:count])
+            cur.execute(f"VACUUM ANALYZE {TABLE}")
+            best = float("inf")
+            for _ in range(args.rounds):
+                start = time.perf_counter()
+                got_ids, got = way(cur, dim)
+                best = min(best, time.perf_counter() - start)
+            assert (got_ids == ids[:count]).all() and (got == rows[:count]).all(), f"{title}: other rows"
+            line(title, count, dim, best)
+        cur.execute(f"DROP TABLE {TABLE}")
+
+
+if __name__ == "__main__":
+    main()
