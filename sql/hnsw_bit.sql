@@ -64,6 +64,7 @@ CREATE INDEX ON x USING hnsw (binary_quantize(e) bit_hamming_ops);
 INSERT INTO x SELECT n, made(n), array_agg(sin(n * i * 3.7) ORDER BY i)::vector FROM generate_series(1, 500) AS n, generate_series(1, 16) AS i GROUP BY n;
 CREATE INDEX ON x USING hnsw ((binary_quantize(e)::bit(16)) bit_hamming_ops);
 SELECT e AS e7 FROM x WHERE id = 7 \gset
+RESET enable_sort;
 EXPLAIN (COSTS OFF) SELECT id FROM (SELECT id, e FROM x ORDER BY binary_quantize(e)::bit(16) <~> binary_quantize('[1,-1,1,1,1,1,-1,1,1,1,1,1,1,1,1,1]'::vector) LIMIT 50) AS y
 	ORDER BY e <=> '[1,-1,1,1,1,1,-1,1,1,1,1,1,1,1,1,1]' LIMIT 5;
 SELECT (array(SELECT id FROM (SELECT id, e FROM x ORDER BY binary_quantize(e)::bit(16) <~> binary_quantize(:'e7'::vector) LIMIT 50) AS y

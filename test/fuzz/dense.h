@@ -108,7 +108,7 @@ one(Datum value, int32 x, int32 y)
 	if (!outcome.failed)
 		check_value(outcome.value);
 
-	/* The other types' own programs check what comes of the casts. */
+	/* Casts may fail, but only as they should; sparsevec's program goes back. */
 	for (int i = 0; i < lengthof(casts); i++)
 		CALL3(casts[i], value, -1, true);
 	REQUIRE(CALL3(casts[0], value, dim + 1, true).failed);

@@ -26,7 +26,7 @@ import numpy as np
 
 SIGNATURE = b"PGCOPY\n\xff\r\n\0" + bytes(8)    # no flags, no extension
 TRAILER = b"\xff\xff"
-BLOCK = 1 << 20                                 # bytes
+BLOCK = 1 << 16                                 # bytes: what a cache near the core holds
 
 
 def _field(dtype):
