@@ -81,7 +81,9 @@ def test_annotate_filter_exclude():
     assert query.get(id=157).distance == pytest.approx(0.2236068)
     assert query.get(id=ROWS).distance is None
     assert list(query.filter(distance__lt=1).order_by("distance").values_list("id", flat=True)) == NEAR
+    # [docs: search
     query = Item.objects.filter(kind=3).order_by(L2Distance("v", QUERY))[:3]
+    # docs]
     assert [item.id for item in query] == [153, 203, 103]
     assert list(Item.objects.filter(v__isnull=True).values_list("id", flat=True)) == [ROWS]
 

@@ -28,8 +28,10 @@ def indexes():
 @pytest.fixture
 def engine():
     engine = PGEngine.from_connection_string(URL)
+    # [docs: table
     engine.init_vectorstore_table("docs", SIZE, overwrite_existing=True, metadata_columns=[
         Column("kind", "TEXT"), Column("page", "INTEGER")])
+    # docs]
     yield engine
     engine._run_as_sync(engine.close())
 

@@ -50,21 +50,20 @@ def indexes():
     prefer_indexes()
 
 
-def make_store(table, **options):
+def make_store(table, distance="vector_cosine_ops", **options):
     # [docs: store
     store = PGVectorStore.from_params(
         host=os.environ["PGTCPHOST"], port=os.environ["PGTCPPORT"], database=os.environ["PGDATABASE"],
         user=os.environ["PGUSER"], password=os.environ.get("PGPASSWORD"), table_name=table, embed_dim=SIZE,
         hnsw_kwargs={"hnsw_m": 16, "hnsw_ef_construction": 64, "hnsw_ef_search": 100,
-                     "hnsw_dist_method": "vector_cosine_ops"} | options.pop("hnsw", {}),
-        **options)
+                     "hnsw_dist_method": distance}, **options)
     # docs]
     store.initialization_fail_on_error = True       # else a failure is a warning, and a sequential scan
     return store
 
 
 @pytest.fixture(scope="module", params=[
-    {}, {"use_jsonb": True, "use_halfvec": True, "hnsw": {"hnsw_dist_method": "halfvec_cosine_ops"}},
+    {}, {"use_jsonb": True, "use_halfvec": True, "distance": "halfvec_cosine_ops"},
     {"hybrid_search": True, "text_search_config": "english"}], ids=["vector", "halfvec", "hybrid"])
 def store(request):
     store = make_store(f"items{request.param_index}", **request.param)

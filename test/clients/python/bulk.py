@@ -80,10 +80,14 @@ def write_columns(cursor, target, *columns):
 
 def read_columns(cursor, query, *dtypes):
     """The columns of a query as arrays: NumPy's dtypes, or (dtype, n)."""
+    return [np.concatenate(column) for column in zip(*read_blocks(cursor, query, *dtypes))]
+
+
+def read_blocks(cursor, query, *dtypes):
+    """The same, some hundred rows at a time, for what does not fit into memory."""
     dtypes = [np.dtype(d) for d in dtypes]
     row = _row(dtypes)
     step = max(1, BLOCK // row.itemsize)
-    parts = []
     with cursor.copy(f"COPY ({query}) TO STDOUT (FORMAT binary)") as copy:
         messages = iter(copy)       # one row each, the first after the signature
         pending = bytes(next(messages))
@@ -97,8 +101,7 @@ def read_columns(cursor, query, *dtypes):
             pending = b""
             if data.endswith(TRAILER) and len(data) % row.itemsize == len(TRAILER):
                 data = data[:-len(TRAILER)]
-            parts.append(_parse(data, row, dtypes))
-    return [np.concatenate(column) for column in zip(*parts)]
+            yield _parse(data, row, dtypes)
 
 
 def _parse(data, row, dtypes):

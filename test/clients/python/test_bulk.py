@@ -3,7 +3,7 @@
 import numpy as np
 import psycopg
 import pytest
-from bulk import read_columns, write_columns
+from bulk import read_blocks, read_columns, write_columns
 from pgvector import Bit, HalfVector, SparseVector, Vector
 
 RNG = np.random.default_rng(3)
@@ -54,6 +54,7 @@ def test_blocks(conn, rows):
         write_columns(cur, "t (id, x, v, h, b)", *columns)
         found = read_columns(cur, "SELECT * FROM t ORDER BY id", "i8", "f8",
                              ("f4", 128), ("f2", 77), (bool, 13))
+        assert sum(len(i) for i, in read_blocks(cur, "SELECT id FROM t", "i8")) == rows
     for before, after in zip(columns, found, strict=True):
         assert before.dtype == after.dtype and before.tobytes() == after.tobytes()
     if rows:                        # not only our own reader finds them
@@ -61,6 +62,30 @@ def test_blocks(conn, rows):
         assert (row[0].to_numpy() == columns[2][-1]).all()
         assert (row[1].to_numpy() == columns[3][-1]).all()
         assert row[2] == "".join("01"[i] for i in columns[4][-1].astype(int))
+
+
+def test_blocks_example(conn):
+    conn.execute("CREATE TABLE items (id bigint, embedding vector(128))")
+    ids, embeddings = np.arange(ROWS), RNG.standard_normal((ROWS, 128)).astype(np.float32)
+    # [docs: blocks
+    with conn.cursor() as cur:
+        write_columns(cur, "items (id, embedding)", ids, embeddings)
+        new_ids, new_embeddings = read_columns(
+            cur, "SELECT id, embedding FROM items ORDER BY id", "i8", ("f4", 128))
+    # docs]
+    assert (new_ids == ids).all() and (new_embeddings == embeddings).all()
+
+
+def test_copy_example(conn):
+    conn.execute("CREATE TABLE items (id bigint, embedding vector(128))")
+    embeddings = RNG.standard_normal((20, 128)).astype(np.float32)
+    # [docs: rows
+    with conn.cursor().copy("COPY items (id, embedding) FROM STDIN (FORMAT binary)") as copy:
+        copy.set_types(["int8", "vector"])
+        for row in enumerate(embeddings):
+            copy.write_row(row)
+    # docs]
+    assert conn.execute("SELECT embedding FROM items WHERE id = 19").fetchone() == (Vector(embeddings[19]),)
 
 
 def test_blocks_convert(conn):

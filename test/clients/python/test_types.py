@@ -4,6 +4,7 @@ import numpy as np
 import psycopg
 import pytest
 from pgvector import Bit, HalfVector, SparseVector, Vector
+from pgvector.psycopg import register_vector
 
 EDGES = np.array([0.0, -0.0, 1e-45, -1e-45, 1.17549435e-38, 3.4028235e38, -3.4028235e38, 1 / 3], np.float32)
 
@@ -29,6 +30,29 @@ def test_round_trip(conn, type_, value, placeholder, binary):
     if isinstance(value, Bit):      # pgvector-python leaves bits as psycopg loads them
         found = Bit.from_binary(found) if binary else Bit(found)
     assert bits(found) == bits(value)
+
+
+def test_example(conn):
+    # [docs: table
+    conn.execute("CREATE TABLE items (id bigserial PRIMARY KEY, kind int, embedding vector(3))")
+    conn.cursor().executemany("INSERT INTO items (kind, embedding) VALUES (%s, %s)",
+                              [(1, np.array([1, 2, 3])), (1, np.array([4, 5, 6])), (2, None)])
+    conn.execute("CREATE INDEX ON items USING hnsw (embedding vector_l2_ops)")
+    found = conn.execute("SELECT id, embedding FROM items WHERE kind = 1 ORDER BY embedding <-> %s LIMIT 5",
+                         (np.array([3, 4, 5]),)).fetchall()
+    nearest = found[0][1].to_numpy()
+    # docs]
+    assert [i for i, _ in found] == [2, 1] and (nearest == [4, 5, 6]).all()
+
+
+def test_connect():
+    # [docs: connect
+    conn = psycopg.connect(autocommit=True)         # or "postgresql://..."
+    conn.execute("CREATE EXTENSION IF NOT EXISTS vector")
+    register_vector(conn)
+    # docs]
+    with conn:
+        assert conn.execute("SELECT %s <-> %s", (np.array([0, 3]), np.array([4, 0]))).fetchone() == (5,)
 
 
 def test_tcp(tcp):

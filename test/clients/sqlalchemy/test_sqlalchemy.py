@@ -35,12 +35,14 @@ class Item(Base):
                             ("s", "sparsevec_ip"), ("b", "bit_hamming"), ("b", "bit_jaccard")])
 
 
+# [docs: index
 Index("item_half", func.cast(Item.v, HALFVEC(3)).label("half"), postgresql_using="hnsw",
       postgresql_ops={"half": "halfvec_l2_ops"})
 Index("item_quantized", func.cast(func.binary_quantize(Item.v), BIT(3)).label("bits"), postgresql_using="hnsw",
       postgresql_ops={"bits": "bit_hamming_ops"})
 Index("item_partial", Item.v, postgresql_using="hnsw", postgresql_ops={"v": "vector_l2_ops"},
       postgresql_where=Item.kind == 3)
+# docs]
 
 
 def row(i):
@@ -123,7 +125,9 @@ def test_search_binary_quantized(session):
 
 
 def test_filter_and_threshold(session):
+    # [docs: search
     query = select(Item.id).where(Item.kind == 3).order_by(Item.v.l2_distance(QUERY)).limit(3)
+    # docs]
     assert session.scalars(query).all() == [153, 203, 103]
     near = select(Item.id).where(Item.v.l2_distance(QUERY) < 1).order_by(Item.id)
     assert session.scalars(near).all() == NEAR

@@ -15,7 +15,9 @@ class Item(models.Model):
 
     class Meta:
         indexes = [
+            # [docs: index
             HnswIndex(name="item_v_l2", fields=["v"], m=16, ef_construction=64, opclasses=["vector_l2_ops"]),
+            # docs]
             HnswIndex(name="item_v_ip", fields=["v"], opclasses=["vector_ip_ops"]),
             HnswIndex(name="item_v_cosine", fields=["v"], opclasses=["vector_cosine_ops"]),
             HnswIndex(name="item_v_l1", fields=["v"], opclasses=["vector_l1_ops"]),
