@@ -7,6 +7,7 @@ use warnings;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(usleep);
 use Piramid;
 use Move;
 
@@ -98,7 +99,7 @@ eval { $holder->quit };
 foreach my $attempt (1 .. 1800)
 {
 	last unless kill 0, @pids;
-	select undef, undef, undef, 0.1;
+	usleep(100_000);
 }
 $node->start;
 is($node->safe_psql('shop', 'DELETE FROM words WHERE id > 10000 RETURNING 1') =~ tr/1//, 20, 'after a crash: rows are there');

@@ -29,15 +29,16 @@ def indexes():
 def engine():
     engine = PGEngine.from_connection_string(URL)
     # [docs: table
-    engine.init_vectorstore_table("docs", SIZE, overwrite_existing=True, metadata_columns=[
+    engine.init_vectorstore_table("docs", SIZE, metadata_columns=[
         Column("kind", "TEXT"), Column("page", "INTEGER")])
     # docs]
     yield engine
+    engine.drop_table("docs")
     engine._run_as_sync(engine.close())
 
 
-def make_store(engine, **options):
-    return PGVectorStore.create_sync(engine, EMBEDDING, "docs", metadata_columns=["kind", "page"], **options)
+def make_store(engine):
+    return PGVectorStore.create_sync(engine, EMBEDDING, "docs", metadata_columns=["kind", "page"])
 
 
 DISTANCES = [(DistanceStrategy.EUCLIDEAN, "vector_l2_ops"),
@@ -48,7 +49,9 @@ DISTANCES = [(DistanceStrategy.EUCLIDEAN, "vector_l2_ops"),
 @pytest.mark.parametrize("distance,opclass", DISTANCES, ids=[d[1] for d in DISTANCES])
 def test_store(engine, distance, opclass):
     # [docs: store
-    store = make_store(engine, distance_strategy=distance, index_query_options=HNSWQueryOptions(ef_search=100))
+    store = PGVectorStore.create_sync(
+        engine, EMBEDDING, "docs", metadata_columns=["kind", "page"],
+        distance_strategy=distance, index_query_options=HNSWQueryOptions(ef_search=100))
     store.add_documents(DOCUMENTS, ids=IDS)
     store.apply_vector_index(HNSWIndex(name="docs_hnsw", distance_strategy=distance, m=16, ef_construction=64))
     found = store.similarity_search_with_score("text 7", k=3, filter={"kind": "k2"})
@@ -82,7 +85,7 @@ def test_store_uses_index(engine):
     store.add_documents(DOCUMENTS)
     store.apply_vector_index(HNSWIndex(name="docs_hnsw"))
     assert store.similarity_search("text 7", k=1)[0].page_content == "text 7"
-    engine._run_as_sync(engine.close())
+    engine._run_as_sync(engine.close())     # a backend that ends reports what it did
     assert was_used("docs_hnsw")
 
 
