@@ -31,7 +31,7 @@ stage_lint() {
 		check "build with clang" make_in_work clean all CC="$clang" \
 			COPT="-Werror -Wno-ignored-optimization-argument -Wno-unknown-warning-option -Wno-ignored-attributes"
 	! command -v shellcheck >/dev/null ||
-		check "shellcheck" shellcheck -x -P .:SCRIPTDIR .ci/run test/run bench/quickstart \
+		check "shellcheck" shellcheck -x -P .:SCRIPTDIR .ci/run test/run bench/quickstart compat/install \
 			test/clients/quotes test/clients/*/run
 	check "includes run downward" includes_run_downward
 	check "PG_VERSION_NUM only in src/compat.h" \

@@ -79,6 +79,11 @@ is($new->safe_psql('form', q{SET ROLE maker; CREATE EXTENSION vector; SELECT '[1
 fresh($new, 'pair');
 is($new->safe_psql('pair', q{CREATE EXTENSION piramid; CREATE EXTENSION IF NOT EXISTS vector; SELECT '[1]'::vector}), '[1]',
 	'beside the extension piramid');
+foreach my $time ('again', 'and again')
+{
+	($ok) = follow('name', DB => $new->connstr('pair'));
+	ok($ok, "the documented statement, $time");
+}
 my ($status, undef, $error) = $new->psql('pair', 'DROP EXTENSION piramid');
 like($error, qr/extension vector depends on extension piramid/, 'which stays while the name is there');
 ($status, undef, $error) = $new->psql('pair',
