@@ -306,7 +306,9 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog AS $$
 BEGIN
 	RETURN QUERY SELECT 'refuse', o FROM piramid_move.obstacles(target) AS o;
 	IF NOT EXISTS (SELECT FROM piramid_move.source WHERE product <> target)
-		OR piramid_move.control(CASE target WHEN 'piramid' THEN 'piramid' ELSE 'vector' END, 'default_version') IS NULL THEN
+		-- The target's files are not there.
+		OR piramid_move.control(CASE target WHEN 'piramid' THEN 'piramid' ELSE 'vector' END, 'module_pathname')
+			IS DISTINCT FROM (CASE target WHEN 'piramid' THEN '$libdir/piramid' ELSE '$libdir/vector' END) THEN
 		RETURN;
 	END IF;
 	RETURN QUERY

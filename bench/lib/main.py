@@ -185,8 +185,8 @@ def describe(o, srv, systems, data):
             "SELECT name, current_setting(name) FROM pg_settings WHERE name = ANY(%s)",
             [["huge_pages", *srv.settings]]).fetchall())
     settings.pop("unix_socket_directories", None)
-    return {"dataset": {"name": data.name, "type": data.column.name, "rows": data.rows, "dim": data.dim, "distance": data.distance,
-                        "queries": len(data.queries)},
+    return {"dataset": {"name": data.name, "type": data.column.name, "rows": data.rows, "dim": data.dim,
+                        "distance": data.distance, "queries": len(data.queries)},
             "machine": machine(systems), "settings": settings,
             "options": {"k": o.k, "connections": o.connections, "rounds": o.rounds, "seconds": o.seconds,
                         "client": o.client, "pinned": o.pin, "session": {s.name: s.settings for s in systems}},

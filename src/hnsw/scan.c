@@ -61,7 +61,7 @@ typedef struct HnswScanState
 	uint32		items_capacity;
 	uint32		next_item;
 	uint32		returned;		/* items so far */
-	double		last_lower;		/* of the last item returned */
+	double		last_lower;		/* no item below it can come in its place */
 	double		max_upper;		/* of all items returned */
 	bool		late;			/* items are late rows */
 	/* the item being returned: its heap TIDs */
@@ -376,7 +376,11 @@ start_item(IndexScanDesc scan)
 	scan->xs_orderbyvals[0] = Float8GetDatum(item->lower);
 	if (!state->late)
 	{
-		state->last_lower = item->lower;
+		/*
+		 * The executor returns a certain row at once, so a row that a wider
+		 * search finds within its interval is late.
+		 */
+		state->last_lower = certain ? item->upper : item->lower;
 		state->max_upper = Max(state->max_upper, item->upper);
 	}
 }

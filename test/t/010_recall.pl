@@ -41,13 +41,20 @@ foreach my $opclass (sort keys %operator)
 		$node->safe_psql('postgres',
 			"SET hnsw.ef_search = 200; SELECT test.recall('slices', '$op', 'queries', 100)"),
 		0.95, "$opclass: recall\@100 at ef_search 200");
-	is( $node->safe_psql(
-			'postgres', qq{
-			SELECT count(*) FROM queries q, LATERAL (
-				SELECT distance, lag(distance) OVER () AS before
-				FROM test.nearest('slices', '$op', q.v, 50, true)) AS x
-			WHERE distance < before}),
-		0, "$opclass: rows come in the exact order of their distances");
+	# The second one widens the search many times.
+	foreach my $scan ([ 40, 50 ], [ 2, 300 ])
+	{
+		my ($ef_search, $limit) = @$scan;
+
+		is( $node->safe_psql(
+				'postgres', qq{
+				SET hnsw.ef_search = $ef_search;
+				SELECT count(*) FROM queries q, LATERAL (
+					SELECT distance, lag(distance) OVER () AS before
+					FROM test.nearest('slices', '$op', q.v, $limit, true)) AS x
+				WHERE distance < before}),
+			0, "$opclass: rows come in the exact order of their distances, LIMIT $limit at ef_search $ef_search");
+	}
 	$node->safe_psql('postgres', 'DROP INDEX i');
 }
 
