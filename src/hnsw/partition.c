@@ -21,6 +21,12 @@
 /* Rows whose norms or hashes are computed between two progress reports. */
 #define ROWS_PER_REPORT 1024
 
+/* What the team shares begins at multiples of this. */
+#define SHARE_ALIGN 64
+
+/* Arrays that partition_memory counts together, at most */
+#define MAX_SHARED 16
+
 /* What an empty slot of the hash table of vectors holds. */
 #define NO_ROW PG_UINT32_MAX
 
@@ -31,6 +37,34 @@ void *
 partition_alloc(Size size)
 {
 	return palloc_extended(Max(size, 1), MCXT_ALLOC_HUGE);
+}
+
+/*
+ * Memory that all members of the team see; each must ask for the same in the
+ * same order.
+ */
+void *
+partition_share(PartitionBuild *build, Size size)
+{
+	char	   *memory;
+
+	if (build->team == NULL)
+		return partition_alloc(size);
+	memory = build->team->memory + build->used;
+	build->used += TYPEALIGN(SHARE_ALIGN, size);
+	return memory;
+}
+
+/*
+ * Give it back, the last one first.
+ */
+void
+partition_unshare(PartitionBuild *build, void *memory)
+{
+	if (build->team == NULL)
+		pfree(memory);
+	else
+		build->used = (char *) memory - build->team->memory;
 }
 
 /*
@@ -104,7 +138,9 @@ set_parameters(PartitionBuild *build, uint32 n, int stride,
 	double		overlap = 1.25 * sqrt((double) params->quality);
 
 	build->params = params;
+	build->team = params->team;
 	build->n = n;
+	build->nhome = n - params->nguests;
 	build->stride = stride;
 	build->degree = params->degree;
 	build->overlap = (int) Max(4, Min(32, rint(overlap)));
@@ -139,11 +175,11 @@ partition_memory(uint32 n, int stride, const PartitionParams *params)
 {
 	PartitionBuild build = {0};
 	Size		rows = n;
-	Size		whole;
+	Size		whole = MAX_SHARED * SHARE_ALIGN;
 	Size		phase;
 
 	set_parameters(&build, n, stride, params);
-	whole = rows * (sizeof(int32) +		/* norms */
+	whole += rows * (sizeof(int32) +		/* norms */
 					2 * sizeof(uint32) +	/* same_as, order */
 					sizeof(uint64) * build.width +	/* lists */
 					3 * sizeof(uint16));	/* counts, nlinks, nkept */
@@ -155,17 +191,22 @@ partition_memory(uint32 n, int stride, const PartitionParams *params)
 static void
 compute_norms(PartitionBuild *build)
 {
-	build->norms = partition_alloc(sizeof(int32) * (Size) build->n);
-	for (uint32 row = 0; row < build->n; row++)
-	{
-		const int8 *v = ROW_VECTOR(build, row);
+	uint32		from;
+	uint32		to;
 
-		if (build->params->metric == PARTITION_L2)
-			build->norms[row] = distance->i8_dot(build->stride, v, v);
-		else
-			build->norms[row] = 0;
-		if (row % ROWS_PER_REPORT == 0)
-			partition_progress(build, (double) row / build->n);
+	build->norms = partition_share(build, sizeof(int32) * (Size) build->n);
+	while (claim_range(build, TASK_NORMS, ROWS_PER_REPORT, build->n, &from, &to))
+	{
+		partition_progress(build, (double) from / build->n);
+		for (uint32 row = from; row < to; row++)
+		{
+			const int8 *v = ROW_VECTOR(build, row);
+
+			if (build->params->metric == PARTITION_L2)
+				build->norms[row] = distance->i8_dot(build->stride, v, v);
+			else
+				build->norms[row] = 0;
+		}
 	}
 }
 
@@ -192,7 +233,7 @@ hash_vector(const int8 *v, int stride)
  * fill the lists of all its copies, which then lead nowhere else.
  */
 static void
-find_copies(PartitionBuild *build)
+find_copies(PartitionBuild *build, uint32 *ndistinct)
 {
 	Size		size = 16;
 	uint32	   *table;
@@ -201,8 +242,7 @@ find_copies(PartitionBuild *build)
 		size *= 2;
 	table = partition_alloc(sizeof(uint32) * size);
 	memset(table, 0xFF, sizeof(uint32) * size);
-	build->same_as = partition_alloc(sizeof(uint32) * (Size) build->n);
-	build->ndistinct = 0;
+	*ndistinct = 0;
 
 	for (uint32 row = 0; row < build->n; row++)
 	{
@@ -215,19 +255,13 @@ find_copies(PartitionBuild *build)
 		if (table[slot] == NO_ROW)
 		{
 			table[slot] = row;
-			build->ndistinct++;
+			(*ndistinct)++;
 		}
 		build->same_as[row] = table[slot];
 		if (row % ROWS_PER_REPORT == 0)
 			partition_progress(build, (double) row / build->n);
 	}
 	pfree(table);
-
-	if (build->ndistinct == build->n)
-	{
-		pfree(build->same_as);
-		build->same_as = NULL;
-	}
 }
 
 /*
@@ -239,10 +273,13 @@ compact_links(PartitionBuild *build)
 	Size		size = sizeof(uint32) * build->degree;
 	char	   *links = (char *) build->lists;
 
-	for (uint32 row = 0; row < build->n; row++)
-		memmove(links + size * row, ROW_LINKS(build, row), size);
+	if (is_leader(build))
+		for (uint32 row = 0; row < build->nhome; row++)
+			memmove(links + size * row, ROW_LINKS(build, row), size);
 	build->lists = NULL;
-	size = Max(size * build->n, 1);
+	if (build->team != NULL)
+		return (uint32 *) links;
+	size = Max(size * build->nhome, 1);
 #ifdef FRONTEND
 	return repalloc(links, size);
 #else
@@ -259,7 +296,10 @@ partition_build(uint32 n, const int8 *vectors, int stride,
 {
 	PartitionBuild build = {0};
 	PartitionGraph *graph = palloc0(sizeof(PartitionGraph));
+	uint32	   *same_as;
+	uint32	   *ndistinct;
 
+	Assert(params->nguests <= n);
 	Assert(stride > 0 && stride % 64 == 0);
 	Assert(params->degree >= 2 && params->degree <= PG_UINT16_MAX);
 
@@ -270,34 +310,46 @@ partition_build(uint32 n, const int8 *vectors, int stride,
 	begin_phase(&build, 0.01);
 	compute_norms(&build);
 	begin_phase(&build, 0.01);
-	find_copies(&build);
+	build.same_as = same_as = partition_share(&build, sizeof(uint32) * (Size) n);
+	ndistinct = partition_share(&build, sizeof(uint32));
+	if (is_leader(&build))
+		find_copies(&build, ndistinct);
+	build.lists = partition_share(&build, sizeof(uint64) * build.width * (Size) n);
+	build.counts = partition_share(&build, sizeof(uint16) * (Size) n);
+	wait_for_team(&build);
+	build.ndistinct = *ndistinct;
+	if (build.ndistinct == n)
+		build.same_as = NULL;
 
-	build.lists = partition_alloc(sizeof(uint64) * build.width * (Size) n);
-	build.counts = partition_alloc(sizeof(uint16) * (Size) n);
-	memset(build.counts, 0, sizeof(uint16) * (Size) n);
 	begin_phase(&build, 0.58);
+	build.order = partition_share(&build, sizeof(uint32) * (Size) build.ndistinct);
 	split_rows(&build);
 
-	graph->n = n;
+	graph->n = build.nhome;
 	graph->degree = params->degree;
-	graph->nlinks = partition_alloc(sizeof(uint16) * (Size) n);
-	graph->nkept = partition_alloc(sizeof(uint16) * (Size) n);
+	graph->nlinks = partition_share(&build, sizeof(uint16) * (Size) n);
+	graph->nkept = partition_share(&build, sizeof(uint16) * (Size) n);
 	begin_phase(&build, 0.35);
 	prune_rows(&build, graph);
-	pfree(build.counts);
-	pfree(build.order);
 
 	begin_phase(&build, 0.05);
 	graph->links = compact_links(&build);
-	connect_rows(&build, graph);
-	pfree(build.norms);
-	if (build.same_as != NULL)
-		pfree(build.same_as);
+	if (is_leader(&build))
+		connect_rows(&build, graph);
+	wait_for_team(&build);
+	if (build.team == NULL)
+	{
+		pfree(build.order);
+		pfree(build.counts);
+		pfree(build.norms);
+		pfree(same_as);
+		pfree(ndistinct);
+	}
 	return graph;
 }
 
 /*
- * Free the result of partition_build.
+ * Free the result of partition_build without a team.
  */
 void
 partition_free(PartitionGraph *graph)

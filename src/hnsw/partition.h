@@ -23,6 +23,29 @@ typedef enum PartitionMetric
 	PARTITION_L1
 } PartitionMetric;
 
+/*
+ * Several processes that build one graph together.  All call partition_build
+ * with the same arguments, and all but their own scratch memory is in "memory",
+ * which all have: partition_memory() bytes, at an address of each one's own.
+ */
+typedef struct PartitionTeam
+{
+	void	   *arg;
+	int			members;
+	bool		leader;			/* one of them */
+	char	   *memory;
+	/* Number of calls for this task by all members before this one */
+	uint32		(*claim) (void *arg, int task);
+	/* Returns when all members have called it; may throw (longjmp). */
+	void		(*wait) (void *arg);
+	/* Protects what belongs to a row; held for less than a microsecond. */
+	void		(*lock) (void *arg, uint32 row);
+	void		(*unlock) (void *arg, uint32 row);
+} PartitionTeam;
+
+/* Tasks that a team claims, numbered from 0 */
+#define PARTITION_TASKS 8
+
 typedef struct PartitionParams
 {
 	PartitionMetric metric;
@@ -30,9 +53,11 @@ typedef struct PartitionParams
 								 * min(degree, n - 1) */
 	int			quality;		/* ef_construction: more is better and slower */
 	uint64		seed;
+	uint32		nguests;		/* the last so many rows get no links of their own */
 	/* Called often with the fraction done, 0..1; may throw (longjmp). */
 	void		(*progress) (void *arg, double fraction);
 	void	   *progress_arg;
+	PartitionTeam *team;		/* NULL: this process alone */
 } PartitionParams;
 
 typedef struct PartitionGraph
@@ -55,9 +80,11 @@ extern Size partition_memory(uint32 n, int stride, const PartitionParams *params
 /*
  * Build the graph.  Everything is allocated in CurrentMemoryContext; all but
  * the result is freed, unless progress throws.  The same input and seed give
- * the same graph.  Works for any n >= 0, any duplicates.  Every node has
- * at least one incoming link if n > 1, and the graph is strongly navigable:
- * every node can be reached from node 0.
+ * the same graph, whatever the team.  Works for any n >= 0, any duplicates.
+ * Every row has at least one incoming link if n > 1, and every row can be
+ * reached from row 0, by links among rows that are not guests.
+ *
+ * All members of a team return the same graph, in the team's memory.
  */
 extern PartitionGraph *partition_build(uint32 n, const int8 *vectors, int stride,
 									   const PartitionParams *params);

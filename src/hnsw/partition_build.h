@@ -37,11 +37,16 @@ typedef struct PartitionBuild
 	uint32	   *same_as;		/* first row with the same vector; NULL if all
 								 * differ */
 	uint32		ndistinct;		/* rows that are their own same_as */
+	uint32		nhome;			/* rows that are not guests */
 	uint32	   *order;			/* these rows, near ones together */
 	uint64	   *lists;			/* n * width candidates, ascending */
 	uint16	   *counts;			/* used candidates of each row */
 
 	pg_prng_state random;
+	PartitionTeam *team;
+	Size		used;			/* bytes of the team's memory */
+	uint32		claims[PARTITION_TASKS];	/* without a team */
+
 	double		progress_base;	/* fraction done before the current phase */
 	double		progress_span;	/* fraction that the current phase takes */
 	double		progress_done;	/* part of the current phase that is done */
@@ -94,8 +99,60 @@ candidate_dist(uint64 key)
 	return (int32) (key >> 32);
 }
 
+/* What members do together; each phase has its own. */
+typedef enum PartitionTask
+{
+	TASK_NORMS,
+	TASK_ASSIGN,
+	TASK_LEAVES,
+	TASK_DIVERSE,
+	TASK_COUNT_REVERSE,
+	TASK_FILL_REVERSE,
+	TASK_REVERSE
+} PartitionTask;
+
+StaticAssertDecl(TASK_REVERSE < PARTITION_TASKS, "a team has enough tasks");
+
+/* Does this process do what only one must? */
+static inline bool
+is_leader(const PartitionBuild *build)
+{
+	return build->team == NULL || build->team->leader;
+}
+
+/* The next unit of a task. */
+static inline uint32
+claim(PartitionBuild *build, PartitionTask task)
+{
+	if (build->team == NULL)
+		return build->claims[task]++;
+	return build->team->claim(build->team->arg, task);
+}
+
+/* Units of "size" of a task over "total": false at the end. */
+static inline bool
+claim_range(PartitionBuild *build, PartitionTask task, uint32 size, uint32 total,
+			uint32 *from, uint32 *to)
+{
+	uint64		start = (uint64) claim(build, task) * size;
+
+	*from = (uint32) Min(start, total);
+	*to = (uint32) Min(start + size, total);
+	return *from < *to;
+}
+
+/* Wait for the whole team. */
+static inline void
+wait_for_team(PartitionBuild *build)
+{
+	if (build->team != NULL)
+		build->team->wait(build->team->arg);
+}
+
 /* functions in partition.c */
 extern void *partition_alloc(Size size);
+extern void *partition_share(PartitionBuild *build, Size size);
+extern void partition_unshare(PartitionBuild *build, void *memory);
 extern void partition_progress(PartitionBuild *build, double fraction);
 extern void partition_tick(PartitionBuild *build);
 extern int32 partition_distance(PartitionBuild *build, uint32 a, uint32 b);

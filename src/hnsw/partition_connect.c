@@ -232,7 +232,7 @@ replace_link(PartitionGraph *graph, const Reach *reached, uint32 row,
 	uint32	   *links = GRAPH_LINKS(graph, row);
 	int			first = diverse ? 0 : graph->nkept[row];
 
-	if (row == other || reached->parents[row] == NOT_REACHED)
+	if (row == other || row >= graph->n || reached->parents[row] == NOT_REACHED)
 		return false;
 	for (int i = graph->nlinks[row] - 1; i >= first; i--)
 		if (reached->parents[links[i]] != row)
@@ -295,8 +295,8 @@ has_incoming(const PartitionGraph *graph, uint32 row)
 }
 
 /*
- * Fill all lists, and see to it that every row can be reached from row 0 and
- * has an incoming link.
+ * Fill all lists, and see to it that every row (but guests) can be reached
+ * from row 0 and has an incoming link.
  */
 void
 connect_rows(PartitionBuild *build, PartitionGraph *graph)
@@ -304,6 +304,7 @@ connect_rows(PartitionBuild *build, PartitionGraph *graph)
 	uint32		n = graph->n;
 	Reach		reached = {0};
 
+	pg_prng_seed(&build->random, build->params->seed);
 	for (uint32 row = 0; row < n; row++)
 	{
 		if (ROW_IS_DISTINCT(build, row))
@@ -322,8 +323,10 @@ connect_rows(PartitionBuild *build, PartitionGraph *graph)
 	if (n < 2)
 		return;
 
-	reached.parents = partition_alloc(sizeof(uint32) * (Size) n);
+	/* Guests lead nowhere, and are not our care. */
+	reached.parents = partition_alloc(sizeof(uint32) * (Size) build->n);
 	memset(reached.parents, 0xFF, sizeof(uint32) * (Size) n);
+	memset(reached.parents + n, 0, sizeof(uint32) * (Size) (build->n - n));
 	reached.rows = partition_alloc(sizeof(uint32) * (Size) n);
 	reach(build, graph, &reached, 0, 0);
 	for (uint32 row = 1; row < n; row++)

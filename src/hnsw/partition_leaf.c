@@ -6,7 +6,8 @@
  *
  * A leaf is the unit of work: a list of row numbers.  Everything before
  * merge_candidates touches only the leaf's own scratch memory, so leaves can
- * be taken in any order and by several workers.
+ * be taken in any order and by several members of a team; whatever the order,
+ * the lists end up the same.
  *
  *-------------------------------------------------------------------------
  */
@@ -150,10 +151,8 @@ load_leaf(PartitionBuild *build, LeafScratch *leaf,
 		memcpy(leaf->vectors + (Size) i * build->stride,
 			   ROW_VECTOR(build, row), build->stride);
 		leaf->norms[i] = build->norms[row];
-		leaf->limits[i] = PG_INT32_MAX;
-		if (build->counts[row] == build->width)
-			leaf->limits[i] =
-				limit_of(ROW_LIST(build, row)[build->width - 1]);
+		/* Another member may change it now; it only ever decreases. */
+		leaf->limits[i] = limit_of(ROW_LIST(build, row)[build->width - 1]);
 	}
 	for (Size i = 0; i < (Size) nrows * build->leaf_best; i++)
 		leaf->best[i] = NO_CANDIDATE;
@@ -178,12 +177,16 @@ static void
 merge_candidates(PartitionBuild *build, uint32 row, const uint64 *best,
 				 int nbest, uint64 *merged)
 {
+	PartitionTeam *team = build->team;
 	uint64	   *list = ROW_LIST(build, row);
-	int			count = build->counts[row];
+	int			count;
 	int			a = 0;
 	int			b = 0;
 	int			out = 0;
 
+	if (team != NULL)
+		team->lock(team->arg, row);
+	count = build->counts[row];
 	memcpy(merged, list, count * sizeof(uint64));
 	while (out < build->width && (a < count || b < nbest))
 	{
@@ -198,6 +201,8 @@ merge_candidates(PartitionBuild *build, uint32 row, const uint64 *best,
 		list[out++] = key;
 	}
 	build->counts[row] = out;
+	if (team != NULL)
+		team->unlock(team->arg, row);
 }
 
 /*

@@ -26,8 +26,11 @@
  */
 #define ALPHA_L1 1.4f
 
-/* Rows between two progress reports. */
-#define ROWS_PER_REPORT 16
+/* Rows whose links are chosen between two progress reports. */
+#define ROWS_PER_REPORT 64
+
+/* The same where little is done for each. */
+#define ROWS_PER_TICK 16384
 
 #define ST_SORT sort_keys
 #define ST_ELEMENT_TYPE uint64
@@ -57,7 +60,6 @@ typedef struct ReverseLinks
 {
 	uint64	   *starts;
 	uint32	   *sources;
-	uint32		most;			/* sources of the row that has most */
 } ReverseLinks;
 
 static int
@@ -143,37 +145,66 @@ select_diverse(PartitionBuild *build, PruneScratch *scratch, uint32 row,
 	return nkept;
 }
 
-/*
- * Collect who keeps whom, seen from the kept ones.
- */
-static ReverseLinks *
-reverse_links(PartitionBuild *build, const uint16 *nkept)
+/* The rows of a member's unit when each takes a share of all rows. */
+static bool
+claim_share(PartitionBuild *build, PartitionTask task, uint32 *from, uint32 *to)
 {
-	ReverseLinks *reverse = palloc0(sizeof(ReverseLinks));
-	uint32		n = build->n;
-	uint64	   *starts = partition_alloc(sizeof(uint64) * ((Size) n + 2));
+	uint32		members = build->team != NULL ? build->team->members : 1;
 
-	memset(starts, 0, sizeof(uint64) * ((Size) n + 2));
-	for (uint32 row = 0; row < n; row++)
-		for (int i = 0; i < nkept[row]; i++)
-			starts[(Size) candidate_row(ROW_LIST(build, row)[i], row) + 2]++;
-	for (uint32 row = 0; row < n; row++)
+	return claim_range(build, task, build->n / members + 1, build->n, from, to);
+}
+
+/*
+ * Count, or write down, the rows that keep those from "from" to "to".
+ */
+static void
+scan_kept(PartitionBuild *build, const uint16 *nkept, uint32 from, uint32 to,
+		  uint64 *starts, uint32 *sources)
+{
+	for (uint32 row = 0; row < build->n; row++)
 	{
-		reverse->most = Max(reverse->most, starts[(Size) row + 2]);
-		starts[(Size) row + 2] += starts[(Size) row + 1];
-	}
-	partition_tick(build);
-	reverse->starts = starts;
-	reverse->sources = partition_alloc(sizeof(uint32) * starts[(Size) n + 1]);
-	for (uint32 row = 0; row < n; row++)
 		for (int i = 0; i < nkept[row]; i++)
 		{
 			uint32		other = candidate_row(ROW_LIST(build, row)[i], row);
 
-			reverse->sources[starts[(Size) other + 1]++] = row;
+			if (other < from || other >= to)
+				continue;
+			if (sources == NULL)
+				starts[(Size) other + 2]++;
+			else
+				sources[starts[(Size) other + 1]++] = row;
 		}
-	partition_tick(build);
-	return reverse;
+		if (row % ROWS_PER_TICK == 0)
+			partition_tick(build);
+	}
+}
+
+/*
+ * Collect who keeps whom, seen from the kept ones.
+ */
+static void
+reverse_links(PartitionBuild *build, const uint16 *nkept, ReverseLinks *reverse)
+{
+	Size		n = build->n;
+	uint64	   *starts = partition_share(build, sizeof(uint64) * (n + 2));
+	uint32		from;
+	uint32		to;
+
+	reverse->starts = starts;
+	if (is_leader(build))
+		memset(starts, 0, sizeof(uint64) * (n + 2));
+	wait_for_team(build);
+	while (claim_share(build, TASK_COUNT_REVERSE, &from, &to))
+		scan_kept(build, nkept, from, to, starts, NULL);
+	wait_for_team(build);
+	if (is_leader(build))
+		for (Size row = 0; row < n; row++)
+			starts[row + 2] += starts[row + 1];
+	wait_for_team(build);
+	reverse->sources = partition_share(build, sizeof(uint32) * starts[n + 1]);
+	while (claim_share(build, TASK_FILL_REVERSE, &from, &to))
+		scan_kept(build, nkept, from, to, starts, reverse->sources);
+	wait_for_team(build);
 }
 
 /*
@@ -250,6 +281,27 @@ write_links(PartitionBuild *build, PruneScratch *scratch, uint32 row,
 }
 
 /*
+ * Write the links of one row, whose kept candidates are known, and those of
+ * the others.
+ */
+static void
+prune_row(PartitionBuild *build, PruneScratch *scratch, PartitionGraph *graph,
+		  uint32 row, const ReverseLinks *reverse, uint64 *work)
+{
+	uint64	   *list = ROW_LIST(build, row);
+	int			nforward = graph->nkept[row];
+	int			ndropped = build->counts[row] - nforward;
+	int			count;
+
+	count = merge_reverse(build, scratch, reverse, row, nforward, work);
+	graph->nkept[row] = select_diverse(build, scratch, row, scratch->keys,
+									   count, build->degree);
+	memcpy(scratch->dropped, list + nforward, ndropped * sizeof(uint64));
+	graph->nlinks[row] = write_links(build, scratch, row,
+									 graph->nkept[row], count, ndropped);
+}
+
+/*
  * Turn the candidate lists into links, in place.  Rows with too few candidates
  * get short lists; connect_rows fills them.
  */
@@ -258,44 +310,46 @@ prune_rows(PartitionBuild *build, PartitionGraph *graph)
 {
 	PruneScratch *scratch = prune_scratch(build);
 	uint32		n = build->ndistinct;
-	ReverseLinks *reverse;
+	ReverseLinks reverse = {0};
 	uint64	   *work;
+	Size		nwork = 0;
+	uint32		from;
+	uint32		to;
 
-	memset(graph->nlinks, 0, sizeof(uint16) * (Size) build->n);
-	memset(graph->nkept, 0, sizeof(uint16) * (Size) build->n);
-	for (uint32 i = 0; i < n; i++)
+	if (is_leader(build))
 	{
-		uint32		row = build->order[i];
-
-		graph->nkept[row] = select_diverse(build, scratch, row,
-										   ROW_LIST(build, row),
-										   build->counts[row], build->forward);
-		if (i % ROWS_PER_REPORT == 0)
-			partition_progress(build, 0.5 * i / n);
+		memset(graph->nlinks, 0, sizeof(uint16) * (Size) build->n);
+		memset(graph->nkept, 0, sizeof(uint16) * (Size) build->n);
 	}
-
-	reverse = reverse_links(build, graph->nkept);
-	work = partition_alloc(sizeof(uint64) * reverse->most);
-	for (uint32 i = 0; i < n; i++)
+	wait_for_team(build);
+	while (claim_range(build, TASK_DIVERSE, ROWS_PER_REPORT, n, &from, &to))
 	{
-		uint32		row = build->order[i];
-		uint64	   *list = ROW_LIST(build, row);
-		int			nforward = graph->nkept[row];
-		int			ndropped = build->counts[row] - nforward;
-		int			count;
+		partition_progress(build, 0.5 * from / n);
+		for (uint32 i = from; i < to; i++)
+		{
+			uint32		row = build->order[i];
 
-		count = merge_reverse(build, scratch, reverse, row, nforward, work);
-		graph->nkept[row] = select_diverse(build, scratch, row, scratch->keys,
-										   count, build->degree);
-		memcpy(scratch->dropped, list + nforward, ndropped * sizeof(uint64));
-		graph->nlinks[row] = write_links(build, scratch, row,
-										 graph->nkept[row], count, ndropped);
-		if (i % ROWS_PER_REPORT == 0)
-			partition_progress(build, 0.5 + 0.5 * i / n);
+			graph->nkept[row] = select_diverse(build, scratch, row,
+											   ROW_LIST(build, row),
+											   build->counts[row], build->forward);
+		}
 	}
+	wait_for_team(build);
+
+	reverse_links(build, graph->nkept, &reverse);
+	for (uint32 row = 0; row < build->nhome; row++)
+		nwork = Max(nwork, reverse.starts[(Size) row + 1] - reverse.starts[row]);
+	work = partition_alloc(sizeof(uint64) * nwork);
+	while (claim_range(build, TASK_REVERSE, ROWS_PER_REPORT, n, &from, &to))
+	{
+		partition_progress(build, 0.5 + 0.5 * from / n);
+		for (uint32 i = from; i < to; i++)
+			if (build->order[i] < build->nhome)
+				prune_row(build, scratch, graph, build->order[i], &reverse, work);
+	}
+	wait_for_team(build);
 	pfree(work);
-	pfree(reverse->starts);
-	pfree(reverse->sources);
-	pfree(reverse);
+	partition_unshare(build, reverse.sources);
+	partition_unshare(build, reverse.starts);
 	prune_free(scratch);
 }

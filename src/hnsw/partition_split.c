@@ -256,21 +256,23 @@ join_partition(PartitionBuild *build, LeafScratch *leaf, uint32 *rows,
 static uint16 *
 assign_rows(PartitionBuild *build, int *nearest)
 {
-	uint32		n = build->n;
+	uint32		from;
+	uint32		to;
 	Split	   *split = split_begin(build, NULL, build->ndistinct,
 									Min(build->pivots, build->ndistinct),
 									build->overlap);
 	uint16	   *assigned;
 
 	*nearest = split->nearest;
-	assigned = partition_alloc(sizeof(uint16) * *nearest * (Size) n);
-	for (uint32 row = 0; row < n; row += Min(BLOCK, n - row))
+	assigned = partition_share(build, sizeof(uint16) * *nearest * (Size) build->n);
+	while (claim_range(build, TASK_ASSIGN, BLOCK, build->n, &from, &to))
 	{
-		assign_block(build, split, NULL, row, Min(BLOCK, n - row),
-					 assigned + (Size) row * *nearest);
-		partition_progress(build, 0.2 * row / n);
+		partition_progress(build, 0.2 * from / build->n);
+		assign_block(build, split, NULL, from, to - from,
+					 assigned + (Size) from * *nearest);
 	}
 	split_end(split);
+	wait_for_team(build);
 	return assigned;
 }
 
@@ -284,7 +286,6 @@ order_rows(PartitionBuild *build, const uint16 *assigned, int nearest,
 {
 	uint32	   *starts = palloc0(sizeof(uint32) * (npivots + 1));
 
-	build->order = partition_alloc(sizeof(uint32) * (Size) build->ndistinct);
 	for (uint32 row = 0; row < build->n; row++)
 		if (ROW_IS_DISTINCT(build, row))
 			starts[assigned[(Size) row * nearest] + 1]++;
@@ -297,26 +298,14 @@ order_rows(PartitionBuild *build, const uint16 *assigned, int nearest,
 }
 
 /*
- * Fill the candidate lists: assign the rows to overlapping partitions and
- * join each partition.
+ * Group the rows by partition: the members of partition p become
+ * members[starts[p] .. starts[p + 1]].
  */
-void
-split_rows(PartitionBuild *build)
+static void
+group_rows(PartitionBuild *build, const uint16 *assigned, int nearest,
+		   int npivots, uint64 *starts, uint32 *members)
 {
-	int			nearest;
-	int			npivots = Min(build->pivots, build->ndistinct);
-	uint16	   *assigned;
-	uint64	   *starts;
-	uint32	   *members;
-	LeafScratch *leaf;
-
-	assigned = assign_rows(build, &nearest);
-	order_rows(build, assigned, nearest, npivots);
-
-	/* The members of partition p become members[starts[p] .. starts[p + 1]]. */
-	starts = palloc0(sizeof(uint64) * (npivots + 2));
-	members = partition_alloc(sizeof(uint32) * nearest *
-							  (Size) build->ndistinct);
+	memset(starts, 0, sizeof(uint64) * (npivots + 2));
 	for (uint32 row = 0; row < build->n; row++)
 		if (ROW_IS_DISTINCT(build, row))
 			for (int j = 0; j < nearest; j++)
@@ -327,16 +316,50 @@ split_rows(PartitionBuild *build)
 		if (ROW_IS_DISTINCT(build, row))
 			for (int j = 0; j < nearest; j++)
 				members[starts[assigned[(Size) row * nearest + j] + 1]++] = row;
-	pfree(assigned);
+}
+
+/*
+ * Fill the candidate lists: assign the rows to overlapping partitions and
+ * join each partition.
+ */
+void
+split_rows(PartitionBuild *build)
+{
+	int			nearest;
+	int			npivots = Min(build->pivots, build->ndistinct);
+	uint32		p;
+	uint16	   *assigned;
+	uint64	   *starts;
+	uint32	   *members;
+	LeafScratch *leaf;
+
+	for (uint32 row = 0; is_leader(build) && row < build->n; row++)
+	{
+		build->counts[row] = 0;
+		ROW_LIST(build, row)[build->width - 1] = NO_CANDIDATE;
+	}
+	assigned = assign_rows(build, &nearest);
+	starts = partition_share(build, sizeof(uint64) * (npivots + 2));
+	members = partition_share(build, sizeof(uint32) * nearest *
+							  (Size) build->ndistinct);
+	if (is_leader(build))
+	{
+		order_rows(build, assigned, nearest, npivots);
+		group_rows(build, assigned, nearest, npivots, starts, members);
+	}
+	wait_for_team(build);
 
 	leaf = leaf_scratch(build);
-	for (int p = 0; p < npivots; p++)
+	while ((p = claim(build, TASK_LEAVES)) < npivots)
 	{
+		partition_progress(build, 0.2 + 0.8 * p / npivots);
+		pg_prng_seed(&build->random, build->params->seed + p);
 		join_partition(build, leaf, members + starts[p],
 					   starts[p + 1] - starts[p]);
-		partition_progress(build, 0.2 + 0.8 * (p + 1) / npivots);
 	}
 	leaf_free(leaf);
-	pfree(members);
-	pfree(starts);
+	wait_for_team(build);
+	partition_unshare(build, members);
+	partition_unshare(build, starts);
+	partition_unshare(build, assigned);
 }

@@ -12,7 +12,12 @@
  */
 #include "postgres_fe.h"
 
+#include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "common/pg_prng.h"
 #include "distance/distance.h"
@@ -578,6 +583,163 @@ test_determinism(void)
 	free(vectors);
 }
 
+/* ---- several processes ---- */
+
+/* What the members of a team share besides the graph. */
+typedef struct TeamState
+{
+	pthread_barrier_t barrier;
+	uint32		claims[PARTITION_TASKS];
+	uint32		locks[64];
+} TeamState;
+
+static uint32
+team_claim(void *arg, int task)
+{
+	return __atomic_fetch_add(&((TeamState *) arg)->claims[task], 1, __ATOMIC_SEQ_CST);
+}
+
+static void
+team_wait(void *arg)
+{
+	pthread_barrier_wait(&((TeamState *) arg)->barrier);
+}
+
+static void
+team_lock(void *arg, uint32 row)
+{
+	while (__atomic_exchange_n(&((TeamState *) arg)->locks[row % 64], 1, __ATOMIC_ACQUIRE) != 0)
+		sched_yield();
+}
+
+static void
+team_unlock(void *arg, uint32 row)
+{
+	__atomic_store_n(&((TeamState *) arg)->locks[row % 64], 0, __ATOMIC_RELEASE);
+}
+
+static void *
+map_shared(Size size)
+{
+	return mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+}
+
+/*
+ * Build with so many processes; true if the graph is the one that a single
+ * process made, and what they share took no more memory than promised.
+ */
+static bool
+team_agrees(uint32 n, const int8 *vectors, int stride, PartitionParams *params,
+			const PartitionGraph *expected, int members)
+{
+	const Size	guard = 4096;
+	Size		promised = partition_memory(n, stride, params);
+	TeamState  *state = map_shared(sizeof(TeamState));
+	PartitionTeam team = {state, members, true, map_shared(promised + guard), team_claim, team_wait, team_lock, team_unlock};
+	pthread_barrierattr_t shared;
+	PartitionGraph *graph;
+	bool		same;
+
+	pthread_barrierattr_init(&shared);
+	pthread_barrierattr_setpshared(&shared, PTHREAD_PROCESS_SHARED);
+	pthread_barrier_init(&state->barrier, &shared, members);
+	memset(team.memory, 0xA5, promised + guard);
+	params->team = &team;
+	fflush(stdout);
+	for (int i = 1; i < members; i++)
+		if (fork() == 0)
+		{
+			team.leader = false;
+			partition_build(n, vectors, stride, params);
+			_exit(0);
+		}
+	graph = build(n, vectors, stride, params);
+	same = graph->n == expected->n &&
+		memcmp(graph->links, expected->links, sizeof(uint32) * graph->n * graph->degree) == 0 &&
+		memcmp(graph->nlinks, expected->nlinks, sizeof(uint16) * graph->n) == 0 &&
+		memcmp(graph->nkept, expected->nkept, sizeof(uint16) * graph->n) == 0;
+	for (int i = 1; i < members; i++)
+	{
+		int			status;
+
+		same &= wait(&status) > 0 && status == 0;
+	}
+	for (Size i = 0; i < guard; i++)
+		same &= (unsigned char) team.memory[promised + i] == 0xA5;
+	params->team = NULL;
+	munmap(team.memory, promised + guard);
+	munmap(state, sizeof(TeamState));
+	return same;
+}
+
+static void
+test_teams(void)
+{
+	const uint32 sizes[] = {0, 1, 2, 500, 5000};
+
+	for (int i = 0; i < lengthof(sizes); i++)
+	{
+		uint32		n = sizes[i];
+		PartitionParams params = {.degree = 16, .quality = 64, .seed = 3};
+		int8	   *vectors = clustered(Max(n, 1), 64, 64, 20, 60, 30);
+		PartitionGraph *alone;
+
+		/* Some copies, in one place and far apart */
+		for (uint32 row = 0; row < n / 10; row++)
+			memcpy(vectors + (n - 1 - row) * 64, vectors + row / 4 * 64, 64);
+		for (int guests = 0; guests <= 1; guests++)
+		{
+			params.nguests = guests * (n / 3);
+			alone = build(n, vectors, 64, &params);
+			for (int members = 1; members <= 4; members += 3)
+				ok(team_agrees(n, vectors, 64, &params, alone, members),
+				   "%u rows, %u guests: %d processes build the same graph", n, params.nguests, members);
+			partition_free(alone);
+		}
+		free(vectors);
+	}
+}
+
+/*
+ * Guests get no links, but are linked to; the others are reachable without
+ * them.
+ */
+static void
+test_guests(void)
+{
+	const uint32 n = 6000;
+	const uint32 home = 4000;
+	const int	degree = 16;
+	PartitionParams params = {.degree = degree, .quality = 64, .seed = 1, .nguests = n - home};
+	int8	   *vectors = clustered(n, 64, 64, 20, 60, 30);
+	PartitionGraph *graph = build(n, vectors, 64, &params);
+	uint32		to_guests = 0;
+	bool		sound = true;
+
+	ok(graph->n == home, "guests are not in the graph");
+	for (uint32 row = 0; row < graph->n; row++)
+	{
+		uint32	   *links = graph->links + (Size) row * degree;
+		int			nlinks = 0;
+
+		sound &= graph->nlinks[row] == degree;
+		for (int i = 0; i < graph->nlinks[row]; i++)
+		{
+			sound &= links[i] < n && links[i] != row;
+			if (links[i] < home)
+				links[nlinks++] = links[i];
+			else
+				to_guests++;
+		}
+		graph->nlinks[row] = nlinks;
+	}
+	ok(sound, "with guests: lists are full and sound");
+	ok(to_guests > home, "with guests: %u links lead to them", to_guests);
+	ok(count_reachable(graph) == home, "with guests: every row is reachable without them");
+	partition_free(graph);
+	free(vectors);
+}
+
 /* An error in the callback may end a build anywhere. */
 static void
 test_interrupts(void)
@@ -617,6 +779,8 @@ main(void)
 	test_ties();
 	test_clusters();
 	test_determinism();
+	test_teams();
+	test_guests();
 	test_interrupts();
 	return done_testing();
 }
