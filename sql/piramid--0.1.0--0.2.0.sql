@@ -105,7 +105,7 @@ COMMENT ON FUNCTION cosine_distance(halfvec, halfvec) IS 'cosine distance';
 
 CREATE FUNCTION l1_distance(halfvec, halfvec) RETURNS double precision
 	AS 'MODULE_PATHNAME', 'halfvec_l1_distance' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION l1_distance(halfvec, halfvec) IS 'Manhattan distance';
+COMMENT ON FUNCTION l1_distance(halfvec, halfvec) IS 'taxicab distance';
 
 CREATE FUNCTION halfvec_negative_inner_product(halfvec, halfvec) RETURNS double precision
 	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
@@ -141,7 +141,7 @@ CREATE OPERATOR <+> (
 	LEFTARG = halfvec, RIGHTARG = halfvec, FUNCTION = l1_distance,
 	COMMUTATOR = <+>
 );
-COMMENT ON OPERATOR <+> (halfvec, halfvec) IS 'Manhattan distance';
+COMMENT ON OPERATOR <+> (halfvec, halfvec) IS 'taxicab distance';
 
 -- ---------------------------------------------------------------------------
 -- halfvec: functions
@@ -424,7 +424,7 @@ COMMENT ON FUNCTION cosine_distance(sparsevec, sparsevec) IS 'cosine distance';
 
 CREATE FUNCTION l1_distance(sparsevec, sparsevec) RETURNS double precision
 	AS 'MODULE_PATHNAME', 'sparsevec_l1_distance' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION l1_distance(sparsevec, sparsevec) IS 'Manhattan distance';
+COMMENT ON FUNCTION l1_distance(sparsevec, sparsevec) IS 'taxicab distance';
 
 CREATE FUNCTION sparsevec_negative_inner_product(sparsevec, sparsevec) RETURNS double precision
 	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
@@ -456,7 +456,7 @@ CREATE OPERATOR <+> (
 	LEFTARG = sparsevec, RIGHTARG = sparsevec, FUNCTION = l1_distance,
 	COMMUTATOR = <+>
 );
-COMMENT ON OPERATOR <+> (sparsevec, sparsevec) IS 'Manhattan distance';
+COMMENT ON OPERATOR <+> (sparsevec, sparsevec) IS 'taxicab distance';
 
 -- ---------------------------------------------------------------------------
 -- sparsevec: functions
@@ -791,3 +791,18 @@ CREATE OPERATOR CLASS bit_hamming_ops
 	FUNCTION 2 hnsw_hamming_metric(internal),
 	FUNCTION 3 hnsw_bit_type(internal);
 COMMENT ON OPERATOR CLASS bit_hamming_ops USING ivfflat IS 'Hamming distance, <~>';
+
+-- ===========================================================================
+-- vector: one term for one distance
+-- ===========================================================================
+
+COMMENT ON FUNCTION l1_distance(vector, vector) IS 'taxicab distance';
+COMMENT ON OPERATOR <+> (vector, vector) IS 'taxicab distance';
+
+-- ===========================================================================
+-- hnsw: reading an index into memory
+-- ===========================================================================
+
+CREATE FUNCTION piramid_prewarm(index regclass) RETURNS bigint
+	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION piramid_prewarm(regclass) IS 'read an hnsw index into shared buffers, upper levels first; returns the number of blocks';

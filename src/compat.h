@@ -74,4 +74,41 @@
 #define PG_MODULE_MAGIC_EXT(...) PG_MODULE_MAGIC
 #endif
 
+/* Files of zeros are made by one call since 16; before, block by block. */
+#if PG_VERSION_NUM >= 160000
+#define extend_with_zeros(rel, block, blocks) \
+	smgrzeroextend(RelationGetSmgr(rel), MAIN_FORKNUM, block, blocks, false)
+#else
+#define extend_with_zeros(rel, block, blocks) \
+	do { \
+		PGAlignedBlock zeros; \
+		memset(&zeros, 0, sizeof(zeros)); \
+		for (BlockNumber b_ = 0; b_ < (blocks); b_++) \
+			smgrextend(RelationGetSmgr(rel), MAIN_FORKNUM, (block) + b_, zeros.data, false); \
+	} while (0)
+#endif
+
+/* Reading a temporary file checks what it got since 16. */
+#if PG_VERSION_NUM < 160000
+#include "storage/buffile.h"
+
+static inline size_t
+BufFileReadMaybeEOF(BufFile *file, void *ptr, size_t size, bool eofOK)
+{
+	size_t		got = BufFileRead(file, ptr, size);
+
+	if (got != size && !(got == 0 && eofOK))
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not read from temporary file: read only %zu of %zu bytes", got, size)));
+	return got;
+}
+
+static inline void
+BufFileReadExact(BufFile *file, void *ptr, size_t size)
+{
+	(void) BufFileReadMaybeEOF(file, ptr, size, false);
+}
+#endif
+
 #endif							/* PIRAMID_COMPAT_H */

@@ -86,9 +86,13 @@ def parse():
                    help=f"values of hnsw.ef_search (default: {DEFAULT_EF})")
     g.add_argument("--enough", type=float, default=0.998, help="a system's sweep ends at this recall")
     g.add_argument("--insert", type=int, metavar="N",
-                   help="measure instead: insert the N rows that follow --rows")
+                   help="measure instead: add the 3 N rows that follow --rows, by one INSERT,"
+                        " by single ones and by COPY; then UPDATE N rows in another column")
     g.add_argument("--vacuum", action="store_true",
-                   help="after --insert: UPDATE another column, DELETE a tenth, VACUUM")
+                   help="after --insert: DELETE a tenth, VACUUM")
+    g.add_argument("--churn", type=int, metavar="ROUNDS",
+                   help="measure instead: recall and size after each of so many rounds in which a"
+                        " tenth of the rows is deleted, the table vacuumed, and a tenth inserted")
     g = p.add_argument_group("how")
     g.add_argument("--connections", type=numbers, default="1,2")
     g.add_argument("--rounds", type=int, default=3)
@@ -234,7 +238,9 @@ def run_file(o, srv, program, path):
     for system in systems:
         system.prepare()
     result = describe(o, srv, systems, data)
-    if o.insert:
+    if o.churn:
+        result["churn"] = {s.name: writes.churn(s, data, o.churn) for s in systems}
+    elif o.insert:
         measure_writes(o, systems, data, result)
     else:
         measure_searches(o, srv, program, systems, data, result)
@@ -243,7 +249,7 @@ def run_file(o, srv, program, path):
     result["machine"]["load"][1] = round(os.getloadavg()[0], 2)
     out = Path(o.out)
     out.mkdir(parents=True, exist_ok=True)
-    stem = out / f"{data.name}{'-writes' if o.insert else ''}-{measure.timestamp()}"
+    stem = out / f"{data.name}{'-churn' if o.churn else '-writes' if o.insert else ''}-{measure.timestamp()}"
     print(report.write(result, stem))
     note(f"wrote {stem}.json and the tables and plot beside it")
 

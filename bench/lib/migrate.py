@@ -1,14 +1,20 @@
-"""bench/run --migrate: time of each way from pgvector to piramid and back.
+"""bench/run --migrate: time of the ways from pgvector to piramid and back.
 
-A table of a data set's rows with three indexes; the ways and their commands
-are those of docs/migrate-from-pgvector.md.
+A table of a data set's rows with three indexes goes by dump and restore, under
+pgvector's name, and in place, there and back.  The commands are run as they
+stand in docs/migrate-from-pgvector.md.  It ends with an error if a row is
+another afterwards, an index is not used, or its recall is below 0.97.
 """
 
 import argparse
 import os
+import re
+import resource
+import shutil
 import signal
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -23,19 +29,51 @@ INDEXES = {
     "by_l2": ("hnsw (embedding vector_l2_ops)", "<->"),
     "by_lists": ("ivfflat (embedding vector_ip_ops) WITH (lists = 100)", "<#>"),
 }
+# Wide enough for either product; of the lists, all.
+WIDE = "SET hnsw.ef_search = 100; SET ivfflat.probes = 100"
+LEAST_RECALL = 0.97
+QUERIES = 300
 
 
 class Migration:
     def __init__(self, srv, data):
         self.srv = srv
         self.data = data
+        self.guide = (server.ROOT / "docs/migrate-from-pgvector.md").read_text()
+        self.dumps = srv.installation.files / "dumps"
+        self.digest = None
 
-    def step(self, name, action, *args):
+    def cpu_seconds(self):
+        """Of the server, its ended processes included, and of the programs run
+        here; other people's load leaves it alone."""
+        total = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
+        server = (self.srv.data / "postmaster.pid").read_text().split()[0]
+        for pid in *Path(f"/proc/{server}/task/{server}/children").read_text().split(), server:
+            try:
+                times = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11:15]
+            except FileNotFoundError:       # it has ended: the server's own times have it now
+                continue
+            total += sum(map(int, times)) / os.sysconf("SC_CLK_TCK")
+        return total
+
+    def step(self, name, action, *args, **more):
         """Do it, and print how long it took."""
-        start = time.monotonic()
-        result = action(*args)
-        print(f"| {name} | {time.monotonic() - start:.1f} |", flush=True)
-        return result
+        start, cpu = time.monotonic(), self.cpu_seconds()
+        action(*args, **more)
+        print(f"| {name} | {time.monotonic() - start:.1f} s | {self.cpu_seconds() - cpu:.1f} s |", flush=True)
+
+    def follow(self, block, directory=None, user="postgres", **variables):
+        """The documentation's commands of that name, where the server is."""
+        installation = self.srv.installation
+        commands = re.search(rf"^```sh {block}\n(.*?)^```$", self.guide, re.M | re.S)[1]
+        variables["PATH"] = f"{installation.bindir}:/usr/bin:/bin"
+        installation.run(["env", "-C", installation.inside(directory or self.dumps),
+                          *(f"{name}={value}" for name, value in variables.items()),
+                          "bash", "-e", "-o", "pipefail", "-c", commands], user)
+
+    def at(self, database):
+        """What the commands connect to."""
+        return self.srv.conninfo(database, inside=True)
 
     def sql(self, database, *statements):
         """In a session of their own; returns the rows of the last one."""
@@ -47,8 +85,8 @@ class Migration:
     def create(self, database):
         self.sql("postgres", f"DROP DATABASE IF EXISTS {database}", f"CREATE DATABASE {database}")
 
-    def load(self, database):
-        with self.srv.connect(database) as conn:
+    def load(self):
+        with self.srv.connect("shop") as conn:
             conn.execute("CREATE EXTENSION vector")
             conn.execute(f"CREATE TABLE items (id int PRIMARY KEY, embedding vector({self.data.dim}))")
             with conn.cursor() as cursor, \
@@ -57,80 +95,117 @@ class Migration:
                     copy.write(piece)
             conn.execute("VACUUM ANALYZE items")
 
-    def shell(self, command, names):
-        """In the server's installation, where a dump meets no network."""
-        bindir = self.srv.installation.bindir
-        variables = [f"{k}={self.srv.conninfo(v, inside=True)}" for k, v in names.items()]
-        self.srv.installation.run(["env", f"PATH={bindir}:/usr/bin:/bin", *variables,
-                                   "bash", "-e", "-o", "pipefail", "-c", command])
+    def index(self):
+        self.sql("shop", "SET maintenance_work_mem = '1GB'",
+                 *(f"CREATE INDEX {name} ON items USING {definition}" for name, (definition, _) in INDEXES.items()))
 
-    def digest(self, database):
-        return self.sql(database, "SELECT count(*), md5(string_agg(md5(items::text), '' ORDER BY id)) FROM items")
+    def recall(self, database, name, settings):
+        """Recall@10 of one index."""
+        with self.srv.connect(database) as conn:
+            conn.execute("SET enable_seqscan = off; SET enable_sort = off; " + settings)
+            text = [self.data.column.text(q) for q in self.data.queries[:QUERIES]]
+            query = f"SELECT id FROM items ORDER BY embedding {INDEXES[name][1]} %s LIMIT {self.data.k}"
+            plan = "\n".join(row[0] for row in conn.execute("EXPLAIN " + query, (text[0],)).fetchall())
+            if f"using {name} " not in plan:
+                raise SystemExit(f"{name} is not used:\n{plan}")
+            found = np.full((len(text), self.data.k), -1)
+            for i, q in enumerate(text):
+                ids = [row[0] for row in conn.execute(query, (q,)).fetchall()]
+                found[i, :len(ids)] = ids
+        return self.data.recall(found)
 
-    def recall(self, database, ef_search=None):
-        """Recall@10 of each index, by default settings or a width."""
-        result = {}
-        for name, (_, operator) in INDEXES.items():
-            with self.srv.connect(database) as conn:
-                conn.execute("SET enable_seqscan = off; SET enable_sort = off")
-                if ef_search:
-                    conn.execute(f"SET hnsw.ef_search = {ef_search}; SET ivfflat.probes = {ef_search}")
-                text = [self.data.column.text(q) for q in self.data.queries]
-                query = f"SELECT id FROM items ORDER BY embedding {operator} %s LIMIT {self.data.k}"
-                plan = "\n".join(row[0] for row in conn.execute("EXPLAIN " + query, (text[0],)).fetchall())
-                if f"using {name} " not in plan:
-                    raise SystemExit(f"{name} is not used:\n{plan}")
-                found = np.full((len(text), self.data.k), -1)
-                for i, q in enumerate(text):
-                    ids = [row[0] for row in conn.execute(query, (q,)).fetchall()]
-                    found[i, :len(ids)] = ids
-                result[name] = self.data.recall(found)
-        return result
-
-    def show(self, database, what):
-        for ef_search in (None, 100):
-            values = ", ".join(f"{name} {value:.3f}" for name, value in self.recall(database, ef_search).items())
-            print(f"| recall@10 {what}, {f'ef_search {ef_search}' if ef_search else 'by default'} | {values} |", flush=True)
+    def check(self, database, library):
+        """The same rows, by the right library, and what the indexes find."""
+        found = self.sql(database, "SELECT DISTINCT probin FROM pg_proc WHERE probin LIKE '$libdir/%' AND proname = 'vector_in'")
+        if found != [(f"$libdir/{library}",)]:
+            raise SystemExit(f"{database} has {found}, not {library}")
+        digest = self.sql(database, "SELECT count(*), md5(string_agg(md5(items::text), '' ORDER BY id)) FROM items")
+        if digest[0][0] != self.data.rows or digest != (self.digest or digest):
+            raise SystemExit(f"{database}: the rows are not the same: {digest}, before {self.digest}")
+        self.digest = digest
+        for width, settings in (("by default", ""), ("wider", WIDE)):
+            values = [self.recall(database, name, settings) for name in INDEXES]
+            print(f"| rows the same; recall@10 {width} | {' / '.join(f'{value:.3f}' for value in values)} | |", flush=True)
+        if min(values) < LEAST_RECALL:
+            raise SystemExit(f"{database}: a recall is below {LEAST_RECALL}")
 
     def pgvector(self):
-        self.create("old")
-        self.step("load rows", self.load, "old")
-        for name, (definition, _) in INDEXES.items():
-            self.step(f"pgvector: CREATE INDEX {name}", self.sql, "old",
-                      "SET max_parallel_maintenance_workers = 0", f"CREATE INDEX {name} ON items USING {definition}")
-        self.show("old", "of pgvector")
+        self.create("shop")
+        self.step("pgvector: load", self.load)
+        self.step("pgvector: create three indexes", self.index)
+        self.check("shop", "vector")
 
-    def restore(self):
+    def by_dump(self):
         self.create("new")
-        dump = self.srv.installation.inside(self.srv.installation.files / "shop.sql")
-        self.step("dump", self.shell, f"pg_dump -d \"$OLD\" --no-owner -f {dump}; "
-                  f"sed -i -E '/^(CREATE|COMMENT ON) EXTENSION /s/ vector / piramid /' {dump}", {"OLD": "old"})
-        self.step("restore, with indexes", self.shell,
-                  f"psql -X -q -v ON_ERROR_STOP=1 --single-transaction -d \"$NEW\" -f {dump}", {"NEW": "new"})
-        self.show("new", "of piramid, restored")
+        self.step("dump", self.follow, "dump", OLD=self.at("shop"))
+        self.step("restore", self.follow, "restore", NEW=self.at("new"))
+        self.check("new", "piramid")
+        self.create("back")
+        self.step("back: dump and restore", self.follow, "dump-back", NEW=self.at("new"), BACK=self.at("back"))
+        self.check("back", "vector")
 
-    def move(self, target):
-        before = self.digest("old")
-        if target == "piramid":
-            self.sql("old", "CREATE EXTENSION piramid_move")
-        self.step(f"in place, to {target}: dry run", self.sql, "old", f"SELECT * FROM piramid_move.plan('{target}')")
-        self.step(f"in place, to {target}: move", self.sql, "old", f"SELECT piramid_move.move('{target}')")
-        for command, in self.sql("old", "SELECT command FROM piramid_move.reindex"):
-            self.step(f"in place, to {target}: {command}", self.sql, "old",
-                      "SET max_parallel_maintenance_workers = 0", command)
-        if self.digest("old") != before or (target == "piramid" and self.digest("new") != before):
-            raise SystemExit("the rows are not the same")
-        self.show("old", f"of {target}, moved in place")
+    def by_name(self):
+        """pgvector's package is there: its files stand aside meanwhile."""
+        build = self.srv.installation.files / "build"
+        make = {"directory": build, "user": "root", "PG_CONFIG": self.srv.installation.pg_config}
+        self.create("new")
+        self.follow("install-compat", FORCE=1, **make)
+        try:
+            self.step("under pgvector's name: dump and restore", self.follow, "restore-unchanged",
+                      OLD=self.at("shop"), NEW=self.at("new"))
+            self.check("new", "piramid")
+        finally:
+            self.srv.installation.run(["make", "-C", self.srv.installation.inside(build), f"PG_CONFIG={make['PG_CONFIG']}",
+                                       "uninstall-vector-compat"], "root")
+        self.create("back")
+        self.step("under pgvector's name, back: dump and restore", self.follow, "restore-back",
+                  NEW=self.at("new"), BACK=self.at("back"))
+        self.check("back", "vector")
+
+    def in_place(self):
+        db = self.at("shop")
+        self.follow("prepare", DB=db)
+        self.step("in place: dry run", self.follow, "plan", DB=db)
+        self.step("in place: move", self.follow, "move", DB=db)
+        self.step("in place: rebuild, beside reads and writes", self.follow, "rebuild", DB=db)
+        self.follow("check", DB=db)
+        self.check("shop", "piramid")
+        self.step("in place, back: move and rebuild", self.follow, "back", DB=db)
+        self.check("shop", "vector")
+        self.sql("shop", "DROP EXTENSION piramid_move")
+
+    def run(self, ways):
+        shutil.rmtree(self.dumps, ignore_errors=True)
+        self.srv.remove()
+        try:
+            self.srv.installation.run(["mkdir", self.srv.installation.inside(self.dumps)])
+            self.srv.create()
+            self.srv.start()
+            print("| step | | CPU |\n|---|---|---|")
+            self.pgvector()
+            for way in ways:
+                way(self)
+        finally:
+            self.srv.remove()
+            shutil.rmtree(self.dumps, ignore_errors=True)
+
+
+WAYS = {"dump": Migration.by_dump, "name": Migration.by_name, "place": Migration.in_place}
 
 
 def main():
-    p = argparse.ArgumentParser(prog="bench/run --migrate", description=__doc__)
+    p = argparse.ArgumentParser(prog="bench/run --migrate", description=__doc__,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("file", metavar="FILE.hdf5", help="with rows of length 1")
     p.add_argument("--rows", type=int, default=100000)
+    p.add_argument("--ways", default=",".join(WAYS), help="some of these (default: %(default)s)")
     p.add_argument("--chroot", default=str(server.CACHE / "pg17"))
     p.add_argument("--pg-config")
     p.add_argument("--work-dir")
     o = p.parse_args()
+    ways = o.ways.split(",")
+    if not set(ways) <= set(WAYS):
+        p.error(f"--ways takes some of {', '.join(WAYS)}")
     if not o.pg_config and os.geteuid() == 0:
         server.enter_namespace()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -140,23 +215,12 @@ def main():
             raise SystemExit(f"{o.file}: the rows are not of length 1")
     installation = server.Installation(o.work_dir or str(server.CACHE / "bench-migrate"), o.pg_config, o.chroot)
     installation.install_piramid()
-    srv = server.Server(installation, {"shared_buffers": "2GB", "maintenance_work_mem": "2GB", "max_wal_size": "8GB",
-                                       "jit": "off", "autovacuum": "off"}, "migrate")
-    print(f"{data.rows} x {data.dim}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}, "
-          f"{time.strftime('%Y-%m-%d')}\n\n| step | s |\n|---|---|")
-    try:
-        srv.remove()
-        srv.create()
-        srv.start()
-        m = Migration(srv, data)
-        m.pgvector()
-        m.restore()
-        m.move("piramid")
-        m.move("pgvector")
-        print(f"\nload at the end {os.getloadavg()[0]:.1f}")
-    finally:
-        srv.stop()
-        srv.remove()
+    srv = server.Server(installation, {"shared_buffers": "2GB", "max_wal_size": "8GB", "jit": "off", "autovacuum": "off"},
+                        "migrate")
+    print(f"{data.rows} x {data.dim}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}, {time.strftime('%Y-%m-%d')}; "
+          f"recalls of {', '.join(INDEXES)}\n", flush=True)
+    Migration(srv, data).run([WAYS[way] for way in ways])
+    print(f"\nload at the end {os.getloadavg()[0]:.1f}")
 
 
 if __name__ == "__main__":

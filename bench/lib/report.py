@@ -157,7 +157,7 @@ def ratio_table(result):
 def writes_table(result):
     rows = []
     for name, w in result["writes"].items():
-        for step in ("insert", "update", "vacuum"):
+        for step in ("insert", "statements", "copy", "update", "vacuum"):
             if step in w:
                 s = w[step]
                 rows.append([name, step, number(s["seconds"]), number(s["cpu_seconds"]),
@@ -165,6 +165,22 @@ def writes_table(result):
         rows.append([name, "recall after, ef_search " + ", ".join(w["recall"]),
                      ", ".join(f"{r:.4f}" for r in w["recall"].values()), "", ""])
     return table(["system", "step", "seconds", "CPU s", "WAL MB"], rows)
+
+
+def churn_table(result):
+    """Some of the rounds, and the index built anew after the last."""
+    rows = []
+    for name, c in result["churn"].items():
+        size = c["rounds"][0]["index_bytes"]
+        for at, p in [*enumerate(c["rounds"]), ("built anew", c["fresh"])]:
+            if at in (0, 1, 2, 5, 10, len(c["rounds"]) - 1, "built anew"):
+                spent = [number(p[step][key] / unit) if step in p else ""
+                         for step in ("insert", "vacuum") for key, unit in (("cpu_seconds", 1), ("wal_bytes", MB))]
+                rows.append([name, at, *(f"{r:.4f}" for r in p["recall"].values()),
+                             number(p["index_bytes"] / MB, 1), number(p["index_bytes"] / size, 3), *spent])
+    widths = next(iter(result["churn"].values()))["fresh"]["recall"]
+    return table(["system", "round", *(f"recall, ef_search {ef}" for ef in widths), "index MB", "of the first",
+                  "insert CPU s", "WAL MB", "vacuum CPU s", "WAL MB"], rows)
 
 
 def title(dataset):
@@ -183,6 +199,10 @@ def markdown(result):
         w = next(iter(result["writes"].values()))
         parts.append(f"Writes: {w['count']:,} rows into an index of {w['rows']:,}\n")
         parts.append(writes_table(result))
+    if result.get("churn"):
+        c = next(iter(result["churn"].values()))
+        parts.append(f"Churn: {c['rows']:,} rows; in each round {c['count']:,} deleted, VACUUM, {c['count']:,} others inserted\n")
+        parts.append(churn_table(result))
     return "\n".join(parts)
 
 
@@ -208,6 +228,34 @@ def plot(result, stem):
     axes.set_title(f"{title(d)} (points: ef_search)")
     axes.grid(True, which="both", alpha=0.3)
     axes.legend(loc="lower left", fontsize=8)
+    figure.tight_layout()
+    figure.savefig(f"{stem}.svg", metadata={"Date": None})
+    figure.savefig(f"{stem}.png", dpi=144)
+    plt.close(figure)
+
+
+def plot_churn(result, stem):
+    """Recall and size over the rounds; dashed: the index built anew."""
+    plt.rcParams["svg.hashsalt"] = "piramid"
+    figure, (above, below) = plt.subplots(2, 1, figsize=(8, 6), sharex=True, height_ratios=(3, 2))
+    for name, c in result["churn"].items():
+        rounds = range(len(c["rounds"]))
+        for ef, fresh in c["fresh"]["recall"].items():
+            line, = above.plot(rounds, [p["recall"][ef] for p in c["rounds"]], marker="o", markersize=3,
+                               label=f"{name}, ef_search {ef}")
+            above.axhline(fresh, linestyle="--", linewidth=1, color=line.get_color())
+        line, = below.plot(rounds, [p["index_bytes"] / MB for p in c["rounds"]], marker="o", markersize=3, label=name)
+        below.axhline(c["fresh"]["index_bytes"] / MB, linestyle="--", linewidth=1, color=line.get_color())
+    count = next(iter(result["churn"].values()))["count"]
+    above.set_title(f"{title(result['dataset'])}: {count:,} rows exchanged in each round\n(dashed: index built anew at the end)")
+    above.set_ylabel(f"recall@{result['options']['k']}")
+    below.set_ylabel("index MB")
+    below.set_ylim(bottom=0)
+    below.set_xlabel("rounds")
+    below.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
+    for axes in (above, below):
+        axes.grid(True, alpha=0.3)
+        axes.legend(fontsize=8)
     figure.tight_layout()
     figure.savefig(f"{stem}.svg", metadata={"Date": None})
     figure.savefig(f"{stem}.png", dpi=144)
@@ -259,6 +307,8 @@ def show(path):
     if has_points:
         result["ratios"] = ratios(result)
         plot(result, stem)
+    if result.get("churn"):
+        plot_churn(result, stem)
     text = markdown(result)
     Path(f"{stem}.md").write_text(text)
     return text

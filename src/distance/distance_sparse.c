@@ -361,7 +361,7 @@ name(int an, const int32 *aindices, const float *avalues, \
  * sparse_l2sq
  *		Square of the Euclidean distance: sum of (a-b)^2.
  * sparse_l1
- *		Manhattan distance: sum of |a-b|.
+ *		Taxicab distance: sum of |a-b|.
  */
 SPARSE_SUM(sparse_l2sq, SQUARE)
 SPARSE_SUM(sparse_l1, fabs)

@@ -87,7 +87,7 @@ sparsevec_cosine_distance(PG_FUNCTION_ARGS)
 	PG_RETURN_FLOAT8(1 - Min(Max(cosine, -1), 1));
 }
 
-/* Manhattan distance. */
+/* Taxicab distance. */
 PG_FUNCTION_INFO_V1(sparsevec_l1_distance);
 Datum
 sparsevec_l1_distance(PG_FUNCTION_ARGS)

@@ -100,7 +100,7 @@ DIST_FN(spherical_distance) (PG_FUNCTION_ARGS)
 	PG_RETURN_FLOAT8(acos(clamp_cosine(DIST_KERNEL(ip) (a->dim, a->x, b->x))) / M_PI);
 }
 
-/* Manhattan distance. */
+/* Taxicab distance. */
 PG_FUNCTION_INFO_V1(DIST_FN(l1_distance));
 Datum
 DIST_FN(l1_distance) (PG_FUNCTION_ARGS)

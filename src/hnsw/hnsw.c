@@ -273,8 +273,6 @@ hnsw_buildphasename(int64 phase)
 			return "building graph";
 		case HNSW_PHASE_WRITE:
 			return "writing pages";
-		case HNSW_PHASE_INSERT:
-			return "inserting remaining tuples";
 		default:
 			return NULL;
 	}

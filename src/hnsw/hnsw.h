@@ -20,6 +20,7 @@
 #include "access/amapi.h"
 #include "access/generic_xlog.h"
 #include "access/genam.h"
+#include "common/pg_prng.h"
 #include "nodes/execnodes.h"
 #include "nodes/pathnodes.h"
 #include "storage/buf.h"
@@ -74,6 +75,9 @@ typedef enum HnswType
 /* Most bits of an indexed bit string */
 #define HNSW_MAX_BITS 64000
 
+/* Room for elements of sparse vectors that are not known yet */
+#define HNSW_DEFAULT_ELEMENTS 192
+
 /* Dimensions of a sparse vector's sketch, and most of one that needs none */
 #define HNSW_SKETCH_DIM 512
 #define HNSW_SKETCH_EXACT 1024
@@ -82,7 +86,6 @@ typedef enum HnswType
 #define HNSW_PHASE_LOAD		2
 #define HNSW_PHASE_GRAPH	3
 #define HNSW_PHASE_WRITE	4
-#define HNSW_PHASE_INSERT	5
 
 typedef struct HnswOptions
 {
@@ -188,16 +191,21 @@ typedef struct HnswRead
 	Buffer		buffer;
 } HnswRead;
 
-/* A node locked for writing: changes go to "node" and count at commit. */
+/*
+ * A node locked for writing.  Changes go to copies, and count at commit.
+ */
 typedef struct HnswWrite
 {
 	HnswNodeHeader node;
 	HnswNodeId	id;
-	GenericXLogState *xlog;		/* NULL when the node spans pages */
-	Page		page;			/* the image under xlog */
 	Buffer		buffer;			/* the (first) page of the node */
 	Buffer	   *parts;			/* the other pages, if any */
-	Buffer		chunk_buffer;	/* a TID page changed in the same record, or invalid */
+	HnswPageOpaqueData opaque;	/* of the first page */
+	/* a chunk of heap TIDs that changes with the node, and its page */
+	Buffer		chunk_buffer;	/* or invalid */
+	int			chunk_slot;
+	HnswTidChunkData chunk;
+	HnswPageOpaqueData chunk_opaque;
 } HnswWrite;
 
 /* functions in layout.c */
@@ -223,8 +231,10 @@ extern void hnsw_write(HnswIndex *index, HnswNodeId id, HnswWrite *write);
 extern HnswNodeId hnsw_allocate(HnswIndex *index, bool upper, HnswWrite *write);
 extern void hnsw_write_end(HnswIndex *index, HnswWrite *write, bool commit);
 extern void hnsw_release(HnswIndex *index, HnswNodeId id);
-extern void hnsw_append_nodes(HnswIndex *index, bool upper, int nodes, const char *data);
-extern void hnsw_append_finish(HnswIndex *index, HnswNodeId entry, int entry_level);
+extern void hnsw_build_extend(HnswIndex *index, BlockNumber blocks);
+extern void hnsw_build_page(HnswIndex *index, HnswNodeId id, bool upper, int nodes,
+							const char *data);
+extern void hnsw_build_finish(HnswIndex *index, HnswNodeId entry, int entry_level);
 extern int	hnsw_block_nodes(HnswIndex *index, BlockNumber block, HnswNodeId *ids);
 extern void hnsw_block_reclaim(HnswIndex *index, BlockNumber block);
 
@@ -486,7 +496,7 @@ extern int	hnsw_found_neighbours(HnswInserter *inserter, HnswNodeId self, float 
 /* functions in build.c */
 extern IndexBuildResult *hnsw_build(Relation heap, Relation rel, IndexInfo *index_info);
 extern void hnsw_buildempty(Relation rel);
-extern int	hnsw_random_level(void);
+extern int	hnsw_random_level(pg_prng_state *random);
 
 /* functions in vacuum.c */
 extern IndexBulkDeleteResult *hnsw_bulkdelete(IndexVacuumInfo *info,
@@ -499,6 +509,9 @@ extern IndexBulkDeleteResult *hnsw_vacuumcleanup(IndexVacuumInfo *info,
 extern void hnsw_costestimate(PlannerInfo *root, IndexPath *path, double loop_count,
 							  Cost *startup, Cost *total, Selectivity *selectivity,
 							  double *correlation, double *pages);
+
+/* functions in info.c */
+extern Relation hnsw_open_index(Oid oid);
 
 /* functions in ivfflat.c */
 extern void ivfflat_init(void);

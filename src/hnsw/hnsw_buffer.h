@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * hnsw_buffer.h
- *		What the files that touch buffers and WAL (*_page.c) share.
+ *		What the files that touch buffers and WAL (*_page.c, hnsw_edit.c) share.
  *
  *-------------------------------------------------------------------------
  */
@@ -10,6 +10,18 @@
 
 #include "hnsw/hnsw.h"
 
+/* New contents for a part of a page that is locked exclusively */
+typedef struct HnswEdit
+{
+	Buffer		buffer;
+	int			offset;			/* from the start of the page */
+	int			size;
+	const void *data;
+} HnswEdit;
+
+/* A node, its page's counts and fill, and the same of a page of heap TIDs */
+#define HNSW_MAX_EDITS 6
+
 /* functions in hnsw_page.c */
 pg_noreturn extern void hnsw_report_corrupt(Relation rel, BlockNumber block,
 											const char *what);
@@ -17,9 +29,15 @@ extern Buffer hnsw_get_page(Relation rel, BlockNumber block, int lockmode, int k
 extern Buffer hnsw_get_linked_page(Relation rel, BlockNumber block, int lockmode, int kind);
 extern void hnsw_list_page(HnswIndex *index, Buffer buffer, bool push, int init_kind,
 						   bool upper);
+extern void hnsw_list_if_unlisted(HnswIndex *index, Buffer buffer);
+extern HnswEdit hnsw_edit_opaque(Buffer buffer, const HnswPageOpaqueData *opaque);
 extern Buffer hnsw_page_with_room(HnswIndex *index, int kind, bool upper, int slots);
 
+/* functions in hnsw_edit.c */
+extern void hnsw_edit_pages(Relation rel, const HnswEdit *edits, int n);
+
 /* functions in hnsw_tids_page.c */
+extern HnswEdit hnsw_edit_chunk(const HnswWrite *write);
 extern void hnsw_release_chunks(HnswIndex *index, HnswNodeId owner, uint32 chunk_id);
 
 #endif							/* PIRAMID_HNSW_BUFFER_H */

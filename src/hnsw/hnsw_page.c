@@ -19,6 +19,7 @@
 #include "storage/buf_internals.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
+#include "storage/smgr.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
@@ -161,8 +162,19 @@ init_page(Page page, int kind, bool upper)
 	opaque->upper = upper;
 	opaque->next = InvalidBlockNumber;
 
-	/* Slots are written at any time: let all of the page count as in use. */
+	/* Parts are written at any time: let all of the page count as in use. */
 	((PageHeader) page)->pd_lower = ((PageHeader) page)->pd_upper;
+}
+
+/*
+ * Where slots of nodes are used from the front, what is behind them needs no
+ * place in WAL.
+ */
+static void
+set_fill(const HnswLayout *layout, Page page, int nodes)
+{
+	if (layout->pages_per_node == 1)
+		((PageHeader) page)->pd_lower = HNSW_PAGE_START + nodes * layout->node_size;
 }
 
 /* Extend the relation by one page, pinned and exclusively locked. */
@@ -511,23 +523,17 @@ static void
 write_start(HnswIndex *index, HnswNodeId id, Buffer buffer, HnswWrite *write)
 {
 	const HnswLayout *layout = &index->layout;
+	Page		page = BufferGetPage(buffer);
 
 	memset(write, 0, sizeof(*write));
 	write->id = id;
 	write->buffer = buffer;
 	write->chunk_buffer = InvalidBuffer;
-	if (layout->pages_per_node == 1)
-	{
-		write->xlog = GenericXLogStart(index->rel);
-		write->page = GenericXLogRegisterBuffer(write->xlog, buffer, 0);
-		write->node = page_node(layout, write->page, HnswNodeSlot(layout, id));
-		check_node(index, write->node, BufferGetBlockNumber(buffer));
-		return;
-	}
-
-	write->parts = palloc(sizeof(Buffer) * layout->pages_per_node);
+	write->opaque = *HnswPageGetOpaque(page);
 	write->node = palloc_extended(layout->node_size, 0);
-	memcpy(write->node, PageGetContents(BufferGetPage(buffer)), HNSW_PAGE_SPACE);
+	memcpy(write->node, page_node(layout, page, HnswNodeSlot(layout, id)), part_size(layout, 0));
+	if (layout->pages_per_node > 1)
+		write->parts = palloc(sizeof(Buffer) * layout->pages_per_node);
 	for (int i = 1; i < layout->pages_per_node; i++)
 	{
 		write->parts[i] = hnsw_get_page(index->rel, BufferGetBlockNumber(buffer) + i,
@@ -548,46 +554,56 @@ hnsw_write(HnswIndex *index, HnswNodeId id, HnswWrite *write)
 	write_start(index, id, buffer, write);
 }
 
-/* Log one page of a node that spans pages, if it changed. */
-static void
-write_part(HnswIndex *index, Buffer buffer, const char *data, Size size)
+HnswEdit
+hnsw_edit_opaque(Buffer buffer, const HnswPageOpaqueData *opaque)
 {
-	GenericXLogState *xlog;
+	HnswEdit	edit = {buffer, BLCKSZ - MAXALIGN(sizeof(*opaque)), sizeof(*opaque), opaque};
 
-	if (memcmp(PageGetContents(BufferGetPage(buffer)), data, size) == 0)
-		return;
-	xlog = GenericXLogStart(index->rel);
-	memcpy(PageGetContents(GenericXLogRegisterBuffer(xlog, buffer, 0)), data, size);
-	GenericXLogFinish(xlog);
+	return edit;
+}
+
+/* Log the change of a node, its first page last, with what belongs to it. */
+static void
+write_commit(HnswIndex *index, HnswWrite *write)
+{
+	const HnswLayout *layout = &index->layout;
+	Page		page = BufferGetPage(write->buffer);
+	LocationIndex start = (char *) page_node(layout, page, HnswNodeSlot(layout, write->id)) -
+		(char *) page;
+	LocationIndex lower = Max(((PageHeader) page)->pd_lower, start + part_size(layout, 0));
+	HnswEdit	edits[HNSW_MAX_EDITS] = {
+		{write->buffer, offsetof(PageHeaderData, pd_lower), sizeof(lower), &lower},
+		{write->buffer, start, part_size(layout, 0), write->node},
+		hnsw_edit_opaque(write->buffer, &write->opaque)
+	};
+	int			n = 3;
+
+	for (int i = layout->pages_per_node - 1; i > 0; i--)
+	{
+		HnswEdit	part = {write->parts[i], HNSW_PAGE_START, part_size(layout, i),
+		(char *) write->node + i * HNSW_PAGE_SPACE};
+
+		hnsw_edit_pages(index->rel, &part, 1);
+	}
+	if (BufferIsValid(write->chunk_buffer))
+	{
+		edits[n++] = hnsw_edit_chunk(write);
+		edits[n++] = hnsw_edit_opaque(write->chunk_buffer, &write->chunk_opaque);
+	}
+	hnsw_edit_pages(index->rel, edits, n);
 }
 
 /* End a change: make it durable, or forget it. */
 void
 hnsw_write_end(HnswIndex *index, HnswWrite *write, bool commit)
 {
-	const HnswLayout *layout = &index->layout;
-
-	if (write->xlog != NULL)
-	{
-		if (commit)
-			GenericXLogFinish(write->xlog);
-		else
-			GenericXLogAbort(write->xlog);
-	}
-	else
-	{
-		for (int i = layout->pages_per_node - 1; i > 0; i--)
-		{
-			if (commit)
-				write_part(index, write->parts[i],
-						   (char *) write->node + i * HNSW_PAGE_SPACE, part_size(layout, i));
-			UnlockReleaseBuffer(write->parts[i]);
-		}
-		if (commit)
-			write_part(index, write->buffer, (char *) write->node, HNSW_PAGE_SPACE);
+	if (commit)
+		write_commit(index, write);
+	for (int i = index->layout.pages_per_node - 1; i > 0; i--)
+		UnlockReleaseBuffer(write->parts[i]);
+	if (write->parts != NULL)
 		pfree(write->parts);
-		pfree(write->node);
-	}
+	pfree(write->node);
 	if (BufferIsValid(write->chunk_buffer))
 		UnlockReleaseBuffer(write->chunk_buffer);
 	UnlockReleaseBuffer(write->buffer);
@@ -619,6 +635,8 @@ hnsw_list_page(HnswIndex *index, Buffer buffer, bool push, int init_kind, bool u
 
 	if (init_kind)
 		init_page(page, init_kind, upper);
+	if (init_kind == HNSW_PAGE_NODE)
+		set_fill(&index->layout, page, 0);
 	opaque = HnswPageGetOpaque(page);
 	head = free_list(HnswPageGetMeta(metapage), opaque);
 	if (push)
@@ -638,6 +656,14 @@ hnsw_list_page(HnswIndex *index, Buffer buffer, bool push, int init_kind, bool u
 	else
 		GenericXLogAbort(xlog);
 	UnlockReleaseBuffer(metabuf);
+}
+
+/* Slots of a locked page were freed: inserts may find them. */
+void
+hnsw_list_if_unlisted(HnswIndex *index, Buffer buffer)
+{
+	if (!HnswPageGetOpaque(BufferGetPage(buffer))->listed)
+		hnsw_list_page(index, buffer, true, 0, false);
 }
 
 /*
@@ -735,24 +761,10 @@ hnsw_allocate(HnswIndex *index, bool upper, HnswWrite *write)
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("index \"%s\" is full", RelationGetRelationName(index->rel))));
 	write_start(index, HnswMakeNodeId(layout, BufferGetBlockNumber(buffer), slot), buffer, write);
-	if (write->xlog == NULL)
-	{
-		/* The counts are on the first page, outside the node's image. */
-		GenericXLogState *xlog = GenericXLogStart(index->rel);
-
-		opaque = HnswPageGetOpaque(GenericXLogRegisterBuffer(xlog, buffer, 0));
-		opaque->nused = 1;
-		opaque->nfree = 0;
-		GenericXLogFinish(xlog);
-	}
+	if (reuse)
+		write->opaque.nfree--;
 	else
-	{
-		opaque = HnswPageGetOpaque(write->page);
-		if (reuse)
-			opaque->nfree--;
-		else
-			opaque->nused++;
-	}
+		write->opaque.nused++;
 	memset(write->node, 0, layout->node_size);
 	write->node->flags = HNSW_NODE_USED;
 	return write->id;
@@ -762,21 +774,22 @@ hnsw_allocate(HnswIndex *index, bool upper, HnswWrite *write)
 void
 hnsw_release(HnswIndex *index, HnswNodeId id)
 {
+	static const HnswNodeHeaderData none;
 	const HnswLayout *layout = &index->layout;
 	Buffer		buffer = hnsw_get_page(index->rel, node_block(index, id),
 								  BUFFER_LOCK_EXCLUSIVE, HNSW_PAGE_NODE);
-	GenericXLogState *xlog;
-	Page		page;
-	HnswNodeHeader node = page_node(layout, BufferGetPage(buffer), HnswNodeSlot(layout, id));
+	Page		page = BufferGetPage(buffer);
+	HnswNodeHeader node = page_node(layout, page, HnswNodeSlot(layout, id));
+	HnswPageOpaqueData opaque;
+	HnswEdit	edits[2];
 
 	hnsw_release_chunks(index, id, node->more_tids);
-	xlog = GenericXLogStart(index->rel);
-	page = GenericXLogRegisterBuffer(xlog, buffer, 0);
-	memset(page_node(layout, page, HnswNodeSlot(layout, id)), 0, sizeof(HnswNodeHeaderData));
-	HnswPageGetOpaque(page)->nfree++;
-	GenericXLogFinish(xlog);
-	if (!HnswPageGetOpaque(BufferGetPage(buffer))->listed)
-		hnsw_list_page(index, buffer, true, 0, false);
+	opaque = *HnswPageGetOpaque(page);
+	opaque.nfree++;
+	edits[0] = (HnswEdit) {buffer, (char *) node - (char *) page, sizeof(none), &none};
+	edits[1] = hnsw_edit_opaque(buffer, &opaque);
+	hnsw_edit_pages(index->rel, edits, lengthof(edits));
+	hnsw_list_if_unlisted(index, buffer);
 	UnlockReleaseBuffer(buffer);
 }
 
@@ -835,25 +848,42 @@ hnsw_block_reclaim(HnswIndex *index, BlockNumber block)
  */
 
 /*
- * Append a page of nodes (or the pages of one node).  data has "nodes" nodes,
- * node_size bytes each.
+ * Append so many empty blocks, which hnsw_build_page fills.
  */
 void
-hnsw_append_nodes(HnswIndex *index, bool upper, int nodes, const char *data)
+hnsw_build_extend(HnswIndex *index, BlockNumber blocks)
+{
+	BlockNumber first = RelationGetNumberOfBlocks(index->rel);
+
+	/* In steps of at most 512 MB, so that a cancel is heard. */
+	for (BlockNumber done = 0; done < blocks;)
+	{
+		BlockNumber step = Min(blocks - done, 65536);
+
+		CHECK_FOR_INTERRUPTS();
+		extend_with_zeros(index->rel, first + done, step);
+		done += step;
+	}
+}
+
+/*
+ * Write a page of nodes (or the pages of one node), from the given one on.
+ * data has "nodes" nodes, node_size bytes each.
+ */
+void
+hnsw_build_page(HnswIndex *index, HnswNodeId id, bool upper, int nodes, const char *data)
 {
 	const HnswLayout *layout = &index->layout;
 
 	for (int i = 0; i < layout->pages_per_node; i++)
 	{
-		Buffer		buffer;
-		Page		page;
+		Buffer		buffer = ReadBufferExtended(index->rel, MAIN_FORKNUM,
+												HnswNodeBlock(layout, id) + i,
+												RBM_ZERO_AND_LOCK, NULL);
+		Page		page = BufferGetPage(buffer);
 		Size		size = layout->pages_per_node > 1 ? part_size(layout, i) :
 			nodes * layout->node_size;
 
-		LockRelationForExtension(index->rel, ExclusiveLock);
-		buffer = extend(index->rel, MAIN_FORKNUM);
-		UnlockRelationForExtension(index->rel, ExclusiveLock);
-		page = BufferGetPage(buffer);
 		init_page(page, i == 0 ? HNSW_PAGE_NODE : HNSW_PAGE_NODE_PART, upper);
 		memcpy(PageGetContents(page), data + i * HNSW_PAGE_SPACE, size);
 		if (i == 0)
@@ -864,10 +894,10 @@ hnsw_append_nodes(HnswIndex *index, bool upper, int nodes, const char *data)
 
 /*
  * End a build: set the entry point, log all pages.  Pages that are not full
- * stay off the list of free slots: there is at most one for each level.
+ * stay off the list of free slots: there is at most one for each chunk.
  */
 void
-hnsw_append_finish(HnswIndex *index, HnswNodeId entry, int entry_level)
+hnsw_build_finish(HnswIndex *index, HnswNodeId entry, int entry_level)
 {
 	Relation	rel = index->rel;
 	Buffer		buffer = hnsw_get_page(rel, HNSW_METAPAGE, BUFFER_LOCK_EXCLUSIVE, HNSW_PAGE_META);

@@ -18,6 +18,22 @@ page_chunk(Page page, uint32 chunk_id)
 	return (HnswTidChunk) PageGetContents(page) + chunk_id % HNSW_CHUNKS_PER_PAGE;
 }
 
+static int
+chunk_offset(int slot)
+{
+	return HNSW_PAGE_START + slot * sizeof(HnswTidChunkData);
+}
+
+/* The change of a chunk that goes with a node's. */
+HnswEdit
+hnsw_edit_chunk(const HnswWrite *write)
+{
+	HnswEdit	edit = {write->chunk_buffer, chunk_offset(write->chunk_slot),
+	sizeof(write->chunk), &write->chunk};
+
+	return edit;
+}
+
 /* Lock the page of a chunk whose number comes from a page. */
 static Buffer
 get_chunk(HnswIndex *index, uint32 chunk_id, int lockmode)
@@ -50,25 +66,28 @@ hnsw_chain_step(HnswIndex *index, uint32 chunk_id, uint64 *steps)
 void
 hnsw_release_chunks(HnswIndex *index, HnswNodeId owner, uint32 chunk_id)
 {
+	static const HnswTidChunkData none;
+
 	while (chunk_id != 0)
 	{
 		Buffer		buffer = get_chunk(index, chunk_id, BUFFER_LOCK_EXCLUSIVE);
-		GenericXLogState *xlog = GenericXLogStart(index->rel);
-		Page		page = GenericXLogRegisterBuffer(xlog, buffer, 0);
-		HnswTidChunk chunk = (HnswTidChunk) PageGetContents(page) + chunk_id % HNSW_CHUNKS_PER_PAGE;
+		Page		page = BufferGetPage(buffer);
+		HnswTidChunk chunk = page_chunk(page, chunk_id);
+		HnswPageOpaqueData opaque = *HnswPageGetOpaque(page);
+		HnswEdit	edits[2] = {
+			{buffer, chunk_offset(chunk_id % HNSW_CHUNKS_PER_PAGE), sizeof(none), &none},
+			hnsw_edit_opaque(buffer, &opaque)
+		};
 
 		if (chunk->owner != owner)
 		{
-			GenericXLogAbort(xlog);
 			UnlockReleaseBuffer(buffer);
 			return;
 		}
 		chunk_id = chunk->next;
-		memset(chunk, 0, sizeof(*chunk));
-		HnswPageGetOpaque(page)->nfree++;
-		GenericXLogFinish(xlog);
-		if (!HnswPageGetOpaque(BufferGetPage(buffer))->listed)
-			hnsw_list_page(index, buffer, true, 0, false);
+		opaque.nfree++;
+		hnsw_edit_pages(index->rel, edits, lengthof(edits));
+		hnsw_list_if_unlisted(index, buffer);
 		UnlockReleaseBuffer(buffer);
 	}
 }
@@ -104,26 +123,26 @@ hnsw_chunk_remove(HnswIndex *index, HnswNodeId owner, uint32 *chunk_id,
 				  ItemPointer dead, int ndead)
 {
 	Buffer		buffer = get_chunk(index, *chunk_id, BUFFER_LOCK_EXCLUSIVE);
-	GenericXLogState *xlog = GenericXLogStart(index->rel);
-	HnswTidChunk chunk = page_chunk(GenericXLogRegisterBuffer(xlog, buffer, 0), *chunk_id);
+	HnswTidChunkData chunk = *page_chunk(BufferGetPage(buffer), *chunk_id);
+	HnswEdit	edit = {buffer, chunk_offset(*chunk_id % HNSW_CHUNKS_PER_PAGE), sizeof(chunk), &chunk};
 	int			left = 0;
 
 	*chunk_id = 0;
-	if (chunk->owner == owner)
+	if (chunk.owner == owner)
 	{
-		for (int i = 0; i < chunk->ntids; i++)
+		for (int i = 0; i < chunk.ntids; i++)
 		{
 			bool		keep = true;
 
 			for (int j = 0; j < ndead && keep; j++)
-				keep = !ItemPointerEquals(&chunk->tids[i], &dead[j]);
+				keep = !ItemPointerEquals(&chunk.tids[i], &dead[j]);
 			if (keep)
-				chunk->tids[left++] = chunk->tids[i];
+				chunk.tids[left++] = chunk.tids[i];
 		}
-		chunk->ntids = left;
-		*chunk_id = chunk->next;
+		chunk.ntids = left;
+		*chunk_id = chunk.next;
+		hnsw_edit_pages(index->rel, &edit, 1);
 	}
-	GenericXLogFinish(xlog);
 	UnlockReleaseBuffer(buffer);
 	return left;
 }
@@ -137,11 +156,8 @@ hnsw_tid_append(HnswIndex *index, HnswWrite *write, ItemPointer tid)
 {
 	const HnswLayout *layout = &index->layout;
 	HnswNodeHeader node = write->node;
-	GenericXLogState *xlog = write->xlog;
 	Buffer		buffer;
 	Page		page;
-	HnswPageOpaque opaque;
-	HnswTidChunk chunk;
 	int			slot;
 
 	if (node->ntids < layout->inline_tids)
@@ -150,46 +166,40 @@ hnsw_tid_append(HnswIndex *index, HnswWrite *write, ItemPointer tid)
 		return;
 	}
 
-	/* One record for node and chunk, except when the node spans pages. */
-	if (xlog == NULL)
-		xlog = GenericXLogStart(index->rel);
-
 	if (node->more_tids != 0)
 	{
 		buffer = get_chunk(index, node->more_tids, BUFFER_LOCK_EXCLUSIVE);
-		chunk = page_chunk(BufferGetPage(buffer), node->more_tids);
-		if (chunk->owner != write->id)
+		page = BufferGetPage(buffer);
+		write->chunk = *page_chunk(page, node->more_tids);
+		if (write->chunk.owner != write->id)
 			hnsw_report_corrupt(index->rel, BufferGetBlockNumber(buffer), "TIDs of another node");
-		if (chunk->ntids < HNSW_CHUNK_TIDS)
+		if (write->chunk.ntids < HNSW_CHUNK_TIDS)
 		{
-			chunk = page_chunk(GenericXLogRegisterBuffer(xlog, buffer, 0), node->more_tids);
-			chunk->tids[chunk->ntids++] = *tid;
-			if (write->xlog == NULL)
-				GenericXLogFinish(xlog);
+			write->chunk.tids[write->chunk.ntids++] = *tid;
 			write->chunk_buffer = buffer;
+			write->chunk_slot = node->more_tids % HNSW_CHUNKS_PER_PAGE;
+			write->chunk_opaque = *HnswPageGetOpaque(page);
 			return;
 		}
 		UnlockReleaseBuffer(buffer);
 	}
 
 	buffer = hnsw_page_with_room(index, HNSW_PAGE_TIDS, false, HNSW_CHUNKS_PER_PAGE);
-	page = GenericXLogRegisterBuffer(xlog, buffer, 0);
-	opaque = HnswPageGetOpaque(page);
-	for (slot = 0; slot < opaque->nused; slot++)
+	page = BufferGetPage(buffer);
+	write->chunk_buffer = buffer;
+	write->chunk_opaque = *HnswPageGetOpaque(page);
+	for (slot = 0; slot < write->chunk_opaque.nused; slot++)
 		if (page_chunk(page, slot)->owner == HNSW_NO_NODE)
 			break;
-	if (slot == opaque->nused)
-		opaque->nused++;
+	if (slot == write->chunk_opaque.nused)
+		write->chunk_opaque.nused++;
 	else
-		opaque->nfree--;
-	chunk = page_chunk(page, slot);
-	memset(chunk, 0, sizeof(*chunk));
-	chunk->owner = write->id;
-	chunk->next = node->more_tids;
-	chunk->tids[chunk->ntids++] = *tid;
-	if (write->xlog == NULL)
-		GenericXLogFinish(xlog);
-	write->chunk_buffer = buffer;
+		write->chunk_opaque.nfree--;
+	write->chunk_slot = slot;
+	memset(&write->chunk, 0, sizeof(write->chunk));
+	write->chunk.owner = write->id;
+	write->chunk.next = node->more_tids;
+	write->chunk.tids[write->chunk.ntids++] = *tid;
 	node->more_tids = BufferGetBlockNumber(buffer) * HNSW_CHUNKS_PER_PAGE + slot;
 }
 

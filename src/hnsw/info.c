@@ -66,8 +66,8 @@ own_name(HnswOwnKind kind)
 }
 
 /* Open an hnsw index that the user may read, or report an error. */
-static Relation
-open_index(Oid oid)
+Relation
+hnsw_open_index(Oid oid)
 {
 	Relation	rel = relation_open(oid, AccessShareLock);
 
@@ -134,7 +134,7 @@ PG_FUNCTION_INFO_V1(piramid_hnsw_info);
 Datum
 piramid_hnsw_info(PG_FUNCTION_ARGS)
 {
-	Relation	rel = open_index(PG_GETARG_OID(0));
+	Relation	rel = hnsw_open_index(PG_GETARG_OID(0));
 	TupleDesc	desc;
 	Datum		values[17];
 	bool		nulls[17] = {false};

@@ -121,7 +121,13 @@ insert_duplicate(HnswInserter *inserter, const HnswOwn *own, const HnswNeighbour
 			write.node->scale == own->scale &&
 			memcmp(HnswNodeOwn(layout, write.node), own->data, layout->own_size) == 0)
 		{
-			write.node->error = Max(write.node->error, own->error);
+			float		error = own->error;
+
+			/* Twice its square covers that the norm is another one's. */
+			if (layout->own_kind == HNSW_OWN_INT8)
+				error = Max(error, sqrtf((error * error +
+										  fabsf(own->norm - write.node->norm)) / 2));
+			write.node->error = Max(write.node->error, error);
 			hnsw_tid_append(index, &write, tid);
 			hnsw_write_end(index, &write, true);
 			return true;
@@ -262,7 +268,7 @@ hnsw_insert_value(HnswInserter *inserter, const HnswValue *value, ItemPointer ti
 	HnswMetaPageData meta;
 	InsertLevel levels[HNSW_MAX_LEVEL + 1] = {{0}};
 	HnswOwn		own = {0};
-	int			top = hnsw_random_level();
+	int			top = hnsw_random_level(&pg_global_prng_state);
 
 	own.data = palloc(layout->own_size);
 	hnsw_own_encode(index, value, &own);

@@ -90,4 +90,25 @@ extern PartitionGraph *partition_build(uint32 n, const int8 *vectors, int stride
 									   const PartitionParams *params);
 extern void partition_free(PartitionGraph *graph);
 
+/* A division of the space into the cells of pivots; see partition_pivots.c. */
+typedef struct PartitionPivots
+{
+	int			n;
+	int			stride;
+	PartitionMetric metric;
+	int8	   *vectors;
+	int32	   *norms;
+	int32	   *products;		/* room: of PARTITION_BLOCK rows with all */
+} PartitionPivots;
+
+/* Rows, and pivots of each, in one call of partition_nearest */
+#define PARTITION_BLOCK 128
+#define PARTITION_NEAREST 3
+
+extern PartitionPivots *partition_pivots(uint32 n, const int8 *vectors, int stride,
+										 const PartitionParams *params, int npivots);
+extern void partition_nearest(PartitionPivots *pivots, int count, const int8 *vectors,
+							  int nearest, uint16 *which, float *margins);
+extern void partition_pivots_free(PartitionPivots *pivots);
+
 #endif							/* PIRAMID_HNSW_PARTITION_H */

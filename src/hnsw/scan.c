@@ -367,8 +367,8 @@ start_item(IndexScanDesc scan)
 		return;
 	}
 
-	certain = state->late || item->lower == item->upper ||
-		(item->lower > state->max_upper &&
+	certain = item->lower == item->upper ||
+		(!state->late && item->lower > state->max_upper &&
 		 state->next_item < state->nsorted &&
 		 item->upper < state->items[state->next_item].lower &&
 		 (found->error == 0 || (found->ntids == 1 && found->more_tids == 0)));

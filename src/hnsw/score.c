@@ -352,7 +352,7 @@ hnsw_key_bounds(const HnswIndex *index, const HnswQuery *query, const HnswFound 
 	double		underflow = UNDERFLOW(layout->dim);
 	double		key = found->key;
 	double		error = found->error;
-	double		norm = found->norm;
+	double		norm = found->norm < FLT_MAX ? found->norm : get_float8_infinity();
 	double		d;
 	double		e;
 
@@ -397,11 +397,16 @@ hnsw_key_bounds(const HnswIndex *index, const HnswQuery *query, const HnswFound 
 				e = 0;
 			else if (int8_own)
 			{
-				/* | |q-x|^2 - |q-stored x|^2 |, and the sums around the mean */
+				/*
+				 * | |q-x|^2 - |q-stored x|^2 |, what the node's norm may be
+				 * off by (a build rounds rows to binary16, relatively 2^-11,
+				 * before it takes their norms), and the sums around the mean
+				 */
 				double		squares = query->length * query->length + norm;
 
 				e = query->unscale *
 					(2 * sqrt(Max(key + squares, 0)) * error + 2 * error * error +
+					 2 * sqrt(norm) * Min(error, sqrt(norm) / 2000) +
 					 16 * rounding * (squares + (double) index->norm * index->norm) + underflow);
 			}
 			else

@@ -12,6 +12,7 @@
 
 #include "catalog/pg_type.h"
 #include "common/shortest_dec.h"
+#include "miscadmin.h"
 #include "type/vec_common.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -312,7 +313,11 @@ vec_floats_from_array(ArrayType *array, int max_dim, const char *type,
 				deconstruct_array(array, NUMERICOID, -1, false, TYPALIGN_INT,
 								  &numerics, NULL, &n);
 				for (int i = 0; i < n; i++)
+				{
+					/* A numeric may have thousands of digits. */
+					CHECK_FOR_INTERRUPTS();
 					values[i] = float_from_numeric(numerics[i], type);
+				}
 				pfree(numerics);
 				break;
 			}

@@ -94,8 +94,10 @@ VEC_FN(in_element) (VEC_STRUCT *a, int i, const char *p, const char *str,
 {
 	float		value;
 	const char *end;
-	NumberParse parsed = vec_parse_number(p, &value, &end);
+	NumberParse parsed;
 
+	p = vec_skip_space(p);
+	parsed = vec_parse_number(p, &value, &end);
 	if (parsed == NUMBER_INVALID)
 	{
 		vec_syntax_error(str, NULL, VEC_NAME, escontext);
@@ -502,6 +504,10 @@ VEC_FN(accum) (PG_FUNCTION_ARGS)
 		state = vec_avg_state_alloc(a->dim);
 		values = (float8 *) ARR_DATA_PTR(state);
 		memcpy(values, old, sizeof(float8) * (dim + 1));
+
+		/* What any number is added to unchanged: 0 + -0 would be 0. */
+		for (int i = dim; i < a->dim; i++)
+			values[i + 1] = -0.0;
 	}
 
 	values[0] += 1;

@@ -22,6 +22,7 @@
 #include "catalog/pg_type.h"
 #include "fuzz.h"
 #include "libpq/pqformat.h"
+#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/float.h"
@@ -253,6 +254,15 @@ float_underflow_error(void)
 	ereport(ERROR,
 			(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 			 errmsg("value out of range: underflow")));
+}
+
+/* Nobody cancels a query here: it is only linked. */
+volatile sig_atomic_t InterruptPending = false;
+
+void
+ProcessInterrupts(void)
+{
+	REQUIRE(false);
 }
 
 /*

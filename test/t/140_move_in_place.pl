@@ -70,7 +70,6 @@ like($error, qr/the target is 'piramid' or 'pgvector'/, 'an unknown target');
 like($error, qr/permission denied/, 'not everybody may');
 my $holder = $node->background_psql('shop');
 $holder->query_safe('BEGIN; SELECT count(*) FROM words');
-($ok, $output) = follow('move', %at, PGOPTIONS => '') if 0;
 ($status, $stdout, $error) = $node->psql('shop', q{SET lock_timeout = '50ms'; SELECT piramid_move.move('piramid')});
 like($error, qr/lock timeout/, 'a busy table: it gives up');
 $holder->query_safe('COMMIT');

@@ -37,7 +37,7 @@ def embedding(text):
 
 def node(i, **options):
     return TextNode(id_=f"node-{i}", text=f"text {i}", embedding=embedding(f"text {i}"),
-                    metadata={"page": i, "kind": f"k{i % 5}", "tags": [f"t{i % 3}", "all"]},
+                    metadata={"page": i, "kind": f"k{i % 5}", "tags": [f"t{i % 3}", "all"]} | ({} if i % 2 else {"even": "yes"}),
                     relationships={NodeRelationship.SOURCE: RelatedNodeInfo(node_id=f"document-{i // 100}")}, **options)
 
 
@@ -108,11 +108,15 @@ def test_max_marginal_relevance(store):
     ("kind", ["k1", "k4"], FilterOperator.IN, lambda m: m["kind"] in ("k1", "k4")),
     ("kind", ["k1", "k4"], FilterOperator.NIN, lambda m: m["kind"] not in ("k1", "k4")),
     ("page", 250, FilterOperator.GT, lambda m: m["page"] > 250),
+    ("page", 250, FilterOperator.GTE, lambda m: m["page"] >= 250),
+    ("page", 4, FilterOperator.LT, lambda m: m["page"] < 4),
     ("page", 4, FilterOperator.LTE, lambda m: m["page"] <= 4),
     ("tags", "t1", FilterOperator.CONTAINS, lambda m: "t1" in m["tags"]),
     ("tags", ["t1", "t2"], FilterOperator.ANY, lambda m: "t0" not in m["tags"]),
     ("tags", ["t1", "all"], FilterOperator.ALL, lambda m: "t1" in m["tags"]),
+    ("kind", "k3", FilterOperator.TEXT_MATCH, lambda m: m["kind"] == "k3"),
     ("kind", "K3", FilterOperator.TEXT_MATCH_INSENSITIVE, lambda m: m["kind"] == "k3"),
+    ("even", None, FilterOperator.IS_EMPTY, lambda m: "even" not in m),
 ], ids=lambda value: value.name if isinstance(value, FilterOperator) else "")
 def test_filter(store, key, value, operator, wanted):
     filters = MetadataFilters(filters=[MetadataFilter(key=key, value=value, operator=operator)])

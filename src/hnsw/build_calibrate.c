@@ -1,0 +1,194 @@
+/*-------------------------------------------------------------------------
+ *
+ * build_calibrate.c
+ *		CREATE INDEX: what is learned from a sample of the rows before the
+ *		first node is made, and the int8 codes of the graph's builder.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "hnsw/build.h"
+
+/* Rows to learn the mean and the scale of int8 vectors from, and how few do */
+#define CALIBRATION_ROWS 10000
+#define MIN_CALIBRATION_ROWS 100
+
+/* Rows whose squared length is so many times the median do not count there */
+#define OUTLIER_NORM 16
+
+/* Share of rows of which the int8 scale clips nothing */
+#define UNCLIPPED_SHARE 0.9
+
+/* Share of the sparse vectors that are stored with all elements */
+#define WHOLE_SHARE 0.95
+
+static int
+compare_floats(const void *a, const void *b)
+{
+	float		x = *(const float *) a;
+	float		y = *(const float *) b;
+
+	return (x > y) - (x < y);
+}
+
+static int
+compare_ints(const void *a, const void *b)
+{
+	int			x = *(const int *) a;
+	int			y = *(const int *) b;
+
+	return (x > y) - (x < y);
+}
+
+/* The i'th of "n" rows that stand for all loaded ones. */
+static const HnswValue *
+sample_row(BuildState *state, int i, int n)
+{
+	return build_row_value(state, (uint64) i * state->rows.n / n);
+}
+
+/*
+ * Room for elements in each node of an index of sparse vectors: enough for
+ * most rows.
+ */
+static int
+sparse_elements(BuildState *state)
+{
+	int			nsample = Min(state->rows.n, CALIBRATION_ROWS);
+	int		   *nnz = palloc(sizeof(int) * Max(nsample, 1));
+	int			elements = HNSW_DEFAULT_ELEMENTS;
+
+	if (nsample < MIN_CALIBRATION_ROWS)
+		return elements;
+	for (int i = 0; i < nsample; i++)
+		nnz[i] = sample_row(state, i, nsample)->nnz;
+	qsort(nnz, nsample, sizeof(int), compare_ints);
+	elements = Max(nnz[(int) (nsample * WHOLE_SHARE)], 1);
+	pfree(nnz);
+	return (elements + 1) / 2 * 2;
+}
+
+/*
+ * Learn the mean of the rows (for codes, in the space of the graph), their
+ * typical length, and write metapage and calibration.  Rows that are much
+ * longer than the others would spoil both and are left out; a few rows say
+ * nothing about those to come.
+ */
+void
+build_create_index(BuildState *state)
+{
+	HnswLayout *layout = &state->layout;
+	HnswIndex	shape = {0};
+	HnswMetaPageData meta;
+	float	   *prepared = palloc(sizeof(float) * layout->dim);
+	float	   *mean = palloc(sizeof(float) * layout->dim);
+	double	   *sum = palloc0(sizeof(double) * layout->dim);
+	int			nsample = Min(state->rows.n, CALIBRATION_ROWS);
+	float	   *norms = palloc(sizeof(float) * Max(nsample, 1));
+	float	   *sorted = palloc(sizeof(float) * Max(nsample, 1));
+	double		norm = 0;
+	double		largest = 0;
+	int			used = 0;
+
+	if (layout->type == HNSW_TYPE_SPARSEVEC)
+		hnsw_layout_choose(layout, layout->type, layout->column_dim, layout->metric, layout->m,
+						   layout->ef_construction, sparse_elements(state));
+	shape.layout = *layout;
+	for (int i = 0; i < nsample; i++)
+	{
+		(void) hnsw_prepare(&shape, sample_row(state, i, nsample)->x, prepared);
+		norms[i] = sorted[i] = distance->normsq(layout->dim, prepared);
+	}
+	qsort(sorted, nsample, sizeof(float), compare_floats);
+	for (int i = 0; i < nsample; i++)
+	{
+		if (!(norms[i] <= sorted[nsample / 2] * OUTLIER_NORM))
+			continue;
+		(void) hnsw_prepare(&shape, sample_row(state, i, nsample)->x, prepared);
+		for (int j = 0; j < layout->dim; j++)
+			sum[j] += prepared[j];
+		norm += norms[i];
+		largest = Max(largest, norms[i]);
+		used++;
+	}
+	for (int j = 0; j < layout->dim; j++)
+		mean[j] = used > 0 ? (float) (sum[j] / used) : 0;
+
+	if (used < MIN_CALIBRATION_ROWS)
+		used = 0;
+	hnsw_meta_init(&meta, layout);
+	if (used > 0)
+		meta.norm = (float) sqrt(Min(largest, 4 * norm / used));
+	hnsw_create(state->rel, MAIN_FORKNUM, &meta, used > 0 && layout->code.units > 0 ? mean : NULL);
+	state->index = hnsw_open(state->rel);
+}
+
+/* Neighbours by cosine are much the same as by Jaccard distance. */
+static void
+normalize(int n, float *x)
+{
+	float		norm = sqrtf(distance->normsq(n, x));
+
+	for (int i = 0; i < n && norm > 0; i++)
+		x[i] /= norm;
+}
+
+/* A value as the graph's int8 codes will hold it, before scaling. */
+static void
+graph_vector(const BuildState *state, const HnswValue *value, float *prepared, float *out)
+{
+	const HnswLayout *layout = &state->layout;
+	int			n = layout->code.units > 0 ? layout->out_dim : layout->dim;
+
+	(void) hnsw_prepare(state->index, value->x, prepared);
+	memset(out, 0, sizeof(float) * state->stride);
+	if (layout->code.units > 0)
+		hnsw_rotate(state->index, prepared, out);
+	else
+		memcpy(out, prepared, sizeof(float) * n);
+	if (layout->metric == HNSW_JACCARD)
+		normalize(n, out);
+	if (layout->metric == HNSW_IP)
+		out[n] = hnsw_extra(state->index, distance->normsq(layout->dim, prepared));
+}
+
+/* Bytes of room that build_encode wants. */
+Size
+build_encode_room(const BuildState *state)
+{
+	return sizeof(float) * (state->stride + state->layout.dim);
+}
+
+/* The int8 code of a value. */
+void
+build_encode(BuildState *state, const HnswValue *value, float *room, int8 *code)
+{
+	float		inverse = state->step > 0 ? 1 / state->step : 0;
+
+	if (!(inverse < FLT_MAX))
+		inverse = 0;
+	graph_vector(state, value, room + state->stride, room);
+	for (int j = 0; j < state->stride; j++)
+		code[j] = (int8) rintf(Min(Max(room[j] * inverse, -127.0f), 127.0f));
+}
+
+/* Learn the scale of the int8 codes, which clips the largest values of a few rows. */
+void
+build_learn_step(BuildState *state)
+{
+	float	   *room = palloc(build_encode_room(state));
+	int			nsample = Min(state->rows.n, CALIBRATION_ROWS);
+	float	   *largest = palloc0(sizeof(float) * Max(nsample, 1));
+
+	for (int i = 0; i < nsample; i++)
+	{
+		graph_vector(state, sample_row(state, i, nsample), room + state->stride, room);
+		for (int j = 0; j < state->stride; j++)
+			largest[i] = Max(largest[i], fabsf(room[j]));
+	}
+	qsort(largest, nsample, sizeof(float), compare_floats);
+	state->step = nsample > 0 ? largest[(int) ((nsample - 1) * UNCLIPPED_SHARE)] / 127 : 0;
+	if (state->step == 0 && nsample > 0)
+		state->step = largest[nsample - 1] / 127;
+	pfree(largest);
+	pfree(room);
+}

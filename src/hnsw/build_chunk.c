@@ -1,0 +1,202 @@
+/*-------------------------------------------------------------------------
+ *
+ * build_chunk.c
+ *		CREATE INDEX: the graph of a chunk, and its pages.
+ *
+ * All members of a team run build_chunk with the same chunk and share the
+ * work by claiming ranges of it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "hnsw/build.h"
+
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+/* Rows, or pages, that a member claims at a time */
+#define CODE_ROWS 1024
+#define WRITE_PAGES 32
+
+/* What the partition builder is asked for. */
+PartitionParams
+build_partition_params(const BuildState *state, const BuildChunk *chunk)
+{
+	PartitionParams params = {0};
+
+	params.metric = state->layout.metric == HNSW_L1 ? PARTITION_L1 : PARTITION_L2;
+	params.degree = state->layout.degree;
+	params.quality = state->layout.ef_construction;
+	params.seed = chunk->level + 1;
+	params.nguests = chunk->nguests;
+	return params;
+}
+
+/* Bytes that a chunk needs besides its rows and their packed values. */
+Size
+build_chunk_memory(const BuildState *state, const BuildChunk *chunk)
+{
+	PartitionParams params = build_partition_params(state, chunk);
+	Size		n = (Size) chunk->n + chunk->nguests;
+
+	return n * state->stride + chunk->nguests * sizeof(HnswNodeId) +
+		partition_memory(n, state->stride, &params);
+}
+
+/* Number of the i'th node of those that are written one after another. */
+HnswNodeId
+build_nth_node(const HnswLayout *layout, HnswNodeId first, uint32 i)
+{
+	return first + (layout->pages_per_node > 1 ? i * layout->pages_per_node : i);
+}
+
+/* Blocks that a chunk's nodes take. */
+BlockNumber
+build_chunk_blocks(const HnswLayout *layout, const BuildChunk *chunk)
+{
+	return (chunk->n + layout->nodes_per_page - 1) / layout->nodes_per_page *
+		layout->pages_per_node;
+}
+
+static void
+fill_codes(BuildState *state, BuildChunk *chunk)
+{
+	float	   *room = palloc(build_encode_room(state));
+	uint32		from;
+	uint32		to;
+
+	while (!chunk->coded &&
+		   build_claim(state, BUILD_TASK_CODES, CODE_ROWS, chunk->n, &from, &to))
+	{
+		CHECK_FOR_INTERRUPTS();
+		for (uint32 i = from; i < to; i++)
+		{
+			const BuildRow *row = &chunk->rows[i];
+
+			hnsw_value_unpack(&state->layout, chunk->data + row->packed, row->scale, state->value);
+			build_encode(state, state->value, room, chunk->codes + (Size) i * state->stride);
+		}
+	}
+	pfree(room);
+	build_wait(state);
+}
+
+/* A row's rotated vector, out of the int8 codes. */
+static void
+link_vector(const BuildState *state, const BuildChunk *chunk, uint32 row, float *out)
+{
+	const int8 *code = chunk->codes + (Size) row * state->stride;
+
+	distance->i8_to_float(state->layout.out_dim, code, state->step, out);
+}
+
+/* Make the image of a chunk's i'th node. */
+static void
+make_node(BuildState *state, const BuildChunk *chunk, const PartitionGraph *graph, uint32 i,
+		  HnswOwn *own, float *vectors, HnswNodeHeader node)
+{
+	const HnswLayout *layout = &state->layout;
+	const BuildRow *row = &chunk->rows[i];
+	float	   *from = vectors;
+	float	   *rotated = vectors + layout->out_dim;
+	int			nlinks = graph->nlinks[i];
+	double		error = row->error;
+
+	hnsw_value_unpack(layout, chunk->data + row->packed, row->scale, state->value);
+	hnsw_own_encode(state->index, state->value, own);
+	if (layout->metric == HNSW_COSINE)
+		error /= hnsw_value_length(layout, state->value);
+	own->error = Min(own->error + error, FLT_MAX);
+	hnsw_node_init(state->index, node, chunk->level, own);
+
+	if (layout->code.units > 0)
+		link_vector(state, chunk, i, from);
+	for (int j = 0; j < nlinks; j++)
+	{
+		uint32		other = graph->links[(Size) i * graph->degree + j];
+		HnswNeighbour to = {0};
+
+		if (other < chunk->n)
+			to.id = build_nth_node(layout, chunk->first, other);
+		else
+			to.id = chunk->guests[other - chunk->n];
+		to.rotated = rotated;
+		if (layout->code.units > 0)
+			link_vector(state, chunk, other, rotated);
+		hnsw_set_link(state->index, node, j, &to, from, j < graph->nkept[i]);
+	}
+	node->nlinks = nlinks;
+	if (chunk->level == 0)
+	{
+		HnswNodeTids(layout, node)[0] = row->tid;
+		node->ntids = 1;
+	}
+	else
+		node->below = row->below;
+}
+
+/* Write the chunk's pages, which exist already. */
+static void
+write_nodes(BuildState *state, const BuildChunk *chunk, const PartitionGraph *graph)
+{
+	const HnswLayout *layout = &state->layout;
+	int			per_page = layout->nodes_per_page;
+	uint32		pages = (chunk->n + per_page - 1) / per_page;
+	char	   *image = palloc((Size) layout->node_size * per_page);
+	float	   *vectors = palloc(sizeof(float) * 2 * Max(layout->out_dim, layout->dim));
+	HnswOwn		own = {0};
+	uint32		from;
+	uint32		to;
+
+	own.data = palloc(layout->own_size);
+	while (build_claim(state, BUILD_TASK_WRITE, WRITE_PAGES, pages, &from, &to))
+	{
+		build_progress(state, (double) from / pages);
+		for (uint32 page = from; page < to; page++)
+		{
+			uint32		start = page * per_page;
+			int			n = Min(per_page, chunk->n - start);
+			MemoryContext old = MemoryContextSwitchTo(state->row_context);
+
+			for (int j = 0; j < n; j++)
+				make_node(state, chunk, graph, start + j, &own, vectors,
+						  (HnswNodeHeader) (image + j * layout->node_size));
+			MemoryContextSwitchTo(old);
+			MemoryContextReset(state->row_context);
+			hnsw_build_page(state->index, build_nth_node(layout, chunk->first, start),
+							chunk->level > 0, n, image);
+		}
+	}
+	pfree(image);
+	pfree(vectors);
+	pfree(own.data);
+	build_wait(state);
+}
+
+static void
+graph_progress(void *arg, double fraction)
+{
+	CHECK_FOR_INTERRUPTS();
+	build_progress(arg, fraction);
+}
+
+/* Make the graph of a chunk and write its nodes. */
+void
+build_chunk(BuildState *state, BuildChunk *chunk)
+{
+	PartitionParams params = build_partition_params(state, chunk);
+	PartitionGraph *graph;
+
+	params.progress = graph_progress;
+	params.progress_arg = state;
+	params.team = build_team_partition(state->team);
+	memset(state->claims, 0, sizeof(state->claims));
+	build_phase(state, chunk, HNSW_PHASE_GRAPH);
+	fill_codes(state, chunk);
+	graph = partition_build(chunk->n + chunk->nguests, chunk->codes, state->stride, &params);
+	build_phase(state, chunk, HNSW_PHASE_WRITE);
+	write_nodes(state, chunk, graph);
+	if (params.team == NULL)
+		partition_free(graph);
+	else
+		pfree(graph);
+}

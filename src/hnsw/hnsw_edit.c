@@ -1,0 +1,118 @@
+/*-------------------------------------------------------------------------
+ *
+ * hnsw_edit.c
+ *		Small changes of pages, logged as generic WAL records.
+ *
+ * GenericXLogStart() and its companions copy each page and compare all of it,
+ * twice: 5 us for a link of 30 bytes.  Our callers know which part of
+ * a page may have changed, so only that is compared, and no page is copied.
+ * The records are the same: for each page, fragments of offset, length and
+ * bytes, with which the server's own redo function works.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "hnsw/hnsw_buffer.h"
+
+#include "access/rmgr.h"
+#include "access/xloginsert.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "utils/rel.h"
+
+/* Before the bytes of a fragment: offset on the page and length, both uint16 */
+#define FRAGMENT_HEADER (2 * sizeof(uint16))
+
+/*
+ * Append to "delta" what turns an edit's place on the page into its data.
+ * Equal bytes that are no more than a header are left within a fragment, so
+ * that a delta is at most one header longer than what is compared.
+ */
+static char *
+append_delta(char *delta, const char *page, const HnswEdit *edit)
+{
+	const char *old = page + edit->offset;
+	const char *new = edit->data;
+	int			i = 0;
+
+	for (;;)
+	{
+		int			end;
+		uint16		header[2];
+
+		while (i + sizeof(uint64) <= edit->size && memcmp(old + i, new + i, sizeof(uint64)) == 0)
+			i += sizeof(uint64);
+		while (i < edit->size && old[i] == new[i])
+			i++;
+		if (i >= edit->size)
+			return delta;
+		end = i + 1;
+		for (int j = end; j < edit->size && j - end <= FRAGMENT_HEADER; j++)
+			if (old[j] != new[j])
+				end = j + 1;
+		header[0] = edit->offset + i;
+		header[1] = end - i;
+		memcpy(delta, header, FRAGMENT_HEADER);
+		memcpy(delta + FRAGMENT_HEADER, new + i, end - i);
+		delta += FRAGMENT_HEADER + end - i;
+		i = end;
+	}
+}
+
+/*
+ * Make changes to pages that are locked exclusively, all in one record.  Edits
+ * of one page stand together.  What is the same already is neither written
+ * nor logged.
+ */
+void
+hnsw_edit_pages(Relation rel, const HnswEdit *edits, int n)
+{
+	Buffer		buffers[HNSW_MAX_EDITS];
+	char	   *deltas[HNSW_MAX_EDITS];
+	int			sizes[HNSW_MAX_EDITS];
+	int			nbuffers = 0;
+	Size		room = 0;
+	char	   *delta;
+	char	   *start;
+
+	Assert(n <= HNSW_MAX_EDITS);
+	for (int i = 0; i < n; i++)
+		room += edits[i].size + FRAGMENT_HEADER;
+	start = delta = palloc(room);
+	for (int i = 0; i < n;)
+	{
+		Buffer		buffer = edits[i].buffer;
+		char	   *from = delta;
+
+		for (; i < n && edits[i].buffer == buffer; i++)
+			delta = append_delta(delta, BufferGetPage(buffer), &edits[i]);
+		if (delta > from)
+		{
+			buffers[nbuffers] = buffer;
+			deltas[nbuffers] = from;
+			sizes[nbuffers++] = delta - from;
+		}
+	}
+
+	START_CRIT_SECTION();
+	for (int i = 0; i < n; i++)
+		memcpy((char *) BufferGetPage(edits[i].buffer) + edits[i].offset, edits[i].data,
+			   edits[i].size);
+	for (int i = 0; i < nbuffers; i++)
+		MarkBufferDirty(buffers[i]);
+	if (nbuffers > 0 && RelationNeedsWAL(rel))
+	{
+		XLogRecPtr	position;
+
+		XLogBeginInsert();
+		for (int i = 0; i < nbuffers; i++)
+		{
+			XLogRegisterBuffer(i, buffers[i], REGBUF_STANDARD);
+			XLogRegisterBufData(i, deltas[i], sizes[i]);
+		}
+		position = XLogInsert(RM_GENERIC_ID, 0);
+		for (int i = 0; i < nbuffers; i++)
+			PageSetLSN(BufferGetPage(buffers[i]), position);
+	}
+	END_CRIT_SECTION();
+	pfree(start);
+}
