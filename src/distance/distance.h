@@ -80,6 +80,14 @@ typedef struct DistanceKernels
 	float		(*i8_ip) (int dim, const float *q, const int8 *c);
 
 	/*
+	 * The same with odd numbers c from -15 to 15 in 4 bits, (c + 15) / 2; dim
+	 * is a multiple of 32.  Byte j of 16 has coordinate j of 32 in its low
+	 * half and coordinate 16 + j in its high half.
+	 */
+	float		(*i4_ip) (int dim, const float *q, const uint8 *c);
+	void		(*i4_to_float) (int n, const uint8 *c, float scale, float *f);
+
+	/*
 	 * int8 against int8, exact in int32; values in [-127, 127], dim <= 65536
 	 * (i8_l2sq: dim <= 33285, or as many as keep the sum below 2^31).
 	 */

@@ -46,6 +46,8 @@ extern const DistanceKernels distance_neon;
 	.i8_to_float = i8_to_float, \
 	.sign_code = sign_code, \
 	.i8_ip = i8_ip, \
+	.i4_ip = i4_ip, \
+	.i4_to_float = i4_to_float, \
 	.i8_dot = i8_dot, \
 	.i8_l2sq = i8_l2sq, \
 	.i8_l1 = i8_l1, \

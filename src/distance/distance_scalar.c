@@ -208,6 +208,8 @@ i8_ip(int dim, const float *q, const int8 *c)
 	return sum;
 }
 
+#include "distance/distance_int4.h"
+
 static int32
 i8_dot(int dim, const int8 *a, const int8 *b)
 {

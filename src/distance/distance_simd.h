@@ -307,6 +307,8 @@ i8_to_float(int n, const int8 *c, float scale, float *f)
 	}
 }
 
+#include "distance/distance_int4.h"
+
 static void
 sign_code(int dim, const float *from, const float *to, uint8 *code, float sums[3])
 {

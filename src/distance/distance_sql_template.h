@@ -21,8 +21,8 @@
 
 /* Declares the arguments a and b, which must have the same dimensions. */
 #define DIST_ARGS(a, b) \
-	DIST_STRUCT *a = (DIST_STRUCT *) PG_DETOAST_DATUM(PG_GETARG_DATUM(0)); \
-	DIST_STRUCT *b = (DIST_STRUCT *) PG_DETOAST_DATUM(PG_GETARG_DATUM(1)); \
+	DIST_STRUCT *a = (DIST_STRUCT *) vec_getarg_toasted(fcinfo, 0); \
+	DIST_STRUCT *b = (DIST_STRUCT *) vec_getarg_toasted(fcinfo, 1); \
 \
 	vec_check_same_dim(a->dim, b->dim, DIST_STRING(DIST_PREFIX))
 

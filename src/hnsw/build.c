@@ -425,20 +425,28 @@ column_dimensions(Relation rel, HnswType type)
 	return dim;
 }
 
-/* The layout that the definition of an index asks for. */
+/* The layout that the definition of an index asks for, as long as its rows are unknown. */
 static void
-choose_layout(Relation rel, HnswLayout *layout)
+choose_layout(Relation rel, HnswLayout *layout, HnswLayoutRequest *request)
 {
-	int			m = hnsw_m(rel);
-	int			ef_construction = hnsw_ef_construction(rel);
-	HnswType	type = hnsw_type(rel);
-
-	if (ef_construction < 2 * m)
+	memset(request, 0, sizeof(*request));
+	request->type = hnsw_type(rel);
+	request->column_dim = column_dimensions(rel, request->type);
+	request->metric = hnsw_metric(rel);
+	request->m = hnsw_m(rel);
+	request->ef_construction = hnsw_ef_construction(rel);
+	request->elements = HNSW_DEFAULT_ELEMENTS;
+	request->compact = hnsw_compact(rel);
+	if (request->ef_construction < 2 * request->m)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("ef_construction must be greater than or equal to 2 * m")));
-	hnsw_layout_choose(layout, type, column_dimensions(rel, type), hnsw_metric(rel), m,
-					   ef_construction, HNSW_DEFAULT_ELEMENTS);
+	hnsw_layout_choose(layout, request);
+	if (request->compact && layout->code.units == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("this operator class has no compact layout"),
+				 errhint("Operator classes of vector and halfvec for <->, <#> and <=> do.")));
 }
 
 /* Parallel workers that may help, by the same rules as for a B-tree. */
@@ -462,7 +470,11 @@ hnsw_build(Relation heap, Relation rel, IndexInfo *index_info)
 	state.rel = rel;
 	state.info = index_info;
 	state.memory = (Size) maintenance_work_mem * 1024;
-	choose_layout(rel, &state.layout);
+	choose_layout(rel, &state.layout, &state.request);
+
+	/* Memory is planned for the layout with more links. */
+	state.request.projected = true;
+	hnsw_layout_choose(&state.layout, &state.request);
 	state.context = AllocSetContextCreate(CurrentMemoryContext, "hnsw build",
 										  ALLOCSET_DEFAULT_SIZES);
 	state.row_context = AllocSetContextCreate(state.context, "hnsw build row",
@@ -493,9 +505,10 @@ void
 hnsw_buildempty(Relation rel)
 {
 	HnswLayout	layout;
+	HnswLayoutRequest request;
 	HnswMetaPageData meta;
 
-	choose_layout(rel, &layout);
+	choose_layout(rel, &layout, &request);
 	hnsw_meta_init(&meta, &layout);
-	hnsw_create(rel, INIT_FORKNUM, &meta, NULL);
+	hnsw_create(rel, INIT_FORKNUM, &meta, NULL, NULL);
 }

@@ -63,13 +63,15 @@ typedef struct BuildChunk
 	const char *data;			/* packed values of the rows */
 	int8	   *codes;			/* of rows and guests, each "stride" bytes */
 	bool		coded;			/* codes are there already */
+	int8	   *projected;		/* of rows and guests, if links' codes are projected */
 	HnswNodeId *guests;			/* their node numbers */
 } BuildChunk;
 
 /* Tasks of a team besides those of the partition builder */
 #define BUILD_TASK_CODES	PARTITION_TASKS
-#define BUILD_TASK_WRITE	(PARTITION_TASKS + 1)
-#define BUILD_TASKS			(PARTITION_TASKS + 2)
+#define BUILD_TASK_PROJECT	(PARTITION_TASKS + 1)
+#define BUILD_TASK_WRITE	(PARTITION_TASKS + 2)
+#define BUILD_TASKS			(PARTITION_TASKS + 3)
 
 typedef struct BuildTeam BuildTeam;
 typedef struct BuildSpill BuildSpill;
@@ -81,6 +83,7 @@ typedef struct BuildState
 	IndexInfo  *info;
 	HnswIndex  *index;			/* once the metapage is written */
 	HnswLayout	layout;
+	HnswLayoutRequest request;	/* what it was chosen for */
 	MemoryContext context;		/* of everything that lives until the end */
 	MemoryContext row_context;	/* reset after each row */
 	HnswValue  *value;			/* room for the value at hand */
@@ -122,6 +125,7 @@ extern void build_learn_step(BuildState *state);
 extern int	build_stride(const HnswLayout *layout);
 extern void build_encode(BuildState *state, const HnswValue *value, float *room, int8 *code);
 extern Size build_encode_room(const BuildState *state);
+extern Size build_projected_size(const BuildState *state, const BuildChunk *chunk);
 
 /* functions in build_chunk.c */
 extern PartitionParams build_partition_params(const BuildState *state, const BuildChunk *chunk);

@@ -8,6 +8,8 @@
  */
 #include "hnsw/build.h"
 
+#include "common/pg_prng.h"
+
 /* Rows to learn the mean and the scale of int8 vectors from, and how few do */
 #define CALIBRATION_ROWS 10000
 #define MIN_CALIBRATION_ROWS 100
@@ -68,6 +70,53 @@ sparse_elements(BuildState *state)
 }
 
 /*
+ * Learn where the energy of the rows is, and choose the layout by it.  Returns the projection
+ * and the seed of the rotation before it, or NULL.
+ */
+static Projection *
+learn_projection(BuildState *state, const float *mean, float longest, uint64 *seed)
+{
+	HnswLayout *layout = &state->layout;
+	int			n = Min(state->rows.n, HNSW_PROJECTION_ROWS);
+	int			stride = projection_stride(layout->out_dim);
+	HnswIndex	shape = {0};
+	float	   *prepared = palloc(sizeof(float) * layout->dim);
+	float	   *rotated = palloc0(sizeof(float) * (Size) n * layout->out_dim);
+	int8	   *rows = palloc0((Size) n * stride);
+	float		largest = 0;
+	Projection *projection;
+
+	*seed = pg_prng_uint64(&pg_global_prng_state);
+	shape.layout = *layout;
+	shape.mean = unconstify(float *, mean);
+	rotation_init(&shape.rotation, layout->dim, *seed,
+				  palloc(rotation_signs_size(layout->out_dim)));
+	for (int i = 0; i < n; i++)
+	{
+		/* in an order that is not the table's; the multiplier is prime */
+		uint64		place = (uint64) i * 7919 % n;
+		float	   *row = rotated + (Size) i * layout->out_dim;
+
+		(void) hnsw_prepare(&shape, sample_row(state, place, n)->x, prepared);
+		if (!(distance->normsq(layout->dim, prepared) <= longest))
+			continue;
+		hnsw_rotate_only(&shape, prepared, row);
+		for (int j = 0; j < layout->out_dim; j++)
+			largest = Max(largest, fabsf(row[j]));
+	}
+	for (int i = 0; i < n && largest > FLT_MIN * 127 && largest < FLT_MAX; i++)
+		for (int j = 0; j < layout->out_dim; j++)
+			rows[(Size) i * stride + j] =
+				(int8) rintf(rotated[(Size) i * layout->out_dim + j] / largest * 127);
+	pfree(rotated);
+	projection = hnsw_calibrate(layout, &state->request, n, rows, *seed);
+	pfree(rows);
+	if (projection != NULL)
+		projection->range *= largest / 127;
+	return projection;
+}
+
+/*
  * Learn the mean of the rows (for codes, in the space of the graph), their
  * typical length, and write metapage and calibration.  Rows that are much
  * longer than the others would spoil both and are left out; a few rows say
@@ -88,10 +137,14 @@ build_create_index(BuildState *state)
 	double		norm = 0;
 	double		largest = 0;
 	int			used = 0;
+	Projection *projection = NULL;
+	uint64		seed;
 
 	if (layout->type == HNSW_TYPE_SPARSEVEC)
-		hnsw_layout_choose(layout, layout->type, layout->column_dim, layout->metric, layout->m,
-						   layout->ef_construction, sparse_elements(state));
+	{
+		state->request.elements = sparse_elements(state);
+		hnsw_layout_choose(layout, &state->request);
+	}
 	shape.layout = *layout;
 	for (int i = 0; i < nsample; i++)
 	{
@@ -115,10 +168,16 @@ build_create_index(BuildState *state)
 
 	if (used < MIN_CALIBRATION_ROWS)
 		used = 0;
+	if (hnsw_layout_projectable(&state->request))
+		projection = learn_projection(state, mean,
+									  used > 0 ? sorted[nsample / 2] * OUTLIER_NORM : 0, &seed);
 	hnsw_meta_init(&meta, layout);
+	if (projection != NULL)
+		meta.seed = seed;
 	if (used > 0)
 		meta.norm = (float) sqrt(Min(largest, 4 * norm / used));
-	hnsw_create(state->rel, MAIN_FORKNUM, &meta, used > 0 && layout->code.units > 0 ? mean : NULL);
+	hnsw_create(state->rel, MAIN_FORKNUM, &meta, used > 0 && layout->code.units > 0 ? mean : NULL,
+				projection);
 	state->index = hnsw_open(state->rel);
 }
 
@@ -142,7 +201,7 @@ graph_vector(const BuildState *state, const HnswValue *value, float *prepared, f
 	(void) hnsw_prepare(state->index, value->x, prepared);
 	memset(out, 0, sizeof(float) * state->stride);
 	if (layout->code.units > 0)
-		hnsw_rotate(state->index, prepared, out);
+		hnsw_rotate_only(state->index, prepared, out);
 	else
 		memcpy(out, prepared, sizeof(float) * n);
 	if (layout->metric == HNSW_JACCARD)
@@ -169,6 +228,14 @@ build_encode(BuildState *state, const HnswValue *value, float *room, int8 *code)
 	graph_vector(state, value, room + state->stride, room);
 	for (int j = 0; j < state->stride; j++)
 		code[j] = (int8) rintf(Min(Max(room[j] * inverse, -127.0f), 127.0f));
+}
+
+/* Bytes of the projected codes of a chunk. */
+Size
+build_projected_size(const BuildState *state, const BuildChunk *chunk)
+{
+	return state->layout.projected ?
+		((Size) chunk->n + chunk->nguests) * state->layout.code.dims : 0;
 }
 
 /* Learn the scale of the int8 codes, which clips the largest values of a few rows. */

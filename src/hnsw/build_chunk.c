@@ -38,7 +38,8 @@ build_chunk_memory(const BuildState *state, const BuildChunk *chunk)
 	PartitionParams params = build_partition_params(state, chunk);
 	Size		n = (Size) chunk->n + chunk->nguests;
 
-	return n * state->stride + chunk->nguests * sizeof(HnswNodeId) +
+	return n * state->stride + build_projected_size(state, chunk) +
+		chunk->nguests * sizeof(HnswNodeId) +
 		partition_memory(n, state->stride, &params);
 }
 
@@ -80,13 +81,42 @@ fill_codes(BuildState *state, BuildChunk *chunk)
 	build_wait(state);
 }
 
-/* A row's rotated vector, out of the int8 codes. */
+/* Project the codes of all rows and guests. */
+static void
+fill_projected(BuildState *state, BuildChunk *chunk)
+{
+	int			dims = state->layout.code.dims;
+	uint32		from;
+	uint32		to;
+
+	if (!state->layout.projected)
+		return;
+	if (chunk->projected == NULL)
+		chunk->projected = palloc_extended(Max(build_projected_size(state, chunk), 1),
+										   MCXT_ALLOC_HUGE);
+	while (build_claim(state, BUILD_TASK_PROJECT, CODE_ROWS, chunk->n + chunk->nguests,
+					   &from, &to))
+	{
+		CHECK_FOR_INTERRUPTS();
+		hnsw_project_codes(&state->index->projection, to - from,
+						   chunk->codes + (Size) from * state->stride, state->stride,
+						   state->step, chunk->projected + (Size) from * dims);
+	}
+	build_wait(state);
+}
+
+/* A row's rotated vector, out of the int8 codes, and the same projected. */
 static void
 link_vector(const BuildState *state, const BuildChunk *chunk, uint32 row, float *out)
 {
 	const int8 *code = chunk->codes + (Size) row * state->stride;
 
 	distance->i8_to_float(state->layout.out_dim, code, state->step, out);
+	if (state->layout.projected)
+		distance->i8_to_float(state->layout.code.dims,
+							  chunk->projected + (Size) row * state->layout.code.dims,
+							  projection_range_step(&state->index->projection),
+							  out + state->layout.out_dim);
 }
 
 /* Make the image of a chunk's i'th node. */
@@ -97,7 +127,7 @@ make_node(BuildState *state, const BuildChunk *chunk, const PartitionGraph *grap
 	const HnswLayout *layout = &state->layout;
 	const BuildRow *row = &chunk->rows[i];
 	float	   *from = vectors;
-	float	   *rotated = vectors + layout->out_dim;
+	float	   *rotated = vectors + hnsw_rotated_length(layout);
 	int			nlinks = graph->nlinks[i];
 	double		error = row->error;
 
@@ -142,7 +172,7 @@ write_nodes(BuildState *state, const BuildChunk *chunk, const PartitionGraph *gr
 	int			per_page = layout->nodes_per_page;
 	uint32		pages = (chunk->n + per_page - 1) / per_page;
 	char	   *image = palloc((Size) layout->node_size * per_page);
-	float	   *vectors = palloc(sizeof(float) * 2 * Max(layout->out_dim, layout->dim));
+	float	   *vectors = palloc(sizeof(float) * 2 * Max(hnsw_rotated_length(layout), layout->dim));
 	HnswOwn		own = {0};
 	uint32		from;
 	uint32		to;
@@ -192,6 +222,7 @@ build_chunk(BuildState *state, BuildChunk *chunk)
 	memset(state->claims, 0, sizeof(state->claims));
 	build_phase(state, chunk, HNSW_PHASE_GRAPH);
 	fill_codes(state, chunk);
+	fill_projected(state, chunk);
 	graph = partition_build(chunk->n + chunk->nguests, chunk->codes, state->stride, &params);
 	build_phase(state, chunk, HNSW_PHASE_WRITE);
 	write_nodes(state, chunk, graph);

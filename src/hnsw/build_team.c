@@ -235,6 +235,7 @@ place_chunk(BuildState *state, BuildChunk *chunk, Size data_size)
 	chunk->rows = (BuildRow *) carve(&memory, sizeof(BuildRow) * chunk->n);
 	chunk->data = carve(&memory, data_size);
 	chunk->codes = (int8 *) carve(&memory, ((Size) chunk->n + chunk->nguests) * state->stride);
+	chunk->projected = (int8 *) carve(&memory, build_projected_size(state, chunk));
 	chunk->guests = (HnswNodeId *) carve(&memory, sizeof(HnswNodeId) * chunk->nguests);
 	state->team->partition.memory = memory;
 }
@@ -244,7 +245,7 @@ Size
 build_team_memory(const BuildState *state, const BuildChunk *chunk, Size data_size)
 {
 	return sizeof(BuildRow) * chunk->n + data_size + build_chunk_memory(state, chunk) +
-		4 * SHARE_ALIGN;
+		5 * SHARE_ALIGN;
 }
 
 /*

@@ -37,6 +37,12 @@ static const struct config_enum_entry iterative_scan_options[] = {
 	{NULL, 0, false}
 };
 
+static relopt_enum_elt_def layout_options[] = {
+	{"fast", HNSW_LAYOUT_FAST},
+	{"compact", HNSW_LAYOUT_COMPACT},
+	{NULL, 0}
+};
+
 static int	ef_search;
 static int	iterative_scan;
 static int	max_scan_tuples;
@@ -125,6 +131,10 @@ hnsw_add_reloptions(bits32 kind)
 					  "Number of candidates considered for the links of a row",
 					  HNSW_DEFAULT_EF_CONSTRUCTION, HNSW_MIN_EF_CONSTRUCTION,
 					  HNSW_MAX_EF_CONSTRUCTION, AccessExclusiveLock);
+	add_enum_reloption(kind, "layout",
+					   "What the index's nodes are made for: speed or size",
+					   layout_options, HNSW_LAYOUT_FAST,
+					   "Valid values are \"fast\" and \"compact\".", AccessExclusiveLock);
 }
 
 /* Register reloptions and settings; called once, when the library is loaded. */
@@ -143,6 +153,7 @@ hnsw_options(Datum reloptions, bool validate)
 	static const relopt_parse_elt table[] = {
 		{"m", RELOPT_TYPE_INT, offsetof(HnswOptions, m)},
 		{"ef_construction", RELOPT_TYPE_INT, offsetof(HnswOptions, ef_construction)},
+		{"layout", RELOPT_TYPE_ENUM, offsetof(HnswOptions, layout)},
 	};
 
 	return (bytea *) build_reloptions(reloptions, validate, hnsw_relopt_kind,
@@ -163,6 +174,15 @@ hnsw_ef_construction(Relation rel)
 	HnswOptions *options = (HnswOptions *) rel->rd_options;
 
 	return options ? options->ef_construction : HNSW_DEFAULT_EF_CONSTRUCTION;
+}
+
+/* Shall the index be small rather than fast? */
+bool
+hnsw_compact(Relation rel)
+{
+	HnswOptions *options = (HnswOptions *) rel->rd_options;
+
+	return options && options->layout == HNSW_LAYOUT_COMPACT;
 }
 
 /* The metric of an index, as its operator class tells. */

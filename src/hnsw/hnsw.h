@@ -87,11 +87,18 @@ typedef enum HnswType
 #define HNSW_PHASE_GRAPH	3
 #define HNSW_PHASE_WRITE	4
 
+typedef enum HnswLayoutOption
+{
+	HNSW_LAYOUT_FAST,
+	HNSW_LAYOUT_COMPACT
+} HnswLayoutOption;
+
 typedef struct HnswOptions
 {
 	int32		vl_len_;		/* varlena header (do not touch directly) */
 	int			m;
 	int			ef_construction;
+	int			layout;			/* HnswLayoutOption */
 } HnswOptions;
 
 /* Where things are in a node; follows from the metapage alone. */
@@ -108,6 +115,7 @@ typedef struct HnswLayout
 	int			ef_construction;
 	int			degree;
 	CodeShape	code;			/* units 0: plain links, no codes */
+	bool		projected;		/* codes are of projected vectors */
 	int			out_dim;		/* of the rotation */
 	int			inline_tids;
 	int			key_size;
@@ -135,6 +143,7 @@ typedef struct HnswIndex
 	Relation	rel;
 	HnswLayout	layout;
 	Rotation	rotation;
+	Projection	projection;		/* if codes are projected */
 	float	   *mean;			/* dim values (zeros if unknown), then out_dim values: it rotated */
 	float		norm;			/* typical length of the vectors, 0 if unknown */
 	BlockNumber nblocks;		/* as last seen; grows */
@@ -165,12 +174,29 @@ hnsw_unsquared(const HnswLayout *layout)
 	return layout->metric >= HNSW_L1;
 }
 
+/* Are own vectors stored rotated and centred? */
+static inline bool
+hnsw_own_rotated(const HnswLayout *layout)
+{
+	return layout->own_kind == HNSW_OWN_INT8 || layout->own_kind == HNSW_OWN_INT4;
+}
+
 /* Length of a vector as hnsw_own_decode gives it. */
 static inline int
 hnsw_vector_length(const HnswLayout *layout)
 {
-	return layout->own_kind == HNSW_OWN_INT8 ? layout->out_dim : layout->dim;
+	return hnsw_own_rotated(layout) ? layout->out_dim : layout->dim;
 }
+
+/* Length of a rotated vector, with what codes are made of behind it. */
+static inline int
+hnsw_rotated_length(const HnswLayout *layout)
+{
+	return layout->out_dim + (layout->projected ? layout->code.dims : 0);
+}
+
+/* The part of a rotated vector that codes are made of. */
+#define HnswCodedPart(layout, rotated) ((rotated) + ((layout)->projected ? (layout)->out_dim : 0))
 
 static inline bool
 hnsw_kept(const uint8 *kept, int i)
@@ -208,19 +234,35 @@ typedef struct HnswWrite
 	HnswPageOpaqueData chunk_opaque;
 } HnswWrite;
 
+/* What a layout is chosen for. */
+typedef struct HnswLayoutRequest
+{
+	HnswType	type;
+	int			column_dim;
+	HnswMetric	metric;
+	int			m;
+	int			ef_construction;
+	int			elements;		/* sparse vectors: how many a node shall hold */
+	bool		compact;
+	bool		projected;		/* a projection can be learned, and pays */
+} HnswLayoutRequest;
+
 /* functions in layout.c */
 extern int	hnsw_graph_dim(HnswType type, int column_dim);
-extern void hnsw_layout_choose(HnswLayout *layout, HnswType type, int column_dim,
-							   HnswMetric metric, int m, int ef_construction, int elements);
+extern void hnsw_layout_choose(HnswLayout *layout, const HnswLayoutRequest *request);
+extern bool hnsw_layout_projectable(const HnswLayoutRequest *request);
+extern void hnsw_layout_set_code_bits(HnswLayout *layout, int bits);
 extern void hnsw_layout_from_meta(HnswLayout *layout, const HnswMetaPageData *meta);
 extern void hnsw_layout_to_meta(const HnswLayout *layout, HnswMetaPageData *meta);
 
 /* functions in hnsw_page.c: the file that touches buffers and WAL */
 extern HnswIndex *hnsw_open(Relation rel);
-extern BlockNumber hnsw_create(Relation rel, ForkNumber fork, HnswMetaPageData *meta,
-							   const float *mean);
+extern void hnsw_create(Relation rel, ForkNumber fork, HnswMetaPageData *meta,
+						const float *mean, const Projection *projection);
 extern void hnsw_meta_init(HnswMetaPageData *meta, const HnswLayout *layout);
 extern void hnsw_meta_read(Relation rel, HnswMetaPageData *meta);
+extern void hnsw_projection_read(Relation rel, const HnswMetaPageData *meta,
+								 HnswProjectionData *data, Size size);
 extern bool hnsw_entry_update(HnswIndex *index, HnswNodeId expected, HnswNodeId entry,
 							  int level);
 extern void hnsw_read(HnswIndex *index, HnswNodeId id, HnswRead *read);
@@ -237,6 +279,16 @@ extern void hnsw_build_page(HnswIndex *index, HnswNodeId id, bool upper, int nod
 extern void hnsw_build_finish(HnswIndex *index, HnswNodeId entry, int entry_level);
 extern int	hnsw_block_nodes(HnswIndex *index, BlockNumber block, HnswNodeId *ids);
 extern void hnsw_block_reclaim(HnswIndex *index, BlockNumber block);
+
+/* Rows to learn a projection from and judge it by */
+#define HNSW_PROJECTION_ROWS 2560
+
+/* functions in calibration.c */
+extern Projection *hnsw_calibrate(HnswLayout *layout, const HnswLayoutRequest *request,
+								  int nrows, int8 *rows, uint64 seed);
+extern void hnsw_projection_open(HnswIndex *index, const HnswMetaPageData *meta);
+extern void hnsw_project_codes(const Projection *projection, int nrows, const int8 *rows,
+							   int stride, float step, int8 *out);
 
 /* functions in hnsw_tids_page.c: further heap TIDs, buffers and WAL too */
 extern void hnsw_chain_step(HnswIndex *index, uint32 chunk_id, uint64 *steps);
@@ -338,6 +390,8 @@ extern int	hnsw_node_estimates(const HnswIndex *index, const HnswQuery *query,
 								float *lengths);
 extern bool hnsw_prepare(const HnswIndex *index, const float *x, float *out);
 extern void hnsw_rotate(const HnswIndex *index, const float *x, float *rotated);
+extern void hnsw_rotate_only(const HnswIndex *index, const float *x, float *rotated);
+extern void hnsw_project(const HnswIndex *index, float *rotated);
 extern void hnsw_link_encode(const HnswIndex *index, const float *from, const float *to,
 							 uint8 *code, float *a, float *b);
 
@@ -526,5 +580,6 @@ extern HnswType hnsw_type(Relation rel);
 extern int	hnsw_column_dimensions(Relation rel);
 extern int	hnsw_m(Relation rel);
 extern int	hnsw_ef_construction(Relation rel);
+extern bool hnsw_compact(Relation rel);
 
 #endif							/* PIRAMID_HNSW_H */

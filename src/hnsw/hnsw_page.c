@@ -61,10 +61,10 @@ check_page(Relation rel, Buffer buffer, int kind)
 	opaque = HnswPageGetOpaque(page);
 	if (opaque->magic != HNSW_MAGIC || opaque->upper > 1)
 		hnsw_report_corrupt(rel, BufferGetBlockNumber(buffer), "a foreign page");
-	if (opaque->version != HNSW_VERSION)
+	if (opaque->version < HNSW_FIRST_VERSION || opaque->version > HNSW_VERSION)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("index \"%s\" has format version %d at block %u, but this library reads version %d",
+				 errmsg("index \"%s\" has format version %d at block %u, but this library reads versions up to %d",
 						RelationGetRelationName(rel), opaque->version,
 						BufferGetBlockNumber(buffer), HNSW_VERSION),
 				 errhint("Please REINDEX it.")));
@@ -157,7 +157,7 @@ init_page(Page page, int kind, bool upper)
 	PageInit(page, BLCKSZ, sizeof(HnswPageOpaqueData));
 	opaque = HnswPageGetOpaque(page);
 	opaque->magic = HNSW_MAGIC;
-	opaque->version = HNSW_VERSION;
+	opaque->version = HNSW_FIRST_VERSION;
 	opaque->kind = kind;
 	opaque->upper = upper;
 	opaque->next = InvalidBlockNumber;
@@ -197,7 +197,8 @@ hnsw_meta_init(HnswMetaPageData *meta, const HnswLayout *layout)
 {
 	memset(meta, 0, sizeof(*meta));
 	meta->magic = HNSW_MAGIC;
-	meta->version = HNSW_VERSION;
+	meta->version = layout->projected || layout->own_kind == HNSW_OWN_INT4 ?
+		HNSW_VERSION : HNSW_FIRST_VERSION;
 	hnsw_layout_to_meta(layout, meta);
 	meta->seed = UINT64CONST(0x70697261);
 	meta->calibration = InvalidBlockNumber;
@@ -219,41 +220,88 @@ finish_new_page(Buffer buffer, bool log)
 	UnlockReleaseBuffer(buffer);
 }
 
-/*
- * Write the metapage and, if mean is given, the calibration pages of a new
- * index.  Init forks are WAL-logged here; the main fork is the caller's to
- * log.  Returns the number of blocks written.
- */
-BlockNumber
-hnsw_create(Relation rel, ForkNumber fork, HnswMetaPageData *meta, const float *mean)
+/* Write so many bytes to a chain of new pages; returns the first one. */
+static BlockNumber
+write_chain(Relation rel, ForkNumber fork, int kind, const char *data, Size size)
 {
-	Buffer		metabuf;
-	BlockNumber blocks = 1;
-	bool		log = (fork == INIT_FORKNUM);
-	int			per_page = HNSW_PAGE_SPACE / sizeof(float);
+	BlockNumber first = InvalidBlockNumber;
 
-	LockRelationForExtension(rel, ExclusiveLock);
-	metabuf = extend(rel, fork);
-	for (int start = 0; mean != NULL && start < meta->dim; start += per_page)
+	for (Size start = 0; start < size; start += HNSW_PAGE_SPACE)
 	{
 		Buffer		buffer = extend(rel, fork);
 		Page		page = BufferGetPage(buffer);
-		int			n = Min(per_page, meta->dim - start);
+		Size		n = Min(HNSW_PAGE_SPACE, size - start);
 
-		init_page(page, HNSW_PAGE_CALIBRATION, false);
-		memcpy(PageGetContents(page), mean + start, sizeof(float) * n);
+		init_page(page, kind, false);
+		memcpy(PageGetContents(page), data + start, n);
 		if (start == 0)
-			meta->calibration = BufferGetBlockNumber(buffer);
-		if (start + n < meta->dim)
+			first = BufferGetBlockNumber(buffer);
+		if (start + n < size)
 			HnswPageGetOpaque(page)->next = BufferGetBlockNumber(buffer) + 1;
-		finish_new_page(buffer, log);
-		blocks++;
+		finish_new_page(buffer, fork == INIT_FORKNUM);
 	}
+	return first;
+}
+
+/* Read them again. */
+static void
+read_chain(Relation rel, BlockNumber block, int kind, char *data, Size size)
+{
+	BlockNumber first = block;
+
+	for (Size start = 0; start < size; start += HNSW_PAGE_SPACE)
+	{
+		Buffer		buffer = hnsw_get_linked_page(rel, block, BUFFER_LOCK_SHARE, kind);
+		Page		page = BufferGetPage(buffer);
+
+		memcpy(data + start, PageGetContents(page), Min(HNSW_PAGE_SPACE, size - start));
+		block = HnswPageGetOpaque(page)->next;
+		UnlockReleaseBuffer(buffer);
+		if (block == InvalidBlockNumber && start + HNSW_PAGE_SPACE < size)
+			hnsw_report_corrupt(rel, first, "an incomplete calibration");
+	}
+}
+
+static void
+write_projection(Relation rel, ForkNumber fork, HnswMetaPageData *meta,
+				 const Projection *projection)
+{
+	Size		matrix_size = projection_size(projection->dims, projection->width);
+	Size		size = offsetof(HnswProjectionData, matrix) + matrix_size;
+	HnswProjectionData *data = palloc0(size);
+
+	data->step = projection->step;
+	data->range = projection->range;
+	data->dims = projection->dims;
+	data->stride = projection_stride(projection->width);
+	memcpy(data->matrix, projection->matrix, matrix_size);
+	meta->projection = write_chain(rel, fork, HNSW_PAGE_PROJECTION, (char *) data, size);
+	pfree(data);
+}
+
+/*
+ * Write the metapage and, if they are given, the pages of mean and projection
+ * of a new index.  Init forks are WAL-logged here; the main fork is the
+ * caller's to log.
+ */
+void
+hnsw_create(Relation rel, ForkNumber fork, HnswMetaPageData *meta, const float *mean,
+			const Projection *projection)
+{
+	Buffer		metabuf;
+
+	LockRelationForExtension(rel, ExclusiveLock);
+	metabuf = extend(rel, fork);
+	if (mean != NULL)
+		meta->calibration = write_chain(rel, fork, HNSW_PAGE_CALIBRATION, (const char *) mean,
+										sizeof(float) * meta->dim);
+	if (projection != NULL)
+		write_projection(rel, fork, meta, projection);
 	init_page(BufferGetPage(metabuf), HNSW_PAGE_META, false);
+	HnswPageGetOpaque(BufferGetPage(metabuf))->version = meta->version;
 	memcpy(HnswPageGetMeta(BufferGetPage(metabuf)), meta, sizeof(*meta));
-	finish_new_page(metabuf, log);
+	finish_new_page(metabuf, fork == INIT_FORKNUM);
 	UnlockRelationForExtension(rel, ExclusiveLock);
-	return blocks;
 }
 
 /* Does the metapage describe an index that this code can read? */
@@ -264,21 +312,25 @@ check_meta(Relation rel, const HnswMetaPageData *meta)
 	HnswType	type = hnsw_type(rel);
 	int			typmod = hnsw_column_dimensions(rel);
 
-	if (meta->magic != HNSW_MAGIC || meta->version != HNSW_VERSION)
+	if (meta->magic != HNSW_MAGIC || meta->version < HNSW_FIRST_VERSION ||
+		meta->version > HNSW_VERSION)
 		hnsw_report_corrupt(rel, HNSW_METAPAGE, "an unknown metapage");
 	if (meta->dim < 1 || (typmod > 0 && meta->dim != hnsw_graph_dim(type, typmod)) ||
 		meta->degree < FASTSCAN_BLOCK || meta->degree > 256 ||
 		meta->degree % FASTSCAN_BLOCK != 0 || meta->code_bits > 4 ||
-		meta->code_dims > rotation_out_dim(meta->dim) || meta->code_dims % 32 != 0 ||
+		meta->code_dims > rotation_out_dim(meta->dim) || meta->code_dims % (meta->code_bits > 1 ? 16 : 32) != 0 ||
 		(meta->code_dims > 0) != (meta->code_bits > 0) ||
 		meta->metric < HNSW_L2 || meta->metric > HNSW_JACCARD ||
-		meta->own_kind < HNSW_OWN_HALF || meta->own_kind > HNSW_OWN_SPARSE ||
+		meta->own_kind < HNSW_OWN_HALF || meta->own_kind > HNSW_OWN_INT4 ||
 		(meta->own_kind == HNSW_OWN_BITS) != (type == HNSW_TYPE_BIT) ||
 		(meta->own_kind == HNSW_OWN_BITS) != (meta->metric >= HNSW_HAMMING) ||
 		(meta->own_kind == HNSW_OWN_SPARSE) != (type == HNSW_TYPE_SPARSEVEC) ||
 		(type == HNSW_TYPE_SPARSEVEC && meta->index_size != sizeof(uint16) &&
 		 meta->index_size != sizeof(int32)) ||
 		meta->elements > BLCKSZ ||
+		((meta->projection != 0 || meta->own_kind == HNSW_OWN_INT4) && meta->version < 2) ||
+		(meta->projection != 0 && (meta->code_dims == 0 ||
+								   rotation_out_dim(meta->dim) > PROJECTION_MAX_WIDTH)) ||
 		meta->rotation != 1 || meta->inline_tids < 1 ||
 		meta->nodes_per_page < 1 || meta->pages_per_node < 1 ||
 		meta->entry_level < 0 || meta->entry_level > HNSW_MAX_LEVEL)
@@ -286,7 +338,7 @@ check_meta(Relation rel, const HnswMetaPageData *meta)
 	hnsw_layout_from_meta(&layout, meta);
 	if (layout.node_size != meta->node_size ||
 		meta->inline_tids > HNSW_CHUNK_TIDS ||
-		(meta->own_kind == HNSW_OWN_INT8 && meta->code_bits == 0) ||
+		(hnsw_own_rotated(&layout) && meta->code_bits == 0) ||
 		(meta->pages_per_node > 1 && meta->nodes_per_page > 1) ||
 		layout.node_size * layout.nodes_per_page >
 		HNSW_PAGE_SPACE * layout.pages_per_node ||
@@ -304,26 +356,16 @@ hnsw_meta_read(Relation rel, HnswMetaPageData *meta)
 	UnlockReleaseBuffer(buffer);
 }
 
-static void
-read_calibration(Relation rel, const HnswMetaPageData *meta, float *mean)
+/* Read a projection, which takes so many bytes. */
+void
+hnsw_projection_read(Relation rel, const HnswMetaPageData *meta, HnswProjectionData *data,
+					 Size size)
 {
-	int			per_page = HNSW_PAGE_SPACE / sizeof(float);
-	BlockNumber block = meta->calibration;
-
-	memset(mean, 0, sizeof(float) * meta->dim);
-	for (int start = 0; start < meta->dim && block != InvalidBlockNumber; start += per_page)
-	{
-		Buffer		buffer = hnsw_get_linked_page(rel, block, BUFFER_LOCK_SHARE,
-											 HNSW_PAGE_CALIBRATION);
-		Page		page = BufferGetPage(buffer);
-
-		memcpy(mean + start, PageGetContents(page),
-			   sizeof(float) * Min(per_page, meta->dim - start));
-		block = HnswPageGetOpaque(page)->next;
-		UnlockReleaseBuffer(buffer);
-		if (block == InvalidBlockNumber && start + per_page < meta->dim)
-			hnsw_report_corrupt(rel, meta->calibration, "an incomplete calibration");
-	}
+	read_chain(rel, meta->projection, HNSW_PAGE_PROJECTION, (char *) data, size);
+	if (data->dims != meta->code_dims ||
+		data->stride != projection_stride(rotation_out_dim(meta->dim)) ||
+		!(data->step > 0 && data->step <= 1) || !(data->range > 0))
+		hnsw_report_corrupt(rel, meta->projection, "an impossible projection");
 }
 
 /*
@@ -355,7 +397,10 @@ hnsw_open(Relation rel)
 		cache->meta = meta;
 		rotation_init(&index->rotation, meta.dim, meta.seed,
 					  cache->floats + meta.dim + out_dim);
-		read_calibration(rel, &meta, cache->floats);
+		memset(cache->floats, 0, sizeof(float) * meta.dim);
+		if (meta.calibration != InvalidBlockNumber)
+			read_chain(rel, meta.calibration, HNSW_PAGE_CALIBRATION, (char *) cache->floats,
+					   sizeof(float) * meta.dim);
 		rotation_apply(&index->rotation, cache->floats, cache->floats + meta.dim);
 		rel->rd_amcache = MemoryContextAlloc(rel->rd_indexcxt, size);
 		memcpy(rel->rd_amcache, cache, size);
@@ -376,6 +421,8 @@ hnsw_open(Relation rel)
 	index->mean = palloc(mean_size + signs_size);
 	memcpy(index->mean, cache->floats, mean_size + signs_size);
 	rotation_init_copy(&index->rotation, dim, index->mean + dim + out_dim);
+	if (index->layout.projected)
+		hnsw_projection_open(index, &cache->meta);
 	if (index->layout.pages_per_node > 1)
 		index->scratch = palloc(index->layout.node_size);
 	if (cache != rel->rd_amcache)
@@ -887,7 +934,10 @@ hnsw_build_page(HnswIndex *index, HnswNodeId id, bool upper, int nodes, const ch
 		init_page(page, i == 0 ? HNSW_PAGE_NODE : HNSW_PAGE_NODE_PART, upper);
 		memcpy(PageGetContents(page), data + i * HNSW_PAGE_SPACE, size);
 		if (i == 0)
+		{
 			HnswPageGetOpaque(page)->nused = nodes;
+			set_fill(layout, page, nodes);
+		}
 		finish_new_page(buffer, false);
 	}
 }

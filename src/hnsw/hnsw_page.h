@@ -7,6 +7,9 @@
  * include this header alone.  The format's history:
  *
  *	version 1	first version
+ *	version 2	a projection (its pages, and codes of fewer, projected
+ *				coordinates), own vectors in 4 bits; indexes that have neither
+ *				are still version 1
  *
  * An index is a metapage (block 0), calibration pages, node pages and pages
  * of heap TIDs, in any order.  Every page has a standard header, no line
@@ -35,8 +38,8 @@
  *		  links					degree * 4			node numbers
  *		  factors a				degree * 2			binary16, times scale_a
  *		  factors b				degree * 2			binary16, times scale_b
- *		  own vector			dim * 2, or code_dims * 1, or bits, or
- *								elements * (index_size + 2)
+ *		  own vector			dim * 2, or out_dim (of the rotation) * 1 or
+ *								1/2, or bits, or elements * (index_size + 2)
  *		  codes					degree * units		FastScan blocks of 16 links
  *
  * A node number is block * nodes_per_page + slot, or the first block when a
@@ -54,7 +57,8 @@
 #include "storage/itemptr.h"
 
 #define HNSW_MAGIC			0x504D5248	/* "HRMP" in memory */
-#define HNSW_VERSION		1
+#define HNSW_VERSION		2		/* newest that this library reads */
+#define HNSW_FIRST_VERSION	1		/* oldest; pages but the metapage have this one */
 #define HNSW_METAPAGE		0
 
 typedef uint32 HnswNodeId;
@@ -70,6 +74,7 @@ typedef uint32 HnswNodeId;
 #define HNSW_PAGE_NODE			3
 #define HNSW_PAGE_NODE_PART		4	/* continuation of a node */
 #define HNSW_PAGE_TIDS			5	/* further heap TIDs of nodes */
+#define HNSW_PAGE_PROJECTION	6	/* HnswProjectionData and its matrix */
 
 typedef struct HnswPageOpaqueData
 {
@@ -108,7 +113,8 @@ typedef enum HnswOwnKind
 	HNSW_OWN_HALF = 1,			/* binary16 of the vector, times scale */
 	HNSW_OWN_INT8 = 2,			/* int8 of the centred, rotated vector, times scale */
 	HNSW_OWN_BITS = 3,			/* the bits, first one highest */
-	HNSW_OWN_SPARSE = 4			/* positions, then values as binary16, times scale */
+	HNSW_OWN_SPARSE = 4,		/* positions, then values as binary16, times scale */
+	HNSW_OWN_INT4 = 5			/* like int8, as odd numbers from -15 to 15 */
 } HnswOwnKind;
 
 typedef struct HnswMetaPageData
@@ -122,7 +128,8 @@ typedef struct HnswMetaPageData
 	uint16		m;
 	uint16		ef_construction;
 	uint16		degree;			/* room for links in each node, a multiple of 16 */
-	uint16		code_dims;		/* rotated coordinates in a code; 0: plain links */
+	uint16		code_dims;		/* rotated (or projected) coordinates in a code; 0:
+								 * plain links */
 	uint8		code_bits;		/* bits per coordinate; 0: plain links */
 	uint8		rotation;		/* 1: seeded Hadamard rotation */
 	uint16		inline_tids;	/* heap TIDs within a node */
@@ -140,7 +147,7 @@ typedef struct HnswMetaPageData
 	int32		entry_level;
 	BlockNumber free_node[2];	/* first page with free slots: base, upper */
 	BlockNumber free_tids;
-	uint32		unused3;
+	BlockNumber projection;		/* its first page, or 0 if codes are not projected */
 } HnswMetaPageData;
 
 typedef HnswMetaPageData *HnswMetaPage;
@@ -148,6 +155,22 @@ typedef HnswMetaPageData *HnswMetaPage;
 StaticAssertDecl(offsetof(HnswMetaPageData, seed) == 40, "format of the metapage is fixed");
 StaticAssertDecl(offsetof(HnswMetaPageData, entry) == 56, "format of the metapage is fixed");
 StaticAssertDecl(sizeof(HnswMetaPageData) == 80, "format of the metapage is fixed");
+
+/*
+ * Where the rows' energy is: codes are made of matrix * rotated vector * step.
+ * Fixed when the index is built; the seed in the metapage is then random, so
+ * that it tells this projection from others.
+ */
+typedef struct HnswProjectionData
+{
+	float		step;
+	uint32		dims;			/* rows of the matrix: code_dims */
+	uint32		stride;			/* bytes of a row: out_dim, padded with zeros */
+	float		range;			/* largest projected coordinate of a sample */
+	int8		matrix[FLEXIBLE_ARRAY_MEMBER];
+} HnswProjectionData;
+
+StaticAssertDecl(offsetof(HnswProjectionData, matrix) == 16, "format of projections is fixed");
 
 #define HnswPageGetMeta(page) ((HnswMetaPage) PageGetContents(page))
 

@@ -61,6 +61,8 @@ own_name(HnswOwnKind kind)
 			return "bit";
 		case HNSW_OWN_SPARSE:
 			return "sparse half";
+		case HNSW_OWN_INT4:
+			return "int4";
 	}
 	return "unknown";
 }

@@ -19,6 +19,9 @@
 /* Nearest nodes that are looked at for an equal vector */
 #define DUPLICATE_CANDIDATES 4
 
+/* Width of the search for an equal vector, which comes first */
+#define DUPLICATE_WIDTH 8
+
 /* The nodes that are new at one level, and their links to be. */
 typedef struct InsertLevel
 {
@@ -92,48 +95,55 @@ hnsw_found_neighbours(HnswInserter *inserter, HnswNodeId self, float norm,
 	return n;
 }
 
-/*
- * If one of the nearest nodes has the same vector, as far as the index can
- * tell, then the row is only one more heap TID of that.
- */
+/* Does a node hold this vector, as far as the index can tell? */
+static inline bool
+same_vector(const HnswLayout *layout, const HnswNodeHeaderData *node, const HnswOwn *own)
+{
+	return node->flags == HNSW_NODE_USED && node->level == 0 && node->scale == own->scale &&
+		memcmp(HnswNodeOwn(layout, node), own->data, layout->own_size) == 0;
+}
+
+/* If a node has the same vector, then the row is only one more heap TID of it. */
 static bool
-insert_duplicate(HnswInserter *inserter, const HnswOwn *own, const HnswNeighbour *neighbours,
-				 int n, ItemPointer tid)
+add_to_node(HnswInserter *inserter, const HnswOwn *own, HnswNodeId id, ItemPointer tid)
 {
 	HnswIndex  *index = inserter->index;
 	const HnswLayout *layout = &index->layout;
+	HnswRead	read;
+	HnswWrite	write;
+	bool		same;
 
-	for (int i = 0; i < Min(n, DUPLICATE_CANDIDATES); i++)
+	hnsw_read(index, id, &read);
+	same = same_vector(layout, read.node, own);
+	hnsw_read_end(&read);
+	if (!same)
+		return false;
+
+	hnsw_write(index, id, &write);
+	same = same_vector(layout, write.node, own);
+	if (same)
 	{
-		HnswRead	read;
-		HnswWrite	write;
-		bool		same;
+		float		error = own->error;
 
-		hnsw_read(index, neighbours[i].id, &read);
-		same = read.node->scale == own->scale &&
-			memcmp(HnswNodeOwn(layout, read.node), own->data, layout->own_size) == 0;
-		hnsw_read_end(&read);
-		if (!same)
-			continue;
-
-		hnsw_write(index, neighbours[i].id, &write);
-		if (write.node->flags == HNSW_NODE_USED && write.node->level == 0 &&
-			write.node->scale == own->scale &&
-			memcmp(HnswNodeOwn(layout, write.node), own->data, layout->own_size) == 0)
-		{
-			float		error = own->error;
-
-			/* Twice its square covers that the norm is another one's. */
-			if (layout->own_kind == HNSW_OWN_INT8)
-				error = Max(error, sqrtf((error * error +
-										  fabsf(own->norm - write.node->norm)) / 2));
-			write.node->error = Max(write.node->error, error);
-			hnsw_tid_append(index, &write, tid);
-			hnsw_write_end(index, &write, true);
-			return true;
-		}
-		hnsw_write_end(index, &write, false);
+		/* Twice its square covers that the norm is another one's. */
+		if (layout->own_kind == HNSW_OWN_INT8)
+			error = Max(error, sqrtf((error * error + fabsf(own->norm - write.node->norm)) / 2));
+		write.node->error = Max(write.node->error, error);
+		hnsw_tid_append(index, &write, tid);
 	}
+	hnsw_write_end(index, &write, same);
+	return same;
+}
+
+/* Add the row to an equal one, if that is among the best that the search has found. */
+static bool
+insert_duplicate(HnswInserter *inserter, const HnswOwn *own, ItemPointer tid)
+{
+	HnswSearch *search = inserter->search;
+
+	for (int i = 0; i < Min(search->npool, DUPLICATE_CANDIDATES); i++)
+		if (add_to_node(inserter, own, search->candidates[search->pool[i].candidate].id, tid))
+			return true;
 	return false;
 }
 
@@ -227,6 +237,23 @@ write_level(HnswInserter *inserter, const HnswOwn *own, ItemPointer tid, InsertL
 }
 
 /*
+ * Width of the search for neighbours.  Half of ef_construction is enough,
+ * since all that were expanded on the way are possible neighbours, too; see
+ * README, "Insert".
+ */
+static int
+search_width(const HnswLayout *layout)
+{
+	return Max(layout->ef_construction / 2, layout->degree);
+}
+
+static HnswNodeId
+nearest_found(const HnswSearch *search)
+{
+	return search->npool > 0 ? search->candidates[search->pool[0].candidate].id : HNSW_NO_NODE;
+}
+
+/*
  * Search the levels from the entry point down, choosing links for those at
  * which the row gets a node.  True if the row was added to an equal one.
  */
@@ -235,10 +262,10 @@ search_levels(HnswInserter *inserter, const HnswOwn *own, const HnswMetaPageData
 			  ItemPointer tid, InsertLevel *levels, int top)
 {
 	HnswSearch *search = inserter->search;
-	int			ef_construction = inserter->index->layout.ef_construction;
+	int			width = search_width(&inserter->index->layout);
 
 	search->keep_vectors = false;
-	hnsw_search_enter(search, meta, top, ef_construction);
+	hnsw_search_enter(search, meta, top, top > 0 ? width : DUPLICATE_WIDTH);
 	search->keep_vectors = true;
 	for (int at = search->level; at >= 0; at--)
 	{
@@ -246,14 +273,24 @@ search_levels(HnswInserter *inserter, const HnswOwn *own, const HnswMetaPageData
 		int			n;
 
 		hnsw_search_run(search);
+		if (at == 0)
+		{
+			HnswNodeId	nearest = nearest_found(search);
+
+			/* An equal row is met early: most updates end here. */
+			if (insert_duplicate(inserter, own, tid))
+				return true;
+			hnsw_search_widen(search, width);
+			hnsw_search_run(search);
+			if (nearest_found(search) != nearest && insert_duplicate(inserter, own, tid))
+				return true;
+		}
 		neighbours = palloc(sizeof(HnswNeighbour) * Max(search->nfound, 1));
 		n = hnsw_found_neighbours(inserter, HNSW_NO_NODE, own->norm, neighbours);
-		if (at == 0 && insert_duplicate(inserter, own, neighbours, n, tid))
-			return true;
 		choose_links(inserter, neighbours, n, &levels[at]);
 		pfree(neighbours);
 		if (at > 0)
-			hnsw_search_down(search, ef_construction);
+			hnsw_search_down(search, at > 1 ? width : DUPLICATE_WIDTH);
 	}
 	return false;
 }

@@ -11,14 +11,29 @@
  */
 #include "hnsw/hnsw.h"
 
-/* Largest size per row, relative to pgvector's, where nodes share a page. */
+/*
+ * Largest size per row, relative to pgvector's, where nodes share a page:
+ * short vectors, long ones, and the compact layout.
+ */
 #define SIZE_BUDGET 1.45
+#define LONG_SIZE_BUDGET 1.05
+#define COMPACT_SIZE_BUDGET 0.34
+#define LONG_DIM 640
 
 /* Further links in a half-empty slot pay up to here. */
 #define MAX_FILL_DEGREE 64
 
-/* Shares of rotated coordinates that a code may leave out to fit a page. */
-#define MIN_CODED_SHARE 0.9
+/* Share of the rotated coordinates that a code must have. */
+#define MIN_CODED_SHARE 0.7
+
+/* Bytes of a code of projected vectors for which further links are given up */
+#define PROJECTED_BYTES(dim) Min(12 + (dim) / 32, 64)
+
+/* Coordinates in a code of a compact node that no page holds */
+#define SPANNING_COMPACT_DIMS 512
+
+/* Least bytes of a code in the compact layout */
+#define COMPACT_BYTES(dim) ((dim) <= 256 ? 8 : 12)
 
 /* Most heap TIDs within a node. */
 #define MAX_INLINE_TIDS 4
@@ -46,6 +61,9 @@ layout_offsets(HnswLayout *layout)
 			break;
 		case HNSW_OWN_INT8:
 			layout->own_size = layout->out_dim;
+			break;
+		case HNSW_OWN_INT4:
+			layout->own_size = layout->out_dim / 2;
 			break;
 		case HNSW_OWN_BITS:
 			layout->own_size = (layout->dim + 7) / 8;
@@ -135,85 +153,194 @@ code_bits(const HnswLayout *layout)
 	return layout->out_dim <= 64 ? 2 : 1;
 }
 
+/* Does a slot hold a node with such own vectors, links and codes? */
+static bool
+node_fits(HnswLayout *layout, HnswOwnKind own_kind, int degree, int units, Size slot)
+{
+	layout->own_kind = own_kind;
+	layout->degree = degree;
+	layout->code.units = units;
+	layout_offsets(layout);
+	return layout->node_size <= slot;
+}
+
 /*
- * Choose the layout of a new index.  The column's dimensions and m decide:
- * m asks for at least 2 * m links, as in other HNSW indexes; what space is
- * left in the slot holds more links.  "elements" is for sparse vectors: how
- * many a node shall hold.
+ * Nodes with codes of any length, which are made of projected vectors, or are
+ * as short as the compact layout wants: as many links as leave room for codes of
+ * "units" bytes, then codes that fill the slot.
+ */
+static bool
+short_codes_fit(HnswLayout *layout, HnswOwnKind own_kind, int degree, int units, Size slot)
+{
+	int			most = layout->projected ? MAX_FILL_DEGREE : degree;
+	int			full = layout->out_dim / 8 * (layout->projected ? 1 : layout->code.bits);
+
+	units = Min(units, full);
+	most = Max(most / FASTSCAN_BLOCK * FASTSCAN_BLOCK, degree);
+	while (most > degree && !node_fits(layout, own_kind, most, units, slot))
+		most -= FASTSCAN_BLOCK;
+	if (!node_fits(layout, own_kind, most, units, slot))
+		return false;
+	while (units + 4 <= full && node_fits(layout, own_kind, most, units + 4, slot))
+		units += 4;
+	(void) node_fits(layout, own_kind, most, units, slot);
+	return true;
+}
+
+/*
+ * Make the codes one of so many bits for each coordinate, of as many
+ * coordinates as fill their bytes.
  */
 void
-hnsw_layout_choose(HnswLayout *layout, HnswType type, int column_dim, HnswMetric metric,
-				   int m, int ef_construction, int elements)
+hnsw_layout_set_code_bits(HnswLayout *layout, int bits)
 {
-	int			per_page;
-	bool		fits = false;
+	layout->code.bits = bits;
+	layout->code.dims = Min(layout->code.units * 8 / bits, layout->out_dim);
+}
+
+/* Fill what is left of a slot with links (unless codes do that) and heap TIDs. */
+static void
+fill_slot(HnswLayout *layout, bool links)
+{
+	Size		slot;
+
+	/* As small as the nodes came out, more may fit a page. */
+	layout->nodes_per_page = Min(HNSW_PAGE_SPACE / layout->node_size,
+								 HNSW_MAX_NODES_PER_PAGE);
+	slot = MAXALIGN_DOWN(HNSW_PAGE_SPACE / layout->nodes_per_page);
+	while (links && layout->degree + FASTSCAN_BLOCK <= MAX_FILL_DEGREE)
+	{
+		layout->degree += FASTSCAN_BLOCK;
+		layout_offsets(layout);
+		if (layout->node_size > slot)
+		{
+			layout->degree -= FASTSCAN_BLOCK;
+			break;
+		}
+	}
+	layout_offsets(layout);
+	while (layout->inline_tids < MAX_INLINE_TIDS)
+	{
+		layout->inline_tids++;
+		layout_offsets(layout);
+		if (layout->node_size > slot)
+		{
+			layout->inline_tids--;
+			break;
+		}
+	}
+	layout_offsets(layout);
+}
+
+/* What the request says, and what follows from it alone. */
+static void
+init_layout(HnswLayout *layout, const HnswLayoutRequest *request)
+{
+	HnswType	type = request->type;
 
 	memset(layout, 0, sizeof(*layout));
 	layout->type = type;
-	layout->column_dim = column_dim;
-	layout->dim = hnsw_graph_dim(type, column_dim);
-	layout->metric = metric;
-	layout->m = m;
-	layout->ef_construction = ef_construction;
-	layout->degree = (2 * m + FASTSCAN_BLOCK - 1) / FASTSCAN_BLOCK * FASTSCAN_BLOCK;
+	layout->column_dim = request->column_dim;
+	layout->dim = hnsw_graph_dim(type, request->column_dim);
+	layout->metric = request->metric;
+	layout->m = request->m;
+	layout->ef_construction = request->ef_construction;
+	layout->degree = (2 * request->m + FASTSCAN_BLOCK - 1) / FASTSCAN_BLOCK * FASTSCAN_BLOCK;
 	layout->out_dim = rotation_out_dim(layout->dim);
 	layout->code.bits = code_bits(layout);
-	layout->inline_tids = 2;
+	layout->inline_tids = request->compact ? 1 : 2;
 	layout->pages_per_node = 1;
 	if (type == HNSW_TYPE_SPARSEVEC)
 	{
-		layout->index_size = column_dim <= 65536 ? sizeof(uint16) : sizeof(int32);
-		layout->elements = Min(elements, MAX_ELEMENT_BYTES /
+		layout->index_size = request->column_dim <= 65536 ? sizeof(uint16) : sizeof(int32);
+		layout->elements = Min(request->elements, MAX_ELEMENT_BYTES /
 							   (layout->index_size + (int) sizeof(half)));
 	}
+}
 
-	per_page = Min((int) ceil(BLCKSZ / (peer_bytes(layout) * SIZE_BUDGET)),
-				   HNSW_MAX_NODES_PER_PAGE);
-	for (; per_page >= 1 && !fits; per_page--)
+/* Do the rows of such an index have codes, which can be projected? */
+bool
+hnsw_layout_projectable(const HnswLayoutRequest *request)
+{
+	HnswLayout	layout;
+
+	init_layout(&layout, request);
+	return layout.code.bits == 1 && layout.out_dim <= PROJECTION_MAX_WIDTH;
+}
+
+/* Own vectors in 4 bits, short codes, many nodes to a page. */
+static bool
+choose_compact(HnswLayout *layout)
+{
+	int			degree = layout->degree;
+	int			per_page = (int) ceil(BLCKSZ / (peer_bytes(layout) * COMPACT_SIZE_BUDGET));
+
+	for (per_page = Min(per_page, HNSW_MAX_NODES_PER_PAGE); per_page >= 1; per_page--)
+	{
+		layout->nodes_per_page = per_page;
+		if (short_codes_fit(layout, HNSW_OWN_INT4, degree, COMPACT_BYTES(layout->dim),
+							MAXALIGN_DOWN(HNSW_PAGE_SPACE / per_page)))
+			return true;
+		layout->degree = degree;
+	}
+	return false;
+}
+
+/* As few nodes to a page as the size allows, exact own vectors if they fit. */
+static bool
+choose_fast(HnswLayout *layout)
+{
+	int			degree = layout->degree;
+	double		budget = layout->dim < LONG_DIM ? SIZE_BUDGET : LONG_SIZE_BUDGET;
+	int			per_page = (int) ceil(BLCKSZ / (peer_bytes(layout) * budget));
+
+	for (per_page = Min(per_page, HNSW_MAX_NODES_PER_PAGE); per_page >= 1; per_page--)
 	{
 		Size		slot = MAXALIGN_DOWN(HNSW_PAGE_SPACE / per_page);
 
 		layout->nodes_per_page = per_page;
-		fits = layout_fits(layout, own_kind(layout, false), slot) ||
-			layout_fits(layout, own_kind(layout, true), slot);
-	}
+		for (int smaller = 0; smaller <= 1; smaller++)
+		{
+			HnswOwnKind kind = own_kind(layout, smaller == 1);
 
+			if (layout->projected ?
+				short_codes_fit(layout, kind, degree, PROJECTED_BYTES(layout->dim), slot) :
+				layout_fits(layout, kind, slot))
+				return true;
+			layout->degree = degree;
+		}
+	}
+	return false;
+}
+
+/*
+ * Choose the layout of a new index.  The column's dimensions and m decide:
+ * m asks for at least 2 * m links, as in other HNSW indexes; what space is
+ * left in the slot holds more links, or longer codes.  With projected vectors
+ * codes can be short; hnsw_layout_set_code_bits says later what they hold.
+ */
+void
+hnsw_layout_choose(HnswLayout *layout, const HnswLayoutRequest *request)
+{
+	bool		fits;
+
+	init_layout(layout, request);
+	layout->projected = request->projected && hnsw_layout_projectable(request);
+	fits = request->compact ? choose_compact(layout) : choose_fast(layout);
 	if (fits)
 	{
-		/* As small as the nodes came out, more may fit a page. */
-		Size		slot;
-
-		layout->nodes_per_page = Min(HNSW_PAGE_SPACE / layout->node_size,
-									 HNSW_MAX_NODES_PER_PAGE);
-		slot = MAXALIGN_DOWN(HNSW_PAGE_SPACE / layout->nodes_per_page);
-		while (layout->degree + FASTSCAN_BLOCK <= MAX_FILL_DEGREE)
-		{
-			layout->degree += FASTSCAN_BLOCK;
-			layout_offsets(layout);
-			if (layout->node_size > slot)
-			{
-				layout->degree -= FASTSCAN_BLOCK;
-				break;
-			}
-		}
-		layout_offsets(layout);
-		while (layout->inline_tids < MAX_INLINE_TIDS)
-		{
-			layout->inline_tids++;
-			layout_offsets(layout);
-			if (layout->node_size > slot)
-			{
-				layout->inline_tids--;
-				break;
-			}
-		}
-		layout_offsets(layout);
+		if (layout->projected || request->compact)
+			hnsw_layout_set_code_bits(layout, layout->code.bits);
+		fill_slot(layout, !layout->projected && !request->compact);
 		return;
 	}
 
 	/* No page holds one node: span as few as possible. */
-	layout->own_kind = own_kind(layout, true);
+	layout->projected = false;
+	layout->own_kind = request->compact ? HNSW_OWN_INT4 : own_kind(layout, true);
 	layout->code.dims = layout->code.bits ? layout->out_dim : 0;
+	if (request->compact)
+		layout->code.dims = Min(layout->code.dims, SPANNING_COMPACT_DIMS);
 	layout->code.units = layout->code.dims * layout->code.bits / 8;
 	layout->nodes_per_page = 1;
 	layout_offsets(layout);
@@ -241,6 +368,7 @@ hnsw_layout_from_meta(HnswLayout *layout, const HnswMetaPageData *meta)
 	layout->key_size = meta->key_size;
 	layout->nodes_per_page = meta->nodes_per_page;
 	layout->pages_per_node = meta->pages_per_node;
+	layout->projected = meta->projection != 0;
 	layout_offsets(layout);
 }
 

@@ -36,10 +36,31 @@ encode_int8(const HnswIndex *index, const float *prepared, HnswOwn *own)
 	float	   *target = palloc(sizeof(float) * n);
 	float	   *stored = palloc(sizeof(float) * n);
 
-	hnsw_rotate(index, prepared, target);
+	hnsw_rotate_only(index, prepared, target);
 	scalar_encode_int8(n, target, (int8 *) own->data, &own->scale);
 	distance->i8_to_float(n, (int8 *) own->data, own->scale, stored);
 	own->own_norm = distance->normsq(n, stored);
+	own->error = own_error(index->layout.metric, n, target, stored);
+	pfree(target);
+	pfree(stored);
+}
+
+/*
+ * Four bits of the rotated, centred vector, scaled so that products with it
+ * are unbiased (RaBitQ's estimate): own_norm is the true squared length, as if
+ * it were stored.  The error bound is of the stored vector nevertheless.
+ */
+static void
+encode_int4(const HnswIndex *index, const float *prepared, HnswOwn *own)
+{
+	int			n = index->layout.out_dim;
+	float	   *target = palloc(sizeof(float) * n);
+	float	   *stored = palloc(sizeof(float) * n);
+
+	hnsw_rotate_only(index, prepared, target);
+	own->scale = scalar_encode_int4(n, target, (uint8 *) own->data);
+	distance->i4_to_float(n, (uint8 *) own->data, own->scale, stored);
+	own->own_norm = distance->normsq(n, target);
 	own->error = own_error(index->layout.metric, n, target, stored);
 	pfree(target);
 	pfree(stored);
@@ -176,6 +197,9 @@ hnsw_own_encode(const HnswIndex *index, const HnswValue *value, HnswOwn *own)
 		case HNSW_OWN_INT8:
 			encode_int8(index, prepared, own);
 			break;
+		case HNSW_OWN_INT4:
+			encode_int4(index, prepared, own);
+			break;
 		case HNSW_OWN_HALF:
 			encode_half(index, layout->dim, value->x, divisor, (half *) own->data, own);
 			break;
@@ -217,8 +241,8 @@ hnsw_own_sparse(const HnswLayout *layout, const HnswNodeHeaderData *node, int32 
 }
 
 /*
- * A node's own vector as floats: int8 ones are rotated and centred (out_dim
- * values), others are as they are, or sketched (dim values).
+ * A node's own vector as floats: int8 and 4-bit ones are rotated and centred
+ * (out_dim values), others are as they are, or sketched (dim values).
  */
 void
 hnsw_own_decode(const HnswIndex *index, const HnswNodeHeaderData *node, float *out)
@@ -230,6 +254,9 @@ hnsw_own_decode(const HnswIndex *index, const HnswNodeHeaderData *node, float *o
 	{
 		case HNSW_OWN_INT8:
 			distance->i8_to_float(layout->out_dim, (const int8 *) own, node->scale, out);
+			break;
+		case HNSW_OWN_INT4:
+			distance->i4_to_float(layout->out_dim, (const uint8 *) own, node->scale, out);
 			break;
 		case HNSW_OWN_HALF:
 			distance->half_to_float(layout->dim, (const half *) own, out);
@@ -259,17 +286,24 @@ hnsw_own_decode(const HnswIndex *index, const HnswNodeHeaderData *node, float *o
 }
 
 /*
- * A decoded vector rotated and centred, as codes are made from it; itself if
- * it is that already, or if the index has no codes.
+ * A decoded vector rotated and centred (and projected), as codes are made from
+ * it; itself if it is that already, or if the index has no codes.
  */
 const float *
 hnsw_rotated(const HnswIndex *index, const float *vector)
 {
+	const HnswLayout *layout = &index->layout;
 	float	   *rotated;
 
-	if (index->layout.own_kind == HNSW_OWN_INT8 || index->layout.code.units == 0)
+	if (layout->code.units == 0 || (hnsw_own_rotated(layout) && !layout->projected))
 		return vector;
-	rotated = palloc(sizeof(float) * index->layout.out_dim);
-	hnsw_rotate(index, vector, rotated);
+	rotated = palloc(sizeof(float) * hnsw_rotated_length(layout));
+	if (hnsw_own_rotated(layout))
+	{
+		memcpy(rotated, vector, sizeof(float) * layout->out_dim);
+		hnsw_project(index, rotated);
+	}
+	else
+		hnsw_rotate(index, vector, rotated);
 	return rotated;
 }

@@ -45,7 +45,7 @@ hnsw_query_create(HnswIndex *index)
 	query->x = palloc(sizeof(float) * layout->dim);
 	if (layout->code.units > 0)
 	{
-		query->rotated = palloc(sizeof(float) * layout->out_dim);
+		query->rotated = palloc(sizeof(float) * hnsw_rotated_length(layout));
 		query->code.lut = palloc((Size) layout->code.units * 2 * 16);
 	}
 	if (layout->own_kind == HNSW_OWN_BITS)
@@ -79,9 +79,9 @@ hnsw_prepare(const HnswIndex *index, const float *x, float *out)
 	return norm > 0;
 }
 
-/* Rotate and centre a prepared vector. */
+/* Rotate and centre a prepared vector: out_dim values. */
 void
-hnsw_rotate(const HnswIndex *index, const float *x, float *rotated)
+hnsw_rotate_only(const HnswIndex *index, const float *x, float *rotated)
 {
 	int			dim = index->layout.dim;
 	float	   *centred = palloc(sizeof(float) * dim);
@@ -90,6 +90,22 @@ hnsw_rotate(const HnswIndex *index, const float *x, float *rotated)
 		centred[i] = x[i] - index->mean[i];
 	rotation_apply(&index->rotation, centred, rotated);
 	pfree(centred);
+}
+
+/* Complete a rotated vector by what codes are made of, if that is not itself. */
+void
+hnsw_project(const HnswIndex *index, float *rotated)
+{
+	if (index->layout.projected)
+		projection_apply(&index->projection, rotated, rotated + index->layout.out_dim);
+}
+
+/* Rotate and centre a prepared vector, and project it. */
+void
+hnsw_rotate(const HnswIndex *index, const float *x, float *rotated)
+{
+	hnsw_rotate_only(index, x, rotated);
+	hnsw_project(index, rotated);
 }
 
 /* What goes along with the query's x: rotated, as codes, as bits. */
@@ -101,7 +117,7 @@ finish_query(HnswIndex *index, HnswQuery *query)
 	if (query->rotated != NULL)
 	{
 		query->rotated_norm = distance->normsq(layout->out_dim, query->rotated);
-		code_query_init(&layout->code, query->rotated, &query->code);
+		code_query_init(&layout->code, HnswCodedPart(layout, query->rotated), &query->code);
 	}
 	if (query->bits != NULL)
 		hnsw_own_bits(layout, query->x, query->bits);
@@ -177,8 +193,11 @@ hnsw_query_set_node(HnswIndex *index, HnswQuery *query, const HnswNodeHeaderData
 	query->zero = false;
 	query->unscale = 0.5f;
 	query->norm = node->norm;
-	if (layout->own_kind == HNSW_OWN_INT8)
+	if (hnsw_own_rotated(layout))
+	{
 		memcpy(query->rotated, vector, sizeof(float) * layout->out_dim);
+		hnsw_project(index, query->rotated);
+	}
 	else
 	{
 		memcpy(query->x, vector, sizeof(float) * layout->dim);
@@ -208,11 +227,14 @@ finite_key(float key)
 }
 
 static inline float
-int8_key(const HnswLayout *layout, const HnswQuery *query, const HnswNodeHeaderData *node,
-		 float *l2sq)
+rotated_key(const HnswLayout *layout, const HnswQuery *query, const HnswNodeHeaderData *node,
+			float *l2sq)
 {
-	const int8 *own = (const int8 *) HnswNodeOwn(layout, node);
-	float		dot = node->scale * distance->i8_ip(layout->out_dim, query->rotated, own);
+	const char *own = HnswNodeOwn(layout, node);
+	float		dot = node->scale *
+		(layout->own_kind == HNSW_OWN_INT8 ?
+		 distance->i8_ip(layout->out_dim, query->rotated, (const int8 *) own) :
+		 distance->i4_ip(layout->out_dim, query->rotated, (const uint8 *) own));
 
 	*l2sq = Max(query->rotated_norm + node->own_norm - 2 * dot, 0);
 	return (layout->metric == HNSW_IP) ? *l2sq - query->norm - node->norm : *l2sq;
@@ -287,7 +309,8 @@ hnsw_node_key(const HnswIndex *index, const HnswQuery *query,
 	switch (layout->own_kind)
 	{
 		case HNSW_OWN_INT8:
-			key = int8_key(layout, query, node, l2sq);
+		case HNSW_OWN_INT4:
+			key = rotated_key(layout, query, node, l2sq);
 			break;
 		case HNSW_OWN_BITS:
 			key = *l2sq = bits_key(layout, query, node);
@@ -347,7 +370,7 @@ hnsw_key_bounds(const HnswIndex *index, const HnswQuery *query, const HnswFound 
 				double *lower, double *upper)
 {
 	const HnswLayout *layout = &index->layout;
-	bool		int8_own = layout->own_kind == HNSW_OWN_INT8;
+	bool		int8_own = hnsw_own_rotated(layout);
 	double		rounding = ROUNDING(layout->dim);
 	double		underflow = UNDERFLOW(layout->dim);
 	double		key = found->key;
@@ -438,12 +461,12 @@ hnsw_key_bounds(const HnswIndex *index, const HnswQuery *query, const HnswFound 
 const float *
 hnsw_query_vector(const HnswIndex *index, const HnswQuery *query)
 {
-	return index->layout.own_kind == HNSW_OWN_INT8 ? query->rotated : query->x;
+	return hnsw_own_rotated(&index->layout) ? query->rotated : query->x;
 }
 
 /*
- * Code and factors of the link from one rotated vector to another; both are
- * out_dim long.
+ * Code and factors of the link from one rotated vector to another, both with
+ * what codes are made of behind them.
  */
 void
 hnsw_link_encode(const HnswIndex *index, const float *from, const float *to,
@@ -453,7 +476,20 @@ hnsw_link_encode(const HnswIndex *index, const float *from, const float *to,
 	int			n = layout->out_dim;
 	float		rsq;
 	float		dot;
-	float		factor = code_encode(&layout->code, n, from, to, code, &rsq, &dot);
+	float		factor;
+
+	if (layout->projected)
+	{
+		float		coded;
+
+		/* What is not projected counts as the rest does: f has the full |r|^2. */
+		factor = code_encode(&layout->code, layout->code.dims, from + n, to + n, code,
+							 &coded, &dot);
+		rsq = distance->l2sq(n, from, to);
+		factor = coded > 0 ? factor * (rsq / coded) : 0;
+	}
+	else
+		factor = code_encode(&layout->code, n, from, to, code, &rsq, &dot);
 
 	*b = -2 * factor;
 	*a = 2 * factor * dot;

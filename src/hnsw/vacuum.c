@@ -61,6 +61,17 @@ set_bit(const VacuumState *state, uint8 *bits, HnswNodeId id)
 		bits[id / 8] |= 1 << (id % 8);
 }
 
+/* Remember a live node of the highest level: it may have to be the entry point. */
+static inline void
+note_level(VacuumState *state, HnswNodeId id, const HnswNodeHeaderData *node)
+{
+	if (node->flags == HNSW_NODE_USED && node->level > state->best_level)
+	{
+		state->best = id;
+		state->best_level = node->level;
+	}
+}
+
 /* Call a function for every node in use of the index. */
 static void
 for_each_node(VacuumState *state, void (*function) (VacuumState *state, HnswNodeId id))
@@ -290,7 +301,20 @@ find_around(VacuumState *state, const HnswRead *read, HnswNodeId id,
 	return n;
 }
 
-/* Replace a node's links to dying nodes. */
+/* Is one of a node's links to this node? */
+static bool
+has_link(const HnswLayout *layout, HnswNodeHeader node, HnswNodeId to)
+{
+	for (int i = 0; i < node->nlinks; i++)
+		if (HnswNodeLinks(layout, node)[i] == to)
+			return true;
+	return false;
+}
+
+/*
+ * Replace a node's links to dying nodes, each in its place as long as there
+ * are others: a link that moves would be logged, too.
+ */
 static void
 repair_links(VacuumState *state, HnswNodeId id, HnswNeighbour *neighbours, int n)
 {
@@ -299,28 +323,31 @@ repair_links(VacuumState *state, HnswNodeId id, HnswNeighbour *neighbours, int n
 	int		   *chosen = palloc(sizeof(int) * layout->degree);
 	int			nkept;
 	int			nchosen = hnsw_select(index, neighbours, n, layout->degree, chosen, &nkept);
+	int			lost[256];
+	int			nlost = 0;
+	int			filled = 0;
 	HnswWrite	write;
 	HnswNodeHeader node;
 
 	hnsw_write(index, id, &write);
 	node = write.node;
-	for (int i = node->nlinks - 1; i >= 0; i--)
+	for (int i = 0; i < node->nlinks; i++)
 		if (get_bit(state, state->dying, HnswNodeLinks(layout, node)[i]))
-			hnsw_remove_link(index, node, i);
-	for (int i = 0; i < nchosen && node->nlinks < layout->degree; i++)
+			lost[nlost++] = i;
+	for (int i = 0; i < nchosen && (filled < nlost || node->nlinks < layout->degree); i++)
 	{
 		HnswNeighbour *to = &neighbours[chosen[i]];
-		bool		present = get_bit(state, state->dying, to->id);
+		int			position;
 
-		for (int j = 0; j < node->nlinks && !present; j++)
-			present = HnswNodeLinks(layout, node)[j] == to->id;
-		if (!present)
-		{
-			to->rotated = hnsw_rotated(index, to->vector);
-			hnsw_set_link(index, node, node->nlinks++, to,
-						  state->inserter->query->rotated, i < nkept);
-		}
+		if (get_bit(state, state->dying, to->id) || has_link(layout, node, to->id))
+			continue;
+		position = filled < nlost ? lost[filled++] : node->nlinks;
+		to->rotated = hnsw_rotated(index, to->vector);
+		hnsw_set_link(index, node, position, to, state->inserter->query->rotated, i < nkept);
+		node->nlinks = Max(node->nlinks, position + 1);
 	}
+	while (nlost > filled)
+		hnsw_remove_link(index, node, lost[--nlost]);
 	for (int i = 0; i < node->nlinks; i++)
 		set_bit(state, state->reached, HnswNodeLinks(layout, node)[i]);
 	hnsw_write_end(index, &write, true);
@@ -355,21 +382,11 @@ repair_node(VacuumState *state, HnswNodeId id)
 		else
 			set_bit(state, state->reached, to);
 	}
-	if (!(header.flags & HNSW_NODE_USED) || (header.flags & HNSW_NODE_DYING) || nlost == 0)
+	note_level(state, id, &header);
+	if (header.flags != HNSW_NODE_USED || nlost == 0)
 	{
 		hnsw_read_end(&read);
-		if ((header.flags & HNSW_NODE_USED) && !(header.flags & HNSW_NODE_DYING) &&
-			header.level > state->best_level)
-		{
-			state->best = id;
-			state->best_level = header.level;
-		}
 		return;
-	}
-	if (header.level > state->best_level)
-	{
-		state->best = id;
-		state->best_level = header.level;
 	}
 
 	old = MemoryContextSwitchTo(state->inserter->context);
@@ -445,7 +462,6 @@ relink_node(VacuumState *state, HnswNodeId id)
  * ---------------------------------------------------------------------
  */
 
-/* Remember a live node of the highest level. */
 static void
 find_best(VacuumState *state, HnswNodeId id)
 {
@@ -454,12 +470,7 @@ find_best(VacuumState *state, HnswNodeId id)
 	if (get_bit(state, state->dying, id))
 		return;
 	hnsw_read(state->index, id, &read);
-	if ((read.node->flags & HNSW_NODE_USED) && !(read.node->flags & HNSW_NODE_DYING) &&
-		read.node->level > state->best_level)
-	{
-		state->best = id;
-		state->best_level = read.node->level;
-	}
+	note_level(state, id, read.node);
 	hnsw_read_end(&read);
 }
 

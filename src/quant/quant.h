@@ -65,8 +65,41 @@ extern float code_expected_norm(const CodeShape *shape);
 extern void code_pack(const CodeShape *shape, const uint8 *code, uint8 *blocks, int position);
 extern void code_query_init(const CodeShape *shape, const float *y, CodeQuery *query);
 
+/*
+ * A projection of rotated vectors to fewer coordinates: step times an int8
+ * matrix of "dims" rows, each padded to a multiple of 64.
+ */
+#define PROJECTION_MAX_WIDTH 4096
+
+typedef struct Projection
+{
+	int			dims;
+	int			width;			/* length of the input, at most PROJECTION_MAX_WIDTH */
+	float		step;
+	float		range;			/* largest projected coordinate of a sample */
+	const int8 *matrix;
+} Projection;
+
+/* Step of int8 codes of projected vectors, a little beyond the sample's range. */
+static inline float
+projection_range_step(const Projection *projection)
+{
+	return projection->range * 1.2f / 127;
+}
+
+/* functions in projection.c */
+extern int	projection_stride(int width);
+extern Size projection_size(int dims, int width);
+extern Size projection_work_size(int dims, int width, int nrows);
+extern void projection_learn(Projection *projection, int dims, int width, int nrows,
+							 const int8 *rows, uint64 seed, int8 *matrix, void *room);
+extern void projection_apply(const Projection *projection, const float *x, float *out);
+extern void projection_apply_rows(const Projection *projection, int nrows, const int8 *rows,
+								  int stride, int32 *out);
+
 /* functions in scalar.c */
 extern void scalar_encode_half(int dim, const float *x, half *h, float *scale);
 extern void scalar_encode_int8(int dim, const float *x, int8 *c, float *scale);
+extern float scalar_encode_int4(int dim, const float *x, uint8 *c);
 
 #endif							/* PIRAMID_QUANT_H */

@@ -65,3 +65,41 @@ scalar_encode_int8(int dim, const float *x, int8 *c, float *scale)
 	for (int i = 0; i < dim; i++)
 		c[i] = (int8) rintf(Min(Max(x[i] * factor, -127.0f), 127.0f));
 }
+
+/* Best step of a uniform quantizer of 16 levels for a unit normal (Max, 1960) */
+#define INT4_STEP 0.3352f
+
+/*
+ * x (dim values, a multiple of 32) as odd numbers from -15 to 15 in 4 bits;
+ * see i4_ip for their places.  Returns the scale by which products with other vectors
+ * are unbiased over random rotations: |x|^2 / <c, x>.
+ */
+float
+scalar_encode_int4(int dim, const float *x, uint8 *c)
+{
+	float		largest = 0;
+	double		square = 0;
+	double		product = 0;
+	float		cells;
+
+	for (int i = 0; i < dim; i++)
+		largest = Max(largest, fabsf(x[i]));
+	memset(c, 0, dim / 2);
+	if (!(largest > 0 && largest <= FLT_MAX))
+		return 0;
+
+	/* in units of the largest element: nothing overflows */
+	for (int i = 0; i < dim; i++)
+		square += (double) (x[i] / largest) * (x[i] / largest);
+	cells = (float) (1 / (INT4_STEP * sqrt(square / dim)));
+	for (int i = 0; i < dim; i++)
+	{
+		float		size = fabsf(x[i] / largest);
+		int			magnitude = (int) Min(size * cells, 7.0f);
+		int			level = x[i] > 0 ? 8 + magnitude : 7 - magnitude;
+
+		product += size * (2 * magnitude + 1);
+		c[i / 32 * 16 + i % 16] |= level << (i % 32 < 16 ? 0 : 4);
+	}
+	return (float) Min(largest * (square / product), FLT_MAX / 16);
+}

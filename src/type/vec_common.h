@@ -15,6 +15,7 @@
 
 #include "postgres.h"
 
+#include "fmgr.h"
 #include "nodes/nodes.h"
 #include "utils/array.h"
 
@@ -49,6 +50,9 @@ extern int32 vec_typmod_in(ArrayType *modifiers, int max_dim,
 extern float *vec_floats_from_array(ArrayType *array, int max_dim,
 									const char *type, int *dim);
 extern ArrayType *vec_array_alloc(Oid element_type, int element_size, int n);
+
+/* values out of line: functions in vec_toast.c */
+extern struct varlena *vec_getarg_toasted(FunctionCallInfo fcinfo, int n);
 
 /* state of avg() */
 extern float8 *vec_avg_state(ArrayType *state, const char *caller, int *dim);

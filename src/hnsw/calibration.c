@@ -1,0 +1,217 @@
+/*-------------------------------------------------------------------------
+ *
+ * calibration.c
+ *		Whether an index's codes are made of projected vectors, and the
+ *		projections that this backend has at hand.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "hnsw/hnsw.h"
+
+#include "lib/ilist.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+/* Rows to judge a projection by (it is learned from the rest), and how few say nothing */
+#define JUDGED_ROWS 512
+#define MIN_ROWS 1000
+
+/*
+ * Shares of the rows' energy that a projection must keep, with 2 bits for
+ * each coordinate and with 1: see README, "Projection".
+ */
+#define MIN_SHARE_2 0.87
+#define MIN_SHARE_1 0.80
+
+/* Bytes of projections that no open index uses and are kept all the same */
+#define KEPT_BYTES (32 * 1024 * 1024)
+
+/*
+ * Share of the energy of rows, int8 each, that a projection keeps.  Notes the
+ * range of the projected coordinates, too.
+ */
+static double
+kept_share(Projection *projection, int nrows, const int8 *rows)
+{
+	int			stride = projection_stride(projection->width);
+	int			dims = projection->dims;
+	int32	   *scores = palloc(sizeof(int32) * nrows * dims);
+	double		kept = 0;
+	double		all = 0;
+	int32		largest = 1;
+
+	projection_apply_rows(projection, nrows, rows, stride, scores);
+	for (Size i = 0; i < (Size) nrows * dims; i++)
+	{
+		kept += (double) scores[i] * scores[i];
+		largest = Max(largest, abs(scores[i]));
+	}
+	projection->range = largest * projection->step;
+	for (int i = 0; i < nrows; i++)
+	{
+		const int8 *row = rows + (Size) i * stride;
+
+		all += distance->i8_dot(stride, row, row);
+	}
+	pfree(scores);
+	return all > 0 ? kept * projection->step * projection->step / all : 0;
+}
+
+/*
+ * Decide the layout of an index from rows of the table, as int8 of the centred,
+ * rotated vectors (projection_stride(out_dim) bytes apart, in random order).  Returns
+ * the projection for its codes, or NULL if they do without; *layout is made to
+ * suit.
+ */
+Projection *
+hnsw_calibrate(HnswLayout *layout, const HnswLayoutRequest *request, int nrows,
+			   int8 *rows, uint64 seed)
+{
+	static const double min_share[] = {0, MIN_SHARE_1, MIN_SHARE_2};
+	HnswLayoutRequest shape = *request;
+	int			width;
+	int			judged = Min(JUDGED_ROWS, nrows / 5);
+	int			learned = nrows - judged;
+	Projection *projection = palloc(sizeof(Projection));
+
+	shape.projected = true;
+	hnsw_layout_choose(layout, &shape);
+	width = layout->out_dim;
+	for (int bits = 2; bits >= 1 && nrows >= MIN_ROWS && layout->projected; bits--)
+	{
+		int8	   *matrix;
+		void	   *room;
+
+		hnsw_layout_set_code_bits(layout, bits);
+		if (layout->code.dims >= width)
+			break;
+		matrix = palloc(projection_size(layout->code.dims, width));
+		room = palloc_extended(projection_work_size(layout->code.dims, width, learned),
+							   MCXT_ALLOC_HUGE);
+		projection_learn(projection, layout->code.dims, width, learned,
+						 rows + (Size) judged * projection_stride(width), seed, matrix, room);
+		pfree(room);
+		if (projection->step > 0 &&
+			kept_share(projection, judged, rows) >= min_share[bits])
+			return projection;
+		pfree(matrix);
+	}
+	pfree(projection);
+	shape.projected = false;
+	hnsw_layout_choose(layout, &shape);
+	return NULL;
+}
+
+/* A projection in this backend's memory. */
+typedef struct CachedProjection
+{
+	dlist_node	node;
+	uint64		seed;			/* of the index: random, so it is a name */
+	int			users;			/* open indexes */
+	Size		size;
+	HnswProjectionData *data;
+} CachedProjection;
+
+static dlist_head cached = DLIST_STATIC_INIT(cached);
+
+/* Forget projections that nobody uses, oldest first, while there are too many. */
+static void
+trim_cache(void)
+{
+	dlist_mutable_iter iter;
+	Size		size = 0;
+
+	dlist_foreach_modify(iter, &cached)
+	{
+		CachedProjection *entry = dlist_container(CachedProjection, node, iter.cur);
+
+		size += entry->size;
+		if (size <= KEPT_BYTES || entry->users > 0)
+			continue;
+		size -= entry->size;
+		dlist_delete(&entry->node);
+		pfree(entry->data);
+		pfree(entry);
+	}
+}
+
+/* Called when the memory of an open index goes. */
+static void
+release_projection(void *arg)
+{
+	((CachedProjection *) arg)->users--;
+}
+
+static CachedProjection *
+load_projection(Relation rel, const HnswMetaPageData *meta)
+{
+	Size		size = offsetof(HnswProjectionData, matrix) +
+		projection_size(meta->code_dims, rotation_out_dim(meta->dim));
+	HnswProjectionData *data = palloc(size);
+	CachedProjection *entry;
+
+	hnsw_projection_read(rel, meta, data, size);
+	trim_cache();
+	entry = MemoryContextAllocZero(TopMemoryContext, sizeof(CachedProjection));
+	entry->seed = meta->seed;
+	entry->size = size;
+	entry->data = MemoryContextAlloc(TopMemoryContext, size);
+	memcpy(entry->data, data, size);
+	dlist_push_head(&cached, &entry->node);
+	pfree(data);
+	return entry;
+}
+
+/*
+ * Give an index its projection.  It stays until the current memory context
+ * goes.
+ */
+void
+hnsw_projection_open(HnswIndex *index, const HnswMetaPageData *meta)
+{
+	CachedProjection *entry = NULL;
+	MemoryContextCallback *callback = palloc(sizeof(MemoryContextCallback));
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &cached)
+	{
+		CachedProjection *other = dlist_container(CachedProjection, node, iter.cur);
+
+		if (other->seed == meta->seed && other->data->dims == meta->code_dims)
+		{
+			entry = other;
+			break;
+		}
+	}
+	if (entry == NULL)
+		entry = load_projection(index->rel, meta);
+	else
+		dlist_move_head(&cached, &entry->node);
+	entry->users++;
+	callback->func = release_projection;
+	callback->arg = entry;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, callback);
+
+	index->projection.dims = entry->data->dims;
+	index->projection.width = index->layout.out_dim;
+	index->projection.step = entry->data->step;
+	index->projection.range = entry->data->range;
+	index->projection.matrix = entry->data->matrix;
+}
+
+/*
+ * Project rows of a build, int8 codes stride bytes apart in units of "step",
+ * to int8 codes in units of projection_range_step().
+ */
+void
+hnsw_project_codes(const Projection *projection, int nrows, const int8 *rows, int stride,
+				   float step, int8 *out)
+{
+	int32	   *scores = palloc(sizeof(int32) * nrows * projection->dims);
+	float		factor = step * projection->step / projection_range_step(projection);
+
+	projection_apply_rows(projection, nrows, rows, stride, scores);
+	for (int i = 0; i < nrows * projection->dims; i++)
+		out[i] = (int8) rintf(Min(Max(scores[i] * factor, -127.0f), 127.0f));
+	pfree(scores);
+}
