@@ -5,6 +5,8 @@ SELECT avg(v), sum(v) FROM unnest(ARRAY['[1,2,3]'::halfvec, NULL, '[3,5,7]', NUL
 SELECT avg(v), sum(v) FROM unnest(ARRAY['[5]'::halfvec]) v;
 SELECT avg(v) IS NULL AS avg, sum(v) IS NULL AS sum FROM unnest(ARRAY[NULL]::halfvec[]) v;
 SELECT avg(v) IS NULL AS avg, sum(v) IS NULL AS sum FROM unnest(ARRAY[]::halfvec[]) v;
+-- negative zero is a number like others
+SELECT avg(v), sum(v) FROM unnest(ARRAY['[-0,0]'::halfvec]) v;
 
 -- the average is computed in double, the sum in the type
 SELECT avg(v) FROM unnest(ARRAY['[65504]'::halfvec, '[65504]', '[-65504]', '[65504]']) v;

@@ -25,7 +25,7 @@ SELECT input, error_of(format('SELECT %L::halfvec', input)) FROM unnest(ARRAY[
 SELECT input, error_of(format('SELECT %L::halfvec', input)) FROM unnest(ARRAY[
 	'[NaN]', '[nan,1]', '[1,-NaN]', '[nan(7)]', '[nanx]',
 	'[Infinity]', '[1,-inf]', '[+INFINITY]', '[infinit]', '[inf,nan]',
-	'[65519.99]', '[65520]', '[-65520]', '[65536]', '[6552e1]', '[0xFFF0]', '[1e5,1]', '[1,-4e38]', '[1e5x', '[1e39]', '[-1e400]', '[1e99999999999999999999]'
+	'[65519.99]', '[65520]', '[-65520]', '[65536]', '[6552e1]', '[0xFFF0]', '[1e5,1]', '[1, -4e38 ]', '[1e5x', '[1e39]', '[-1e400]', '[1e99999999999999999999]'
 ]) WITH ORDINALITY AS t(input, n) ORDER BY n;
 
 -- number of dimensions

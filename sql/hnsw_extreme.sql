@@ -141,5 +141,22 @@ BEGIN
 END $$;
 SELECT outlier, r.* FROM unnest(ARRAY[1, 1e4, 1e8, 3e38]) AS outlier, recall_beside(outlier::real) AS r;
 
+-- inner products that overflow, and an element that outweighs the others, so that rounding it changes the length
+CREATE TABLE long (id int, v vector(3), s sparsevec(3));
+INSERT INTO long SELECT n, v, v FROM generate_series(1, 60) AS n, LATERAL (VALUES (ARRAY[n, 30 - n, n % 7] :: vector * '[1e10,1e10,1e10]')) AS x(v);
+CREATE INDEX ON long USING hnsw (v vector_ip_ops);
+CREATE INDEX ON long USING hnsw (s sparsevec_ip_ops);
+CREATE TABLE uneven AS SELECT n AS id, (array_fill(n / 1000.0, ARRAY[n % 64]) || ARRAY[n * 333.3] || array_fill(n / 1000.0, ARRAY[63 - n % 64]))::real[]::vector(64) AS v FROM generate_series(1, 60) AS n;
+CREATE INDEX ON uneven USING hnsw (v vector_ip_ops);
+SET enable_seqscan = off;
+SELECT count(*), count(DISTINCT id) FROM (SELECT id FROM long ORDER BY v <#> '[3e38,1,0]') AS x;
+SELECT count(*), count(DISTINCT id) FROM (SELECT id FROM long ORDER BY s <#> '{1:3e38,2:1}/3') AS x;
+SELECT v <#> '[3e38,-1,0]' AS distance FROM long ORDER BY v <#> '[3e38,-1,0]' LIMIT 1;
+SET hnsw.ef_search = 1;
+SELECT count(*) FROM uneven AS a, LATERAL (SELECT id FROM uneven AS b ORDER BY b.v <#> a.v LIMIT 3) AS x;
+RESET enable_seqscan;
+RESET hnsw.ef_search;
+DROP TABLE long, uneven;
+
 DROP TABLE plain;
 DROP FUNCTION check_rows, recall, recall_beside;

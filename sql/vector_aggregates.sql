@@ -5,6 +5,8 @@ SELECT avg(v), sum(v) FROM unnest(ARRAY['[1,2,3]'::vector, NULL, '[3,5,7]', NULL
 SELECT avg(v), sum(v) FROM unnest(ARRAY['[5]'::vector]) v;
 SELECT avg(v) IS NULL AS avg, sum(v) IS NULL AS sum FROM unnest(ARRAY[NULL]::vector[]) v;
 SELECT avg(v) IS NULL AS avg, sum(v) IS NULL AS sum FROM unnest(ARRAY[]::vector[]) v;
+-- negative zero is a number like others
+SELECT avg(v), sum(v) FROM unnest(ARRAY['[-0,0]'::vector]) v;
 
 -- the average is computed in double, the sum in the type
 SELECT avg(v) FROM unnest(ARRAY['[3e38]'::vector, '[3e38]', '[-3e38]', '[3e38]']) v;

@@ -25,7 +25,7 @@ SELECT input, error_of(format('SELECT %L::vector', input)) FROM unnest(ARRAY[
 SELECT input, error_of(format('SELECT %L::vector', input)) FROM unnest(ARRAY[
 	'[NaN]', '[nan,1]', '[1,-NaN]', '[nan(7)]', '[nanx]',
 	'[Infinity]', '[1,-inf]', '[+INFINITY]', '[infinit]', '[inf,nan]',
-	'[3.4028236e38]', '[-3.4028236e38]', '[34028236e31]', '[-9999999999999999999e22]', '[4e38,1]', '[1,-4e38]', '[1e39x', '[1e400]', '[1e99999999999999999999]',
+	'[3.4028236e38]', '[-3.4028236e38]', '[34028236e31]', '[-9999999999999999999e22]', '[4e38,1]', '[1, -4e38 ]', '[1e39x', '[1e400]', '[1e99999999999999999999]',
 	'[340282356779733661637539395458142568448]'
 ]) WITH ORDINALITY AS t(input, n) ORDER BY n;
 

@@ -100,6 +100,8 @@ def parse():
     g.add_argument("--warm", type=float, default=0.3, help="seconds before each round that do not count")
     g.add_argument("--pin", action="store_true",
                    help="keep each connection's client and backend on one CPU")
+    g.add_argument("--cold", action="store_true",
+                   help="drop the cluster's files from the page cache before each round, and do not prewarm")
     g.add_argument("--client", choices=["qps", "pgbench"], default="qps",
                    help="pgbench is a cross-check: it looks the query up in a table")
     g.add_argument("--index-options", action="append", metavar="[SYSTEM:]NAME=VALUE,...")
@@ -193,7 +195,7 @@ def describe(o, srv, systems, data):
                         "distance": data.distance, "queries": len(data.queries)},
             "machine": machine(systems), "settings": settings,
             "options": {"k": o.k, "connections": o.connections, "rounds": o.rounds, "seconds": o.seconds,
-                        "client": o.client, "pinned": o.pin, "session": {s.name: s.settings for s in systems}},
+                        "client": o.client, "pinned": o.pin, "cold": o.cold, "session": {s.name: s.settings for s in systems}},
             "systems": {s.name: {"version": s.version} for s in systems}}
 
 
@@ -219,7 +221,8 @@ def measure_searches(o, srv, program, systems, data, result):
              f" ({build['vectors_per_second']:,.0f} vectors/s)" + (", kept" if build["reused"] else ""))
     if o.load_only:
         return
-    result["warm_bytes"] = measure.prewarm(systems, data, megabytes(o.shared_buffers) << 20)
+    if not o.cold:
+        result["warm_bytes"] = measure.prewarm(systems, data, megabytes(o.shared_buffers) << 20)
     bench = measure.Bench(srv, program, data, o)
     result["floor"] = bench.floor()
     points = bench.sweep(systems, ef_lists(o, [s.name for s in systems]), o.enough)

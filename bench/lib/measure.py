@@ -1,6 +1,7 @@
 """Queries per second over a sweep of hnsw.ef_search, systems taking turns."""
 
 import json
+import os
 import re
 import statistics
 import sys
@@ -109,6 +110,7 @@ class Bench:
         self.warm = options.warm
         self.client = options.client
         self.pin = options.pin
+        self.cold = options.cold
         self.session = {"plan_cache_mode": "force_generic_plan"}
         if options.force_index:
             self.session["enable_seqscan"] = "off"
@@ -138,6 +140,9 @@ class Bench:
         """
         points = {s.name: [] for s in systems}
         runners = {s.name: Runner(s, self.data, self) for s in systems}
+        if self.cold:
+            with systems[0].connect() as conn:
+                conn.execute("CHECKPOINT")
         steps = max(len(efs[s.name]) for s in systems)
         bar = tqdm(total=sum(len(efs[s.name]) for s in systems), desc="sweep", unit="point",
                    disable=None)
@@ -167,6 +172,8 @@ class Bench:
         return points
 
     def _once(self, runner, connections, ef):
+        if self.cold:
+            drop_cached(self.server.data / "base")
         if self.client == "pgbench":
             return self._pgbench(runner, connections, ef)
         return runner.clients[connections].ask(f"time {self.warm} {self.seconds}")
@@ -191,6 +198,14 @@ class Bench:
         rate = float(re.search(r"tps = ([\d.]+)", out).group(1))
         latency = float(re.search(r"latency average = ([\d.]+)", out).group(1))
         return {"qps": rate, "p50_ms": latency, "p99_ms": None, "cpu_us": None}
+
+
+def drop_cached(directory):
+    """Drop files from the page cache; a CHECKPOINT has written them."""
+    for path in directory.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def combine(rounds):

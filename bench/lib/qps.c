@@ -16,6 +16,8 @@
  *	  sql STATEMENT			run it on every connection
  *	  pass FILE				run every query once on the first connection and write
  *							the ids to FILE: K int32 per query, -1 where missing
+ *	  pid					the process of the first connection's backend
+ *	  repeat N				from now on, time asks each query N times in a row
  *	  pin					keep each connection, this end and the backend, on one CPU
  *	  time WARM SECONDS		random queries on all connections at once for SECONDS,
  *							after WARM seconds that are not counted
@@ -43,6 +45,8 @@ typedef struct Worker
 	int			number;
 	pthread_t	thread;
 	uint64_t	random;			/* state of the generator, never 0 */
+	int			query;			/* that was asked last */
+	size_t		asked;
 	double		warm;			/* seconds before counting */
 	double		limit;			/* seconds that count */
 	double		elapsed;		/* seconds that did count */
@@ -61,6 +65,7 @@ typedef struct Param
 static Param *params;			/* NULL: the query has none */
 static int	n_params = 1;
 static int	k;
+static int	repeat = 1;
 static bool pinned;
 static pthread_barrier_t start_line;
 
@@ -110,6 +115,15 @@ backend_cpu_ns(PGconn *conn)
 		ns = 0;
 	fclose(file);
 	return ns;
+}
+
+/* The query to time next. */
+static int
+next_query(Worker *w)
+{
+	if (w->asked++ % repeat == 0)
+		w->query = next_random(&w->random) % n_params;
+	return w->query;
 }
 
 static PGresult *
@@ -169,7 +183,7 @@ run_worker(void *arg)
 	if (pinned)
 		pin_worker(w);
 	for (start = now(); now() - start < w->warm;)
-		PQclear(run_query(w->conn, next_random(&w->random) % n_params));
+		PQclear(run_query(w->conn, next_query(w)));
 
 	pthread_barrier_wait(&start_line);
 	cpu = backend_cpu_ns(w->conn);
@@ -179,7 +193,7 @@ run_worker(void *arg)
 	{
 		double		after;
 
-		PQclear(run_query(w->conn, next_random(&w->random) % n_params));
+		PQclear(run_query(w->conn, next_query(w)));
 		after = now();
 		remember(w, (float) ((after - before) * 1e3));
 		before = after;
@@ -367,6 +381,10 @@ main(int argc, char **argv)
 			command_sql(workers, n, line + 4);
 		else if (strncmp(line, "pass ", 5) == 0)
 			command_pass(workers[0].conn, line + 5);
+		else if (strcmp(line, "pid") == 0)
+			printf("{\"pid\": %d}\n", PQbackendPID(workers[0].conn));
+		else if (sscanf(line, "repeat %d", &repeat) == 1 && repeat > 0)
+			printf("{}\n");
 		else if (strcmp(line, "pin") == 0)
 		{
 			pinned = true;

@@ -150,6 +150,9 @@ typedef struct HnswIndex
 	char	   *scratch;		/* room for one node, if nodes span pages */
 } HnswIndex;
 
+/* Most links of a node; check_meta() sees to it. */
+#define HNSW_MAX_DEGREE 256
+
 /* Keys are finite, and so are differences of two. */
 #define HNSW_MAX_KEY	(FLT_MAX / 4)
 
@@ -267,6 +270,7 @@ extern bool hnsw_entry_update(HnswIndex *index, HnswNodeId expected, HnswNodeId 
 							  int level);
 extern void hnsw_read(HnswIndex *index, HnswNodeId id, HnswRead *read);
 extern void hnsw_prefetch(HnswIndex *index, HnswNodeId id);
+extern void hnsw_read_ahead(HnswIndex *index, HnswNodeId id);
 extern void hnsw_prefetch_hint(HnswIndex *index, HnswNodeId id);
 extern void hnsw_read_end(HnswRead *read);
 extern void hnsw_write(HnswIndex *index, HnswNodeId id, HnswWrite *write);
@@ -420,12 +424,13 @@ typedef struct HnswCandidate
 {
 	HnswNodeId	id;
 	float		key;			/* exact when expanded, else averaged estimate */
-	float		weight;			/* of the estimates averaged so far */
-	int32		found;			/* index into found, or HNSW_NOT_EXPANDED, HNSW_GONE */
+	float		variance;		/* of the mean of its estimates, in relative terms */
+	int32		found;			/* index into found, or one of those below */
 } HnswCandidate;
 
-#define HNSW_NOT_EXPANDED	(-1)
-#define HNSW_GONE			(-2)	/* free, or a node of another level */
+#define HNSW_GONE			(-1)	/* free, or a node of another level */
+#define HNSW_NOT_EXPANDED	(-2)
+#define HNSW_ASKED_FOR		(-3)	/* not expanded, but its page is being read */
 
 typedef struct HnswFound
 {
@@ -458,6 +463,7 @@ typedef struct HnswSearch
 	MemoryContext context;
 	int			level;
 	int			width;			/* ef */
+	int			cold;			/* hops for which pages are asked for ahead */
 	bool		keep_vectors;	/* inserts: keep each expanded node's decoded vector */
 	/* the pool: the best "width" candidates, by key */
 	HnswPoolEntry *pool;
@@ -485,6 +491,7 @@ typedef struct HnswSearch
 
 /* functions in search.c */
 extern HnswSearch *hnsw_search_create(HnswIndex *index, HnswQuery *query);
+extern void hnsw_search_free(HnswSearch *search);
 extern void hnsw_search_reset(HnswSearch *search, int level, int width);
 extern void hnsw_search_seed(HnswSearch *search, HnswNodeId id, float key);
 extern void hnsw_search_run(HnswSearch *search);

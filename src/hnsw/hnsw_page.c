@@ -316,7 +316,7 @@ check_meta(Relation rel, const HnswMetaPageData *meta)
 		meta->version > HNSW_VERSION)
 		hnsw_report_corrupt(rel, HNSW_METAPAGE, "an unknown metapage");
 	if (meta->dim < 1 || (typmod > 0 && meta->dim != hnsw_graph_dim(type, typmod)) ||
-		meta->degree < FASTSCAN_BLOCK || meta->degree > 256 ||
+		meta->degree < FASTSCAN_BLOCK || meta->degree > HNSW_MAX_DEGREE ||
 		meta->degree % FASTSCAN_BLOCK != 0 || meta->code_bits > 4 ||
 		meta->code_dims > rotation_out_dim(meta->dim) || meta->code_dims % (meta->code_bits > 1 ? 16 : 32) != 0 ||
 		(meta->code_dims > 0) != (meta->code_bits > 0) ||
@@ -520,6 +520,27 @@ hnsw_prefetch(HnswIndex *index, HnswNodeId id)
 	__builtin_prefetch(page + BLCKSZ - sizeof(HnswPageOpaqueData));
 	for (int i = 0; i < Min(layout->node_size, PREFETCH_BYTES); i += CACHE_LINE)
 		__builtin_prefetch(node + i);
+}
+
+/*
+ * Start to read a node's pages into memory, if they are not in shared buffers.
+ */
+void
+hnsw_read_ahead(HnswIndex *index, HnswNodeId id)
+{
+	BlockNumber block = HnswNodeBlock(&index->layout, id);
+
+	for (int i = 0; i < index->layout.pages_per_node; i++)
+	{
+		PrefetchBufferResult result;
+
+		if (block + i >= index->nblocks)
+			return;				/* hnsw_read knows what to make of it */
+		result = PrefetchBuffer(index->rel, MAIN_FORKNUM, block + i);
+		if (BufferIsValid(result.recent_buffer) && nhints != 0 &&
+			!RelationUsesLocalBuffers(index->rel))
+			*hint_slot(index->rel, block + i) = result.recent_buffer;
+	}
 }
 
 /* Ask for the hint that the next prefetch of this node will need. */

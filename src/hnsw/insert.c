@@ -19,6 +19,9 @@
 /* Nearest nodes that are looked at for an equal vector */
 #define DUPLICATE_CANDIDATES 4
 
+/* Neighbours that link back to a new node */
+#define BACK_LINKS(degree) ((degree) * 3 / 8)
+
 /* Width of the search for an equal vector, which comes first */
 #define DUPLICATE_WIDTH 8
 
@@ -189,11 +192,12 @@ write_level(HnswInserter *inserter, const HnswOwn *own, ItemPointer tid, InsertL
 			int at)
 {
 	HnswIndex  *index = inserter->index;
+	const HnswLayout *layout = &index->layout;
 	InsertLevel *level = &levels[at];
 	HnswWrite	write;
 	HnswNeighbour self = {0};
 	HnswNodeId	links[256];
-	bool		linked = false;
+	int			nback = 0;
 
 	self.norm = own->norm;
 	self.vector = hnsw_query_vector(index, inserter->query);
@@ -216,35 +220,36 @@ write_level(HnswInserter *inserter, const HnswOwn *own, ItemPointer tid, InsertL
 		links[i] = level->neighbours[i].id;
 
 	/*
-	 * The diverse neighbours are asked to link back, the others only if they
-	 * have room: a record for each of them costs as much, and hardly any
-	 * search would go that way.
+	 * The nearest and the diverse neighbours are asked to link back, until
+	 * enough do; the others only if they have room: each costs a record, and
+	 * after a checkpoint a page in WAL.
 	 */
-	for (int i = 0; i < level->n; i++)
+	for (int i = 0; i < level->n && nback < BACK_LINKS(layout->degree); i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (i >= Max(level->nkept, index->layout.degree / 2) && !has_room(index, level->neighbours[i].id))
+		if (i >= Max(level->nkept, layout->degree / 2) && !has_room(index, level->neighbours[i].id))
 			continue;
 		self.distance = level->neighbours[i].distance;
-		linked |= hnsw_add_link(index, inserter->query, &level->neighbours[i], &self, at, false);
+		nback += hnsw_add_link(index, inserter->query, &level->neighbours[i], &self, at, false);
 	}
 	/* Nobody else leads to a row that none of its neighbours wanted. */
-	for (int i = 0; i < level->n && !linked; i++)
+	for (int i = 0; i < level->n && nback == 0; i++)
 	{
 		self.distance = level->neighbours[i].distance;
-		linked = hnsw_add_link(index, inserter->query, &level->neighbours[i], &self, at, true);
+		nback = hnsw_add_link(index, inserter->query, &level->neighbours[i], &self, at, true);
 	}
 }
 
 /*
- * Width of the search for neighbours.  Half of ef_construction is enough,
- * since all that were expanded on the way are possible neighbours, too; see
- * README, "Insert".
+ * Width of the search for neighbours.  With codes, half of ef_construction is
+ * enough, since all that were expanded on the way are possible neighbours,
+ * too; see README, "Insert".
  */
 static int
 search_width(const HnswLayout *layout)
 {
-	return Max(layout->ef_construction / 2, layout->degree);
+	return layout->code.units > 0 ? Max(layout->ef_construction / 2, layout->degree) :
+		layout->ef_construction;
 }
 
 static HnswNodeId

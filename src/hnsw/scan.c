@@ -19,12 +19,15 @@
 #include "hnsw/hnsw.h"
 
 #include "access/relscan.h"
+#include "executor/instrument.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/bufmgr.h"
 #include "utils/float.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/spccache.h"
 
 /* A share of the nodes beyond which a sweep is cheaper than a search. */
 #define SWEEP_SHARE 4
@@ -71,7 +74,17 @@ typedef struct HnswScanState
 	HnswNodeId	owner;
 	uint32		more_tids;
 	uint64		chain_steps;
+	/* rows of the table that are read ahead */
+	int64		reads;			/* blocks that this backend had read when it left us */
+	uint32		asked;			/* items before it are asked for */
 } HnswScanState;
+
+/* Blocks that this backend has read from outside shared buffers. */
+static inline int64
+blocks_read(void)
+{
+	return pgBufferUsage.shared_blks_read + pgBufferUsage.local_blks_read;
+}
 
 IndexScanDesc
 hnsw_beginscan(Relation rel, int nkeys, int norderbys)
@@ -120,6 +133,8 @@ hnsw_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int n
 	state->next_tid = 0;
 	state->more_tids = 0;
 	state->late = false;
+	state->asked = 0;
+	state->reads = blocks_read();
 }
 
 static int
@@ -304,6 +319,7 @@ refill(IndexScanDesc scan)
 
 	state->nitems = 0;
 	state->next_item = 0;
+	state->asked = 0;
 	while (state->nitems == 0)
 	{
 		switch (state->phase)
@@ -335,6 +351,33 @@ refill(IndexScanDesc scan)
 		}
 	}
 	return true;
+}
+
+/*
+ * If pages are not in memory, ours or since the last row the table's, start to
+ * read the table's for the next items: a few at first, as nobody says how many
+ * rows will be fetched.
+ */
+static void
+read_rows_ahead(IndexScanDesc scan)
+{
+	HnswScanState *state = scan->opaque;
+	uint32		concurrency;
+
+	if (scan->heapRelation == NULL ||
+		(state->search->cold == 0 && state->reads == blocks_read()))
+		return;
+	concurrency = get_tablespace_io_concurrency(scan->heapRelation->rd_rel->reltablespace);
+	state->asked = Max(state->asked, state->next_item);
+	while (state->asked < state->nitems &&
+		   state->asked < state->next_item + Min(concurrency, state->next_item + 1))
+	{
+		const HnswFound *found = &state->search->found[state->items[state->asked++].found];
+
+		if (found->ntids > 0)
+			PrefetchBuffer(scan->heapRelation, MAIN_FORKNUM,
+						   ItemPointerGetBlockNumber(&state->search->tids[found->tids]));
+	}
 }
 
 /*
@@ -403,7 +446,10 @@ hnsw_gettuple(IndexScanDesc scan, ScanDirection direction)
 			state->next_tid = 0;
 		}
 		else if (state->next_item < state->nitems || refill(scan))
+		{
+			read_rows_ahead(scan);
 			start_item(scan);
+		}
 		else
 		{
 			MemoryContextSwitchTo(old);
@@ -414,6 +460,7 @@ hnsw_gettuple(IndexScanDesc scan, ScanDirection direction)
 
 	scan->xs_heaptid = state->tids[state->next_tid++];
 	scan->xs_recheck = false;
+	state->reads = blocks_read();
 	return true;
 }
 
@@ -422,6 +469,7 @@ hnsw_endscan(IndexScanDesc scan)
 {
 	HnswScanState *state = scan->opaque;
 
+	hnsw_search_free(state->search);
 	MemoryContextDelete(state->context);
 	scan->opaque = NULL;
 }

@@ -438,6 +438,9 @@ hnsw_key_bounds(const HnswIndex *index, const HnswQuery *query, const HnswFound 
 			e += underflow;
 			if (query->length == 0)
 				d = e = 0;
+			/* The operator's float32 sums may overflow, to either side. */
+			else if (2 * query->unscale * query->length * sqrt(norm) >= FLT_MAX / 2)
+				e = get_float8_infinity();
 			*lower = d - e;
 			*upper = d + e;
 			break;

@@ -8,15 +8,18 @@
  * estimates for its neighbours; with plain links the neighbours are read.
  * Estimates of one node from several expanded neighbours are averaged, each
  * weighted by the inverse of its variance, which is proportional to
- * |q - u|^2 |v - u|^2.  The search ends when the whole pool is expanded; it
+ * |q - u|^2 |v - u|^2: two with variances V and v make one with V v / (V + v).  The search ends when the whole pool is expanded; it
  * can then be resumed with a larger width and does not expand a node again.
  *
  *-------------------------------------------------------------------------
  */
 #include "hnsw/hnsw.h"
 
+#include "executor/instrument.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/spccache.h"
 
 #define INITIAL_CANDIDATES 1024
 #define INITIAL_FOUND 128
@@ -27,34 +30,77 @@
 /* Neighbours whose memory is asked for ahead of the one being read */
 #define PREFETCHED_LINKS 4
 
-/* A seed's key is exact: no estimate changes it. */
-#define SEED_WEIGHT 1e35f
+/* Candidates whose memory is asked for while another one is computed */
+#define PREFETCHED_CANDIDATES 2
 
-/*
- * Allocate a search in the current memory context; hnsw_search_reset makes
- * it ready.
- */
+/* A seed's key is exact: no estimate changes it. */
+#define SEED_VARIANCE 1e-35f
+#define MIN_VARIANCE 1e-30f
+
+/* Hops for which pages are asked for ahead, after one that was not in memory */
+#define COLD_HOPS 16
+
+/* The largest search that is kept for the next scan, in candidates */
+#define SPARE_CANDIDATES 8192
+
+/* Room for scans that come one after the other; NULL while one uses it. */
+static HnswSearch *spare = NULL;
+
+/* Allocate a search; hnsw_search_reset makes it ready. */
 HnswSearch *
 hnsw_search_create(HnswIndex *index, HnswQuery *query)
 {
-	HnswSearch *search = palloc0(sizeof(HnswSearch));
-	int			degree = index->layout.degree;
+	MemoryContext context;
+	HnswSearch *search;
 
+	if (spare != NULL)
+	{
+		search = spare;
+		spare = NULL;
+		MemoryContextSetParent(search->context, CurrentMemoryContext);
+		search->index = index;
+		search->query = query;
+		search->keep_vectors = false;
+		search->cold = 0;
+		return search;
+	}
+
+	context = AllocSetContextCreate(CurrentMemoryContext, "hnsw search", ALLOCSET_DEFAULT_SIZES);
+	search = MemoryContextAllocZero(context, sizeof(HnswSearch));
 	search->index = index;
 	search->query = query;
-	search->context = CurrentMemoryContext;
+	search->context = context;
 	search->candidates_capacity = INITIAL_CANDIDATES;
-	search->candidates = palloc(sizeof(HnswCandidate) * INITIAL_CANDIDATES);
+	search->candidates = MemoryContextAlloc(context, sizeof(HnswCandidate) * INITIAL_CANDIDATES);
 	search->table_mask = 4 * INITIAL_CANDIDATES - 1;
-	search->table = palloc0(sizeof(uint32) * 4 * INITIAL_CANDIDATES);
+	search->table = MemoryContextAllocZero(context, sizeof(uint32) * 4 * INITIAL_CANDIDATES);
 	search->found_capacity = INITIAL_FOUND;
-	search->found = palloc(sizeof(HnswFound) * INITIAL_FOUND);
+	search->found = MemoryContextAlloc(context, sizeof(HnswFound) * INITIAL_FOUND);
 	search->tids_capacity = INITIAL_FOUND;
-	search->tids = palloc(sizeof(ItemPointerData) * INITIAL_FOUND);
-	search->links = palloc(sizeof(HnswNodeId) * degree);
-	search->estimates = palloc(sizeof(float) * degree);
-	search->lengths = palloc(sizeof(float) * degree);
+	search->tids = MemoryContextAlloc(context, sizeof(ItemPointerData) * INITIAL_FOUND);
+	search->links = MemoryContextAlloc(context, sizeof(HnswNodeId) * HNSW_MAX_DEGREE);
+	search->estimates = MemoryContextAlloc(context, sizeof(float) * HNSW_MAX_DEGREE);
+	search->lengths = MemoryContextAlloc(context, sizeof(float) * HNSW_MAX_DEGREE);
 	return search;
+}
+
+/*
+ * Free a search, or keep its memory for the next one.  One that an error
+ * leaves behind goes with the context that it was made in.
+ */
+void
+hnsw_search_free(HnswSearch *search)
+{
+	if (spare != NULL || search->vectors != NULL ||
+		search->candidates_capacity > SPARE_CANDIDATES ||
+		search->found_capacity > SPARE_CANDIDATES || search->tids_capacity > SPARE_CANDIDATES ||
+		search->pool_capacity > SPARE_CANDIDATES)
+	{
+		MemoryContextDelete(search->context);
+		return;
+	}
+	MemoryContextSetParent(search->context, TopMemoryContext);
+	spare = search;
 }
 
 static inline uint32
@@ -131,7 +177,7 @@ grow_candidates(HnswSearch *search)
 	}
 }
 
-/* The candidate of a node, new if need be (then with weight 0). */
+/* The candidate of a node, new if need be (then without a key). */
 static inline uint32
 candidate_of(HnswSearch *search, HnswNodeId id, bool *is_new)
 {
@@ -154,35 +200,42 @@ candidate_of(HnswSearch *search, HnswNodeId id, bool *is_new)
 	candidate = &search->candidates[i];
 	candidate->id = id;
 	candidate->key = HNSW_MAX_KEY;
-	candidate->weight = 0;
+	candidate->variance = 0;
 	candidate->found = HNSW_NOT_EXPANDED;
 	*is_new = true;
 	return i;
 }
 
-/* First entry of the pool whose key is not less. */
+/* Is the node of this candidate still to be read? */
+static inline bool
+unexpanded(const HnswCandidate *candidate)
+{
+	return candidate->found <= HNSW_NOT_EXPANDED;
+}
+
+/* First entry of the pool whose key is not less; no branch depends on keys. */
 static inline int
 pool_lower_bound(const HnswSearch *search, float key)
 {
-	int			low = 0;
-	int			high = search->npool;
+	const HnswPoolEntry *base = search->pool;
+	int			n = search->npool;
 
-	while (low < high)
+	while (n > 0)
 	{
-		int			middle = (low + high) / 2;
+		int			half = (n + 1) / 2;
 
-		if (search->pool[middle].key < key)
-			low = middle + 1;
-		else
-			high = middle;
+		base += (base[half - 1].key < key) ? half : 0;
+		n -= half;
 	}
-	return low;
+	return base - search->pool;
 }
 
 /* Where a candidate with this key is in the pool, or -1. */
 static inline int
 pool_find(const HnswSearch *search, uint32 candidate, float key)
 {
+	if (search->npool == 0 || key > search->pool[search->npool - 1].key)
+		return -1;
 	for (int i = pool_lower_bound(search, key);
 		 i < search->npool && search->pool[i].key == key; i++)
 		if (search->pool[i].candidate == candidate)
@@ -220,13 +273,11 @@ pool_insert(HnswSearch *search, uint32 candidate, float key)
 	search->pool[position].key = key;
 	search->pool[position].candidate = candidate;
 	search->npool++;
-	if (search->candidates[candidate].found == HNSW_NOT_EXPANDED)
+	if (unexpanded(&search->candidates[candidate]))
 	{
 		if (position <= search->cursor)
-		{
 			search->cursor = position;
-			hnsw_prefetch_hint(search->index, search->candidates[candidate].id);
-		}
+		hnsw_prefetch_hint(search->index, search->candidates[candidate].id);
 	}
 	else if (position < search->cursor)
 		search->cursor++;
@@ -247,7 +298,7 @@ set_key(HnswSearch *search, uint32 i, float key)
 			(position == search->npool - 1 || key <= search->pool[position + 1].key))
 		{
 			search->pool[position].key = key;
-			if (position < search->cursor && candidate->found == HNSW_NOT_EXPANDED)
+			if (position < search->cursor && unexpanded(candidate))
 				search->cursor = position;
 			return;
 		}
@@ -259,23 +310,25 @@ set_key(HnswSearch *search, uint32 i, float key)
 
 /* An estimate of a neighbour's key: average it into what is known. */
 static inline void
-offer(HnswSearch *search, HnswNodeId id, float estimate, float weight)
+offer(HnswSearch *search, HnswNodeId id, float estimate, float variance)
 {
 	bool		is_new;
 	uint32		i = candidate_of(search, id, &is_new);
 	HnswCandidate *candidate = &search->candidates[i];
+	float		share;
 
-	if (candidate->found != HNSW_NOT_EXPANDED)
-		return;
 	if (is_new)
 	{
-		candidate->weight = weight;
+		candidate->variance = variance;
 		candidate->key = estimate;
 		pool_insert(search, i, estimate);
 		return;
 	}
-	candidate->weight += weight;
-	set_key(search, i, candidate->key + (estimate - candidate->key) * (weight / candidate->weight));
+	if (!unexpanded(candidate))
+		return;
+	share = candidate->variance / (candidate->variance + variance);
+	candidate->variance = variance * share;
+	set_key(search, i, candidate->key + (estimate - candidate->key) * share);
 }
 
 /* Keep what the caller may need of an expanded node, while it is locked. */
@@ -354,6 +407,45 @@ node_usable(const HnswSearch *search, HnswNodeHeader node)
 	return (node->flags & HNSW_NODE_USED) && node->level == search->level;
 }
 
+/* How many reads to have under way at a time. */
+static int
+io_concurrency(const HnswSearch *search)
+{
+	return get_tablespace_io_concurrency(search->index->rel->rd_rel->reltablespace);
+}
+
+/*
+ * Some pages are not in memory: start to read those of the candidates that
+ * come next, unless that was done.
+ */
+static void
+read_ahead(HnswSearch *search)
+{
+	int			concurrency = io_concurrency(search);
+
+	for (int i = search->cursor; i < search->npool && concurrency > 0; i++)
+	{
+		HnswCandidate *candidate = &search->candidates[search->pool[i].candidate];
+
+		if (!unexpanded(candidate))
+			continue;
+		if (candidate->found != HNSW_ASKED_FOR)
+			hnsw_read_ahead(search->index, candidate->id);
+		candidate->found = HNSW_ASKED_FOR;
+		concurrency--;
+	}
+}
+
+/* After a hop: did it find its pages in memory? */
+static inline void
+note_reads(HnswSearch *search, int64 reads_before)
+{
+	if (pgBufferUsage.shared_blks_read + pgBufferUsage.local_blks_read != reads_before)
+		search->cold = COLD_HOPS;
+	else if (search->cold > 0)
+		search->cold--;
+}
+
 /*
  * Plain links: read each new neighbour for its key, with the memory of some
  * on its way while one is computed.
@@ -361,8 +453,9 @@ node_usable(const HnswSearch *search, HnswNodeHeader node)
 static void
 offer_plain(HnswSearch *search, int nlinks)
 {
-	uint32		fresh[256];
+	uint32		fresh[HNSW_MAX_DEGREE];
 	int			n = 0;
+	int			ahead = search->cold > 0 ? io_concurrency(search) : 0;
 
 	for (int i = 0; i < nlinks; i++)
 	{
@@ -374,6 +467,8 @@ offer_plain(HnswSearch *search, int nlinks)
 		hnsw_prefetch_hint(search->index, search->links[i]);
 		fresh[n++] = ci;
 	}
+	for (int i = 0; i < Min(n, ahead); i++)
+		hnsw_read_ahead(search->index, search->candidates[fresh[i]].id);
 	for (int i = 0; i < Min(n, PREFETCHED_LINKS); i++)
 		hnsw_prefetch(search->index, search->candidates[fresh[i]].id);
 
@@ -383,6 +478,8 @@ offer_plain(HnswSearch *search, int nlinks)
 		HnswRead	read;
 		float		l2sq;
 
+		if (ahead > 0 && i + ahead < n)
+			hnsw_read_ahead(search->index, search->candidates[fresh[i + ahead]].id);
 		if (i + PREFETCHED_LINKS < n)
 			hnsw_prefetch(search->index, search->candidates[fresh[i + PREFETCHED_LINKS]].id);
 		hnsw_read(search->index, candidate->id, &read);
@@ -437,22 +534,20 @@ expand(HnswSearch *search, int position)
 		offer_plain(search, nlinks);
 	else
 	{
-		float		scale = 1 / Max(l2sq, FLT_MIN);
-
 		for (int i = 0; i < nlinks; i++)
 		{
 			float		estimate = search->estimates[i];
 			float		length = search->lengths[i];
-			float		weight = scale / (length * length);
+			float		variance = l2sq * length * length;
 
 			/* Neither the far ends of float32 nor a duplicate may stop us. */
 			if (!(estimate < HNSW_MAX_KEY && estimate > -HNSW_MAX_KEY))
 				estimate = HNSW_MAX_KEY;
-			if (!(weight > FLT_MIN))
-				weight = FLT_MIN;
-			else if (weight > 1e30f)
-				weight = 1e30f;
-			offer(search, search->links[i], estimate, weight);
+			if (!(variance < HNSW_MAX_KEY))
+				variance = HNSW_MAX_KEY;
+			else if (variance < MIN_VARIANCE)
+				variance = MIN_VARIANCE;
+			offer(search, search->links[i], estimate, variance);
 		}
 	}
 }
@@ -470,7 +565,7 @@ hnsw_search_seed(HnswSearch *search, HnswNodeId id, float key)
 	if (is_new)
 	{
 		search->candidates[i].key = key;
-		search->candidates[i].weight = SEED_WEIGHT;
+		search->candidates[i].variance = SEED_VARIANCE;
 		pool_insert(search, i, key);
 	}
 }
@@ -481,30 +576,34 @@ hnsw_search_run(HnswSearch *search)
 {
 	for (;;)
 	{
+		int64		reads = pgBufferUsage.shared_blks_read + pgBufferUsage.local_blks_read;
+		int			ahead = 0;
+
 		while (search->cursor < search->npool &&
-			   search->candidates[search->pool[search->cursor].candidate].found != HNSW_NOT_EXPANDED)
+			   !unexpanded(&search->candidates[search->pool[search->cursor].candidate]))
 			search->cursor++;
 		if (search->cursor == search->npool)
 			break;
 		CHECK_FOR_INTERRUPTS();
 
 		/*
-		 * All of the node's memory at once; and the next one's comes while this
+		 * All of the node's memory at once; and the next ones' comes while this
 		 * one is computed.
 		 */
-		hnsw_prefetch(search->index,
-					  search->candidates[search->pool[search->cursor].candidate].id);
-		for (int i = search->cursor + 1; i < search->npool; i++)
+		if (search->cold > 0)
+			read_ahead(search);
+		for (int i = search->cursor; i < search->npool && ahead <= PREFETCHED_CANDIDATES; i++)
 		{
 			const HnswCandidate *next = &search->candidates[search->pool[i].candidate];
 
-			if (next->found == HNSW_NOT_EXPANDED)
+			if (unexpanded(next))
 			{
 				hnsw_prefetch(search->index, next->id);
-				break;
+				ahead++;
 			}
 		}
 		expand(search, search->cursor);
+		note_reads(search, reads);
 	}
 }
 
@@ -524,7 +623,7 @@ candidate_counts(const HnswSearch *search, const HnswCandidate *candidate)
 	const HnswFound *found;
 
 	if (candidate->found < 0)
-		return candidate->found == HNSW_NOT_EXPANDED;
+		return unexpanded(candidate);
 	found = &search->found[candidate->found];
 	return found->ntids > 0 || found->more_tids != 0;
 }
@@ -644,7 +743,7 @@ hnsw_search_sweep(HnswSearch *search, BlockNumber block, bool keyed)
 		if (search->ncandidates == search->candidates_capacity)
 			grow_candidates(search);
 		ci = candidate_of(search, ids[i], &is_new);
-		if (search->candidates[ci].found != HNSW_NOT_EXPANDED)
+		if (!unexpanded(&search->candidates[ci]))
 			continue;
 		hnsw_read(index, ids[i], &read);
 		if (node_usable(search, read.node))

@@ -12,6 +12,7 @@
  */
 #include "c.h"
 
+#include <float.h>
 #include <math.h>
 
 #include "quant/quant.h"
@@ -22,34 +23,61 @@
 /* Best step of a uniform quantizer for a unit normal, by bits (Max, 1960). */
 static const float quantizer_step[] = {0, 0, 0.9957f, 0.5860f, 0.3352f};
 
+/* Bit "plane" of 8 bytes, as the bits of one. */
+static inline uint8
+gather_plane(const uint8 levels[8], int plane)
+{
+	uint8		byte = 0;
+
+	for (int i = 0; i < 8; i++)
+		byte |= ((levels[i] >> plane) & 1) << i;
+	return byte;
+}
+
 /*
- * Code r = to - from with several bits per coordinate; returns <c, r>.  rsq is
- * the squared length of the coded coordinates.
+ * Code r = to - from with several bits per coordinate; returns <c, r>, and
+ * <c, from> in *dot.  rsq is the squared length of the coded coordinates.
  */
 static float
 encode_levels(const CodeShape *shape, const float *from, const float *to, float rsq,
-			  uint8 *code)
+			  uint8 *code, float *dot)
 {
 	int			dims = shape->dims;
 	int			top = (1 << shape->bits) - 1;
+	float		most = (float) (top / 2);
 	float		invstep = 1.0f / (quantizer_step[shape->bits] * sqrtf(rsq / dims));
-	float		dot = 0;
+	float		with_r[8] = {0};
+	float		with_from[8] = {0};
+	float		code_dot_r = 0;
 
-	memset(code, 0, shape->units);
-	for (int i = 0; i < dims; i++)
+	if (!(invstep < FLT_MAX))
+		invstep = 0;
+	*dot = 0;
+	for (int i = 0; i < dims; i += 8)
 	{
-		float		r = to[i] - from[i];
-		float		cell = fabsf(r) * invstep;
-		int			magnitude = cell < top / 2 ? (int) cell : top / 2;
-		int			c = 2 * magnitude + 1;
-		int			level;
+		uint8		levels[8];
 
-		dot += c * fabsf(r);
-		level = ((r > 0 ? c : -c) + top) / 2;
+		/* eight at a time, for the compiler to do at once */
+		for (int j = 0; j < 8; j++)
+		{
+			float		r = to[i + j] - from[i + j];
+			float		cell = fabsf(r) * invstep;
+			int			size = 2 * (int) (cell < most ? cell : most) + 1;
+			int			c = r > 0 ? size : -size;
+
+			with_r[j] += c * r;
+			with_from[j] += c * from[i + j];
+			levels[j] = (uint8) ((c + top) / 2);
+		}
 		for (int plane = 0; plane < shape->bits; plane++)
-			code[(plane * dims + i) / 8] |= ((level >> plane) & 1) << (i % 8);
+			code[(plane * dims + i) / 8] = gather_plane(levels, plane);
 	}
-	return dot;
+	for (int j = 0; j < 8; j++)
+	{
+		code_dot_r += with_r[j];
+		*dot += with_from[j];
+	}
+	return code_dot_r;
 }
 
 /*
@@ -81,8 +109,7 @@ code_encode(const CodeShape *shape, int n, const float *from, const float *to,
 		float		coded = distance->l2sq(dims, from, to);
 
 		*rsq += coded;
-		code_dot_r = encode_levels(shape, from, to, coded, code);
-		*dot = code_dot(shape, code, from);
+		code_dot_r = encode_levels(shape, from, to, coded, code, dot);
 	}
 	return code_dot_r > 0 ? *rsq / code_dot_r : 0;
 }

@@ -23,6 +23,7 @@
 #include "fuzz.h"
 #include "libpq/pqformat.h"
 #include "miscadmin.h"
+#include "type/vec_common.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/float.h"
@@ -299,6 +300,13 @@ pg_detoast_datum(struct varlena *datum)
 	SET_VARSIZE(result, size);
 	memcpy(VARDATA(result), VARDATA_SHORT(datum), size - VARHDRSZ);
 	return result;
+}
+
+/* Of vec_toast.c. */
+struct varlena *
+vec_getarg_toasted(FunctionCallInfo fcinfo, int n)
+{
+	return PG_DETOAST_DATUM(PG_GETARG_DATUM(n));
 }
 
 /* Writes the digits, no zero byte; returns how many. */

@@ -67,7 +67,15 @@ is( $node->safe_psql('postgres', "SELECT reltuples = (SELECT count(*) FROM t) FR
 	't', 'reltuples after a vacuum');
 
 # Updates that leave the vector alone, and those that do not.
-$node->safe_psql('postgres', 'UPDATE t SET id = id; UPDATE t SET v = v WHERE id % 3 = 0; VACUUM t');
+sub shape { return split /\|/, $node->safe_psql('postgres', "SELECT nodes, heap_tids FROM piramid_hnsw_info('t_idx')") }
+my ($nodes, $tids) = shape();
+$node->safe_psql('postgres', 'CREATE INDEX t_id ON t (id)');	# so that no update is a HOT one
+$node->safe_psql('postgres', 'UPDATE t SET id = id + 100000');
+my ($nodes_after, $tids_after) = shape();
+is($tids_after, 2 * $tids, 'an update that leaves the vector alone adds a heap TID');
+at_most($nodes_after, int(1.003 * $nodes), 'it adds no node');
+$node->safe_psql('postgres', 'UPDATE t SET v = v WHERE id % 3 = 0; VACUUM t');
+is((shape())[1], $tids, 'vacuum takes the old heap TIDs out');
 is_consistent($node, 't', 'after updates');
 $node->safe_psql('postgres', 'VACUUM FULL t');
 is_consistent($node, 't', 'after VACUUM FULL');
