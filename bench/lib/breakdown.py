@@ -105,6 +105,8 @@ class Profile:
             names = inlined.get(ip) or [symbol]
             if dso.startswith("[kernel"):
                 names = ["[kernel]"]
+            elif "/libc" in dso:
+                names = ["[libc]"]
             elif symbol == "[unknown]" and dso in binaries and dso not in ours:
                 names = [binaries[dso].before(ip)]
             group = next((g for name in names for g, ps in patterns if any(p.match(name) for p in ps)), None)
@@ -144,13 +146,14 @@ def take_apart(o, srv, program, system, data):
     scratch = srv.installation.work / "perf.data"
     points = []
     for ef in bench.ef_lists(o, ["piramid"])["piramid"]:
-        point = {"ef": ef, **runner.point(ef)}
+        point, rest = {"ef": ef, **runner.point(ef)}, None
         for key, repeat in (("random", 1), ("again", REPEAT)):
             client.ask(f"repeat {repeat}")
             client.process.stdin.write(f"time 0.3 {o.seconds + 1}\n")
             client.process.stdin.flush()
             time.sleep(0.5)
             profile = Profile(pid, o.seconds, scratch)
+            rest = rest or profile.other.most_common(12)
             timed = json.loads(client.process.stdout.readline())
             point[key] = {"cpu_us": timed["cpu_us"], "groups": {
                 g: n / profile.total * timed["cpu_us"] for g, n in profile.groups.items()}}
@@ -159,7 +162,7 @@ def take_apart(o, srv, program, system, data):
         point["counts"] = counts(pid, {"server": profile.server, "library": profile.library}, client, inside,
                                  srv.installation.work / "perf.stat")
         note(f"ef_search {ef}: {point['random']['cpu_us']:.0f} us, the same query again"
-             f" {point['again']['cpu_us']:.0f} us; not in a group: {dict(profile.other.most_common(5))}")
+             f" {point['again']['cpu_us']:.0f} us; not in a group: {dict(rest)}")
         points.append(point)
     runner.close()
     return points

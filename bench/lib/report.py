@@ -247,10 +247,11 @@ def plot_churn(result, stem):
         line, = below.plot(rounds, [p["index_bytes"] / MB for p in c["rounds"]], marker="o", markersize=3, label=name)
         below.axhline(c["fresh"]["index_bytes"] / MB, linestyle="--", linewidth=1, color=line.get_color())
     count = next(iter(result["churn"].values()))["count"]
-    above.set_title(f"{title(result['dataset'])}: {count:,} rows exchanged in each round\n(dashed: index built anew at the end)")
+    above.set_title(f"{title(result['dataset'])}\n{count:,} rows exchanged in each round"
+                    " (dashed: index built anew at the end)", fontsize=10)
     above.set_ylabel(f"recall@{result['options']['k']}")
     below.set_ylabel("index MB")
-    below.set_ylim(bottom=0)
+    below.set_ylim(0, 1.2 * below.get_ylim()[1])
     below.set_xlabel("rounds")
     below.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
     for axes in (above, below):

@@ -17,8 +17,9 @@
 /* Rows whose squared length is so many times the median do not count there */
 #define OUTLIER_NORM 16
 
-/* Share of rows of which the int8 scale clips nothing */
+/* Share of rows of which the int8 scale clips nothing; long rows matter to inner product */
 #define UNCLIPPED_SHARE 0.9
+#define UNCLIPPED_SHARE_IP 0.999
 
 /* Share of the sparse vectors that are stored with all elements */
 #define WHOLE_SHARE 0.95
@@ -243,6 +244,7 @@ void
 build_learn_step(BuildState *state)
 {
 	float	   *room = palloc(build_encode_room(state));
+	double		share = state->layout.metric == HNSW_IP ? UNCLIPPED_SHARE_IP : UNCLIPPED_SHARE;
 	int			nsample = Min(state->rows.n, CALIBRATION_ROWS);
 	float	   *largest = palloc0(sizeof(float) * Max(nsample, 1));
 
@@ -253,7 +255,7 @@ build_learn_step(BuildState *state)
 			largest[i] = Max(largest[i], fabsf(room[j]));
 	}
 	qsort(largest, nsample, sizeof(float), compare_floats);
-	state->step = nsample > 0 ? largest[(int) ((nsample - 1) * UNCLIPPED_SHARE)] / 127 : 0;
+	state->step = nsample > 0 ? largest[(int) ((nsample - 1) * share)] / 127 : 0;
 	if (state->step == 0 && nsample > 0)
 		state->step = largest[nsample - 1] / 127;
 	pfree(largest);

@@ -28,6 +28,9 @@ build_partition_params(const BuildState *state, const BuildChunk *chunk)
 	params.quality = state->layout.ef_construction;
 	params.seed = chunk->level + 1;
 	params.nguests = chunk->nguests;
+	/* See graph_vector. */
+	if (state->layout.metric == HNSW_IP)
+		params.extra = 1 + (state->layout.code.units > 0 ? state->layout.out_dim : state->layout.dim);
 	return params;
 }
 
@@ -138,6 +141,14 @@ make_node(BuildState *state, const BuildChunk *chunk, const PartitionGraph *grap
 	own->error = Min(own->error + error, FLT_MAX);
 	hnsw_node_init(state->index, node, chunk->level, own);
 
+	/* The neighbours' codes are far apart in memory. */
+	for (int j = 0; j < nlinks && layout->code.units > 0; j++)
+	{
+		const int8 *code = chunk->codes + (Size) graph->links[(Size) i * graph->degree + j] * state->stride;
+
+		for (int k = 0; k < state->stride; k += PG_CACHE_LINE_SIZE / 2)
+			__builtin_prefetch(code + k);
+	}
 	if (layout->code.units > 0)
 		link_vector(state, chunk, i, from);
 	for (int j = 0; j < nlinks; j++)

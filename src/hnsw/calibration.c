@@ -67,7 +67,8 @@ Projection *
 hnsw_calibrate(HnswLayout *layout, const HnswLayoutRequest *request, int nrows,
 			   int8 *rows, uint64 seed)
 {
-	static const double min_share[] = {0, MIN_SHARE_1, MIN_SHARE_2};
+	/* Where codes are short in any case, a projection cannot harm. */
+	double		min_share[] = {0, request->compact ? 0 : MIN_SHARE_1, MIN_SHARE_2};
 	HnswLayoutRequest shape = *request;
 	int			width;
 	int			judged = Min(JUDGED_ROWS, nrows / 5);

@@ -131,10 +131,6 @@ hnsw_add_reloptions(bits32 kind)
 					  "Number of candidates considered for the links of a row",
 					  HNSW_DEFAULT_EF_CONSTRUCTION, HNSW_MIN_EF_CONSTRUCTION,
 					  HNSW_MAX_EF_CONSTRUCTION, AccessExclusiveLock);
-	add_enum_reloption(kind, "layout",
-					   "What the index's nodes are made for: speed or size",
-					   layout_options, HNSW_LAYOUT_FAST,
-					   "Valid values are \"fast\" and \"compact\".", AccessExclusiveLock);
 }
 
 /* Register reloptions and settings; called once, when the library is loaded. */
@@ -143,6 +139,10 @@ hnsw_init(void)
 {
 	hnsw_relopt_kind = add_reloption_kind();
 	hnsw_add_reloptions(hnsw_relopt_kind);
+	add_enum_reloption(hnsw_relopt_kind, "layout",
+					   "What the index's nodes are made for: speed or size",
+					   layout_options, HNSW_LAYOUT_FAST,
+					   "Valid values are \"fast\" and \"compact\".", AccessExclusiveLock);
 	ivfflat_init();
 	define_settings();
 }

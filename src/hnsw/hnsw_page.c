@@ -129,6 +129,13 @@ read_buffer(Relation rel, BlockNumber block)
 	return *hint = ReadBuffer(rel, block);
 }
 
+/* Read a block into shared buffers. */
+void
+hnsw_load_block(Relation rel, BlockNumber block)
+{
+	ReleaseBuffer(ReadBuffer(rel, block));
+}
+
 /* Read a block and lock it; verifies its kind.  Locks and pins are the caller's. */
 Buffer
 hnsw_get_page(Relation rel, BlockNumber block, int lockmode, int kind)

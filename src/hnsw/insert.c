@@ -20,7 +20,7 @@
 #define DUPLICATE_CANDIDATES 4
 
 /* Neighbours that link back to a new node */
-#define BACK_LINKS(degree) ((degree) * 3 / 8)
+#define BACK_LINKS(degree) ((degree) / 2)
 
 /* Width of the search for an equal vector, which comes first */
 #define DUPLICATE_WIDTH 8
@@ -241,14 +241,14 @@ write_level(HnswInserter *inserter, const HnswOwn *own, ItemPointer tid, InsertL
 }
 
 /*
- * Width of the search for neighbours.  With codes, half of ef_construction is
- * enough, since all that were expanded on the way are possible neighbours,
+ * Width of the search for neighbours.  With codes, less than ef_construction
+ * is enough, since all that were expanded on the way are possible neighbours,
  * too; see README, "Insert".
  */
 static int
 search_width(const HnswLayout *layout)
 {
-	return layout->code.units > 0 ? Max(layout->ef_construction / 2, layout->degree) :
+	return layout->code.units > 0 ? Max(layout->ef_construction * 3 / 4, layout->degree) :
 		layout->ef_construction;
 }
 

@@ -27,7 +27,7 @@
 #define MIN_CODED_SHARE 0.7
 
 /* Bytes of a code of projected vectors for which further links are given up */
-#define PROJECTED_BYTES(dim) Min(12 + (dim) / 32, 64)
+#define PROJECTED_BYTES(dim) Min(12 + (dim) / 128 * 4, 64)
 
 /* Coordinates in a code of a compact node that no page holds */
 #define SPANNING_COMPACT_DIMS 512
@@ -166,13 +166,16 @@ node_fits(HnswLayout *layout, HnswOwnKind own_kind, int degree, int units, Size 
 
 /*
  * Nodes with codes of any length, which are made of projected vectors, or are
- * as short as the compact layout wants: as many links as leave room for codes of
- * "units" bytes, then codes that fill the slot.
+ * as short as the compact layout wants: codes of at least "units" bytes that
+ * fill the slot.  Where vectors are long, so that reading a node costs more
+ * than scoring its neighbours, as many links as leave room for such codes.
  */
 static bool
 short_codes_fit(HnswLayout *layout, HnswOwnKind own_kind, int degree, int units, Size slot)
 {
-	int			most = layout->projected ? MAX_FILL_DEGREE : degree;
+	bool		more_links = own_kind != HNSW_OWN_INT4 && layout->projected &&
+		layout->dim >= LONG_DIM;
+	int			most = more_links ? MAX_FILL_DEGREE : degree;
 	int			full = layout->out_dim / 8 * (layout->projected ? 1 : layout->code.bits);
 
 	units = Min(units, full);
@@ -318,28 +321,31 @@ choose_fast(HnswLayout *layout)
  * m asks for at least 2 * m links, as in other HNSW indexes; what space is
  * left in the slot holds more links, or longer codes.  With projected vectors
  * codes can be short; hnsw_layout_set_code_bits says later what they hold.
+ * Operator classes without codes have no compact layout.
  */
 void
 hnsw_layout_choose(HnswLayout *layout, const HnswLayoutRequest *request)
 {
 	bool		fits;
+	bool		compact;
 
 	init_layout(layout, request);
+	compact = request->compact && layout->code.bits > 0;
 	layout->projected = request->projected && hnsw_layout_projectable(request);
-	fits = request->compact ? choose_compact(layout) : choose_fast(layout);
+	fits = compact ? choose_compact(layout) : choose_fast(layout);
 	if (fits)
 	{
-		if (layout->projected || request->compact)
+		if (layout->projected || compact)
 			hnsw_layout_set_code_bits(layout, layout->code.bits);
-		fill_slot(layout, !layout->projected && !request->compact);
+		fill_slot(layout, !layout->projected && !compact);
 		return;
 	}
 
 	/* No page holds one node: span as few as possible. */
 	layout->projected = false;
-	layout->own_kind = request->compact ? HNSW_OWN_INT4 : own_kind(layout, true);
+	layout->own_kind = compact ? HNSW_OWN_INT4 : own_kind(layout, true);
 	layout->code.dims = layout->code.bits ? layout->out_dim : 0;
-	if (request->compact)
+	if (compact)
 		layout->code.dims = Min(layout->code.dims, SPANNING_COMPACT_DIMS);
 	layout->code.units = layout->code.dims * layout->code.bits / 8;
 	layout->nodes_per_page = 1;

@@ -184,7 +184,7 @@ partition_memory(uint32 n, int stride, const PartitionParams *params)
 					sizeof(uint64) * build.width +	/* lists */
 					3 * sizeof(uint16));	/* counts, nlinks, nkept */
 	phase = Max(split_memory(&build), prune_memory(&build));
-	phase = Max(phase, connect_memory(&build));
+	phase = Max(phase, Max(hubs_memory(&build), connect_memory(&build)));
 	return whole + phase;
 }
 
@@ -331,6 +331,7 @@ partition_build(uint32 n, const int8 *vectors, int stride,
 	graph->nkept = partition_share(&build, sizeof(uint16) * (Size) n);
 	begin_phase(&build, 0.35);
 	prune_rows(&build, graph);
+	link_hubs(&build, graph);
 
 	begin_phase(&build, 0.05);
 	graph->links = compact_links(&build);

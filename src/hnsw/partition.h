@@ -53,6 +53,8 @@ typedef struct PartitionParams
 								 * min(degree, n - 1) */
 	int			quality;		/* ef_construction: more is better and slower */
 	uint64		seed;
+	int			extra;			/* inner product: 1 + the coordinate that makes all rows
+								 * equally long; 0: none */
 	uint32		nguests;		/* the last so many rows get no links of their own */
 	/* Called often with the fraction done, 0..1; may throw (longjmp). */
 	void		(*progress) (void *arg, double fraction);

@@ -108,10 +108,11 @@ typedef enum PartitionTask
 	TASK_DIVERSE,
 	TASK_COUNT_REVERSE,
 	TASK_FILL_REVERSE,
-	TASK_REVERSE
+	TASK_REVERSE,
+	TASK_HUBS
 } PartitionTask;
 
-StaticAssertDecl(TASK_REVERSE < PARTITION_TASKS, "a team has enough tasks");
+StaticAssertDecl(TASK_HUBS < PARTITION_TASKS, "a team has enough tasks");
 
 /* Does this process do what only one must? */
 static inline bool
@@ -174,6 +175,10 @@ extern void split_rows(PartitionBuild *build);
 /* functions in partition_prune.c */
 extern Size prune_memory(const PartitionBuild *build);
 extern void prune_rows(PartitionBuild *build, PartitionGraph *graph);
+
+/* functions in partition_hubs.c */
+extern Size hubs_memory(const PartitionBuild *build);
+extern void link_hubs(PartitionBuild *build, PartitionGraph *graph);
 
 /* functions in partition_connect.c */
 extern Size connect_memory(const PartitionBuild *build);

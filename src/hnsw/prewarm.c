@@ -122,7 +122,7 @@ read_rest(Prewarm *prewarm)
 		if (ahead > 0 && ahead < prewarm->nblocks - block)
 			PrefetchBuffer(rel, MAIN_FORKNUM, block + ahead);
 		if (count_block(prewarm, block))
-			ReleaseBuffer(ReadBuffer(rel, block));
+			hnsw_load_block(rel, block);
 	}
 }
 

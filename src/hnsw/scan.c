@@ -32,6 +32,9 @@
 /* A share of the nodes beyond which a sweep is cheaper than a search. */
 #define SWEEP_SHARE 4
 
+/* Rows of a compact index that the executor puts in order before it returns any. */
+#define RERANKED_ROWS 20
+
 typedef enum HnswScanPhase
 {
 	SCAN_START,
@@ -179,6 +182,13 @@ add_item(HnswScanState *state, uint32 i, bool late)
 	state->nitems++;
 }
 
+/* Does the index only estimate distances? */
+static bool
+is_compact(const HnswScanState *state)
+{
+	return state->index->layout.own_kind == HNSW_OWN_INT4;
+}
+
 /*
  * The pool's rows, in order, as far as it can be trusted: a wider search would
  * hardly find more rows in the nearer half of the pool, but many in the rest.
@@ -190,6 +200,8 @@ collect_pool(HnswScanState *state)
 	uint32		trusted = (search->width + 1) / 2;
 	double		bound = -get_float8_infinity();
 
+	if (is_compact(state))
+		trusted = Max(trusted, Min(search->width, RERANKED_ROWS));
 	for (int i = 0; i < search->npool; i++)
 		add_item(state, search->candidates[search->pool[i].candidate].found, false);
 	qsort(state->items, state->nitems, sizeof(HnswScanItem), compare_items);
@@ -407,6 +419,23 @@ start_item(IndexScanDesc scan)
 	{
 		scan->xs_recheckorderby = false;
 		scan->xs_orderbyvals[0] = Float8GetDatum(get_float8_nan());
+		return;
+	}
+
+	if (is_compact(state))
+	{
+		/*
+		 * True bounds would be useless.  The executor computes the distances of
+		 * as many rows as it takes to have the nearest ones among them; then the
+		 * estimate of one row stands in for its distance, and so releases the
+		 * rows before it.
+		 */
+		bool		release = state->next_item % RERANKED_ROWS == 0 ||
+			state->next_item == state->nitems;
+
+		scan->xs_recheckorderby = !release;
+		scan->xs_orderbyvals[0] =
+			Float8GetDatum(release ? item->lower : -get_float8_infinity());
 		return;
 	}
 

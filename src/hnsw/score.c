@@ -363,14 +363,15 @@ hnsw_node_estimates(const HnswIndex *index, const HnswQuery *query,
 
 /*
  * Bounds of the distance that the operator computes, from what a search found:
- * the truth is between them, rounding of float32 sums included.
+ * the truth is between them, rounding of float32 sums included.  Of 4-bit own
+ * vectors, whose bounds say nothing, both are the estimate.
  */
 void
 hnsw_key_bounds(const HnswIndex *index, const HnswQuery *query, const HnswFound *found,
 				double *lower, double *upper)
 {
 	const HnswLayout *layout = &index->layout;
-	bool		int8_own = hnsw_own_rotated(layout);
+	bool		int8_own = layout->own_kind == HNSW_OWN_INT8;
 	double		rounding = ROUNDING(layout->dim);
 	double		underflow = UNDERFLOW(layout->dim);
 	double		key = found->key;
@@ -379,6 +380,13 @@ hnsw_key_bounds(const HnswIndex *index, const HnswQuery *query, const HnswFound 
 	double		d;
 	double		e;
 
+	if (layout->own_kind == HNSW_OWN_INT4)
+	{
+		d = layout->metric == HNSW_L2 ? sqrt(Max(key, 0)) :
+			layout->metric == HNSW_COSINE ? key / 2 : key * query->unscale;
+		*lower = *upper = d;
+		return;
+	}
 	switch (layout->metric)
 	{
 		case HNSW_HAMMING:

@@ -89,6 +89,20 @@ rotation_init(Rotation *rotation, int dim, uint64 seed, float *signs)
 	}
 }
 
+/* Four floats, at any place: what all processors have registers for. */
+typedef float Four __attribute__((vector_size(16), aligned(4), may_alias));
+
+#ifdef __clang__
+#define shuffle_four(v, a, b, c, d) __builtin_shufflevector(v, v, a, b, c, d)
+#else
+typedef int FourInts __attribute__((vector_size(16)));
+#define shuffle_four(v, a, b, c, d) __builtin_shuffle(v, (FourInts) {a, b, c, d})
+#endif
+
+#define four(x, i) (*(Four *) ((x) + (i)))
+#define swap_ones(v) shuffle_four(v, 1, 0, 3, 2)
+#define swap_twos(v) shuffle_four(v, 2, 3, 0, 1)
+
 /*
  * In-place Hadamard transform of n = 2^k >= 4 values, without normalization.
  * Two steps at a time, which halves the passes over memory.
@@ -100,54 +114,38 @@ hadamard(float *restrict x, int n)
 
 	for (int i = 0; i < n; i += 4)
 	{
-		float		a = x[i] + x[i + 1];
-		float		b = x[i] - x[i + 1];
-		float		c = x[i + 2] + x[i + 3];
-		float		d = x[i + 2] - x[i + 3];
+		Four		v = four(x, i);
 
-		x[i] = a + c;
-		x[i + 1] = b + d;
-		x[i + 2] = a - c;
-		x[i + 3] = b - d;
+		v = swap_ones(v) + v * (Four) {1, -1, 1, -1};
+		four(x, i) = swap_twos(v) + v * (Four) {1, 1, -1, -1};
 	}
 	for (h = 4; h * 2 < n; h *= 4)
 	{
 		for (int i = 0; i < n; i += h * 4)
 		{
-			float	   *restrict p0 = x + i;
-			float	   *restrict p1 = p0 + h;
-			float	   *restrict p2 = p1 + h;
-			float	   *restrict p3 = p2 + h;
-
-			for (int j = 0; j < h; j += 4)
+			for (int j = i; j < i + h; j += 4)
 			{
-				for (int k = j; k < j + 4; k++)
-				{
-					float		a = p0[k] + p1[k];
-					float		b = p0[k] - p1[k];
-					float		c = p2[k] + p3[k];
-					float		d = p2[k] - p3[k];
+				Four		a = four(x, j) + four(x, j + h);
+				Four		b = four(x, j) - four(x, j + h);
+				Four		c = four(x, j + 2 * h) + four(x, j + 3 * h);
+				Four		d = four(x, j + 2 * h) - four(x, j + 3 * h);
 
-					p0[k] = a + c;
-					p1[k] = b + d;
-					p2[k] = a - c;
-					p3[k] = b - d;
-				}
+				four(x, j) = a + c;
+				four(x, j + h) = b + d;
+				four(x, j + 2 * h) = a - c;
+				four(x, j + 3 * h) = b - d;
 			}
 		}
 	}
 	if (h < n)
 	{
-		float	   *restrict p0 = x;
-		float	   *restrict p1 = x + h;
-
-		for (int k = 0; k < h; k++)
+		for (int j = 0; j < h; j += 4)
 		{
-			float		a = p0[k];
-			float		b = p1[k];
+			Four		a = four(x, j);
+			Four		b = four(x, j + h);
 
-			p0[k] = a + b;
-			p1[k] = a - b;
+			four(x, j) = a + b;
+			four(x, j + h) = a - b;
 		}
 	}
 }
@@ -165,8 +163,8 @@ rotation_apply(const Rotation *rotation, const float *x, float *out)
 	{
 		const float *signs = rotation->signs + round * out_dim;
 
-		for (int i = 0; i < out_dim; i++)
-			out[i] *= signs[i];
+		for (int i = 0; i < out_dim; i += 4)
+			four(out, i) *= *(const Four *) (signs + i);
 		hadamard((round % 2 == 0) ? out : out + out_dim - rotation->block,
 				 rotation->block);
 	}

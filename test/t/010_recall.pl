@@ -58,6 +58,15 @@ foreach my $opclass (sort keys %operator)
 	$node->safe_psql('postgres', 'DROP INDEX i');
 }
 
+# Inner product with rows of very different lengths: the long ones answer most queries.
+$node->safe_psql(
+	'postgres', q{
+	CREATE TABLE uneven AS
+		SELECT id, (v * array_fill(exp(2 * sin(id * 7.13)), ARRAY[128])::vector)::vector(128) AS v FROM slices;
+	CREATE INDEX ON uneven USING hnsw (v vector_ip_ops)});
+at_least($node->safe_psql('postgres', "SELECT test.recall('uneven', '<#>', 'queries')"),
+	0.95, 'recall@10 by inner product of rows of very different lengths');
+
 # An index that grew by single inserts.
 $node->safe_psql(
 	'postgres', q{

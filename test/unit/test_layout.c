@@ -28,6 +28,8 @@ own_bytes(const HnswLayout *layout)
 			return layout->dim * sizeof(half);
 		case HNSW_OWN_INT8:
 			return layout->out_dim;
+		case HNSW_OWN_INT4:
+			return layout->out_dim / 2;
 		case HNSW_OWN_BITS:
 			return (layout->dim + 7) / 8;
 		case HNSW_OWN_SPARSE:
@@ -85,9 +87,9 @@ links_right(const HnswLayout *layout, int m)
 		layout->inline_tids >= 1 && layout->key_size == 0;
 }
 
-/* Codes cover the rotated vector, or nearly; some have none. */
+/* Codes cover most of the rotated vector, unless they may be short; some have none. */
 static bool
-code_right(const HnswLayout *layout)
+code_right(const HnswLayout *layout, bool compact)
 {
 	const CodeShape *code = &layout->code;
 
@@ -96,8 +98,10 @@ code_right(const HnswLayout *layout)
 			layout->own_kind == (layout->type == HNSW_TYPE_BIT ? HNSW_OWN_BITS :
 								 layout->type == HNSW_TYPE_SPARSEVEC ? HNSW_OWN_SPARSE :
 								 HNSW_OWN_HALF);
-	return code->dims % 32 == 0 && code->dims <= layout->out_dim &&
-		code->dims >= 0.9 * layout->out_dim && code->bits >= 1 && code->bits <= 4 &&
+	return code->dims % (code->bits == 1 ? 32 : 16) == 0 && code->dims <= layout->out_dim &&
+		code->dims >= (compact || layout->projected ? 32 : 0.7 * layout->out_dim) &&
+		code->bits >= 1 && code->bits <= 4 &&
+		(layout->own_kind == HNSW_OWN_INT4) == compact &&
 		code->units == code->dims * code->bits / 8 && code->units % 4 == 0 &&
 		layout->out_dim >= layout->dim;
 }
@@ -114,11 +118,13 @@ meta_right(const HnswLayout *layout)
 	memset(&again, 0, sizeof(again));
 	memset(&read, 0xA5, sizeof(read));
 	hnsw_layout_to_meta(layout, &meta);
+	meta.projection = layout->projected;
 	hnsw_layout_from_meta(&read, &meta);
 	/* these two the index's column tells */
 	read.type = layout->type;
 	read.column_dim = layout->column_dim;
 	hnsw_layout_to_meta(&read, &again);
+	again.projection = meta.projection;
 	return memcmp(&read, layout, sizeof(read)) == 0 &&
 		memcmp(&meta, &again, sizeof(meta)) == 0 &&
 		meta.node_size == layout->node_size;
@@ -132,7 +138,9 @@ first_spanning(HnswMetric metric, int m)
 
 	for (int dim = 1; dim <= MAX_DIM; dim++)
 	{
-		hnsw_layout_choose(&layout, HNSW_TYPE_VECTOR, dim, metric, m, 2 * m, 0);
+		HnswLayoutRequest request = {HNSW_TYPE_VECTOR, dim, metric, m, 2 * m};
+
+		hnsw_layout_choose(&layout, &request);
 		if (layout.pages_per_node > 1)
 			return dim;
 	}
@@ -141,22 +149,32 @@ first_spanning(HnswMetric metric, int m)
 
 /* All dimensions of one type and metric, with one m. */
 static void
-check_shapes(const char *name, HnswType type, HnswMetric metric, int m, int max_dim, int elements)
+check_shapes(const char *name, const HnswLayoutRequest *shape, int max_dim)
 {
 	int			wrong[5] = {0};
 	int			first[5] = {0};
+	int			m = shape->m;
 
 	for (int dim = 1; dim <= max_dim; dim++)
 	{
+		HnswLayoutRequest request = *shape;
 		HnswLayout	layout;
 		bool		right[5];
 
-		hnsw_layout_choose(&layout, type, dim, metric, m, Max(64, 2 * m), elements);
+		request.column_dim = dim;
+		request.ef_construction = Max(64, 2 * m);
+		hnsw_layout_choose(&layout, &request);
 		right[0] = space_right(&layout);
 		right[1] = parts_right(&layout);
-		right[2] = links_right(&layout, m) && layout.dim == hnsw_graph_dim(type, dim) &&
-			layout.column_dim == dim && layout.metric == metric && layout.m == m;
-		right[3] = code_right(&layout);
+		right[2] = links_right(&layout, m) && layout.dim == hnsw_graph_dim(request.type, dim) &&
+			layout.column_dim == dim && layout.metric == request.metric && layout.m == m;
+		right[3] = code_right(&layout, request.compact);
+		if (layout.projected)
+			for (int bits = 2; bits >= 1; bits--)
+			{
+				hnsw_layout_set_code_bits(&layout, bits);
+				right[3] &= code_right(&layout, request.compact);
+			}
 		right[4] = meta_right(&layout);
 		for (int j = 0; j < 5; j++)
 			if (!right[j] && wrong[j]++ == 0)
@@ -177,21 +195,35 @@ main(void)
 
 	for (int i = 0; i < lengthof(ms); i++)
 	{
-		for (HnswMetric metric = HNSW_L2; metric <= HNSW_L1; metric++)
-		{
-			char		name[64];
+		HnswLayoutRequest shape = {.m = ms[i]};
+		char		name[64];
 
-			check_shapes(names[metric], HNSW_TYPE_VECTOR, metric, ms[i], MAX_DIM, 0);
-			snprintf(name, sizeof(name), "halfvec %s", names[metric]);
-			check_shapes(name, HNSW_TYPE_HALFVEC, metric, ms[i], MAX_DIM, 0);
-			for (int elements = 1; elements <= MAX_DIM; elements *= 8)
+		for (shape.metric = HNSW_L2; shape.metric <= HNSW_L1; shape.metric++)
+		{
+			for (int kind = 0; kind < (shape.metric < HNSW_L1 ? 4 : 1); kind++)
 			{
-				snprintf(name, sizeof(name), "sparsevec %s, %d elements", names[metric], elements);
-				check_shapes(name, HNSW_TYPE_SPARSEVEC, metric, ms[i], 70000, elements);
+				shape.projected = kind % 2 == 1;
+				shape.compact = kind / 2 == 1;
+				for (shape.type = HNSW_TYPE_VECTOR; shape.type <= HNSW_TYPE_HALFVEC; shape.type++)
+				{
+					snprintf(name, sizeof(name), "%s%s %s%s", shape.compact ? "compact " : "",
+							 shape.type == HNSW_TYPE_HALFVEC ? "halfvec" : "vector",
+							 names[shape.metric], shape.projected ? ", projected" : "");
+					check_shapes(name, &shape, MAX_DIM);
+				}
+			}
+			shape.projected = shape.compact = false;
+			shape.type = HNSW_TYPE_SPARSEVEC;
+			for (shape.elements = 1; shape.elements <= MAX_DIM; shape.elements *= 8)
+			{
+				snprintf(name, sizeof(name), "sparsevec %s, %d elements", names[shape.metric],
+						 shape.elements);
+				check_shapes(name, &shape, 70000);
 			}
 		}
-		for (HnswMetric metric = HNSW_HAMMING; metric <= HNSW_JACCARD; metric++)
-			check_shapes(names[metric], HNSW_TYPE_BIT, metric, ms[i], HNSW_MAX_BITS, 0);
+		shape.type = HNSW_TYPE_BIT;
+		for (shape.metric = HNSW_HAMMING; shape.metric <= HNSW_JACCARD; shape.metric++)
+			check_shapes(names[shape.metric], &shape, HNSW_MAX_BITS);
 	}
 
 	/* What users of the default m get. */

@@ -1,0 +1,214 @@
+/*-------------------------------------------------------------------------
+ *
+ * partition_hubs.c
+ *		Inner product: links to the rows that answer most queries.
+ *
+ * By inner product the long rows are near to every query, but hardly any row
+ * has them among its neighbours in the space of the graph.  Where lengths
+ * differ much, each row therefore links to the "hubs" with which its inner
+ * product is largest, as it would in a graph made by inner product (ip-NSW,
+ * Morozov & Babenko, 2018).
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifdef FRONTEND
+#include "postgres_fe.h"
+#else
+#include "postgres.h"
+#endif
+
+#include "distance/distance.h"
+#include "hnsw/partition_build.h"
+
+/* Hubs are the longest eighth of the rows, so many at most. */
+#define HUB_SHARE 8
+#define MAX_HUBS 2048
+
+/* Lengths differ much if a hundredth of them is so many times the median. */
+#define SPREAD 1.5f
+
+/* Links to hubs, as a part of all */
+#define LINK_SHARE 4
+
+/* Rows multiplied with all hubs in one call */
+#define BLOCK 64
+
+#define ST_SORT sort_lengths
+#define ST_ELEMENT_TYPE int32
+#define ST_COMPARE(a, b) (*(a) > *(b) ? -1 : *(a) < *(b))
+#define ST_SCOPE static
+#define ST_DEFINE
+#include "lib/sort_template.h"
+
+/* What a member needs to find the best hubs of some rows. */
+typedef struct HubScratch
+{
+	int8	   *hubs;
+	int8	   *vectors;
+	int32	   *products;
+	uint64	   *best;
+} HubScratch;
+
+/* A row's squared length without the coordinate that inner product adds. */
+static int32
+row_length(const PartitionBuild *build, uint32 row)
+{
+	int32		extra = ROW_VECTOR(build, row)[build->params->extra - 1];
+
+	return build->norms[row] - extra * extra;
+}
+
+static int
+hub_links(const PartitionBuild *build)
+{
+	return build->degree / LINK_SHARE;
+}
+
+Size
+hubs_memory(const PartitionBuild *build)
+{
+	return build->params->extra > 0 ?
+		(Size) build->n * sizeof(int32) +
+		(MAX_HUBS + BLOCK) * ((Size) build->stride + sizeof(uint32)) +
+		MAX_HUBS * BLOCK * sizeof(int32) : 0;
+}
+
+/*
+ * Choose the hubs, none if the rows are about equally long: the leader's task.
+ */
+static uint32
+choose_hubs(PartitionBuild *build, uint32 *hubs)
+{
+	int32	   *lengths = partition_alloc(sizeof(int32) * (Size) build->n);
+	uint32		most = Min(build->n / HUB_SHARE, MAX_HUBS);
+	uint32		count = 0;
+
+	for (uint32 row = 0; row < build->n; row++)
+		lengths[row] = row_length(build, row);
+	sort_lengths(lengths, build->n);
+	if (lengths[build->n / 100] > SPREAD * SPREAD * lengths[build->n / 2])
+		for (uint32 row = 0; row < build->n && count < most; row++)
+			if (ROW_IS_DISTINCT(build, row) && row_length(build, row) >= lengths[most])
+				hubs[count++] = row;
+	pfree(lengths);
+	return count;
+}
+
+/*
+ * Put the hubs of a row, the best first, after its kept links; the last of the
+ * others give way.
+ */
+static void
+insert_hubs(PartitionBuild *build, PartitionGraph *graph, uint32 row, const uint64 *best,
+			const uint32 *hubs)
+{
+	uint32	   *links = ROW_LINKS(build, row);
+	int			room = hub_links(build);
+	int			nkept = Min(graph->nkept[row], build->degree - room);
+	int			nlinks = graph->nlinks[row];
+
+	for (int i = 0; i < room && best[i] != PG_UINT64_MAX; i++)
+	{
+		uint32		hub = hubs[(uint32) best[i]];
+		int			at = 0;
+
+		while (at < nlinks && links[at] != hub)
+			at++;
+		if (hub == row || at < nkept)
+			continue;
+		if (at == nlinks)
+		{
+			at = Min(nlinks, build->degree - 1);
+			nlinks = at + 1;
+		}
+		memmove(links + nkept + 1, links + nkept, sizeof(uint32) * (at - nkept));
+		links[nkept++] = hub;
+	}
+	graph->nlinks[row] = nlinks;
+	graph->nkept[row] = nkept;
+}
+
+/* Link the rows of one block of the order to their hubs. */
+static void
+link_block(PartitionBuild *build, PartitionGraph *graph, HubScratch *scratch,
+		   const uint32 *hubs, uint32 nhubs, const uint32 *rows, int count)
+{
+	int			room = hub_links(build);
+
+	for (int i = 0; i < count; i++)
+		memcpy(scratch->vectors + (Size) i * build->stride, ROW_VECTOR(build, rows[i]),
+			   build->stride);
+	distance->i8_dot_matrix(build->stride, count, scratch->vectors, build->stride,
+							nhubs, scratch->hubs, build->stride, scratch->products, nhubs);
+	for (int i = 0; i < count; i++)
+	{
+		const int32 *products = scratch->products + (Size) i * nhubs;
+
+		if (rows[i] >= build->nhome)
+			continue;
+		for (int j = 0; j < room; j++)
+			scratch->best[j] = PG_UINT64_MAX;
+		for (uint32 h = 0; h < nhubs; h++)
+		{
+			/* The largest product is the smallest key. */
+			uint64		key = ((uint64) (PG_INT32_MAX - (int64) products[h]) << 32) | h;
+			int			at = room - 1;
+
+			if (key >= scratch->best[at])
+				continue;
+			for (; at > 0 && scratch->best[at - 1] > key; at--)
+				scratch->best[at] = scratch->best[at - 1];
+			scratch->best[at] = key;
+		}
+		insert_hubs(build, graph, rows[i], scratch->best, hubs);
+	}
+}
+
+/*
+ * Give each row links to its hubs.  Its links lie where its candidates were.
+ */
+void
+link_hubs(PartitionBuild *build, PartitionGraph *graph)
+{
+	uint32	   *shared;
+	uint32	   *hubs;
+	uint32		nhubs;
+	HubScratch	scratch;
+	uint32		from;
+	uint32		to;
+
+	if (build->params->extra == 0 || build->params->metric != PARTITION_L2 ||
+		build->n < 2 * HUB_SHARE)
+		return;
+	shared = partition_share(build, sizeof(uint32) * (MAX_HUBS + 1));
+	hubs = shared + 1;
+	if (is_leader(build))
+		shared[0] = choose_hubs(build, hubs);
+	wait_for_team(build);
+	nhubs = shared[0];
+	if (nhubs > 0)
+	{
+		scratch.hubs = partition_alloc((Size) nhubs * build->stride);
+		scratch.vectors = partition_alloc((Size) BLOCK * build->stride);
+		scratch.products = partition_alloc(sizeof(int32) * nhubs * BLOCK);
+		scratch.best = partition_alloc(sizeof(uint64) * Max(hub_links(build), 1));
+		for (uint32 h = 0; h < nhubs; h++)
+		{
+			int8	   *hub = scratch.hubs + (Size) h * build->stride;
+
+			memcpy(hub, ROW_VECTOR(build, hubs[h]), build->stride);
+			hub[build->params->extra - 1] = 0;
+		}
+		while (claim_range(build, TASK_HUBS, BLOCK, build->ndistinct, &from, &to))
+		{
+			partition_tick(build);
+			link_block(build, graph, &scratch, hubs, nhubs, build->order + from, to - from);
+		}
+		pfree(scratch.hubs);
+		pfree(scratch.vectors);
+		pfree(scratch.products);
+		pfree(scratch.best);
+	}
+	wait_for_team(build);
+	partition_unshare(build, shared);
+}
