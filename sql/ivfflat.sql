@@ -3,10 +3,10 @@ CREATE TABLE grid (id int PRIMARY KEY, v vector(3), h halfvec(3), b bit(3));
 INSERT INTO grid SELECT i, ARRAY[i % 10, i / 10, 1]::vector, ARRAY[i % 10, i / 10, 1]::halfvec, (i % 8)::bit(3)
 FROM generate_series(1, 300) AS i;
 
--- lists has no effect; the options of hnsw have theirs
+-- lists has no effect; m and ef_construction have theirs
 CREATE INDEX grid_default ON grid USING ivfflat (v) WITH (lists = 20);
 CREATE INDEX grid_ip ON grid USING ivfflat (v vector_ip_ops) WITH (lists = 20, m = 8, ef_construction = 40);
-CREATE INDEX grid_cosine ON grid USING ivfflat (v vector_cosine_ops) WITH (layout = compact);
+CREATE INDEX grid_cosine ON grid USING ivfflat (v vector_cosine_ops);
 CREATE INDEX grid_half ON grid USING ivfflat (h halfvec_l2_ops);
 CREATE INDEX grid_half_ip ON grid USING ivfflat (h halfvec_ip_ops);
 CREATE INDEX grid_half_cosine ON grid USING ivfflat (h halfvec_cosine_ops);

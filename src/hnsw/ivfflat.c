@@ -6,7 +6,7 @@
  * Dumps, migrations and frameworks that were written for pgvector create
  * ivfflat indexes.  They get an hnsw index: the same pages, searches and
  * settings, under the name that was asked for.  The option "lists" is accepted
- * and has no effect; those of hnsw have theirs.
+ * and has no effect; "m" and "ef_construction" have theirs.
  *
  *-------------------------------------------------------------------------
  */
@@ -48,7 +48,6 @@ ivfflat_options(Datum reloptions, bool validate)
 	static const relopt_parse_elt table[] = {
 		{"m", RELOPT_TYPE_INT, offsetof(IvfflatOptions, hnsw.m)},
 		{"ef_construction", RELOPT_TYPE_INT, offsetof(IvfflatOptions, hnsw.ef_construction)},
-		{"layout", RELOPT_TYPE_ENUM, offsetof(IvfflatOptions, hnsw.layout)},
 		{"lists", RELOPT_TYPE_INT, offsetof(IvfflatOptions, lists)},
 	};
 

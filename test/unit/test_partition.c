@@ -701,6 +701,57 @@ test_teams(void)
 }
 
 /*
+ * By inner product, rows link to the long rows with which theirs is largest;
+ * unless all rows are about equally long.
+ */
+static void
+test_hubs(void)
+{
+	const uint32 n = 4000;
+	PartitionParams params = {.degree = 16, .quality = 64, .seed = 1, .extra = 64};
+	int8	   *vectors = clustered(n, 64, 63, 20, 60, 30);
+	PartitionGraph *graph;
+
+	for (int spread = 0; spread <= 1; spread++)
+	{
+		uint32		linked = 0;
+
+		/* One row in 40 keeps its length, and has nothing to add. */
+		for (uint32 row = 0; row < n; row++)
+			for (int i = 0; i < 64 && spread; i++)
+				vectors[row * 64 + i] = row % 40 == 0 ? (i == 63 ? 0 : vectors[row * 64 + i]) :
+					(i == 63 ? 120 : vectors[row * 64 + i] / 3);
+		graph = build(n, vectors, 64, &params);
+		ok(lists_are_sound(graph), "hubs, spread %d: lists are full and sound", spread);
+		ok(count_reachable(graph) == n, "hubs, spread %d: every row is reachable", spread);
+		for (uint32 row = 0; row < n; row++)
+		{
+			uint32		best = 0;
+			int32		most = PG_INT32_MIN;
+
+			for (uint32 hub = 0; hub < n; hub += 40)
+			{
+				int32		product = distance->i8_dot(64, vectors + row * 64, vectors + hub * 64);
+
+				if (hub != row && product > most)
+				{
+					most = product;
+					best = hub;
+				}
+			}
+			for (int i = 0; i < graph->nlinks[row]; i++)
+				linked += graph->links[row * 16 + i] == best;
+		}
+		ok(spread ? linked > n * 9 / 10 : linked < n / 2,
+		   "hubs, spread %d: %u of %u rows link to the best long row", spread, linked, n);
+		ok(team_agrees(n, vectors, 64, &params, graph, 3),
+		   "hubs, spread %d: 3 processes build the same graph", spread);
+		partition_free(graph);
+	}
+	free(vectors);
+}
+
+/*
  * Guests get no links, but are linked to; the others are reachable without
  * them.
  */
@@ -826,6 +877,7 @@ main(void)
 	test_determinism();
 	test_teams();
 	test_guests();
+	test_hubs();
 	test_pivots();
 	test_interrupts();
 	return done_testing();
