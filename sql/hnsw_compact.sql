@@ -32,7 +32,7 @@ BEGIN
 	RETURN CASE WHEN wanted > 0 AND hits >= share * wanted THEN 'enough' ELSE hits || ' of ' || wanted END;
 END $$;
 
--- The default: a projection is learned.
+-- The default: so short vectors are not projected.
 CREATE INDEX low_rank_i ON low_rank USING hnsw (v vector_l2_ops);
 SELECT version, storage_precision, code_bits FROM piramid_hnsw_info('low_rank_i');
 SELECT found('<->', 0.98);

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * hnsw_buffer.h
- *		What the files that touch buffers and WAL (*_page.c, hnsw_edit.c) share.
+ *		What the files that touch buffers and WAL (*_page.c, hnsw_edit_page.c) share.
  *
  *-------------------------------------------------------------------------
  */
@@ -33,7 +33,7 @@ extern void hnsw_list_if_unlisted(HnswIndex *index, Buffer buffer);
 extern HnswEdit hnsw_edit_opaque(Buffer buffer, const HnswPageOpaqueData *opaque);
 extern Buffer hnsw_page_with_room(HnswIndex *index, int kind, bool upper, int slots);
 
-/* functions in hnsw_edit.c */
+/* functions in hnsw_edit_page.c */
 extern void hnsw_edit_pages(Relation rel, const HnswEdit *edits, int n);
 
 /* functions in hnsw_tids_page.c */

@@ -268,7 +268,8 @@ hnsw_layout_projectable(const HnswLayoutRequest *request)
 	HnswLayout	layout;
 
 	init_layout(&layout, request);
-	return layout.code.bits == 1 && layout.out_dim <= PROJECTION_MAX_WIDTH;
+	return layout.code.bits == 1 && layout.out_dim <= PROJECTION_MAX_WIDTH &&
+		(layout.dim >= LONG_DIM || request->compact);
 }
 
 /* Own vectors in 4 bits, short codes, many nodes to a page. */

@@ -100,5 +100,31 @@ at_least(
 	$node->safe_psql('postgres', "SELECT test.recall('texts', '<=>', 'text_queries')"),
 	0.95, 'recall@10 of text embeddings');
 
+# Long vectors, whose codes are projected.
+$node->safe_psql(
+	'postgres', q{
+	CREATE TABLE long AS SELECT id, (v || v)::vector(768) AS v FROM texts WHERE id % 4 <> 0;
+	CREATE TABLE long_queries AS SELECT id, (v || v)::vector(768) AS v FROM text_queries;
+	CREATE INDEX long_idx ON long USING hnsw (v vector_cosine_ops);
+});
+is($node->safe_psql('postgres', "SELECT version FROM piramid_hnsw_info('long_idx')"), 2, 'codes are projected');
+at_least($node->safe_psql('postgres', "SELECT test.recall('long', '<=>', 'long_queries')"),
+	0.95, 'recall@10 with projected codes');
+$node->safe_psql('postgres', 'INSERT INTO long SELECT id, (v || v)::vector(768) FROM texts WHERE id % 4 = 0');
+at_least($node->safe_psql('postgres', "SELECT test.recall('long', '<=>', 'long_queries')"),
+	0.95, 'recall@10 with projected codes after inserts');
+
+# The compact layout.
+foreach my $table ('texts', 'long')
+{
+	my $queries = $table eq 'long' ? 'long_queries' : 'text_queries';
+
+	$node->safe_psql('postgres', "
+		DROP INDEX IF EXISTS long_idx, texts_v_idx;
+		CREATE INDEX ON $table USING hnsw (v vector_cosine_ops) WITH (layout = compact)");
+	at_least($node->safe_psql('postgres', "SET hnsw.ef_search = 100; SELECT test.recall('$table', '<=>', '$queries')"),
+		0.95, "recall\@10 of the compact layout on $table");
+}
+
 $node->stop;
 done_testing();

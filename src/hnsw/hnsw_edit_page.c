@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  *
- * hnsw_edit.c
+ * hnsw_edit_page.c
  *		Small changes of pages, logged as generic WAL records.
  *
  * GenericXLogStart() and its companions copy each page and compare all of it,
