@@ -13,7 +13,7 @@ my $primary = piramid_node(
 	'primary',
 	init => [ allows_streaming => 1 ],
 	# Replay compares every page with the primary's, and stops if they differ.
-	conf => "wal_consistency_checking = 'all'\nautovacuum = off");
+	conf => "wal_consistency_checking = 'all'\nwal_keep_size = '1GB'\nautovacuum = off");
 load_slices($primary);
 $primary->safe_psql(
 	'postgres', q{
