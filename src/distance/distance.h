@@ -76,6 +76,15 @@ typedef struct DistanceKernels
 	void		(*sign_code) (int dim, const float *from, const float *to,
 							  uint8 *code, float sums[3]);
 
+	/*
+	 * Two-bit code of r = to - from: levels -3, -1, 1 and 3, the sign of r
+	 * and whether |r| * invstep is at least 1.  code gets the low bits of
+	 * (level + 3) / 2, dim / 8 bytes, then the high ones.  sums gets sum
+	 * level*r and sum level*from.  dim is a multiple of 16.
+	 */
+	void		(*two_bit_code) (int dim, float invstep, const float *from,
+								 const float *to, uint8 *code, float sums[2]);
+
 	/* float32 query against int8 codes: sum q*c */
 	float		(*i8_ip) (int dim, const float *q, const int8 *c);
 

@@ -45,6 +45,7 @@ extern const DistanceKernels distance_neon;
 	.float_to_half = float_to_half, \
 	.i8_to_float = i8_to_float, \
 	.sign_code = sign_code, \
+	.two_bit_code = two_bit_code, \
 	.i8_ip = i8_ip, \
 	.i4_ip = i4_ip, \
 	.i4_to_float = i4_to_float, \

@@ -198,6 +198,26 @@ sign_code(int dim, const float *from, const float *to, uint8 *code, float sums[3
 	}
 }
 
+static void
+two_bit_code(int dim, float invstep, const float *from, const float *to, uint8 *code,
+			 float sums[2])
+{
+	sums[0] = sums[1] = 0;
+	memset(code, 0, dim / 8 * 2);
+	for (int i = 0; i < dim; i++)
+	{
+		float		r = to[i] - from[i];
+		bool		positive = !signbit(r);
+		bool		large = fabsf(r) * invstep >= 1;
+		float		size = large ? 3 : 1;
+
+		sums[0] += size * fabsf(r);
+		sums[1] += positive ? size * from[i] : -size * from[i];
+		code[i / 8] |= (positive == large) << (i % 8);
+		code[dim / 8 + i / 8] |= positive << (i % 8);
+	}
+}
+
 static float
 i8_ip(int dim, const float *q, const int8 *c)
 {

@@ -338,6 +338,42 @@ sign_code(int dim, const float *from, const float *to, uint8 *code, float sums[3
 	sums[2] = vf_sum(dot);
 }
 
+static void
+two_bit_code(int dim, float invstep, const float *from, const float *to, uint8 *code,
+			 float sums[2])
+{
+	VF			with_r = vf_zero();
+	VF			with_from = vf_zero();
+
+	for (int i = 0; i < dim; i += 16)
+	{
+		uint16		negative = 0;
+		uint16		small = 0;
+		uint16		low;
+		uint16		high;
+
+		for (int j = 0; j < 16; j += VF_LANES)
+		{
+			VF			x = vf_load(from + i + j);
+			VF			r = vf_sub(vf_load(to + i + j), x);
+			VF			beyond = vf_fma(vf_abs(r), vf_set1(invstep), vf_set1(-1));
+			/* 3 or 1, without a branch */
+			VF			size = vf_add(vf_set1(2), vf_flip(vf_set1(1), beyond));
+
+			with_r = vf_fma(size, vf_abs(r), with_r);
+			with_from = vf_fma(size, vf_flip(x, r), with_from);
+			negative |= (uint16) vf_signs(r) << j;
+			small |= (uint16) vf_signs(beyond) << j;
+		}
+		low = ~(negative ^ small);
+		high = ~negative;
+		memcpy(code + i / 8, &low, sizeof(low));
+		memcpy(code + dim / 8 + i / 8, &high, sizeof(high));
+	}
+	sums[0] = vf_sum(with_r);
+	sums[1] = vf_sum(with_from);
+}
+
 INLINE VI
 add_byte_terms(Op op, VI acc, VB x, VB y)
 {

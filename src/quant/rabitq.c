@@ -46,12 +46,19 @@ encode_levels(const CodeShape *shape, const float *from, const float *to, float 
 	int			top = (1 << shape->bits) - 1;
 	float		most = (float) (top / 2);
 	float		invstep = 1.0f / (quantizer_step[shape->bits] * sqrtf(rsq / dims));
+	float		sums[2];
 	float		with_r[8] = {0};
 	float		with_from[8] = {0};
 	float		code_dot_r = 0;
 
 	if (!(invstep < FLT_MAX))
 		invstep = 0;
+	if (shape->bits == 2)
+	{
+		distance->two_bit_code(dims, invstep, from, to, code, sums);
+		*dot = sums[1];
+		return sums[0];
+	}
 	*dot = 0;
 	for (int i = 0; i < dims; i += 8)
 	{
