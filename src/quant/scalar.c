@@ -84,7 +84,7 @@ scalar_encode_int4(int dim, const float *x, uint8 *c)
 
 	for (int i = 0; i < dim; i++)
 		largest = Max(largest, fabsf(x[i]));
-	memset(c, 0, dim / 2);
+	memset(c, 0, (uint32) dim / 2);
 	if (!(largest > 0 && largest <= FLT_MAX))
 		return 0;
 
