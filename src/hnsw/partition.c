@@ -27,6 +27,9 @@
 /* Arrays that partition_memory counts together, at most */
 #define MAX_SHARED 16
 
+/* Candidates of each row where one leaf holds all rows. */
+#define ONE_LEAF_WIDTH 200
+
 /* What an empty slot of the hash table of vectors holds. */
 #define NO_ROW PG_UINT32_MAX
 
@@ -158,11 +161,15 @@ set_parameters(PartitionBuild *build, uint32 n, int stride,
 	 */
 	build->pivots = (int) Min(1000.0, (double) n * build->overlap / 500 + 1);
 
-	/* One leaf then holds everything, and its answer is exact. */
+	/*
+	 * One leaf then holds everything, and its answer is exact.  The nearest
+	 * rows alone lead nowhere else: more candidates give longer links, too.
+	 */
 	if (n <= build->leaf_max)
 	{
 		build->overlap = 1;
 		build->pivots = 1;
+		build->width = Max(build->width, Min((int) n - 1, ONE_LEAF_WIDTH));
 		build->leaf_best = build->width;
 	}
 }
