@@ -102,7 +102,7 @@ fails_like($node, q{
 	SET temp_file_limit = '2MB';
 	SET maintenance_work_mem = '1MB';
 	CREATE INDEX many_idx ON many USING hnsw (v vector_l2_ops)},
-	qr/temporary file size exceeds temp_file_limit/, 'temp_file_limit');
+	qr/temporary file size exceeds "?temp_file_limit/, 'temp_file_limit');
 is(temporary_files(), 0, 'temp_file_limit: no temporary file is left');
 
 # A worker is terminated: the build fails, or it had just finished.
