@@ -258,6 +258,16 @@ note_duplicates(BuildState *state, const BuildChunk *chunk, const BuildRows *row
 		}
 }
 
+/* Start reading a file from its beginning. */
+void
+build_rewind(BufFile *file)
+{
+	if (BufFileSeek(file, 0, 0, SEEK_SET) != 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not rewind temporary file of an hnsw build: %m")));
+}
+
 /* Add the further TIDs to the finished index. */
 static void
 write_duplicates(BuildState *state)
@@ -266,10 +276,7 @@ write_duplicates(BuildState *state)
 
 	if (state->duplicates == NULL)
 		return;
-	if (BufFileSeek(state->duplicates, 0, 0, SEEK_SET) != 0)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not rewind temporary file of an hnsw build: %m")));
+	build_rewind(state->duplicates);
 	while (BufFileReadMaybeEOF(state->duplicates, &duplicate, sizeof(duplicate), true) > 0)
 	{
 		HnswWrite	write;

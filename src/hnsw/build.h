@@ -107,6 +107,7 @@ typedef struct BuildState
 
 /* functions in build.c */
 extern void build_phase(BuildState *state, const BuildChunk *chunk, int phase);
+extern void build_rewind(BufFile *file);
 extern void build_loaded(BuildState *state, BuildChunk *chunk, BuildRows *rows);
 extern void build_progress(BuildState *state, double fraction);
 
@@ -120,6 +121,7 @@ extern Size build_row_size(const BuildRows *rows, uint32 i);
 extern const HnswValue *build_row_value(BuildState *state, uint32 i);
 
 /* functions in build_calibrate.c */
+extern int	build_compare_floats(const void *a, const void *b);
 extern void build_create_index(BuildState *state);
 extern void build_learn_step(BuildState *state);
 extern int	build_stride(const HnswLayout *layout);

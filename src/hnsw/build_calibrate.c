@@ -24,8 +24,9 @@
 /* Share of the sparse vectors that are stored with all elements */
 #define WHOLE_SHARE 0.95
 
-static int
-compare_floats(const void *a, const void *b)
+/* For qsort: ascending */
+int
+build_compare_floats(const void *a, const void *b)
 {
 	float		x = *(const float *) a;
 	float		y = *(const float *) b;
@@ -152,7 +153,7 @@ build_create_index(BuildState *state)
 		(void) hnsw_prepare(&shape, sample_row(state, i, nsample)->x, prepared);
 		norms[i] = sorted[i] = distance->normsq(layout->dim, prepared);
 	}
-	qsort(sorted, nsample, sizeof(float), compare_floats);
+	qsort(sorted, nsample, sizeof(float), build_compare_floats);
 	for (int i = 0; i < nsample; i++)
 	{
 		if (!(norms[i] <= sorted[nsample / 2] * OUTLIER_NORM))
@@ -254,7 +255,7 @@ build_learn_step(BuildState *state)
 		for (int j = 0; j < state->stride; j++)
 			largest[i] = Max(largest[i], fabsf(room[j]));
 	}
-	qsort(largest, nsample, sizeof(float), compare_floats);
+	qsort(largest, nsample, sizeof(float), build_compare_floats);
 	state->step = nsample > 0 ? largest[(int) ((nsample - 1) * share)] / 127 : 0;
 	if (state->step == 0 && nsample > 0)
 		state->step = largest[nsample - 1] / 127;

@@ -216,7 +216,6 @@ write_nodes(BuildState *state, const BuildChunk *chunk, const PartitionGraph *gr
 static void
 graph_progress(void *arg, double fraction)
 {
-	CHECK_FOR_INTERRUPTS();
 	build_progress(arg, fraction);
 }
 

@@ -73,15 +73,6 @@ struct BuildSpill
 };
 
 static int
-compare_margins(const void *a, const void *b)
-{
-	float		x = *(const float *) a;
-	float		y = *(const float *) b;
-
-	return (x > y) - (x < y);
-}
-
-static int
 nearest_pivots(const BuildSpill *spill)
 {
 	return Min(PARTITION_NEAREST, spill->nchunks);
@@ -126,7 +117,7 @@ guest_margin(BuildSpill *spill, const int8 *codes, uint32 n, int stride)
 				all[count++] = margins[i * nearest + j];
 	}
 	wanted = (Size) (GUEST_SHARE * n);
-	qsort(all, count, sizeof(float), compare_margins);
+	qsort(all, count, sizeof(float), build_compare_floats);
 	margin = wanted < count ? all[wanted] : FLT_MAX;
 	pfree(all);
 	return margin;
@@ -210,16 +201,6 @@ build_spill_add(BuildState *state, const BuildRow *row, const char *packed, Size
 		flush_waiting(state);
 }
 
-/* Start reading a file from its beginning. */
-static void
-rewind_file(BufFile *file)
-{
-	if (BufFileSeek(file, 0, 0, SEEK_SET) != 0)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not rewind temporary file of an hnsw build: %m")));
-}
-
 /*
  * Read the next row of a file, its value to *packed and its code to "code";
  * false at the end.
@@ -238,7 +219,7 @@ read_row(BuildState *state, BufFile *file, SpillRow *row, char **packed, int8 *c
 /*
  * Load a chunk's rows.  The levels come from a seed of the chunk's own, so that
  * loading it again gives the same rows.  "codes" gets the code of each row, if
- * it is not NULL, and announce(row) tells its hosts.
+ * it is not NULL; with "announce", the hosts of each row hear of it.
  */
 static void
 load_chunk(BuildState *state, int c, BuildRows *rows, int8 *codes, bool announce)
@@ -251,7 +232,7 @@ load_chunk(BuildState *state, int c, BuildRows *rows, int8 *codes, bool announce
 	char	   *packed;
 
 	pg_prng_seed(&random, c + 1);
-	rewind_file(chunk->rows);
+	build_rewind(chunk->rows);
 	while (read_row(state, chunk->rows, &row, &packed, code))
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -341,7 +322,7 @@ build_spill_memory(BuildState *state, BlockNumber *blocks)
 static void
 load_guests(BuildState *state, SpillChunk *spilled, BuildChunk *chunk)
 {
-	rewind_file(spilled->guests);
+	build_rewind(spilled->guests);
 	for (uint32 i = 0; i < chunk->nguests; i++)
 	{
 		CHECK_FOR_INTERRUPTS();

@@ -8,8 +8,9 @@
  * estimates for its neighbours; with plain links the neighbours are read.
  * Estimates of one node from several expanded neighbours are averaged, each
  * weighted by the inverse of its variance, which is proportional to
- * |q - u|^2 |v - u|^2: two with variances V and v make one with V v / (V + v).  The search ends when the whole pool is expanded; it
- * can then be resumed with a larger width and does not expand a node again.
+ * |q - u|^2 |v - u|^2: two with variances V and v make one with
+ * V v / (V + v).  The search ends when the whole pool is expanded; it can then
+ * be resumed with a larger width and does not expand a node again.
  *
  *-------------------------------------------------------------------------
  */

@@ -29,17 +29,6 @@
 /* Values that loops of a fixed length take at once; divides any stride. */
 #define CHUNK 16
 
-/* splitmix64 (Steele, Lea & Flood, 2014) */
-static uint64
-next_random(uint64 *state)
-{
-	uint64		z = (*state += UINT64CONST(0x9E3779B97F4A7C15));
-
-	z = (z ^ (z >> 30)) * UINT64CONST(0xBF58476D1CE4E5B9);
-	z = (z ^ (z >> 27)) * UINT64CONST(0x94D049BB133111EB);
-	return z ^ (z >> 31);
-}
-
 int
 projection_stride(int width)
 {
@@ -146,7 +135,7 @@ mix(int dims, int n, float *basis, uint64 *random)
 		float	   *start = basis + (Size) (round % 2 == 0 ? 0 : dims - block) * n;
 
 		for (int i = 0; i < dims; i++)
-			if (next_random(random) >> 63)
+			if (quant_random(random) >> 63)
 				for (int j = 0; j < n; j++)
 					basis[(Size) i * n + j] *= -1;
 		for (int h = 1; h < block; h *= 2)
@@ -212,7 +201,7 @@ projection_learn(Projection *projection, int dims, int width, int nrows, const i
 
 	init_work(&work, dims, width, nrows, rows, room);
 	for (Size i = 0; i < (Size) dims * stride; i++)
-		matrix[i] = (i % stride < width) ? ((next_random(&seed) >> 63) ? 1 : -1) : 0;
+		matrix[i] = (i % stride < width) ? ((quant_random(&seed) >> 63) ? 1 : -1) : 0;
 	for (int pass = 0; pass < POWER_PASSES; pass++)
 	{
 		distance->i8_dot_matrix(stride, dims, matrix, stride, nrows, rows, stride,

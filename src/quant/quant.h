@@ -102,4 +102,15 @@ extern void scalar_encode_half(int dim, const float *x, half *h, float *scale);
 extern void scalar_encode_int8(int dim, const float *x, int8 *c, float *scale);
 extern float scalar_encode_int4(int dim, const float *x, uint8 *c);
 
+/* The next of a sequence that a seed gives on every machine: splitmix64 (Steele, Lea & Flood, 2014) */
+static inline uint64
+quant_random(uint64 *state)
+{
+	uint64		z = (*state += UINT64CONST(0x9E3779B97F4A7C15));
+
+	z = (z ^ (z >> 30)) * UINT64CONST(0xBF58476D1CE4E5B9);
+	z = (z ^ (z >> 27)) * UINT64CONST(0x94D049BB133111EB);
+	return z ^ (z >> 31);
+}
+
 #endif							/* PIRAMID_QUANT_H */

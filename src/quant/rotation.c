@@ -34,17 +34,6 @@ rotation_signs_size(int out_dim)
 	return sizeof(float) * ROTATION_ROUNDS * out_dim;
 }
 
-/* splitmix64 (Steele, Lea & Flood, 2014) */
-static uint64
-next_random(uint64 *state)
-{
-	uint64		z = (*state += UINT64CONST(0x9E3779B97F4A7C15));
-
-	z = (z ^ (z >> 30)) * UINT64CONST(0xBF58476D1CE4E5B9);
-	z = (z ^ (z >> 27)) * UINT64CONST(0x94D049BB133111EB);
-	return z ^ (z >> 31);
-}
-
 /*
  * Fill in a rotation whose signs were made before.
  */
@@ -84,7 +73,7 @@ rotation_init(Rotation *rotation, int dim, uint64 seed, float *signs)
 		{
 			float		size = (i >= start && i < start + rotation->block) ? unit : 1.0f;
 
-			signs[round * rotation->out_dim + i] = (next_random(&seed) >> 63) ? size : -size;
+			signs[round * rotation->out_dim + i] = (quant_random(&seed) >> 63) ? size : -size;
 		}
 	}
 }
