@@ -12,7 +12,7 @@
 #ifndef PIRAMID_FUZZ_H
 #define PIRAMID_FUZZ_H
 
-#include "postgres.h"
+#include "compat.h"
 
 #include "fmgr.h"
 #include "utils/array.h"			/* and the headers of values, in every version */
@@ -66,8 +66,8 @@ extern Size allocated_size(const void *memory);
 extern void free_everything(void);
 
 /* functions in fuzz.c */
-extern void require_failed(const char *condition, const char *file, int line)
-			pg_attribute_noreturn();
+pg_noreturn extern void require_failed(const char *condition, const char *file,
+									   int line);
 extern Outcome checked(Outcome outcome);
 extern void check_value(Datum value);
 
