@@ -12,6 +12,30 @@ from column import COLUMNS, METRICS
 CHUNK = 16384
 
 
+def derive(rows, dim, operator):
+    """Rows with another number of elements, and how they were made: the first
+    `dim`, or for twice as many each row followed by the signed square roots of
+    its elements, both halves of equal length.  Angular rows get length 1."""
+    rows = np.asarray(rows, dtype=np.float32)
+    had = rows.shape[1]
+
+    def unit(x):
+        return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-30)
+
+    if dim == 2 * had:
+        roots = unit(np.sign(rows) * np.sqrt(np.abs(rows))) * np.linalg.norm(rows, axis=1, keepdims=True)
+        rows = np.hstack([rows, roots])
+        how = f"all {had:,} elements of the file's rows, then their signed square roots"
+    elif 0 < dim < had:
+        rows = rows[:, :dim]
+        how = f"the first {dim:,} of the {had:,} elements of the file's rows"
+    else:
+        raise SystemExit(f"--dim of these rows can be less than {had} or {2 * had}")
+    if operator == "<=>":
+        return unit(rows), how + ", at length 1"
+    return rows, how
+
+
 class Dataset:
     """What all sets share.  A subclass has `queries`, chunks(), fetch(),
     distances() and truth()."""
@@ -61,17 +85,25 @@ class Dataset:
 class DenseDataset(Dataset):
     """A file with the rows as vector or halfvec, rounded to its precision."""
 
-    def __init__(self, path, kind="vector", rows=None, k=10):
+    def __init__(self, path, kind="vector", rows=None, k=10, dim=None):
         path = Path(path)
         self.file = h5py.File(path, "r")
-        self.train = self.file["train"]
-        total, dim = self.train.shape
+        self.derived = None
+        stem = path.stem
         distance = self.file.attrs["distance"]
         if isinstance(distance, bytes):
             distance = distance.decode()
         if distance not in METRICS:
             raise SystemExit(f"{path}: distance {distance!r} is not supported")
-        super().__init__(kind, path.stem, self.metric(distance), total, rows, dim, k)
+        if dim:
+            with self.file as file:
+                parts = {part: derive(file[part], dim, METRICS[distance][0]) for part in ("train", "test")}
+            # No neighbours: they are others now.
+            self.file = {part: rows for part, (rows, _) in parts.items()}
+            self.derived = parts["train"][1]
+            stem += f"-{dim}d"
+        self.train = self.file["train"]
+        super().__init__(kind, stem, self.metric(distance), self.train.shape[0], rows, self.train.shape[1], k)
         self.queries = self.convert(self.file["test"])
         self._memory = None
 
@@ -156,8 +188,8 @@ class BitDataset(DenseDataset):
     """A file's rows as bits: 1 where the element is positive, as
     binary_quantize() does.  The distance is Hamming's, whatever the file says."""
 
-    def __init__(self, path, kind="bit", rows=None, k=10):
-        super().__init__(path, kind, rows, k)
+    def __init__(self, path, kind="bit", rows=None, k=10, dim=None):
+        super().__init__(path, kind, rows, k, dim)
         if self.dim % 8:
             raise SystemExit(f"{path}: {self.dim} dimensions are no whole number of bytes")
 

@@ -8,11 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import bars
 import measure
 import report
 import server
 import splade
 import writes
+import yardstick
 from column import COLUMNS
 from dataset import BitDataset, DenseDataset
 from sparse import SparseDataset
@@ -78,9 +80,14 @@ def parse():
     g.add_argument("--systems", default="piramid", help="list of: " + ", ".join(EXTENSIONS))
     g.add_argument("--peer", action="append", choices=[n for n in EXTENSIONS if n != "piramid"], default=[],
                    help="measure this system too, in the same server, taking turns")
+    g.add_argument("--yardstick", action="store_true",
+                   help="measure hnswlib (or usearch) too: " + yardstick.WHAT)
     g.add_argument("--type", choices=COLUMNS, default="vector",
                    help="of the column: bit holds the signs, sparsevec goes with the data set splade")
     g.add_argument("--rows", type=int, help="index only the first ROWS rows")
+    g.add_argument("--dim", type=int,
+                   help="derive rows of so many dimensions: the first elements of each row, or for twice as many"
+                        " each row followed by the signed square roots of its elements")
     g.add_argument("--k", type=int, default=10)
     g.add_argument("--ef", action="append", metavar="[SYSTEM:]LIST",
                    help=f"values of hnsw.ef_search (default: {DEFAULT_EF})")
@@ -115,7 +122,7 @@ def parse():
     g.add_argument("--reuse", action="store_true",
                    help="keep the cluster, and use what an earlier run left in it: tables and peers' indexes")
     g.add_argument("--reuse-index", action="store_true", help="--reuse, and keep piramid's index")
-    g.add_argument("--load-only", action="store_true", help="load and build indexes, measure nothing")
+    g.add_argument("--load-only", action="store_true", help="load and build indexes, and measure that alone")
     g.add_argument("--no-index", action="store_true", help="with --load-only: load the tables alone")
     g.add_argument("--serve", action="store_true", help="start the server of --reuse and wait for Enter")
     g.add_argument("--no-build", action="store_true", help="do not compile piramid (only for peers alone)")
@@ -128,6 +135,8 @@ def parse():
                    help="only make the tables and the plot of a result again")
     g.add_argument("--overview", metavar="STEM",
                    help="only draw the results named instead of data files side by side, to STEM.svg and STEM.png")
+    for kind in bars.KINDS:
+        g.add_argument(f"--{kind}-bars", metavar="STEM", help=f"the same with bars: {bars.HELP[kind]}")
     o = p.parse_args()
     o.systems = list(dict.fromkeys(o.systems.split(",") + o.peer))
     unknown = set(o.systems) - set(EXTENSIONS)
@@ -137,6 +146,8 @@ def parse():
         p.error("name a data file")
     if isinstance(o.connections, str):
         o.connections = numbers(o.connections)
+    if o.yardstick and (1 not in o.connections or o.insert or o.churn):
+        p.error("--yardstick is of searches by one connection")
     o.reuse |= o.reuse_index | o.serve
     o.work_dir = o.work_dir or ("/var/tmp/piramid-bench" if o.pg_config else str(server.CACHE / "bench"))
     return o
@@ -192,7 +203,8 @@ def describe(o, srv, systems, data):
             [["huge_pages", *srv.settings]]).fetchall())
     settings.pop("unix_socket_directories", None)
     return {"dataset": {"name": data.name, "type": data.column.name, "rows": data.rows, "dim": data.dim,
-                        "distance": data.distance, "queries": len(data.queries)},
+                        "distance": data.distance, "queries": len(data.queries),
+                        "derived": getattr(data, "derived", None)},
             "machine": machine(systems), "settings": settings,
             "options": {"k": o.k, "connections": o.connections, "rounds": o.rounds, "seconds": o.seconds,
                         "client": o.client, "pinned": o.pin, "cold": o.cold, "session": {s.name: s.settings for s in systems}},
@@ -203,9 +215,11 @@ def open_dataset(name, o):
     """A file, or the generated set, as the rows of a column of --type."""
     if (name == "splade") != (o.type == "sparsevec"):
         raise SystemExit(f"{name}: --type sparsevec and the data set splade belong together")
+    if name == "splade" and o.dim:
+        raise SystemExit("--dim is of files")
     if name == "splade":
         return SparseDataset(name, *splade.generate(), o.rows, o.k)
-    return (BitDataset if o.type == "bit" else DenseDataset)(name, o.type, o.rows, o.k)
+    return (BitDataset if o.type == "bit" else DenseDataset)(name, o.type, o.rows, o.k, o.dim)
 
 
 def measure_searches(o, srv, program, systems, data, result):
@@ -219,15 +233,18 @@ def measure_searches(o, srv, program, systems, data, result):
         result["systems"][system.name]["build"] = build
         note(f"{system.name}: index {build['index_bytes'] / report.MB:,.0f} MB, built in {build['seconds']:,.1f} s"
              f" ({build['vectors_per_second']:,.0f} vectors/s)" + (", kept" if build["reused"] else ""))
+    library = yardstick.Yardstick(data) if o.yardstick else None
+    if library:
+        result["systems"][library.name] = {"version": library.version, "what": yardstick.WHAT, "build": library.build()}
     if o.load_only:
         return
     if not o.cold:
         result["warm_bytes"] = measure.prewarm(systems, data, megabytes(o.shared_buffers) << 20)
     bench = measure.Bench(srv, program, data, o)
     result["floor"] = bench.floor()
-    points = bench.sweep(systems, ef_lists(o, [s.name for s in systems]), o.enough)
-    for system in systems:
-        result["systems"][system.name]["points"] = points[system.name]
+    points = bench.sweep(systems, ef_lists(o, list(result["systems"])), o.enough, library)
+    for name in result["systems"]:
+        result["systems"][name]["points"] = points[name]
 
 
 def measure_writes(o, systems, data, result):
@@ -247,12 +264,13 @@ def run_file(o, srv, program, path):
         measure_writes(o, systems, data, result)
     else:
         measure_searches(o, srv, program, systems, data, result)
-    if o.load_only:
+    if o.no_index:
         return
     result["machine"]["load"][1] = round(os.getloadavg()[0], 2)
     out = Path(o.out)
     out.mkdir(parents=True, exist_ok=True)
-    stem = out / f"{data.name}{'-churn' if o.churn else '-writes' if o.insert else ''}-{measure.timestamp()}"
+    what = "-churn" if o.churn else "-writes" if o.insert else "-build" if o.load_only else ""
+    stem = out / f"{data.name}{what}-{measure.timestamp()}"
     print(report.write(result, stem))
     note(f"wrote {stem}.json and the tables and plot beside it")
 
@@ -262,6 +280,10 @@ def main():
     if o.overview:
         report.overview(o.files, o.overview)
         return
+    for kind in bars.KINDS:
+        if stem := getattr(o, f"{kind}_bars"):
+            bars.draw(kind, o.files, stem)
+            return
     for path in o.show:
         print(report.show(path))
     if not o.files and not o.serve:

@@ -56,6 +56,7 @@ class Runner:
     def __init__(self, system, data, bench):
         self.system = system
         self.data = data
+        self.bench = bench
         self.ids = system.server.installation.files / f"ids.{system.name}"
         self.session = system.connect()
         self.settings = {**system.settings, **bench.session}
@@ -67,6 +68,14 @@ class Runner:
                             system.query(data), data.k, bench.params)
             client.prepare(self.settings, bench.pin)
             self.clients[connections] = client
+
+    def serves(self, connections):
+        return connections in self.clients
+
+    def time(self, connections, ef, warm, seconds):
+        if self.bench.client == "pgbench":
+            return self.bench.pgbench(self, connections, ef)
+        return self.clients[connections].ask(f"time {warm} {seconds}")
 
     def _pages(self):
         """Index pages that all sessions have asked for so far."""
@@ -131,21 +140,23 @@ class Bench:
     def _time(self, client, rounds):
         return combine([client.ask(f"time {self.warm} {self.seconds}") for _ in range(rounds)])
 
-    def sweep(self, systems, efs, enough):
-        """Points of every system: {name: [{ef, recall, connections}]}.
+    def sweep(self, systems, efs, enough, library=None):
+        """Points of every system, and of a yardstick.Yardstick beside them:
+        {name: [{ef, recall, connections}]}.
 
         At each step the systems take turns within every round, so that
         whatever else the machine does falls on all of them.  A system is done
         when its list is, or when its recall is `enough`.
         """
-        points = {s.name: [] for s in systems}
         runners = {s.name: Runner(s, self.data, self) for s in systems}
+        if library:
+            runners[library.name] = library
+        points = {name: [] for name in runners}
         if self.cold:
             with systems[0].connect() as conn:
                 conn.execute("CHECKPOINT")
-        steps = max(len(efs[s.name]) for s in systems)
-        bar = tqdm(total=sum(len(efs[s.name]) for s in systems), desc="sweep", unit="point",
-                   disable=None)
+        steps = max(len(efs[name]) for name in runners)
+        bar = tqdm(total=sum(len(efs[name]) for name in runners), desc="sweep", unit="point", disable=None)
         for step in range(steps):
             turn = {}
             for name, runner in runners.items():
@@ -153,17 +164,17 @@ class Bench:
                     ef = efs[name][step]
                     turn[name] = {"ef": ef, **runner.point(ef), "connections": {}}
             for connections in self.connections:
-                rounds = {name: [] for name in turn}
+                rounds = {name: [] for name in turn if runners[name].serves(connections)}
                 for _ in range(self.rounds):
-                    for name in turn:
+                    for name in rounds:
                         rounds[name].append(self._once(runners[name], connections, turn[name]["ef"]))
-                for name in turn:
+                for name in rounds:
                     turn[name]["connections"][connections] = combine(rounds[name])
             for name, point in turn.items():
                 points[name].append(point)
-                first = point["connections"][self.connections[0]]
+                first = next(iter(point["connections"].values()))
                 tqdm.write(f"{name:9} ef_search {point['ef']:4}  recall {point['recall']:.4f}"
-                           f"  {first['qps']:9.1f} queries/s  {point['pages']:7.1f} pages"
+                           f"  {first['qps']:9.1f} queries/s  {point['pages'] or 0:7.1f} pages"
                            f"  {first['cpu_us'] or 0:7.1f} us CPU", file=sys.stderr)
             bar.update(len(turn))
         bar.close()
@@ -174,11 +185,9 @@ class Bench:
     def _once(self, runner, connections, ef):
         if self.cold:
             drop_cached(self.server.data / "base")
-        if self.client == "pgbench":
-            return self._pgbench(runner, connections, ef)
-        return runner.clients[connections].ask(f"time {self.warm} {self.seconds}")
+        return runner.time(connections, ef, self.warm, self.seconds)
 
-    def _pgbench(self, runner, connections, ef):
+    def pgbench(self, runner, connections, ef):
         """The cross-check: the query vector comes from a table, by its key."""
         data = runner.data
         files = self.server.installation.files

@@ -10,6 +10,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import matplotlib.ticker
 
+import writes
+
 MB = 1 << 20      # as PostgreSQL counts them
 TARGETS = (0.90, 0.95, 0.98, 0.985, 0.99, 0.995)
 
@@ -25,7 +27,8 @@ def by_cpu(measured):
 
 def frontier(points, connections, rate):
     """(recall, rate) of the points that no other point beats in both."""
-    pairs = sorted(((p["recall"], rate(p["connections"][connections])) for p in points), reverse=True)
+    pairs = sorted(((p["recall"], rate(p["connections"][connections])) for p in points
+                    if connections in p["connections"]), reverse=True)
     best = []
     for recall, qps in pairs:
         if not best or qps > best[-1][1]:
@@ -103,11 +106,11 @@ def machine_lines(result):
 def build_table(result):
     rows = []
     for name, system in result["systems"].items():
-        b = system["build"]
-        rows.append([name, ", ".join(f"{k} {v}" for k, v in b["options"].items()) or "defaults",
-                     number(b["seconds"], 1), number(b["cpu_seconds"], 1), number(b["vectors_per_second"], 0),
-                     number(b["index_bytes"] / MB, 1), number(b["wal_bytes"] / MB, 1),
-                     b["when"] if b.get("reused") else "this run"])
+        for b in (system["build"], *system["build"].get("more", [])):
+            rows.append([name, ", ".join(f"{k} {v}" for k, v in b["options"].items()) or "defaults",
+                         number(b["seconds"], 1), number(b["cpu_seconds"], 1), number(b["vectors_per_second"], 0),
+                         number(b["index_bytes"] / MB, 1), number(b["wal_bytes"] and b["wal_bytes"] / MB, 1),
+                         b["when"] if b.get("reused") else "this run"])
     return table(["system", "index options", "build s", "CPU s", "vectors/s", "index MB", "WAL MB", "built"], rows)
 
 
@@ -122,9 +125,9 @@ def sweep_table(result):
         for p in system["points"]:
             row = [name, p["ef"], f"{p['recall']:.4f}"]
             for c in connections:
-                m = p["connections"][c]
+                m = p["connections"].get(c, dict.fromkeys(("qps", "p50_ms", "p99_ms")))
                 row += [number(m["qps"], 0), number(m["p50_ms"], 3), number(m["p99_ms"], 3)]
-            row += [number(p["connections"][connections[0]]["cpu_us"], 0), number(p["pages"], 0)]
+            row += [number(next(iter(p["connections"].values()))["cpu_us"], 0), number(p["pages"], 0)]
             rows.append(row)
     floor = result.get("floor")
     if floor:
@@ -157,7 +160,7 @@ def ratio_table(result):
 def writes_table(result):
     rows = []
     for name, w in result["writes"].items():
-        for step in ("insert", "statements", "copy", "update", "vacuum"):
+        for step in writes.STEPS:
             if step in w:
                 s = w[step]
                 rows.append([name, step, number(s["seconds"]), number(s["cpu_seconds"]),
@@ -190,11 +193,21 @@ def title(dataset):
             + ("" if kind == "vector" else f"{kind}, ") + dataset["distance"])
 
 
+def label(name, system):
+    return f"{name} {system['version']}" + (", in memory, no server" if system.get("what") else "")
+
+
 def markdown(result):
     d = result["dataset"]
     parts = [f"## {title(d)}\n", machine_lines(result)]
-    if "points" in next(iter(result["systems"].values())):
-        parts += [build_table(result), sweep_table(result), ratio_table(result)]
+    parts += [f"{name}: a {system['what']}; one thread\n" for name, system in result["systems"].items()
+              if system.get("what")]
+    if d.get("derived"):
+        parts.append(f"Rows: {d['derived']}\n")
+    if all("build" in system for system in result["systems"].values()):
+        parts.append(build_table(result))
+    if all("points" in system for system in result["systems"].values()):
+        parts += [sweep_table(result), ratio_table(result)]
     if result.get("writes"):
         w = next(iter(result["writes"].values()))
         parts.append(f"Writes: {w['count']:,} rows into an index of {w['rows']:,}\n")
@@ -211,10 +224,11 @@ def plot(result, stem):
     plt.rcParams["svg.hashsalt"] = "piramid"
     figure, axes = plt.subplots(figsize=(8, 5))
     for name, system in result["systems"].items():
-        points = sorted((p["recall"], p["connections"][connections]["qps"], p["ef"]) for p in system["points"])
+        points = sorted((p["recall"], p["connections"][connections]["qps"], p["ef"]) for p in system["points"]
+                        if connections in p["connections"])
         build = system["build"]
         axes.plot([p[0] for p in points], [p[1] for p in points], marker="o", markersize=4,
-                  label=f"{name} {system['version']}: build {number(build['seconds'], 1)} s"
+                  label=f"{label(name, system)}: build {number(build['seconds'], 1)} s"
                         f" ({build['vectors_per_second']:,.0f} vectors/s),"
                         f" index {build['index_bytes'] / MB:,.0f} MB")
         for recall, qps, ef in points:
@@ -273,7 +287,7 @@ def overview(paths, stem):
         for name, system in result["systems"].items():
             points = sorted((p["recall"], p["connections"][min(p["connections"])]["qps"]) for p in system["points"])
             axes.plot([p[0] for p in points], [p[1] for p in points], marker="o", markersize=4,
-                      label=f"{name} {system['version']}")
+                      label=label(name, system))
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(matplotlib.ticker.StrMethodFormatter("{x:,.0f}"))
         axes.yaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())

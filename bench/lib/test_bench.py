@@ -1,22 +1,28 @@
 """What the figures rest on: the truth, the recall, the stream, the ratio."""
 
+import json
 import struct
 import tempfile
 import unittest
+from importlib import util
 from pathlib import Path
 
 import h5py
 import numpy as np
 
+import bars
 import main
 import report
+import yardstick
 from column import COLUMNS, copy_stream, parameter_file
-from dataset import BitDataset, DenseDataset
+from dataset import BitDataset, DenseDataset, derive
 from sparse import SparseDataset, SparseRows
 
 
-class DatasetTest(unittest.TestCase):
-    def make(self, distance, train, test, rows=None, k=2, kind="vector", **more):
+class FileTest(unittest.TestCase):
+    """Makes files."""
+
+    def make(self, distance, train, test, rows=None, k=2, kind="vector", dim=None, **more):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         path = Path(folder.name) / "Set-1.hdf5"
@@ -25,10 +31,13 @@ class DatasetTest(unittest.TestCase):
             f["train"], f["test"] = train, test
             for name, value in more.items():
                 f[name] = value
-        data = (BitDataset if kind == "bit" else DenseDataset)(path, kind, rows, k)
-        self.addCleanup(data.file.close)
+        data = (BitDataset if kind == "bit" else DenseDataset)(path, kind, rows, k, dim)
+        if not dim:
+            self.addCleanup(data.file.close)
         return data
 
+
+class DatasetTest(FileTest):
     def test_exact_neighbours_of_a_prefix(self):
         grid = np.stack(np.meshgrid(np.arange(1, 30), np.arange(1, 30)), -1).reshape(-1, 2)
         for kind, dtype in (("euclidean", np.uint8), ("angular", np.float16), ("dot", np.float32)):
@@ -54,6 +63,27 @@ class DatasetTest(unittest.TestCase):
         for found, recall in (([0, 1], 1), ([0, 4], 1), ([4, 3], 1), ([0, 5], .5), ([0, 0], .5),
                               ([5, -1], 0), ([-1, -1], 0)):
             self.assertEqual(data.recall(np.array([found])), recall, found)
+
+    def test_derived_dimensions(self):
+        train = np.array([[3, 4, 0, 5], [0, -4, 9, 0], [1, 1, 1, 1]], dtype=np.float16)
+        half = self.make("angular", train, train[:1], k=1, dim=2, neighbors=[[2]])
+        np.testing.assert_allclose(half.fetch([0, 1]), [[.6, .8], [0, -1]], rtol=1e-6)
+        self.assertEqual(derive(np.zeros((1, 4)), 8, "<=>")[0].tolist(), [[0] * 8])
+        self.assertEqual((half.table, half.dim, half.truth().tolist()), ("set_1_2d", 2, [[0]]))
+        self.assertIn("first 2 of the 4", half.derived)
+        double = self.make("angular", train, train[:1], rows=2, k=1, dim=8)
+        row = double.fetch([1])[0]
+        np.testing.assert_allclose(row[:4], train[1] / np.sqrt(2 * 97), rtol=1e-6)
+        np.testing.assert_allclose(row[4:], np.array([0, -2, 3, 0]) / np.sqrt(2 * 13), rtol=1e-6)
+        np.testing.assert_allclose(np.linalg.norm(double.fetch([0, 1]), axis=1), 1, rtol=1e-6)
+        self.assertEqual((double.name, double.truth().tolist()), ("Set-1-8d-2", [[0]]))
+        # L2 keeps the lengths, both halves alike.
+        plain = self.make("euclidean", train, train[:1], dim=8).fetch([1])[0]
+        np.testing.assert_allclose([np.linalg.norm(plain[:4]), np.linalg.norm(plain[4:])], np.sqrt(97), rtol=1e-6)
+        self.assertEqual(self.make("euclidean", train, train[:1], dim=1).fetch([1]).tolist(), [[0]])
+        for dim in (-1, 4, 5, 9):
+            with self.assertRaises(SystemExit):
+                self.make("angular", train, train, dim=dim)
 
     def test_unknown_distance(self):
         with self.assertRaises(SystemExit):
@@ -177,6 +207,101 @@ class RatioTest(unittest.TestCase):
         self.assertGreater(rows[0.95]["ratio"]["peer"], 5)
         self.assertTrue(rows[0.95]["bound"]["ours"])
         self.assertIn(">= ", report.ratio_table({**result, "ratios": list(rows.values())}))
+
+
+class YardstickTest(FileTest):
+    """A real index of each library that is installed, on every distance."""
+
+    def check(self, library):
+        if not util.find_spec(library):
+            self.skipTest(f"{library} is not installed")
+        random = np.random.default_rng(3)
+        train, test = (random.standard_normal((n, 24)).astype(np.float32) * random.uniform(.5, 2, (n, 1))
+                       for n in (900, 20))
+        for distance in ("euclidean", "angular", "dot"):
+            with self.subTest(distance):
+                data = self.make(distance, train, test.astype(np.float32), rows=600, k=5)
+                mine = yardstick.Yardstick(data, library)
+                build = mine.build()
+                self.assertEqual([b["options"]["threads"] for b in (build, *build["more"])], [1, 2])
+                self.assertGreater(build["index_bytes"], 600 * 24 * 4)
+                recall = [mine.point(ef)["recall"] for ef in (5, 600)]
+                self.assertLess(recall[0], recall[1])
+                self.assertGreater(recall[1], 0.99)
+                self.assertEqual((mine.serves(1), mine.serves(2)), (True, False))
+                self.assertGreater(mine.time(1, 600, 0, 0)["qps"], 0)
+
+    def test_hnswlib(self):
+        self.check("hnswlib")
+
+    def test_usearch(self):
+        self.check("usearch")
+
+    def test_no_bits(self):
+        data = self.make("angular", np.eye(8), np.eye(8), kind="bit")
+        with self.assertRaises(SystemExit):
+            yardstick.Yardstick(data, "hnswlib")
+
+    def test_tables_of_one_connection_beside_two(self):
+        measured = {"qps": 1000, "p50_ms": 1, "p99_ms": 2, "cpu_us": 900}
+        build = {"seconds": 2, "cpu_seconds": 2, "vectors_per_second": 500, "index_bytes": 1 << 20, "wal_bytes": None,
+                 "options": {"threads": 1}}
+        systems = {
+            "ours": {"version": "1", "build": {**build, "wal_bytes": 1 << 20, "options": {}},
+                     "points": [{"ef": ef, "recall": r, "pages": 9, "connections": {2: measured, 1: measured}}
+                                for ef, r in ((10, .9), (20, .99))]},
+            "library": {"version": "2", "what": "library", "build": {**build, "more": [{**build, "options": {"threads": 2}}]},
+                        "points": [{"ef": ef, "recall": r, "pages": None, "connections": {
+                            1: {"qps": 4000, "p50_ms": None, "p99_ms": None, "cpu_us": 225}}}
+                            for ef, r in ((10, .9), (20, .99))]}}
+        result = {"dataset": {"name": "Set", "rows": 1000, "dim": 2, "distance": "euclidean"}, "systems": systems,
+                  "options": {"k": 10, "connections": [2, 1]}}
+        result["ratios"] = rows = report.ratios(result)
+        self.assertEqual([r["ratio"]["library"] for r in rows if r["recall"] == .99], [None, .25])
+        self.assertIn("| library | 10 | 0.9000 | - | - | - | 4,000 | - | - | 225 | - |", report.sweep_table(result))
+        self.assertIn("| library | threads 2 | 2.0 |", report.build_table(result))
+        self.assertIn("in memory, no server", report.label("library", systems["library"]))
+        with tempfile.TemporaryDirectory() as folder:
+            report.plot(result, f"{folder}/plot")
+            svg = Path(f"{folder}/plot.svg").read_text()
+            self.assertEqual(svg.count("<svg"), 1)
+
+
+class BarsTest(unittest.TestCase):
+    @staticmethod
+    def result(dim=2, kind="vector", workers=0, **sizes):
+        build = {"seconds": 3, "parallel_workers": workers, "maintenance_work_mem": "64MB", "options": {}}
+        return {"dataset": {"name": "Set", "type": kind, "rows": 100, "dim": dim, "distance": "euclidean"},
+                "systems": {n: {"version": "1", "build": {**build, "index_bytes": size}} for n, size in sizes.items()}}
+
+    def test_builds(self):
+        panel, = bars.builds([self.result(piramid=1, pgvector=1), self.result(workers=1, piramid=1)])
+        self.assertEqual(panel.values, {("1 process\n64MB", "piramid"): 3, ("1 process\n64MB", "pgvector"): 3,
+                                        ("2 processes\n64MB", "piramid"): 3})
+
+    def test_sizes(self):
+        compact = self.result(dim=9, piramid=200)
+        compact["systems"]["piramid"]["build"]["options"] = {"layout": "compact"}
+        vector, half = bars.sizes([self.result(kind="halfvec", piramid=50), compact,
+                                   self.result(dim=9, piramid=600, pgvector=500), self.result(pgvector=100)])
+        self.assertEqual(vector.values, {("2", "pgvector"): 1, ("9", "piramid, compact"): 2, ("9", "piramid"): 6,
+                                         ("9", "pgvector"): 5})
+        self.assertEqual((half.title, half.values), ("halfvec: size of the index", {("2", "piramid"): .5}))
+
+    def test_writes(self):
+        step = {"seconds": 2, "wal_bytes": 3 << 20}
+        result = self.result(piramid=1)
+        result["writes"] = {"piramid": {"count": 10, "rows": 100, "insert": step, "vacuum": step}}
+        seconds, wal = bars.steps([result])
+        self.assertEqual(seconds.values, {("insert", "piramid"): 2, ("vacuum", "piramid"): 2})
+        self.assertEqual(wal.values, {("insert", "piramid"): 3, ("vacuum", "piramid"): 3})
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "result.json"
+            path.write_text(json.dumps(result))
+            for kind in ("build", "size", "write"):
+                bars.draw(kind, [path, path], f"{folder}/{kind}")
+                self.assertGreater((Path(folder) / f"{kind}.png").stat().st_size, 1000)
+                self.assertIn("</svg>", (Path(folder) / f"{kind}.svg").read_text())
 
 
 class OptionsTest(unittest.TestCase):

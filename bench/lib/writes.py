@@ -11,6 +11,7 @@ from system import Spent, note
 
 # Ways to add rows; each takes its own.
 WAYS = ("insert", "statements", "copy")
+STEPS = (*WAYS, "update", "vacuum")
 
 
 class Writes:

@@ -123,6 +123,8 @@ typedef struct HnswLayout
 	int			nodes_per_page;
 	int			pages_per_node;
 	Size		node_size;
+	int			overflow_size;	/* bytes of an overflow link, but for its origin */
+	int			overflow_links; /* most of them on a page */
 	/* offsets within a node */
 	int			tids;
 	int			kept;
@@ -147,11 +149,16 @@ typedef struct HnswIndex
 	float	   *mean;			/* dim values (zeros if unknown), then out_dim values: it rotated */
 	float		norm;			/* typical length of the vectors, 0 if unknown */
 	BlockNumber nblocks;		/* as last seen; grows */
+	uint32		overflow_pages; /* as last seen; grows */
 	char	   *scratch;		/* room for one node, if nodes span pages */
 } HnswIndex;
 
 /* Most links of a node; check_meta() sees to it. */
 #define HNSW_MAX_DEGREE 256
+
+/* Most overflow links of a node: all on a page, if they have no codes */
+#define HNSW_MAX_OVERFLOW (HNSW_PAGE_SPACE / (sizeof(uint16) + offsetof(HnswOverflowLinkData, code)))
+#define HNSW_MAX_LINKS (HNSW_MAX_DEGREE + HNSW_MAX_OVERFLOW)
 
 /* Keys are finite, and so are differences of two. */
 #define HNSW_MAX_KEY	(FLT_MAX / 4)
@@ -218,6 +225,7 @@ typedef struct HnswRead
 {
 	HnswNodeHeader node;		/* in the page, or a copy in index->scratch */
 	Buffer		buffer;
+	XLogRecPtr	lsn;			/* of the page */
 } HnswRead;
 
 /*
@@ -393,6 +401,9 @@ extern float hnsw_node_key(const HnswIndex *index, const HnswQuery *query,
 extern int	hnsw_node_estimates(const HnswIndex *index, const HnswQuery *query,
 								const HnswNodeHeaderData *node, float key, float *estimates,
 								float *lengths);
+extern void hnsw_code_estimates(const HnswIndex *index, const HnswQuery *query,
+								const uint8 *codes, int n, float key, float *estimates,
+								float *lengths);
 extern bool hnsw_prepare(const HnswIndex *index, const float *x, float *out);
 extern void hnsw_rotate(const HnswIndex *index, const float *x, float *rotated);
 extern void hnsw_rotate_only(const HnswIndex *index, const float *x, float *rotated);
@@ -445,6 +456,7 @@ typedef struct HnswFound
 	bool		emitted;
 	uint32		below;			/* upper: node a level down */
 	uint32		more_tids;		/* base: first chunk */
+	XLogRecPtr	lsn;			/* of its page */
 } HnswFound;
 
 extern void hnsw_key_bounds(const HnswIndex *index, const HnswQuery *query,
@@ -488,6 +500,8 @@ typedef struct HnswSearch
 	HnswNodeId *links;
 	float	   *estimates;
 	float	   *lengths;
+	uint8	   *codes;			/* of its overflow links, in FastScan blocks */
+	Size		codes_size;
 } HnswSearch;
 
 /* functions in search.c */
@@ -520,6 +534,7 @@ typedef struct HnswNeighbour
 	const float *rotated;		/* what codes are made from; once it is chosen */
 	const HnswNodeId *links;	/* of a node that others shall link to */
 	int			nlinks;
+	XLogRecPtr	lsn;			/* of the page, as the search found it */
 } HnswNeighbour;
 
 /* functions in neighbours.c */
@@ -554,6 +569,38 @@ extern HnswInserter *hnsw_inserter_create(HnswIndex *index);
 extern void hnsw_insert_value(HnswInserter *inserter, const HnswValue *value, ItemPointer tid);
 extern int	hnsw_found_neighbours(HnswInserter *inserter, HnswNodeId self, float norm,
 								  HnswNeighbour *neighbours);
+
+/* A link that waits outside its node; see overflow.c. */
+typedef struct HnswOverflowLink
+{
+	HnswNodeId	from;
+	HnswNodeId	to;
+	float		a;				/* factors */
+	float		b;
+	uint8	   *code;
+	const HnswNeighbour *neighbour; /* from, when it is new */
+} HnswOverflowLink;
+
+/* functions in hnsw_overflow_page.c: buffers and WAL too */
+extern int	hnsw_overflow_read(HnswIndex *index, HnswNodeId id, HnswNodeId *links, float *a,
+							   float *b, uint8 *codes);
+extern void hnsw_overflow_prefetch(HnswIndex *index, HnswNodeId id);
+extern int	hnsw_overflow_append(HnswIndex *index, const HnswOverflowLink *links, int n);
+extern int	hnsw_overflow_list(HnswIndex *index, uint32 group, HnswOverflowLink *links);
+extern void hnsw_overflow_remove(HnswIndex *index, uint32 group, const HnswOverflowLink *links,
+								 int n);
+extern bool hnsw_overflow_trylock(HnswIndex *index, uint32 group);
+extern void hnsw_overflow_unlock(HnswIndex *index, uint32 group);
+extern bool hnsw_needs_image(HnswIndex *index, XLogRecPtr lsn);
+
+/* functions in overflow.c */
+extern bool hnsw_overflow_pays(HnswIndex *index, const HnswNeighbour *neighbour);
+extern void hnsw_overflow_link(HnswIndex *index, const HnswNeighbour *from,
+							   const HnswNeighbour *to, HnswOverflowLink *link);
+extern int	hnsw_overflow_store(HnswInserter *inserter, const HnswNeighbour *to,
+								HnswOverflowLink *links, int n);
+extern bool hnsw_overflow_move(HnswInserter *inserter, uint32 group, bool make_room);
+extern int	hnsw_overflow_offer(HnswSearch *search, HnswNodeId id, float key, int n);
 
 /* functions in build.c */
 extern IndexBuildResult *hnsw_build(Relation heap, Relation rel, IndexInfo *index_info);

@@ -25,6 +25,10 @@ typedef struct HnswEdit
 /* functions in hnsw_page.c */
 pg_noreturn extern void hnsw_report_corrupt(Relation rel, BlockNumber block,
 											const char *what);
+extern void hnsw_init_page(Page page, int kind, bool upper);
+extern Buffer hnsw_extend(Relation rel, ForkNumber fork);
+extern void hnsw_prefetch_block(Relation rel, BlockNumber block, Size size);
+extern void hnsw_check_block(HnswIndex *index, BlockNumber block);
 extern Buffer hnsw_get_page(Relation rel, BlockNumber block, int lockmode, int kind);
 extern Buffer hnsw_get_linked_page(Relation rel, BlockNumber block, int lockmode, int kind);
 extern void hnsw_list_page(HnswIndex *index, Buffer buffer, bool push, int init_kind,

@@ -4,7 +4,7 @@
  *		Buffers, locks and WAL of the hnsw index; nothing else touches them.
  *
  * Lock order: a node's pages (first to last), then a page of heap TIDs, then
- * the metapage.  Nobody holds two nodes, or two TID pages, at a time.  Every
+ * the metapage; pages of overflow links are locked without a node.  Nobody holds two nodes, or two TID pages, at a time.  Every
  * change is one generic WAL record, except that a node which spans pages has
  * one record for each page changed, its first page (header, links, factors)
  * last; see README, "Crashes".
@@ -147,6 +147,17 @@ hnsw_get_page(Relation rel, BlockNumber block, int lockmode, int kind)
 	return buffer;
 }
 
+/* Verify that a block number which comes from a page, and may be broken, is one of the index. */
+void
+hnsw_check_block(HnswIndex *index, BlockNumber block)
+{
+	if (block < index->nblocks)
+		return;
+	index->nblocks = RelationGetNumberOfBlocks(index->rel);
+	if (block >= index->nblocks)
+		hnsw_report_corrupt(index->rel, block, "a link past its end");
+}
+
 /* The same for a block number that comes from a page, which may be broken. */
 Buffer
 hnsw_get_linked_page(Relation rel, BlockNumber block, int lockmode, int kind)
@@ -156,8 +167,8 @@ hnsw_get_linked_page(Relation rel, BlockNumber block, int lockmode, int kind)
 	return hnsw_get_page(rel, block, lockmode, kind);
 }
 
-static void
-init_page(Page page, int kind, bool upper)
+void
+hnsw_init_page(Page page, int kind, bool upper)
 {
 	HnswPageOpaque opaque;
 
@@ -185,8 +196,8 @@ set_fill(const HnswLayout *layout, Page page, int nodes)
 }
 
 /* Extend the relation by one page, pinned and exclusively locked. */
-static Buffer
-extend(Relation rel, ForkNumber fork)
+Buffer
+hnsw_extend(Relation rel, ForkNumber fork)
 {
 	Buffer		buffer = ReadBufferExtended(rel, fork, P_NEW, RBM_NORMAL, NULL);
 
@@ -235,11 +246,11 @@ write_chain(Relation rel, ForkNumber fork, int kind, const char *data, Size size
 
 	for (Size start = 0; start < size; start += HNSW_PAGE_SPACE)
 	{
-		Buffer		buffer = extend(rel, fork);
+		Buffer		buffer = hnsw_extend(rel, fork);
 		Page		page = BufferGetPage(buffer);
 		Size		n = Min(HNSW_PAGE_SPACE, size - start);
 
-		init_page(page, kind, false);
+		hnsw_init_page(page, kind, false);
 		memcpy(PageGetContents(page), data + start, n);
 		if (start == 0)
 			first = BufferGetBlockNumber(buffer);
@@ -298,13 +309,13 @@ hnsw_create(Relation rel, ForkNumber fork, HnswMetaPageData *meta, const float *
 	Buffer		metabuf;
 
 	LockRelationForExtension(rel, ExclusiveLock);
-	metabuf = extend(rel, fork);
+	metabuf = hnsw_extend(rel, fork);
 	if (mean != NULL)
 		meta->calibration = write_chain(rel, fork, HNSW_PAGE_CALIBRATION, (const char *) mean,
 										sizeof(float) * meta->dim);
 	if (projection != NULL)
 		write_projection(rel, fork, meta, projection);
-	init_page(BufferGetPage(metabuf), HNSW_PAGE_META, false);
+	hnsw_init_page(BufferGetPage(metabuf), HNSW_PAGE_META, false);
 	HnswPageGetOpaque(BufferGetPage(metabuf))->version = meta->version;
 	memcpy(HnswPageGetMeta(BufferGetPage(metabuf)), meta, sizeof(*meta));
 	finish_new_page(metabuf, fork == INIT_FORKNUM);
@@ -335,7 +346,8 @@ check_meta(Relation rel, const HnswMetaPageData *meta)
 		(type == HNSW_TYPE_SPARSEVEC && meta->index_size != sizeof(uint16) &&
 		 meta->index_size != sizeof(int32)) ||
 		meta->elements > BLCKSZ ||
-		((meta->projection != 0 || meta->own_kind == HNSW_OWN_INT4) && meta->version < 2) ||
+		((meta->projection != 0 || meta->own_kind == HNSW_OWN_INT4 || meta->overflow_pages != 0) &&
+		 meta->version < 2) ||
 		(meta->projection != 0 && (meta->code_dims == 0 ||
 								   rotation_out_dim(meta->dim) > PROJECTION_MAX_WIDTH)) ||
 		meta->rotation != 1 || meta->inline_tids < 1 ||
@@ -473,12 +485,7 @@ node_block(HnswIndex *index, HnswNodeId id)
 	BlockNumber block = HnswNodeBlock(&index->layout, id);
 	BlockNumber last = block + index->layout.pages_per_node - 1;
 
-	if (last >= index->nblocks || last < block)
-	{
-		index->nblocks = RelationGetNumberOfBlocks(index->rel);
-		if (last >= index->nblocks || last < block)
-			hnsw_report_corrupt(index->rel, block, "a link past its end");
-	}
+	hnsw_check_block(index, last < block ? InvalidBlockNumber : last);
 	return block;
 }
 
@@ -529,6 +536,25 @@ hnsw_prefetch(HnswIndex *index, HnswNodeId id)
 		__builtin_prefetch(node + i);
 }
 
+/* The same for the start of a page, and its end. */
+void
+hnsw_prefetch_block(Relation rel, BlockNumber block, Size size)
+{
+	Buffer		buffer;
+	char	   *page;
+
+	if (nhints == 0 || RelationUsesLocalBuffers(rel))
+		return;
+	buffer = *hint_slot(rel, block);
+	if (buffer == InvalidBuffer)
+		return;
+	page = (char *) BufferGetPage(buffer);
+	__builtin_prefetch(GetBufferDescriptor(buffer - 1), 1);
+	__builtin_prefetch(page + BLCKSZ - sizeof(HnswPageOpaqueData));
+	for (Size i = 0; i < HNSW_PAGE_START + size; i += CACHE_LINE)
+		__builtin_prefetch(page + i);
+}
+
 /*
  * Start to read a node's pages into memory, if they are not in shared buffers.
  */
@@ -566,6 +592,7 @@ hnsw_read(HnswIndex *index, HnswNodeId id, HnswRead *read)
 	BlockNumber block = node_block(index, id);
 
 	read->buffer = hnsw_get_page(index->rel, block, BUFFER_LOCK_SHARE, HNSW_PAGE_NODE);
+	read->lsn = PageGetLSN(BufferGetPage(read->buffer));
 	if (layout->pages_per_node == 1)
 	{
 		read->node = page_node(layout, BufferGetPage(read->buffer), HnswNodeSlot(layout, id));
@@ -709,7 +736,7 @@ hnsw_list_page(HnswIndex *index, Buffer buffer, bool push, int init_kind, bool u
 	BlockNumber *head;
 
 	if (init_kind)
-		init_page(page, init_kind, upper);
+		hnsw_init_page(page, init_kind, upper);
 	if (init_kind == HNSW_PAGE_NODE)
 		set_fill(&index->layout, page, 0);
 	opaque = HnswPageGetOpaque(page);
@@ -752,13 +779,13 @@ new_listed_page(HnswIndex *index, int kind, bool upper)
 	Buffer		buffer;
 
 	LockRelationForExtension(index->rel, ExclusiveLock);
-	buffer = extend(index->rel, MAIN_FORKNUM);
+	buffer = hnsw_extend(index->rel, MAIN_FORKNUM);
 	for (int i = 0; i < parts; i++)
 	{
-		Buffer		part = extend(index->rel, MAIN_FORKNUM);
+		Buffer		part = hnsw_extend(index->rel, MAIN_FORKNUM);
 		GenericXLogState *xlog = GenericXLogStart(index->rel);
 
-		init_page(GenericXLogRegisterBuffer(xlog, part, GENERIC_XLOG_FULL_IMAGE),
+		hnsw_init_page(GenericXLogRegisterBuffer(xlog, part, GENERIC_XLOG_FULL_IMAGE),
 				  HNSW_PAGE_NODE_PART, upper);
 		GenericXLogFinish(xlog);
 		UnlockReleaseBuffer(part);
@@ -959,7 +986,7 @@ hnsw_build_page(HnswIndex *index, HnswNodeId id, bool upper, int nodes, const ch
 		Size		size = layout->pages_per_node > 1 ? part_size(layout, i) :
 			nodes * layout->node_size;
 
-		init_page(page, i == 0 ? HNSW_PAGE_NODE : HNSW_PAGE_NODE_PART, upper);
+		hnsw_init_page(page, i == 0 ? HNSW_PAGE_NODE : HNSW_PAGE_NODE_PART, upper);
 		memcpy(PageGetContents(page), data + i * HNSW_PAGE_SPACE, size);
 		if (i == 0)
 		{

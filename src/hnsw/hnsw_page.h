@@ -8,11 +8,11 @@
  *
  *	version 1	first version
  *	version 2	a projection (its pages, and codes of fewer, projected
- *				coordinates), own vectors in 4 bits; indexes that have neither
- *				are still version 1
+ *				coordinates), own vectors in 4 bits, overflow links; indexes
+ *				that have none of these are still version 1
  *
- * An index is a metapage (block 0), calibration pages, node pages and pages
- * of heap TIDs, in any order.  Every page has a standard header, no line
+ * An index is a metapage (block 0), calibration pages, node pages, pages of
+ * heap TIDs and pages of overflow links, in any order.  Every page has a standard header, no line
  * pointers, and 16 bytes of special space:
  *
  *	   0  PageHeaderData; pd_lower is the end of the contents
@@ -45,6 +45,18 @@
  * A node number is block * nodes_per_page + slot, or the first block when a
  * node spans pages.  Number 0 would lie in the metapage and means "none".
  *
+ * Overflow links are links of base nodes that do not stand in the nodes.
+ * Each HNSW_GROUP_BLOCKS blocks have at most one page of them; its opaque has
+ * the number of links (nused) and the group (next):
+ *
+ *	  24  origins				capacity * 2		nodes of the group: (block
+ *													modulo HNSW_GROUP_BLOCKS) *
+ *													nodes_per_page + slot
+ *		  links					capacity * overflow_size	HnswOverflowLinkData
+ *
+ * The metapage has the blocks of the maps, which have the blocks of these
+ * pages, by group; 0 means "none".
+ *
  *-------------------------------------------------------------------------
  */
 #ifndef PIRAMID_HNSW_PAGE_H
@@ -75,6 +87,8 @@ typedef uint32 HnswNodeId;
 #define HNSW_PAGE_NODE_PART		4	/* continuation of a node */
 #define HNSW_PAGE_TIDS			5	/* further heap TIDs of nodes */
 #define HNSW_PAGE_PROJECTION	6	/* HnswProjectionData and its matrix */
+#define HNSW_PAGE_OVERFLOW_MAP	7	/* which pages have a group's overflow links */
+#define HNSW_PAGE_OVERFLOW		8	/* overflow links of a group */
 
 typedef struct HnswPageOpaqueData
 {
@@ -85,7 +99,8 @@ typedef struct HnswPageOpaqueData
 	uint8		listed;			/* 1 while in the list of pages with free slots */
 	uint16		nfree;			/* slots (nodes, TID chunks) freed since first used */
 	uint16		nused;			/* slots ever used; those beyond are virgin */
-	BlockNumber next;			/* next page of that list, or of the calibration */
+	BlockNumber next;			/* next page of that list, or of the calibration;
+								 * overflow links: their group */
 } HnswPageOpaqueData;
 
 typedef HnswPageOpaqueData *HnswPageOpaque;
@@ -148,13 +163,17 @@ typedef struct HnswMetaPageData
 	BlockNumber free_node[2];	/* first page with free slots: base, upper */
 	BlockNumber free_tids;
 	BlockNumber projection;		/* its first page, or 0 if codes are not projected */
+	uint32		overflow_pages; /* pages of overflow links; never shrinks */
+	uint32		unused;
 } HnswMetaPageData;
 
 typedef HnswMetaPageData *HnswMetaPage;
 
 StaticAssertDecl(offsetof(HnswMetaPageData, seed) == 40, "format of the metapage is fixed");
 StaticAssertDecl(offsetof(HnswMetaPageData, entry) == 56, "format of the metapage is fixed");
-StaticAssertDecl(sizeof(HnswMetaPageData) == 80, "format of the metapage is fixed");
+StaticAssertDecl(offsetof(HnswMetaPageData, overflow_pages) == 80,
+				 "format of the metapage is fixed");
+StaticAssertDecl(sizeof(HnswMetaPageData) == 88, "format of the metapage is fixed");
 
 /*
  * Where the rows' energy is: codes are made of matrix * rotated vector * step.
@@ -173,6 +192,29 @@ typedef struct HnswProjectionData
 StaticAssertDecl(offsetof(HnswProjectionData, matrix) == 16, "format of projections is fixed");
 
 #define HnswPageGetMeta(page) ((HnswMetaPage) PageGetContents(page))
+
+/* Blocks whose nodes share a page of overflow links */
+#define HNSW_GROUP_BLOCKS		16
+
+/* Groups of a map, and maps of an index (34 million blocks); their blocks follow the metapage's data. */
+#define HNSW_MAP_GROUPS			(HNSW_PAGE_SPACE / sizeof(BlockNumber))
+#define HNSW_MAX_MAPS			1024
+
+#define HnswPageGetMaps(page)	((BlockNumber *) (HnswPageGetMeta(page) + 1))
+
+StaticAssertDecl(sizeof(HnswMetaPageData) + HNSW_MAX_MAPS * sizeof(BlockNumber) <= HNSW_PAGE_SPACE,
+				 "maps fit the metapage");
+
+/* A link from the node that its origin tells */
+typedef struct HnswOverflowLinkData
+{
+	HnswNodeId	to;
+	float		a;				/* factors; 0 for plain links */
+	float		b;
+	uint8		code[FLEXIBLE_ARRAY_MEMBER];
+} HnswOverflowLinkData;
+
+StaticAssertDecl(offsetof(HnswOverflowLinkData, code) == 12, "format of overflow links is fixed");
 
 /* A node is at least a header, a TID and 16 links */
 #define HNSW_MAX_NODES_PER_PAGE	(HNSW_PAGE_SPACE / 104)

@@ -85,6 +85,7 @@ hnsw_found_neighbours(HnswInserter *inserter, HnswNodeId self, float norm,
 		neighbour->id = found->id;
 		neighbour->norm = found->norm;
 		neighbour->vector = search->vectors + (Size) i * length;
+		neighbour->lsn = found->lsn;
 		neighbour->distance = found->key;
 		if (index->layout.metric == HNSW_IP)
 		{
@@ -196,7 +197,9 @@ write_level(HnswInserter *inserter, const HnswOwn *own, ItemPointer tid, InsertL
 	InsertLevel *level = &levels[at];
 	HnswWrite	write;
 	HnswNeighbour self = {0};
-	HnswNodeId	links[256];
+	HnswNodeId	links[HNSW_MAX_DEGREE];
+	HnswOverflowLink later[BACK_LINKS(HNSW_MAX_DEGREE)];
+	int			nlater = 0;
 	int			nback = 0;
 
 	self.norm = own->norm;
@@ -224,14 +227,21 @@ write_level(HnswInserter *inserter, const HnswOwn *own, ItemPointer tid, InsertL
 	 * enough do; the others only if they have room: each costs a record, and
 	 * after a checkpoint a page in WAL.
 	 */
-	for (int i = 0; i < level->n && nback < BACK_LINKS(layout->degree); i++)
+	for (int i = 0; i < level->n && nback + nlater < BACK_LINKS(layout->degree); i++)
 	{
 		CHECK_FOR_INTERRUPTS();
+		if (at == 0 && hnsw_overflow_pays(index, &level->neighbours[i]))
+		{
+			hnsw_overflow_link(index, &level->neighbours[i], &self, &later[nlater++]);
+			continue;
+		}
 		if (i >= Max(level->nkept, layout->degree / 2) && !has_room(index, level->neighbours[i].id))
 			continue;
 		self.distance = level->neighbours[i].distance;
 		nback += hnsw_add_link(index, inserter->query, &level->neighbours[i], &self, at, false);
 	}
+	if (nlater > 0)
+		nback += hnsw_overflow_store(inserter, &self, later, nlater);
 	/* Nobody else leads to a row that none of its neighbours wanted. */
 	for (int i = 0; i < level->n && nback == 0; i++)
 	{

@@ -93,6 +93,10 @@ layout_offsets(HnswLayout *layout)
 	layout->codes = offset;
 	offset += layout->degree * layout->code.units;
 	layout->node_size = MAXALIGN(offset);
+	layout->overflow_size = INTALIGN(offsetof(HnswOverflowLinkData, code) + layout->code.units);
+
+	/* An even number, so that the links behind the origins are aligned */
+	layout->overflow_links = HNSW_PAGE_SPACE / (sizeof(uint16) + layout->overflow_size) & ~1;
 }
 
 /* Bytes that pgvector spends on a row of such an index, page ends included. */

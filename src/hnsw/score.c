@@ -327,6 +327,42 @@ hnsw_node_key(const HnswIndex *index, const HnswQuery *query,
 }
 
 /*
+ * From codes in FastScan blocks, n of them, and factors in estimates and
+ * lengths, both to be scaled, to the estimates and lengths.  sums is room.
+ */
+static inline void
+estimate(const HnswLayout *layout, const HnswQuery *query, const uint8 *codes, int n, float key,
+		 float scale_a, float scale_b, float *estimates, float *lengths, uint32 *sums)
+{
+	float		step = query->code.step;
+	float		offset = query->code.offset;
+	float		to_length = 0.5f * code_expected_norm(&layout->code);
+
+	distance->fastscan(layout->code.units, (n + FASTSCAN_BLOCK - 1) / FASTSCAN_BLOCK, codes,
+					   query->code.lut, sums);
+	for (int i = 0; i < n; i++)
+	{
+		float		b = lengths[i] * scale_b;
+
+		estimates[i] = key + estimates[i] * scale_a + b * (step * (float) sums[i] + offset);
+		lengths[i] = -b * to_length;
+	}
+}
+
+/*
+ * The same as hnsw_node_estimates for n links of a node with this key, whose
+ * factors a and b are in estimates and lengths.
+ */
+void
+hnsw_code_estimates(const HnswIndex *index, const HnswQuery *query, const uint8 *codes, int n,
+					float key, float *estimates, float *lengths)
+{
+	uint32		sums[HNSW_MAX_OVERFLOW + FASTSCAN_BLOCK];
+
+	estimate(&index->layout, query, codes, n, key, 1, 1, estimates, lengths, sums);
+}
+
+/*
  * Estimate the keys of a node's neighbours, given the node's own key.  Also
  * their distances from the node (not squared), as the codes tell them.
  * Returns the number of links; the arrays must have room for "degree".
@@ -340,24 +376,12 @@ hnsw_node_estimates(const HnswIndex *index, const HnswQuery *query,
 	int			nlinks = Min(node->nlinks, layout->degree);
 	int			nblocks = (nlinks + FASTSCAN_BLOCK - 1) / FASTSCAN_BLOCK;
 	int			n = nblocks * FASTSCAN_BLOCK;
-	uint32		sums[256];
-	float		step = query->code.step;
-	float		offset = query->code.offset;
-	float		scale_a = node->scale_a;
-	float		scale_b = node->scale_b;
-	float		to_length = 0.5f * code_expected_norm(&layout->code);
+	uint32		sums[HNSW_MAX_DEGREE];
 
-	distance->fastscan(layout->code.units, nblocks, HnswNodeCodes(layout, node),
-					   query->code.lut, sums);
 	distance->half_to_float(n, HnswNodeFactorsA(layout, node), estimates);
 	distance->half_to_float(n, HnswNodeFactorsB(layout, node), lengths);
-	for (int i = 0; i < n; i++)
-	{
-		float		b = lengths[i] * scale_b;
-
-		estimates[i] = key + estimates[i] * scale_a + b * (step * (float) sums[i] + offset);
-		lengths[i] = -b * to_length;
-	}
+	estimate(layout, query, HnswNodeCodes(layout, node), n, key, node->scale_a, node->scale_b,
+			 estimates, lengths, sums);
 	return nlinks;
 }
 

@@ -79,9 +79,9 @@ hnsw_search_create(HnswIndex *index, HnswQuery *query)
 	search->found = MemoryContextAlloc(context, sizeof(HnswFound) * INITIAL_FOUND);
 	search->tids_capacity = INITIAL_FOUND;
 	search->tids = MemoryContextAlloc(context, sizeof(ItemPointerData) * INITIAL_FOUND);
-	search->links = MemoryContextAlloc(context, sizeof(HnswNodeId) * HNSW_MAX_DEGREE);
-	search->estimates = MemoryContextAlloc(context, sizeof(float) * HNSW_MAX_DEGREE);
-	search->lengths = MemoryContextAlloc(context, sizeof(float) * HNSW_MAX_DEGREE);
+	search->links = MemoryContextAlloc(context, sizeof(HnswNodeId) * HNSW_MAX_LINKS);
+	search->estimates = MemoryContextAlloc(context, sizeof(float) * HNSW_MAX_LINKS);
+	search->lengths = MemoryContextAlloc(context, sizeof(float) * HNSW_MAX_LINKS);
 	return search;
 }
 
@@ -334,8 +334,9 @@ offer(HnswSearch *search, HnswNodeId id, float estimate, float variance)
 
 /* Keep what the caller may need of an expanded node, while it is locked. */
 static void
-record_found(HnswSearch *search, HnswCandidate *candidate, HnswNodeHeader node, float key)
+record_found(HnswSearch *search, HnswCandidate *candidate, const HnswRead *read, float key)
 {
+	HnswNodeHeader node = read->node;
 	const HnswLayout *layout = &search->index->layout;
 	int			ntids = Min(node->ntids, layout->inline_tids);
 	HnswFound  *found;
@@ -359,6 +360,7 @@ record_found(HnswSearch *search, HnswCandidate *candidate, HnswNodeHeader node, 
 	found->emitted = false;
 	found->below = node->below;
 	found->more_tids = node->more_tids;
+	found->lsn = read->lsn;
 	found->tids = search->ntids;
 	found->ntids = ntids;
 	if (search->ntids + ntids > search->tids_capacity)
@@ -454,7 +456,7 @@ note_reads(HnswSearch *search, int64 reads_before)
 static void
 offer_plain(HnswSearch *search, int nlinks)
 {
-	uint32		fresh[HNSW_MAX_DEGREE];
+	uint32		fresh[HNSW_MAX_LINKS];
 	int			n = 0;
 	int			ahead = search->cold > 0 ? io_concurrency(search) : 0;
 
@@ -519,10 +521,12 @@ expand(HnswSearch *search, int position)
 		return;
 	}
 	key = hnsw_node_key(search->index, search->query, read.node, &l2sq);
-	record_found(search, candidate, read.node, key);
+	record_found(search, candidate, &read, key);
 	live = read.node->ntids > 0 || read.node->more_tids != 0 || search->level > 0;
 	nlinks = copy_links(search, read.node, key);
 	hnsw_read_end(&read);
+	if (search->index->overflow_pages > 0 && search->level == 0)
+		nlinks = hnsw_overflow_offer(search, candidate->id, key, nlinks);
 
 	if (search->ncandidates + nlinks > search->candidates_capacity)
 		grow_candidates(search);
@@ -600,6 +604,8 @@ hnsw_search_run(HnswSearch *search)
 			if (unexpanded(next))
 			{
 				hnsw_prefetch(search->index, next->id);
+				if (search->index->overflow_pages > 0 && search->level == 0)
+					hnsw_overflow_prefetch(search->index, next->id);
 				ahead++;
 			}
 		}
@@ -712,6 +718,7 @@ void
 hnsw_search_enter(HnswSearch *search, const HnswMetaPageData *meta, int level, int width)
 {
 	level = Min(level, meta->entry_level);
+	search->index->overflow_pages = meta->overflow_pages;
 	hnsw_search_reset(search, meta->entry_level, level_width(meta->entry_level - level, width));
 	if (meta->entry != HNSW_NO_NODE)
 		hnsw_search_seed(search, meta->entry, -HNSW_MAX_KEY);
@@ -751,7 +758,7 @@ hnsw_search_sweep(HnswSearch *search, BlockNumber block, bool keyed)
 		{
 			if (keyed)
 				key = hnsw_node_key(index, search->query, read.node, &l2sq);
-			record_found(search, &search->candidates[ci], read.node, key);
+			record_found(search, &search->candidates[ci], &read, key);
 		}
 		hnsw_read_end(&read);
 	}

@@ -7,8 +7,8 @@
  *			left as dying, and upper nodes with them
  *	pass 2	wait for the inserts that may not have seen the marks; then give
  *			each node that links to dying ones other links, found in their
- *			neighbourhood (Singh et al., 2021), and link nodes that nobody
- *			links to any more
+ *			neighbourhood (Singh et al., 2021), drop overflow links from and
+ *			to dying ones, and link nodes that nobody links to any more
  *	pass 3	move the entry point away from a dying node, wait for the inserts
  *			that may still walk through dying nodes, and free these
  *
@@ -404,6 +404,43 @@ repair_node(VacuumState *state, HnswNodeId id)
 	MemoryContextReset(state->inserter->context);
 }
 
+/*
+ * Drop overflow links from and to dying nodes.  Repair has logged most pages;
+ * what waited for that moves to its nodes.
+ */
+static void
+clean_overflow(VacuumState *state)
+{
+	HnswIndex  *index = state->index;
+	HnswOverflowLink *links = palloc(sizeof(HnswOverflowLink) * index->layout.overflow_links);
+	uint32		ngroups = RelationGetNumberOfBlocks(index->rel) / HNSW_GROUP_BLOCKS + 1;
+	HnswMetaPageData meta;
+
+	hnsw_meta_read(index->rel, &meta);
+	index->overflow_pages = meta.overflow_pages;
+	for (uint32 group = 0; group < ngroups && meta.overflow_pages > 0; group++)
+	{
+		int			n = hnsw_overflow_list(index, group, links);
+		int			ndead = 0;
+
+		if (n == 0)
+			continue;
+		hnsw_vacuum_delay();
+		for (int i = 0; i < n; i++)
+		{
+			if (get_bit(state, state->dying, links[i].from) ||
+				get_bit(state, state->dying, links[i].to))
+				links[ndead++] = links[i];
+			else
+				set_bit(state, state->reached, links[i].to);
+		}
+		hnsw_overflow_remove(index, group, links, ndead);
+		if (ndead < n)
+			hnsw_overflow_move(state->inserter, group, false);
+	}
+	pfree(links);
+}
+
 /* Make a neighbour of a node that nobody links to link to it. */
 static void
 relink_node(VacuumState *state, HnswNodeId id)
@@ -528,6 +565,7 @@ hnsw_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 		LockPage(info->index, HNSW_METAPAGE, ExclusiveLock);
 		UnlockPage(info->index, HNSW_METAPAGE, ExclusiveLock);
 		for_each_node(&state, repair_node);
+		clean_overflow(&state);
 		for_each_node(&state, relink_node);
 
 		replace_entry(&state);
