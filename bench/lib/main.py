@@ -235,7 +235,7 @@ def measure_searches(o, srv, program, systems, data, result):
              f" ({build['vectors_per_second']:,.0f} vectors/s)" + (", kept" if build["reused"] else ""))
     library = yardstick.Yardstick(data) if o.yardstick else None
     if library:
-        result["systems"][library.name] = {"version": library.version, "what": yardstick.WHAT, "build": library.build()}
+        result["systems"][library.name] = {"version": library.version, "what": yardstick.WHAT, "build": library.build(Path(o.work_dir) / "yardstick" if o.reuse else None)}
     if o.load_only:
         return
     if not o.cold:

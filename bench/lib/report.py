@@ -237,6 +237,7 @@ def plot(result, stem):
     axes.set_yscale("log")
     for axis in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
         axis(matplotlib.ticker.StrMethodFormatter("{x:,.0f}"))
+    axes.yaxis.set_minor_locator(matplotlib.ticker.LogLocator(subs=(2, 3, 5)))
     axes.set_xlabel(f"recall@{result['options']['k']}")
     axes.set_ylabel("queries/s" + (f", {connections} connections" if connections > 1 else ", one connection"))
     axes.set_title(f"{title(d)} (points: ef_search)")

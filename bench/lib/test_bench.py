@@ -231,11 +231,25 @@ class YardstickTest(FileTest):
                 self.assertEqual((mine.serves(1), mine.serves(2)), (True, False))
                 self.assertGreater(mine.time(1, 600, 0, 0)["qps"], 0)
 
+    def check_kept(self, library):
+        if not util.find_spec(library):
+            self.skipTest(f"{library} is not installed")
+        train = np.random.default_rng(4).standard_normal((300, 8)).astype(np.float32)
+        data = self.make("angular", train, train[:5], k=3)
+        with tempfile.TemporaryDirectory() as folder:
+            first, again = (yardstick.Yardstick(data, library) for _ in range(2))
+            built = first.build(Path(folder) / "kept")
+            self.assertEqual(again.build(Path(folder) / "kept"), {**built, "reused": True})
+            self.assertEqual(again.point(200)["recall"], 1)
+            self.assertEqual(first.point(200), again.point(200))
+
     def test_hnswlib(self):
         self.check("hnswlib")
+        self.check_kept("hnswlib")
 
     def test_usearch(self):
         self.check("usearch")
+        self.check_kept("usearch")
 
     def test_no_bits(self):
         data = self.make("angular", np.eye(8), np.eye(8), kind="bit")

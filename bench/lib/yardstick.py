@@ -4,8 +4,10 @@ It has no SQL, no transactions, no log and no server, and its index lives as
 long as the process.  What a database's index leaves to it is their price.
 """
 
+import json
 import time
 from importlib import metadata, util
+from pathlib import Path
 
 import numpy as np
 
@@ -22,9 +24,11 @@ def installed():
 class Hnswlib:
     SPACES = {"<->": "l2", "<=>": "cosine", "<#>": "ip"}
 
-    def __init__(self, operator, rows, threads):
+    def __init__(self, operator, dim):
         import hnswlib
-        self.index = hnswlib.Index(self.SPACES[operator], rows.shape[1])
+        self.index = hnswlib.Index(self.SPACES[operator], dim)
+
+    def build(self, rows, threads):
         self.index.init_index(len(rows), M=M, ef_construction=EF_CONSTRUCTION)
         self.index.add_items(rows, np.arange(len(rows)), num_threads=threads)
 
@@ -37,14 +41,22 @@ class Hnswlib:
     def size(self):
         return self.index.index_file_size()
 
+    def save(self, path):
+        self.index.save_index(path)
+
+    def load(self, path):
+        self.index.load_index(path)
+
 
 class Usearch:
     METRICS = {"<->": "l2sq", "<=>": "cos", "<#>": "ip"}
 
-    def __init__(self, operator, rows, threads):
+    def __init__(self, operator, dim):
         from usearch.index import Index
-        self.index = Index(ndim=rows.shape[1], metric=self.METRICS[operator], dtype="f32", connectivity=M,
+        self.index = Index(ndim=dim, metric=self.METRICS[operator], dtype="f32", connectivity=M,
                            expansion_add=EF_CONSTRUCTION)
+
+    def build(self, rows, threads):
         self.index.add(np.arange(len(rows)), rows, threads=threads)
 
     def set_ef(self, ef):
@@ -55,6 +67,12 @@ class Usearch:
 
     def size(self):
         return self.index.serialized_length
+
+    def save(self, path):
+        self.index.save(path)
+
+    def load(self, path):
+        self.index.load(path)
 
 
 class Yardstick:
@@ -72,16 +90,34 @@ class Yardstick:
         self.random = np.random.default_rng(1)
         self.library = None
 
-    def build(self):
-        """Build by two threads and by one; the latter is searched."""
+    def build(self, folder=None):
+        """Build by two threads and by one; the latter is searched, and kept
+        in the folder for the next run."""
+        path = folder and Path(folder) / f"{self.data.table}-{self.name}-{self.version}"
+        done = path and Path(f"{path}.json")
+        if done and done.exists():
+            self.library = self._new()
+            self.library.load(str(path))
+            return {**json.loads(done.read_text()), "reused": True}
+        result = self._build_all()
+        if done:
+            path.parent.mkdir(exist_ok=True)
+            self.library.save(str(path))
+            done.write_text(json.dumps(result))
+        return result
+
+    def _new(self):
+        return (Hnswlib if self.name == "hnswlib" else Usearch)(self.data.operator, self.data.dim)
+
+    def _build_all(self):
         rows = np.concatenate([part.astype(np.float32) for _, part in self.data.chunks()])
         by_two = self._build(rows, 2)
         return {**self._build(rows, 1), "more": [by_two]}
 
     def _build(self, rows, threads):
-        self.library = None
+        self.library = self._new()
         start, cpu = time.monotonic(), time.process_time()
-        self.library = (Hnswlib if self.name == "hnswlib" else Usearch)(self.data.operator, rows, threads)
+        self.library.build(rows, threads)
         seconds = time.monotonic() - start
         return {"seconds": round(seconds, 3), "cpu_seconds": round(time.process_time() - cpu, 3), "wal_bytes": None,
                 "vectors_per_second": round(len(rows) / seconds, 1), "index_bytes": self.library.size(),

@@ -496,6 +496,7 @@ typedef struct HnswSearch
 	uint32		ntids;
 	uint32		tids_capacity;
 	float	   *vectors;		/* keep_vectors: nfound * hnsw_vector_length values */
+	Size		vectors_size;	/* room for them, in bytes */
 	/* room for one node's links */
 	HnswNodeId *links;
 	float	   *estimates;
@@ -559,6 +560,8 @@ typedef struct HnswInserter
 	HnswSearch *search;
 	HnswValue  *value;
 	MemoryContext context;		/* reset after each row */
+	bool		busy;			/* in the middle of a row */
+	MemoryContextCallback end;	/* of the statement */
 } HnswInserter;
 
 /* functions in insert.c */
@@ -594,7 +597,6 @@ extern void hnsw_overflow_unlock(HnswIndex *index, uint32 group);
 extern bool hnsw_needs_image(HnswIndex *index, XLogRecPtr lsn);
 
 /* functions in overflow.c */
-extern bool hnsw_overflow_pays(HnswIndex *index, const HnswNeighbour *neighbour);
 extern void hnsw_overflow_link(HnswIndex *index, const HnswNeighbour *from,
 							   const HnswNeighbour *to, HnswOverflowLink *link);
 extern int	hnsw_overflow_store(HnswInserter *inserter, const HnswNeighbour *to,

@@ -128,6 +128,22 @@ count_nodes(HnswIndex *index, HnswCounts *counts)
 	}
 }
 
+static int64
+count_overflow(HnswIndex *index, const HnswMetaPageData *meta)
+{
+	HnswOverflowLink *links = palloc(sizeof(HnswOverflowLink) * index->layout.overflow_links);
+	uint32		ngroups = RelationGetNumberOfBlocks(index->rel) / HNSW_GROUP_BLOCKS + 1;
+	int64		count = 0;
+
+	index->overflow_pages = meta->overflow_pages;
+	for (uint32 group = 0; group < ngroups && meta->overflow_pages > 0; group++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		count += hnsw_overflow_list(index, group, links);
+	}
+	return count;
+}
+
 /*
  * piramid_hnsw_info(index regclass): one row about an index.  Reads all of its
  * pages.  Needs SELECT on the table.
@@ -138,8 +154,8 @@ piramid_hnsw_info(PG_FUNCTION_ARGS)
 {
 	Relation	rel = hnsw_open_index(PG_GETARG_OID(0));
 	TupleDesc	desc;
-	Datum		values[17];
-	bool		nulls[17] = {false};
+	Datum		values[18];
+	bool		nulls[18] = {false};
 	HnswIndex  *index;
 	const HnswLayout *layout;
 	HnswMetaPageData meta;
@@ -173,6 +189,7 @@ piramid_hnsw_info(PG_FUNCTION_ARGS)
 	values[i++] = Float4GetDatum((float4) layout->nodes_per_page / layout->pages_per_node);
 	values[i++] = CStringGetTextDatum(own_name(layout->own_kind));
 	values[i++] = Int32GetDatum(layout->code.dims * layout->code.bits);
+	values[i++] = Int64GetDatum(count_overflow(index, &meta));	/* not in 0.1.0 */
 
 	relation_close(rel, AccessShareLock);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, values, nulls)));

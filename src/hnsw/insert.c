@@ -50,6 +50,21 @@ hnsw_inserter_create(HnswIndex *index)
 	return inserter;
 }
 
+/*
+ * At the end of the statement, keep the memory of its search for the next one;
+ * but not after an error in the middle of it.
+ */
+static void
+end_inserts(void *arg)
+{
+	HnswInserter *inserter = arg;
+
+	if (inserter->busy)
+		MemoryContextDelete(inserter->search->context);
+	else
+		hnsw_search_free(inserter->search);
+}
+
 static int
 compare_neighbours(const void *a, const void *b)
 {
@@ -230,7 +245,7 @@ write_level(HnswInserter *inserter, const HnswOwn *own, ItemPointer tid, InsertL
 	for (int i = 0; i < level->n && nback + nlater < BACK_LINKS(layout->degree); i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (at == 0 && hnsw_overflow_pays(index, &level->neighbours[i]))
+		if (at == 0 && hnsw_needs_image(index, level->neighbours[i].lsn))
 		{
 			hnsw_overflow_link(index, &level->neighbours[i], &self, &later[nlater++]);
 			continue;
@@ -258,7 +273,7 @@ write_level(HnswInserter *inserter, const HnswOwn *own, ItemPointer tid, InsertL
 static int
 search_width(const HnswLayout *layout)
 {
-	return layout->code.units > 0 ? Max(layout->ef_construction * 3 / 4, layout->degree) :
+	return layout->code.units > 0 ? Max(layout->ef_construction / 2, layout->degree) :
 		layout->ef_construction;
 }
 
@@ -322,6 +337,7 @@ hnsw_insert_value(HnswInserter *inserter, const HnswValue *value, ItemPointer ti
 	HnswOwn		own = {0};
 	int			top = hnsw_random_level(&pg_global_prng_state);
 
+	inserter->busy = true;
 	own.data = palloc(layout->own_size);
 	hnsw_own_encode(index, value, &own);
 	hnsw_query_set(index, inserter->query, value, false);
@@ -354,6 +370,7 @@ hnsw_insert_value(HnswInserter *inserter, const HnswValue *value, ItemPointer ti
 
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(inserter->context);
+	inserter->busy = false;
 }
 
 /* aminsert */
@@ -372,6 +389,10 @@ hnsw_insert(Relation rel, Datum *values, bool *isnull, ItemPointer tid,
 		MemoryContext old = MemoryContextSwitchTo(index_info->ii_Context);
 
 		inserter = hnsw_inserter_create(hnsw_open(rel));
+		inserter->end.func = end_inserts;
+		inserter->end.arg = inserter;
+		MemoryContextSetParent(inserter->search->context, TopMemoryContext);
+		MemoryContextRegisterResetCallback(CurrentMemoryContext, &inserter->end);
 		index_info->ii_AmCache = inserter;
 		MemoryContextSwitchTo(old);
 	}

@@ -41,13 +41,6 @@ compare_moves(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* Would linking this neighbour in its node log its whole page? */
-bool
-hnsw_overflow_pays(HnswIndex *index, const HnswNeighbour *neighbour)
-{
-	return hnsw_needs_image(index, neighbour->lsn);
-}
-
 /* Fill in a link from a neighbour to a node; its code takes memory. */
 void
 hnsw_overflow_link(HnswIndex *index, const HnswNeighbour *from, const HnswNeighbour *to,

@@ -44,6 +44,9 @@
 /* The largest search that is kept for the next scan, in candidates */
 #define SPARE_CANDIDATES 8192
 
+/* and the vectors of one, in bytes */
+#define SPARE_VECTORS (1024 * 1024)
+
 /* Room for scans that come one after the other; NULL while one uses it. */
 static HnswSearch *spare = NULL;
 
@@ -92,7 +95,7 @@ hnsw_search_create(HnswIndex *index, HnswQuery *query)
 void
 hnsw_search_free(HnswSearch *search)
 {
-	if (spare != NULL || search->vectors != NULL ||
+	if (spare != NULL || search->vectors_size > SPARE_VECTORS ||
 		search->candidates_capacity > SPARE_CANDIDATES ||
 		search->found_capacity > SPARE_CANDIDATES || search->tids_capacity > SPARE_CANDIDATES ||
 		search->pool_capacity > SPARE_CANDIDATES)
@@ -346,10 +349,6 @@ record_found(HnswSearch *search, HnswCandidate *candidate, const HnswRead *read,
 	{
 		search->found_capacity *= 2;
 		search->found = repalloc_huge(search->found, sizeof(HnswFound) * search->found_capacity);
-		if (search->vectors != NULL)
-			search->vectors = repalloc_huge(search->vectors,
-											sizeof(float) * search->found_capacity *
-											hnsw_vector_length(layout));
 	}
 	found = &search->found[search->nfound++];
 	found->id = candidate->id;
@@ -375,12 +374,16 @@ record_found(HnswSearch *search, HnswCandidate *candidate, const HnswRead *read,
 
 	if (search->keep_vectors)
 	{
-		if (search->vectors == NULL)
-			search->vectors = MemoryContextAllocHuge(search->context,
-													 sizeof(float) * search->found_capacity *
-													 hnsw_vector_length(layout));
-		hnsw_own_decode(search->index, node,
-						search->vectors + (Size) candidate->found * hnsw_vector_length(layout));
+		int			length = hnsw_vector_length(layout);
+		Size		size = sizeof(float) * search->found_capacity * length;
+
+		if (search->vectors_size < size)
+		{
+			search->vectors = search->vectors == NULL ?
+				MemoryContextAllocHuge(search->context, size) : repalloc_huge(search->vectors, size);
+			search->vectors_size = size;
+		}
+		hnsw_own_decode(search->index, node, search->vectors + (Size) candidate->found * length);
 	}
 }
 

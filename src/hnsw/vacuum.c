@@ -540,6 +540,7 @@ hnsw_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old;
 	VacuumState state = {0};
+	HnswMetaPageData meta;
 
 	if (stats == NULL)
 		stats = palloc0(sizeof(IndexBulkDeleteResult));
@@ -547,6 +548,8 @@ hnsw_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 	old = MemoryContextSwitchTo(context);
 	state.index = hnsw_open(info->index);
 	state.inserter = hnsw_inserter_create(state.index);
+	hnsw_meta_read(info->index, &meta);
+	state.index->overflow_pages = meta.overflow_pages;
 	state.stats = stats;
 	state.callback = callback;
 	state.callback_state = callback_state;
