@@ -1,9 +1,9 @@
 -- Overflow links: what an insert after a checkpoint leaves outside the nodes
 SET enable_seqscan = off;
-SET hnsw.ef_search = 200;
+SET hnsw.ef_search = 100;
 SET client_min_messages = warning;
 
--- 1,000 rows by a build, and more by inserts, in a way of its own for each type.
+-- 400 rows by a build, and more by inserts, in a way of its own for each type.
 CREATE FUNCTION some_vector(i integer, n integer) RETURNS real[] LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
 	$$ SELECT array_agg((hashint4extended(i, d) % 1000)::real / 1000 + (i % 7 = d % 7)::integer ORDER BY d) FROM generate_series(1, n) d $$;
 
@@ -33,7 +33,7 @@ CREATE FUNCTION add_rows(a integer, b integer) RETURNS void LANGUAGE sql AS $$
 	INSERT INTO t_compact SELECT i, some_vector(i, 128) FROM generate_series(a, b) i;
 	INSERT INTO t_large SELECT i, some_vector(i, 3072) FROM generate_series(a, least(b, a + 99)) i;
 $$;
-SELECT add_rows(1, 1000);
+SELECT add_rows(1, 400);
 CREATE INDEX i_vector ON t_vector USING hnsw (v vector_l2_ops);
 CREATE INDEX i_half ON t_half USING hnsw (v halfvec_cosine_ops);
 CREATE INDEX i_l1 ON t_l1 USING hnsw (v vector_l1_ops);
@@ -46,19 +46,19 @@ SELECT nodes_per_page < 1 AS spans FROM piramid_hnsw_info('i_large');
 
 -- After a checkpoint, links back wait.
 CHECKPOINT;
-SELECT add_rows(1001, 1200);
+SELECT add_rows(401, 500);
 SELECT i, version, overflow_links > 0 AS overflow FROM unnest('{i_vector,i_half,i_l1,i_bit,i_sparse,i_compact,i_large}'::regclass[]) AS i, piramid_hnsw_info(i);
-SELECT found('t_vector', '<->', 1001, 1200) AS vector, found('t_half', '<=>', 1001, 1200) AS half, found('t_l1', '<+>', 1001, 1200) AS l1,
-	found('t_bit', '<~>', 1001, 1200) AS bit, found('t_sparse', '<->', 1001, 1200) AS sparse, found('t_compact', '<->', 1001, 1200) AS compact,
-	found('t_large', '<->', 1001, 1100) AS large;
+SELECT found('t_vector', '<->', 401, 500) AS vector, found('t_half', '<=>', 401, 500) AS half, found('t_l1', '<+>', 401, 500) AS l1,
+	found('t_bit', '<~>', 401, 500) AS bit, found('t_sparse', '<->', 401, 500) AS sparse, found('t_compact', '<->', 401, 500) AS compact,
+	found('t_large', '<->', 401, 500) AS large;
 
 -- Where there is no room for more, they move to their nodes, and no row is lost.
 CHECKPOINT;
-SELECT add_rows(1201, 2600);
+SELECT add_rows(501, 1400);
 SELECT i, overflow_links > 0 AS overflow FROM unnest('{i_vector,i_half,i_l1,i_bit,i_sparse,i_compact,i_large}'::regclass[]) AS i, piramid_hnsw_info(i);
-SELECT found('t_vector', '<->', 1, 2600) AS vector, found('t_half', '<=>', 1, 2600) AS half, found('t_l1', '<+>', 1, 2600) AS l1,
-	found('t_bit', '<~>', 1, 2600) AS bit, found('t_sparse', '<->', 1, 2600) AS sparse, found('t_compact', '<->', 1, 2600) AS compact,
-	found('t_large', '<->', 1, 2600) AS large;
+SELECT found('t_vector', '<->', 1, 1400) AS vector, found('t_half', '<=>', 1, 1400) AS half, found('t_l1', '<+>', 1, 1400) AS l1,
+	found('t_bit', '<~>', 1, 1400) AS bit, found('t_sparse', '<->', 1, 1400) AS sparse, found('t_compact', '<->', 1, 1400) AS compact,
+	found('t_large', '<->', 1, 1400) AS large;
 
 -- Vacuum drops those from and to dead rows, and moves the others.
 SELECT sum(overflow_links) AS before FROM unnest('{i_vector,i_half,i_l1,i_bit,i_sparse,i_compact,i_large}'::regclass[]) AS i, piramid_hnsw_info(i) \gset
@@ -70,15 +70,15 @@ END $$;
 VACUUM t_vector, t_half, t_l1, t_bit, t_sparse, t_compact, t_large;
 SELECT sum(overflow_links) < :before AS fewer, sum(dead_nodes) AS dead
 FROM unnest('{i_vector,i_half,i_l1,i_bit,i_sparse,i_compact,i_large}'::regclass[]) AS i, piramid_hnsw_info(i);
-SELECT found('t_vector', '<->', 1, 2600) AS vector, found('t_half', '<=>', 1, 2600) AS half, found('t_l1', '<+>', 1, 2600) AS l1,
-	found('t_bit', '<~>', 1, 2600) AS bit, found('t_sparse', '<->', 1, 2600) AS sparse, found('t_compact', '<->', 1, 2600) AS compact,
-	found('t_large', '<->', 1, 2600) AS large;
+SELECT found('t_vector', '<->', 1, 1400) AS vector, found('t_half', '<=>', 1, 1400) AS half, found('t_l1', '<+>', 1, 1400) AS l1,
+	found('t_bit', '<~>', 1, 1400) AS bit, found('t_sparse', '<->', 1, 1400) AS sparse, found('t_compact', '<->', 1, 1400) AS compact,
+	found('t_large', '<->', 1, 1400) AS large;
 -- Rows in the freed places are not what the old links meant.
 CHECKPOINT;
-SELECT add_rows(2601, 3000);
-SELECT found('t_vector', '<->', 1, 3000) AS vector, found('t_half', '<=>', 1, 3000) AS half, found('t_l1', '<+>', 1, 3000) AS l1,
-	found('t_bit', '<~>', 1, 3000) AS bit, found('t_sparse', '<->', 1, 3000) AS sparse, found('t_compact', '<->', 1, 3000) AS compact,
-	found('t_large', '<->', 1, 3000) AS large;
+SELECT add_rows(1401, 1600);
+SELECT found('t_vector', '<->', 1, 1600) AS vector, found('t_half', '<=>', 1, 1600) AS half, found('t_l1', '<+>', 1, 1600) AS l1,
+	found('t_bit', '<~>', 1, 1600) AS bit, found('t_sparse', '<->', 1, 1600) AS sparse, found('t_compact', '<->', 1, 1600) AS compact,
+	found('t_large', '<->', 1, 1600) AS large;
 SELECT count(*) = (SELECT count(*) FROM t_vector) AS all_rows FROM (SELECT id FROM t_vector ORDER BY v <-> (SELECT v FROM t_vector LIMIT 1)) s;
 
 -- Without WAL there is no reason to wait.

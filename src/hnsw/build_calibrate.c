@@ -183,16 +183,6 @@ build_create_index(BuildState *state)
 	state->index = hnsw_open(state->rel);
 }
 
-/* Neighbours by cosine are much the same as by Jaccard distance. */
-static void
-normalize(int n, float *x)
-{
-	float		norm = sqrtf(distance->normsq(n, x));
-
-	for (int i = 0; i < n && norm > 0; i++)
-		x[i] /= norm;
-}
-
 /* A value as the graph's int8 codes will hold it, before scaling. */
 static void
 graph_vector(const BuildState *state, const HnswValue *value, float *prepared, float *out)
@@ -206,8 +196,6 @@ graph_vector(const BuildState *state, const HnswValue *value, float *prepared, f
 		hnsw_rotate_only(state->index, prepared, out);
 	else
 		memcpy(out, prepared, sizeof(float) * n);
-	if (layout->metric == HNSW_JACCARD)
-		normalize(n, out);
 	if (layout->metric == HNSW_IP)
 		out[n] = hnsw_extra(state->index, distance->normsq(layout->dim, prepared));
 }
@@ -259,6 +247,9 @@ build_learn_step(BuildState *state)
 	state->step = nsample > 0 ? largest[(int) ((nsample - 1) * share)] / 127 : 0;
 	if (state->step == 0 && nsample > 0)
 		state->step = largest[nsample - 1] / 127;
+	/* 0 and 1 stay what they are; see partition_build.h. */
+	if (state->layout.metric == HNSW_JACCARD)
+		state->step = 1;
 	pfree(largest);
 	pfree(room);
 }

@@ -23,7 +23,8 @@ build_partition_params(const BuildState *state, const BuildChunk *chunk)
 {
 	PartitionParams params = {0};
 
-	params.metric = state->layout.metric == HNSW_L1 ? PARTITION_L1 : PARTITION_L2;
+	params.metric = state->layout.metric == HNSW_L1 ? PARTITION_L1 :
+		state->layout.metric == HNSW_JACCARD ? PARTITION_JACCARD : PARTITION_L2;
 	params.degree = state->layout.degree;
 	params.quality = state->layout.ef_construction;
 	params.seed = chunk->level + 1;

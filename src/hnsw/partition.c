@@ -108,12 +108,12 @@ void
 partition_products(PartitionBuild *build, int na, const int8 *a,
 				   int nb, const int8 *b, int32 *out, int ldo)
 {
-	if (build->params->metric == PARTITION_L2)
-		distance->i8_dot_matrix(build->stride, na, a, build->stride,
-								nb, b, build->stride, out, ldo);
-	else
+	if (build->params->metric == PARTITION_L1)
 		distance->i8_l1_matrix(build->stride, na, a, build->stride,
 							   nb, b, build->stride, out, ldo);
+	else
+		distance->i8_dot_matrix(build->stride, na, a, build->stride,
+								nb, b, build->stride, out, ldo);
 }
 
 /*
@@ -125,10 +125,10 @@ partition_distance(PartitionBuild *build, uint32 a, uint32 b)
 	const int8 *va = ROW_VECTOR(build, a);
 	const int8 *vb = ROW_VECTOR(build, b);
 
-	if (build->params->metric == PARTITION_L2)
-		return build->norms[a] + build->norms[b] -
-			2 * distance->i8_dot(build->stride, va, vb);
-	return distance->i8_l1(build->stride, va, vb);
+	if (build->params->metric == PARTITION_L1)
+		return distance->i8_l1(build->stride, va, vb);
+	return product_distance(build->params->metric, distance->i8_dot(build->stride, va, vb),
+							build->norms[a], build->norms[b]);
 }
 
 /*
@@ -153,6 +153,14 @@ set_parameters(PartitionBuild *build, uint32 n, int stride,
 	build->width = Max((params->degree + 1) / 2,
 					   Min(params->degree + 16,
 						   build->overlap * build->leaf_best));
+
+	/* Unlike rows are all nearly 1 apart: more candidates for the few links between them. */
+	if (params->metric == PARTITION_JACCARD)
+	{
+		build->leaf_best *= 2;
+		build->width = Max(build->width,
+						   Min(params->degree + 48, build->overlap * build->leaf_best));
+	}
 
 	/*
 	 * Enough partitions that few need a second split, which separates
@@ -209,10 +217,7 @@ compute_norms(PartitionBuild *build)
 		{
 			const int8 *v = ROW_VECTOR(build, row);
 
-			if (build->params->metric == PARTITION_L2)
-				build->norms[row] = distance->i8_dot(build->stride, v, v);
-			else
-				build->norms[row] = 0;
+			build->norms[row] = distance->i8_dot(build->stride, v, v);
 		}
 	}
 }

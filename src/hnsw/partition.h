@@ -20,7 +20,8 @@
 typedef enum PartitionMetric
 {
 	PARTITION_L2,
-	PARTITION_L1
+	PARTITION_L1,
+	PARTITION_JACCARD			/* of vectors of 0 and 1 */
 } PartitionMetric;
 
 /*

@@ -107,7 +107,7 @@ offer(LeafScratch *leaf, int i, int j, int32 dist)
  * apart than what either wants.
  */
 static pg_attribute_always_inline void
-scan_row(LeafScratch *leaf, int i, const int32 *products, bool l2)
+scan_row(LeafScratch *leaf, int i, const int32 *products, PartitionMetric metric)
 {
 	int			from = (i + 1) / CHUNK * CHUNK;
 	uint32		valid = ALL_HITS << (i + 1 - from);
@@ -117,7 +117,7 @@ scan_row(LeafScratch *leaf, int i, const int32 *products, bool l2)
 		int32		dist[CHUNK];
 		uint32		hits = chunk_hits(products + from, leaf->norms + from,
 									  leaf->limits + from, leaf->norms[i],
-									  leaf->limits[i], dist, l2);
+									  leaf->limits[i], dist, metric);
 
 		if (leaf->nrows - from < CHUNK)
 			valid &= ALL_HITS >> (CHUNK - (leaf->nrows - from));
@@ -226,10 +226,18 @@ leaf_join(PartitionBuild *build, LeafScratch *leaf, const uint32 *rows,
 		{
 			const int32 *products = leaf->products + (Size) i * leaf->ldo;
 
-			if (build->params->metric == PARTITION_L2)
-				scan_row(leaf, start + i, products, true);
-			else
-				scan_row(leaf, start + i, products, false);
+			switch (build->params->metric)
+			{
+				case PARTITION_L2:
+					scan_row(leaf, start + i, products, PARTITION_L2);
+					break;
+				case PARTITION_L1:
+					scan_row(leaf, start + i, products, PARTITION_L1);
+					break;
+				case PARTITION_JACCARD:
+					scan_row(leaf, start + i, products, PARTITION_JACCARD);
+					break;
+			}
 		}
 		partition_tick(build);
 	}

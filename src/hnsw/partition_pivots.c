@@ -21,18 +21,25 @@
 /* Rounds of Lloyd's algorithm; the cells hardly change after these. */
 #define ROUNDS 8
 
+/* What elements of means are multiplied by: Jaccard's are between 0 and 1. */
+static int
+mean_scale(const PartitionPivots *pivots)
+{
+	return pivots->metric == PARTITION_JACCARD ? PG_INT8_MAX : 1;
+}
+
 /* Products (L1 distances) of some rows with all pivots. */
 static void
 multiply(const PartitionPivots *pivots, int count, const int8 *vectors)
 {
-	if (pivots->metric == PARTITION_L2)
-		distance->i8_dot_matrix(pivots->stride, count, vectors, pivots->stride,
-								pivots->n, pivots->vectors, pivots->stride,
-								pivots->products, pivots->n);
-	else
+	if (pivots->metric == PARTITION_L1)
 		distance->i8_l1_matrix(pivots->stride, count, vectors, pivots->stride,
 							   pivots->n, pivots->vectors, pivots->stride,
 							   pivots->products, pivots->n);
+	else
+		distance->i8_dot_matrix(pivots->stride, count, vectors, pivots->stride,
+								pivots->n, pivots->vectors, pivots->stride,
+								pivots->products, pivots->n);
 }
 
 static void
@@ -42,18 +49,28 @@ compute_pivot_norms(PartitionPivots *pivots)
 	{
 		const int8 *v = pivots->vectors + (Size) p * pivots->stride;
 
-		pivots->norms[p] = pivots->metric == PARTITION_L2 ?
-			distance->i8_dot(pivots->stride, v, v) : 0;
+		pivots->norms[p] = distance->i8_dot(pivots->stride, v, v);
 	}
 }
 
 /*
- * The pivot's distance from a row, less what all pivots' have in common.
+ * The pivot's distance from a row of squared length "norm", less what all
+ * pivots' have in common.  Jaccard's is of vectors that need not be 0 and 1
+ * (Tanimoto's).
  */
 static inline int32
-relative_distance(const PartitionPivots *pivots, const int32 *products, int p)
+relative_distance(const PartitionPivots *pivots, const int32 *products, int p, int32 norm)
 {
-	return pivots->metric == PARTITION_L2 ? pivots->norms[p] - 2 * products[p] : products[p];
+	float		product;
+	float		norms;
+
+	if (pivots->metric == PARTITION_L1)
+		return products[p];
+	if (pivots->metric == PARTITION_L2)
+		return pivots->norms[p] - 2 * products[p];
+	product = (float) products[p] / mean_scale(pivots);
+	norms = norm + (float) pivots->norms[p] / (mean_scale(pivots) * mean_scale(pivots));
+	return (int32) ((norms - 2 * product) / Max(norms - product, 1.0f) * JACCARD_ONE);
 }
 
 /*
@@ -72,11 +89,13 @@ partition_nearest(PartitionPivots *pivots, int count, const int8 *vectors, int n
 	for (int i = 0; i < count; i++, which += nearest, margins += nearest)
 	{
 		const int32 *products = pivots->products + (Size) i * pivots->n;
+		const int8 *v = vectors + (Size) i * pivots->stride;
+		int32		norm = distance->i8_dot(pivots->stride, v, v);
 		int			found = 0;
 
 		for (int p = 0; p < pivots->n; p++)
 		{
-			int32		dist = relative_distance(pivots, products, p);
+			int32		dist = relative_distance(pivots, products, p, norm);
 			int			at;
 
 			if (found == nearest && dist >= best[nearest - 1])
@@ -108,7 +127,7 @@ move_pivots(PartitionPivots *pivots, const double *sums, const uint32 *counts)
 	for (int p = 0; p < pivots->n; p++)
 		for (int j = 0; j < pivots->stride && counts[p] > 0; j++)
 			pivots->vectors[(Size) p * pivots->stride + j] =
-				(int8) rint(sums[(Size) p * pivots->stride + j] / counts[p]);
+				(int8) rint(sums[(Size) p * pivots->stride + j] * mean_scale(pivots) / counts[p]);
 	compute_pivot_norms(pivots);
 }
 
@@ -131,8 +150,9 @@ partition_pivots(uint32 n, const int8 *vectors, int stride, const PartitionParam
 	pivots->norms = palloc(sizeof(int32) * npivots);
 	pivots->products = partition_alloc(sizeof(int32) * npivots * PARTITION_BLOCK);
 	for (int p = 0; p < npivots; p++)
-		memcpy(pivots->vectors + (Size) p * stride, vectors + (Size) p * n / npivots * stride,
-			   stride);
+		for (int j = 0; j < stride; j++)
+			pivots->vectors[(Size) p * stride + j] =
+				vectors[(Size) p * n / npivots * stride + j] * mean_scale(pivots);
 	compute_pivot_norms(pivots);
 
 	for (int round = 0; round < ROUNDS; round++)

@@ -26,6 +26,12 @@
  */
 #define ALPHA_L1 1.4f
 
+/*
+ * Jaccard distances of unlike rows are all nearly 1, and the few links that
+ * lead from one kind of row to another need the room.
+ */
+#define ALPHA_JACCARD 1.0f
+
 /* Rows whose links are chosen between two progress reports. */
 #define ROWS_PER_REPORT 64
 
@@ -117,8 +123,12 @@ static int
 select_diverse(PartitionBuild *build, PruneScratch *scratch, uint32 row,
 			   uint64 *keys, int count, int most)
 {
-	bool		l2 = build->params->metric == PARTITION_L2;
-	float		shrink = l2 ? 1 / (ALPHA * ALPHA) : 1 / ALPHA_L1;
+	static const float shrinks[] = {
+		[PARTITION_L2] = 1 / (ALPHA * ALPHA),
+		[PARTITION_L1] = 1 / ALPHA_L1,
+		[PARTITION_JACCARD] = 1 / ALPHA_JACCARD
+	};
+	float		shrink = shrinks[build->params->metric];
 	uint32	   *kept = scratch->kept;
 	int			nkept = 0;
 	int			ndropped = 0;

@@ -62,7 +62,7 @@ insert_best(uint64 *best, int nbest, uint64 key)
  */
 static pg_attribute_always_inline uint32
 chunk_hits(const int32 *products, const int32 *norms, const int32 *limits,
-		   int32 norm, int32 limit, int32 *dist, bool l2)
+		   int32 norm, int32 limit, int32 *dist, PartitionMetric metric)
 {
 #ifdef __SSE2__
 	__m128i		hit[CHUNK / 4];
@@ -72,10 +72,22 @@ chunk_hits(const int32 *products, const int32 *norms, const int32 *limits,
 		__m128i		d = _mm_loadu_si128((const __m128i *) products + c);
 		__m128i		other = _mm_loadu_si128((const __m128i *) limits + c);
 
-		if (l2)
+		if (metric != PARTITION_L1)
+		{
+			__m128i		product = d;
+
 			d = _mm_sub_epi32(_mm_add_epi32(_mm_loadu_si128((const __m128i *) norms + c),
 											_mm_set1_epi32(norm)),
 							  _mm_add_epi32(d, d));
+			if (metric == PARTITION_JACCARD)
+			{
+				__m128		either = _mm_cvtepi32_ps(_mm_add_epi32(d, product));
+
+				d = _mm_cvttps_epi32(_mm_mul_ps(_mm_div_ps(_mm_cvtepi32_ps(d),
+														   _mm_max_ps(either, _mm_set1_ps(1))),
+												_mm_set1_ps(JACCARD_ONE)));
+			}
+		}
 		_mm_storeu_si128((__m128i *) dist + c, d);
 		hit[c] = _mm_or_si128(_mm_cmplt_epi32(d, other),
 							  _mm_cmplt_epi32(d, _mm_set1_epi32(limit)));
@@ -87,7 +99,7 @@ chunk_hits(const int32 *products, const int32 *norms, const int32 *limits,
 
 	for (int c = 0; c < CHUNK; c++)
 	{
-		dist[c] = l2 ? norm + norms[c] - 2 * products[c] : products[c];
+		dist[c] = product_distance(metric, products[c], norm, norms[c]);
 		hits |= (uint32) ((dist[c] < limits[c]) | (dist[c] < limit)) << c;
 	}
 	return hits;

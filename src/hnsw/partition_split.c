@@ -119,7 +119,7 @@ split_end(Split *split)
  */
 static pg_attribute_always_inline void
 nearest_pivots(PartitionBuild *build, Split *split, uint32 row,
-			   const int32 *products, bool l2)
+			   const int32 *products, PartitionMetric metric)
 {
 	int32		limit = PG_INT32_MAX;
 
@@ -130,7 +130,7 @@ nearest_pivots(PartitionBuild *build, Split *split, uint32 row,
 		int32		dist[CHUNK];
 		uint32		hits = chunk_hits(products + from, split->norms + from,
 									  split->limits, build->norms[row], limit,
-									  dist, l2);
+									  dist, metric);
 
 		if (split->npivots - from < CHUNK)
 			hits &= ALL_HITS >> (CHUNK - (split->npivots - from));
@@ -170,10 +170,18 @@ assign_block(PartitionBuild *build, Split *split, const uint32 *rows,
 		const int32 *products = split->products + (Size) i * split->ldo;
 		uint32		row = rows != NULL ? rows[i] : first + i;
 
-		if (build->params->metric == PARTITION_L2)
-			nearest_pivots(build, split, row, products, true);
-		else
-			nearest_pivots(build, split, row, products, false);
+		switch (build->params->metric)
+		{
+			case PARTITION_L2:
+				nearest_pivots(build, split, row, products, PARTITION_L2);
+				break;
+			case PARTITION_L1:
+				nearest_pivots(build, split, row, products, PARTITION_L1);
+				break;
+			case PARTITION_JACCARD:
+				nearest_pivots(build, split, row, products, PARTITION_JACCARD);
+				break;
+		}
 		for (int j = 0; j < split->nearest; j++)
 			*assigned++ = (uint16) candidate_row(split->best[j], row);
 	}

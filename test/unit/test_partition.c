@@ -12,6 +12,7 @@
  */
 #include "postgres_fe.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -275,9 +276,55 @@ clustered(uint32 n, int stride, int dim, int clusters, int spread, int size)
 	return vectors;
 }
 
+/*
+ * Clusters of vectors of 0 and 1, some with few ones and some with many; of a
+ * cluster's ones each row has most, and a few others.
+ */
+static int8 *
+clustered_bits(uint32 n, int stride, int clusters)
+{
+	static const int percents[] = {5, 10, 30, 60};
+	int8	   *vectors = calloc(Max(n, 1), stride);
+	int8	   *centres = calloc(clusters, stride);
+
+	for (int c = 0; c < clusters; c++)
+		for (int i = 0; i < stride; i++)
+			centres[c * stride + i] = random_int(1, 100) <= percents[c % lengthof(percents)];
+	for (uint32 row = 0; row < n; row++)
+	{
+		const int8 *centre = centres + random_int(0, clusters - 1) * stride;
+
+		for (int i = 0; i < stride; i++)
+			vectors[(Size) row * stride + i] =
+				random_int(1, 100) <= (centre[i] ? 80 : 2);
+	}
+	free(centres);
+	return vectors;
+}
+
+/* Tanimoto's distance, which of vectors of 0 and 1 is Jaccard's. */
+static double
+tanimoto(int n, const int8 *a, double scale_a, const int8 *b, double scale_b)
+{
+	double		both = 0;
+	double		either = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		double		x = a[i] * scale_a;
+		double		y = b[i] * scale_b;
+
+		both += x * y;
+		either += x * x + y * y - x * y;
+	}
+	return either > 0 ? 1 - both / either : 0;
+}
+
 static int32
 row_distance(PartitionMetric metric, int stride, const int8 *a, const int8 *b)
 {
+	if (metric == PARTITION_JACCARD)
+		return (int32) rint(tanimoto(stride, a, 1, b, 1) * 1e6);
 	return metric == PARTITION_L2 ? distance->i8_l2sq(stride, a, b) :
 		distance->i8_l1(stride, a, b);
 }
@@ -408,12 +455,14 @@ nearest_first(const PartitionGraph *graph, const int8 *vectors, int stride,
 static void
 test_quality(PartitionMetric metric)
 {
-	const char *name = metric == PARTITION_L2 ? "L2" : "L1";
+	static const char *const names[] = {"L2", "L1", "Jaccard"};
+	const char *name = names[metric];
 	const uint32 n = 4000;
-	const int	stride = 64;
+	const int	stride = metric == PARTITION_JACCARD ? 256 : 64;
 	const int	nqueries = 100;
 	PartitionParams params = {.metric = metric, .degree = 32, .quality = 64};
-	int8	   *vectors = clustered(n + nqueries, stride, 50, 60, 60, 40);
+	int8	   *vectors = metric == PARTITION_JACCARD ? clustered_bits(n + nqueries, stride, 200) :
+		clustered(n + nqueries, stride, 50, 60, 60, 40);
 	const int8 *queries = vectors + (Size) n * stride;
 	PartitionGraph *graph = build(n, vectors, stride, &params);
 	double		found = recall(graph, vectors, stride, metric, queries,
@@ -465,6 +514,15 @@ test_parameters(void)
 		check_build("quality", 2500, vectors, 128, &params);
 		params.metric = PARTITION_L1;
 		check_build("quality, L1", 2500, vectors, 128, &params);
+	}
+	free(vectors);
+
+	vectors = clustered_bits(2500, 128, 50);
+	for (int i = 0; i < lengthof(qualities); i++)
+	{
+		PartitionParams params = {.metric = PARTITION_JACCARD, .degree = degrees[i],.quality = qualities[i]};
+
+		check_build("quality, Jaccard", 2500, vectors, 128, &params);
 	}
 	free(vectors);
 }
@@ -528,6 +586,13 @@ test_ties(void)
 	most = check_build("equidistant", n, vectors, stride, &params);
 	ok(most < 8 * params.degree, "equidistant: at most %u links to one row",
 	   most);
+
+	/* Also where they have nothing in common, and one has nothing at all. */
+	params.metric = PARTITION_JACCARD;
+	for (uint32 row = 0; row < n; row++)
+		vectors[row * stride + row] = row > 0;
+	most = check_build("disjoint", n, vectors, stride, &params);
+	ok(most < 8 * params.degree, "disjoint: at most %u links to one row", most);
 	free(vectors);
 }
 
@@ -800,13 +865,18 @@ test_pivots(void)
 	PartitionParams params = {.degree = 16, .quality = 64};
 	int8	   *vectors = clustered(n, 64, 64, 20, 60, 30);
 
-	for (int metric = PARTITION_L2; metric <= PARTITION_L1; metric++)
+	for (int metric = PARTITION_L2; metric <= PARTITION_JACCARD; metric++)
 	{
 		PartitionPivots *pivots;
 		Size		before = live_bytes;
 		int			wrong = 0;
 		int			unordered = 0;
 
+		if (metric == PARTITION_JACCARD)
+		{
+			free(vectors);
+			vectors = clustered_bits(n, 64, 20);
+		}
 		params.metric = metric;
 		pivots = partition_pivots(n, vectors, 64, &params, npivots);
 		for (uint32 row = 0; row < n; row++)
@@ -814,16 +884,18 @@ test_pivots(void)
 			const int8 *v = vectors + row * 64;
 			uint16		which[PARTITION_NEAREST];
 			float		margins[PARTITION_NEAREST];
-			int32		dist[10];
+			double		dist[10];
 
 			partition_nearest(pivots, 1, v, PARTITION_NEAREST, which, margins);
 			for (int p = 0; p < npivots; p++)
-				dist[p] = metric == PARTITION_L2 ?
-					distance->i8_l2sq(64, v, pivots->vectors + p * 64) :
-					distance->i8_l1(64, v, pivots->vectors + p * 64);
+				dist[p] = metric == PARTITION_JACCARD ?
+					tanimoto(64, v, 1, pivots->vectors + p * 64, 1.0 / PG_INT8_MAX) :
+					row_distance(metric, 64, v, pivots->vectors + p * 64);
 			for (int p = 0; p < npivots; p++)
-				wrong += p != which[0] && p != which[1] && p != which[2] && dist[p] < dist[which[2]];
-			unordered += dist[which[0]] > dist[which[1]] || dist[which[1]] > dist[which[2]] ||
+				wrong += p != which[0] && p != which[1] && p != which[2] &&
+					dist[p] < dist[which[2]] - 1e-6;
+			unordered += dist[which[0]] > dist[which[1]] + 1e-6 ||
+				dist[which[1]] > dist[which[2]] + 1e-6 ||
 				margins[0] != 0 || margins[1] < 0 || margins[2] < 0;
 			if (metric == PARTITION_L1)
 				unordered += margins[1] != dist[which[1]] - dist[which[0]];
@@ -868,6 +940,7 @@ main(void)
 {
 	test_quality(PARTITION_L2);
 	test_quality(PARTITION_L1);
+	test_quality(PARTITION_JACCARD);
 	test_sizes();
 	test_parameters();
 	test_wide();
