@@ -48,7 +48,7 @@ def per_system(texts):
     """[SYSTEM:]VALUE options as (system or None, value) pairs."""
     for text in texts or []:
         head, colon, tail = text.partition(":")
-        yield (head, tail) if colon and head in EXTENSIONS else (None, text)
+        yield (head, tail) if colon and head in (*EXTENSIONS, *yardstick.LIBRARIES) else (None, text)
 
 
 def assignments(texts, system):
@@ -233,7 +233,10 @@ def measure_searches(o, srv, program, systems, data, result):
         result["systems"][system.name]["build"] = build
         note(f"{system.name}: index {build['index_bytes'] / report.MB:,.0f} MB, built in {build['seconds']:,.1f} s"
              f" ({build['vectors_per_second']:,.0f} vectors/s)" + (", kept" if build["reused"] else ""))
-    library = yardstick.Yardstick(data) if o.yardstick else None
+    library = None
+    if o.yardstick:
+        name = yardstick.installed()
+        library = yardstick.Yardstick(data, name, assignments(o.index_options, name))
     if library:
         result["systems"][library.name] = {"version": library.version, "what": yardstick.WHAT, "build": library.build(Path(o.work_dir) / "yardstick" if o.reuse else None)}
     if o.load_only:

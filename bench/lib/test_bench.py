@@ -221,8 +221,9 @@ class YardstickTest(FileTest):
         for distance in ("euclidean", "angular", "dot"):
             with self.subTest(distance):
                 data = self.make(distance, train, test.astype(np.float32), rows=600, k=5)
-                mine = yardstick.Yardstick(data, library)
+                mine = yardstick.Yardstick(data, library, {"m": "8", "layout": "compact"})
                 build = mine.build()
+                self.assertEqual(build["options"], {"m": 8, "ef_construction": 64, "threads": 1})
                 self.assertEqual([b["options"]["threads"] for b in (build, *build["more"])], [1, 2])
                 self.assertGreater(build["index_bytes"], 600 * 24 * 4)
                 recall = [mine.point(ef)["recall"] for ef in (5, 600)]
@@ -324,6 +325,8 @@ class OptionsTest(unittest.TestCase):
         self.assertEqual(main.assignments(given, "pgvector"),
                          {"m": "24", "ef_construction": "200", "a.b": "c:d"})
         self.assertEqual(main.assignments(given, "piramid"), {"m": "8", "a.b": "c:d"})
+        self.assertEqual(main.assignments([*given, "hnswlib:m=9"], "hnswlib"), {"m": "9", "a.b": "c:d"})
+        self.assertEqual(main.assignments([*given, "hnswlib:m=9"], "piramid"), {"m": "8", "a.b": "c:d"})
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import numpy as np
 
 LIBRARIES = ("hnswlib", "usearch")      # the first that is installed is taken
 WHAT = "library in the client's process, index in memory: no SQL, no MVCC, no WAL, no server"
-M, EF_CONSTRUCTION = 16, 64             # pgvector's defaults
+DEFAULTS = {"m": 16, "ef_construction": 64}     # pgvector's
 BATCH = 100
 
 
@@ -24,12 +24,13 @@ def installed():
 class Hnswlib:
     SPACES = {"<->": "l2", "<=>": "cosine", "<#>": "ip"}
 
-    def __init__(self, operator, dim):
+    def __init__(self, operator, dim, options):
         import hnswlib
+        self.options = options
         self.index = hnswlib.Index(self.SPACES[operator], dim)
 
     def build(self, rows, threads):
-        self.index.init_index(len(rows), M=M, ef_construction=EF_CONSTRUCTION)
+        self.index.init_index(len(rows), M=self.options["m"], ef_construction=self.options["ef_construction"])
         self.index.add_items(rows, np.arange(len(rows)), num_threads=threads)
 
     def set_ef(self, ef):
@@ -51,10 +52,10 @@ class Hnswlib:
 class Usearch:
     METRICS = {"<->": "l2sq", "<=>": "cos", "<#>": "ip"}
 
-    def __init__(self, operator, dim):
+    def __init__(self, operator, dim, options):
         from usearch.index import Index
-        self.index = Index(ndim=dim, metric=self.METRICS[operator], dtype="f32", connectivity=M,
-                           expansion_add=EF_CONSTRUCTION)
+        self.index = Index(ndim=dim, metric=self.METRICS[operator], dtype="f32", connectivity=options["m"],
+                           expansion_add=options["ef_construction"])
 
     def build(self, rows, threads):
         self.index.add(np.arange(len(rows)), rows, threads=threads)
@@ -78,8 +79,9 @@ class Usearch:
 class Yardstick:
     """Takes its turns in a sweep as a measure.Runner does."""
 
-    def __init__(self, data, library=None):
+    def __init__(self, data, library=None, options=None):
         self.name = library or installed()
+        self.options = {key: int((options or {}).get(key, value)) for key, value in DEFAULTS.items()}
         if self.name is None:
             raise SystemExit("--yardstick needs one of the packages of bench/requirements-yardstick.txt")
         if data.column.name not in ("vector", "halfvec"):
@@ -93,7 +95,8 @@ class Yardstick:
     def build(self, folder=None):
         """Build by two threads and by one; the latter is searched, and kept
         in the folder for the next run."""
-        path = folder and Path(folder) / f"{self.data.table}-{self.name}-{self.version}"
+        what = "-".join(map(str, (self.data.table, self.name, self.version, *self.options.values())))
+        path = folder and Path(folder) / what
         done = path and Path(f"{path}.json")
         if done and done.exists():
             self.library = self._new()
@@ -107,7 +110,7 @@ class Yardstick:
         return result
 
     def _new(self):
-        return (Hnswlib if self.name == "hnswlib" else Usearch)(self.data.operator, self.data.dim)
+        return (Hnswlib if self.name == "hnswlib" else Usearch)(self.data.operator, self.data.dim, self.options)
 
     def _build_all(self):
         rows = np.concatenate([part.astype(np.float32) for _, part in self.data.chunks()])
@@ -121,7 +124,7 @@ class Yardstick:
         seconds = time.monotonic() - start
         return {"seconds": round(seconds, 3), "cpu_seconds": round(time.process_time() - cpu, 3), "wal_bytes": None,
                 "vectors_per_second": round(len(rows) / seconds, 1), "index_bytes": self.library.size(),
-                "options": {"m": M, "ef_construction": EF_CONSTRUCTION, "threads": threads},
+                "options": {**self.options, "threads": threads},
                 "version": self.version, "when": time.strftime("%Y-%m-%d %H:%M"), "reused": False}
 
     def serves(self, connections):

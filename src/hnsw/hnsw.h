@@ -147,7 +147,7 @@ typedef struct HnswIndex
 	Rotation	rotation;
 	Projection	projection;		/* if codes are projected */
 	float	   *mean;			/* dim values (zeros if unknown), then out_dim values: it rotated */
-	float		norm;			/* typical length of the vectors, 0 if unknown */
+	float		norm;			/* typical length of the vectors, 0 if unknown; may grow */
 	BlockNumber nblocks;		/* as last seen; grows */
 	uint32		overflow_pages; /* as last seen; grows */
 	char	   *scratch;		/* room for one node, if nodes span pages */
@@ -272,6 +272,8 @@ extern void hnsw_create(Relation rel, ForkNumber fork, HnswMetaPageData *meta,
 						const float *mean, const Projection *projection);
 extern void hnsw_meta_init(HnswMetaPageData *meta, const HnswLayout *layout);
 extern void hnsw_meta_read(Relation rel, HnswMetaPageData *meta);
+extern void hnsw_meta_refresh(HnswIndex *index, HnswMetaPageData *meta);
+extern void hnsw_norm_raise(HnswIndex *index, float norm);
 extern void hnsw_projection_read(Relation rel, const HnswMetaPageData *meta,
 								 HnswProjectionData *data, Size size);
 extern bool hnsw_entry_update(HnswIndex *index, HnswNodeId expected, HnswNodeId entry,

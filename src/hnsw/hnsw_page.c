@@ -375,6 +375,33 @@ hnsw_meta_read(Relation rel, HnswMetaPageData *meta)
 	UnlockReleaseBuffer(buffer);
 }
 
+/* Copy the metapage, and take over what of it changes. */
+void
+hnsw_meta_refresh(HnswIndex *index, HnswMetaPageData *meta)
+{
+	hnsw_meta_read(index->rel, meta);
+	index->norm = meta->norm;
+	index->overflow_pages = meta->overflow_pages;
+}
+
+/* Raise the typical length of vectors. */
+void
+hnsw_norm_raise(HnswIndex *index, float norm)
+{
+	Buffer		buffer = hnsw_get_page(index->rel, HNSW_METAPAGE, BUFFER_LOCK_EXCLUSIVE,
+									   HNSW_PAGE_META);
+
+	if (HnswPageGetMeta(BufferGetPage(buffer))->norm < norm)
+	{
+		GenericXLogState *xlog = GenericXLogStart(index->rel);
+
+		HnswPageGetMeta(GenericXLogRegisterBuffer(xlog, buffer, 0))->norm = norm;
+		GenericXLogFinish(xlog);
+		index->norm = norm;
+	}
+	UnlockReleaseBuffer(buffer);
+}
+
 /* Read a projection, which takes so many bytes. */
 void
 hnsw_projection_read(Relation rel, const HnswMetaPageData *meta, HnswProjectionData *data,

@@ -155,7 +155,8 @@ typedef struct HnswMetaPageData
 	uint32		node_size;
 	uint32		elements;		/* sparse: room for elements in the own vector */
 	uint64		seed;			/* of the rotation */
-	float		norm;			/* typical length of the vectors, 0 if unknown */
+	float		norm;			/* typical length of the vectors, 0 if unknown; by inner
+								 * product it grows in an index created empty */
 	BlockNumber calibration;	/* first page of the mean, or InvalidBlockNumber */
 	/* changing */
 	HnswNodeId	entry;			/* entry point, or HNSW_NO_NODE when empty */

@@ -129,14 +129,13 @@ count_nodes(HnswIndex *index, HnswCounts *counts)
 }
 
 static int64
-count_overflow(HnswIndex *index, const HnswMetaPageData *meta)
+count_overflow(HnswIndex *index)
 {
 	HnswOverflowLink *links = palloc(sizeof(HnswOverflowLink) * index->layout.overflow_links);
 	uint32		ngroups = RelationGetNumberOfBlocks(index->rel) / HNSW_GROUP_BLOCKS + 1;
 	int64		count = 0;
 
-	index->overflow_pages = meta->overflow_pages;
-	for (uint32 group = 0; group < ngroups && meta->overflow_pages > 0; group++)
+	for (uint32 group = 0; group < ngroups && index->overflow_pages > 0; group++)
 	{
 		CHECK_FOR_INTERRUPTS();
 		count += hnsw_overflow_list(index, group, links);
@@ -168,7 +167,7 @@ piramid_hnsw_info(PG_FUNCTION_ARGS)
 
 	index = hnsw_open(rel);
 	layout = &index->layout;
-	hnsw_meta_read(rel, &meta);
+	hnsw_meta_refresh(index, &meta);
 	count_nodes(index, &counts);
 
 	values[i++] = Int32GetDatum((int32) meta.version);
@@ -189,7 +188,7 @@ piramid_hnsw_info(PG_FUNCTION_ARGS)
 	values[i++] = Float4GetDatum((float4) layout->nodes_per_page / layout->pages_per_node);
 	values[i++] = CStringGetTextDatum(own_name(layout->own_kind));
 	values[i++] = Int32GetDatum(layout->code.dims * layout->code.bits);
-	values[i++] = Int64GetDatum(count_overflow(index, &meta));	/* not in 0.1.0 */
+	values[i++] = Int64GetDatum(count_overflow(index));	/* not in 0.1.0 */
 
 	relation_close(rel, AccessShareLock);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, values, nulls)));

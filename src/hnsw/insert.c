@@ -325,6 +325,23 @@ search_levels(HnswInserter *inserter, const HnswOwn *own, const HnswMetaPageData
 	return false;
 }
 
+/*
+ * By inner product, the graph takes rows for as long as the typical one (see
+ * hnsw_extra).  A build measures how long that is; an index that was created
+ * empty learns it from its longest rows, each of which raises it by a tenth at
+ * most: so it follows the longest hundredth, not the longest.
+ */
+static void
+learn_norm(HnswIndex *index, const HnswMetaPageData *meta, float norm)
+{
+	float		length = sqrtf(norm);
+
+	if (index->layout.metric != HNSW_IP || index->layout.code.units == 0 ||
+		meta->calibration != InvalidBlockNumber || !(length > meta->norm && length < HNSW_MAX_KEY))
+		return;
+	hnsw_norm_raise(index, meta->norm > 0 ? Min(length, 1.1f * meta->norm) : length);
+}
+
 /* Insert one value, as the column has it, under a heap TID. */
 void
 hnsw_insert_value(HnswInserter *inserter, const HnswValue *value, ItemPointer tid)
@@ -345,7 +362,8 @@ hnsw_insert_value(HnswInserter *inserter, const HnswValue *value, ItemPointer ti
 	LockPage(index->rel, HNSW_METAPAGE, ShareLock);
 	for (;;)
 	{
-		hnsw_meta_read(index->rel, &meta);
+		hnsw_meta_refresh(index, &meta);
+		learn_norm(index, &meta, own.norm);
 		if (meta.entry == HNSW_NO_NODE)
 			top = 0;
 		else if (search_levels(inserter, &own, &meta, tid, levels, top))

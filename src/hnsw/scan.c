@@ -278,6 +278,7 @@ start(IndexScanDesc scan)
 		state->phase = SCAN_UNORDERED;
 		return;
 	}
+	hnsw_meta_refresh(state->index, &meta);
 	hnsw_value_set(&state->index->layout, state->value, orderby->sk_argument, true);
 	hnsw_query_set(state->index, state->query, state->value, true);
 	if (state->query->zero)
@@ -286,7 +287,6 @@ start(IndexScanDesc scan)
 		return;
 	}
 
-	hnsw_meta_read(scan->indexRelation, &meta);
 	state->phase = SCAN_SEARCH;
 	hnsw_search_enter(state->search, &meta, 0, hnsw_ef_search());
 	hnsw_search_run(state->search);

@@ -721,7 +721,6 @@ void
 hnsw_search_enter(HnswSearch *search, const HnswMetaPageData *meta, int level, int width)
 {
 	level = Min(level, meta->entry_level);
-	search->index->overflow_pages = meta->overflow_pages;
 	hnsw_search_reset(search, meta->entry_level, level_width(meta->entry_level - level, width));
 	if (meta->entry != HNSW_NO_NODE)
 		hnsw_search_seed(search, meta->entry, -HNSW_MAX_KEY);

@@ -287,7 +287,7 @@ find_around(VacuumState *state, const HnswRead *read, HnswNodeId id,
 	{
 		HnswMetaPageData meta;
 
-		hnsw_meta_read(state->index->rel, &meta);
+		hnsw_meta_refresh(state->index, &meta);
 		search->keep_vectors = false;
 		hnsw_search_enter(search, &meta, level, state->index->layout.ef_construction);
 		search->keep_vectors = true;
@@ -416,9 +416,8 @@ clean_overflow(VacuumState *state)
 	uint32		ngroups = RelationGetNumberOfBlocks(index->rel) / HNSW_GROUP_BLOCKS + 1;
 	HnswMetaPageData meta;
 
-	hnsw_meta_read(index->rel, &meta);
-	index->overflow_pages = meta.overflow_pages;
-	for (uint32 group = 0; group < ngroups && meta.overflow_pages > 0; group++)
+	hnsw_meta_refresh(index, &meta);
+	for (uint32 group = 0; group < ngroups && index->overflow_pages > 0; group++)
 	{
 		int			n = hnsw_overflow_list(index, group, links);
 		int			ndead = 0;
@@ -548,8 +547,7 @@ hnsw_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 	old = MemoryContextSwitchTo(context);
 	state.index = hnsw_open(info->index);
 	state.inserter = hnsw_inserter_create(state.index);
-	hnsw_meta_read(info->index, &meta);
-	state.index->overflow_pages = meta.overflow_pages;
+	hnsw_meta_refresh(state.index, &meta);
 	state.stats = stats;
 	state.callback = callback;
 	state.callback_state = callback_state;
