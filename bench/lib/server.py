@@ -227,11 +227,14 @@ class Server:
             tail = log.read_text()[-4000:] if log.exists() else ""
             raise SystemExit(f"the server did not start:\n{tail}")
 
+    def pid(self):
+        """The process that the lock file names."""
+        return int((self.data / "postmaster.pid").read_text().split()[0])
+
     def running(self):
-        """Whether the process that the lock file names is a server."""
+        """Whether that process is a server."""
         try:
-            pid = int((self.data / "postmaster.pid").read_text().split()[0])
-            return Path(f"/proc/{pid}/comm").read_text().strip() == "postgres"
+            return Path(f"/proc/{self.pid()}/comm").read_text().strip() == "postgres"
         except (OSError, ValueError, IndexError):
             return False
 

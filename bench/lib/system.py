@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import sys
 import threading
 import time
@@ -28,6 +29,15 @@ def cpu_seconds(pid):
         return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
     except (OSError, ValueError, IndexError):
         return None
+
+
+def ended_children_seconds(pid):
+    """Processor time of the children of a process that have ended; 0 where nobody says."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 class Spent:
@@ -182,13 +192,15 @@ class System:
         self.apply_settings(conn)
         # The rows are in memory for both, whoever loaded them last.
         self.prewarm(conn, table, index=False)
+        before = ended_children_seconds(self.server.pid())
         with Spent(conn) as spent:
             self._execute_showing_progress(conn, statement, f"{self.name}: {table}")
+        # The workers of the build, whose end the statement waited for.
+        of_workers = ended_children_seconds(self.server.pid()) - before
         workers = int(conn.execute("SHOW max_parallel_maintenance_workers").fetchone()[0])
         size = conn.execute("SELECT pg_relation_size(%s::regclass)", [self.index_name(table)]).fetchone()[0]
         return {**spent.result(),
-                # The leader's share alone would mislead.
-                "cpu_seconds": None if workers else spent.cpu_seconds,
+                "cpu_seconds": spent.cpu_seconds and round(spent.cpu_seconds + (of_workers if workers else 0), 3),
                 "vectors_per_second": round(rows / spent.seconds, 1),
                 "index_bytes": size,
                 "options": self.index_options,

@@ -285,13 +285,14 @@ class YardstickTest(FileTest):
 class BarsTest(unittest.TestCase):
     @staticmethod
     def result(dim=2, kind="vector", workers=0, **sizes):
-        build = {"seconds": 3, "parallel_workers": workers, "maintenance_work_mem": "64MB", "options": {}}
+        build = {"seconds": 3, "cpu_seconds": 4, "parallel_workers": workers, "maintenance_work_mem": "64MB", "options": {}}
         return {"dataset": {"name": "Set", "type": kind, "rows": 100, "dim": dim, "distance": "euclidean"},
                 "systems": {n: {"version": "1", "build": {**build, "index_bytes": size}} for n, size in sizes.items()}}
 
     def test_builds(self):
-        panel, = bars.builds([self.result(piramid=1, pgvector=1), self.result(workers=1, piramid=1)])
-        self.assertEqual(panel.values, {("1 process\n64MB", "piramid"): 3, ("1 process\n64MB", "pgvector"): 3,
+        wall, cpu = bars.builds([self.result(piramid=1, pgvector=1), self.result(workers=1, piramid=1)])
+        self.assertEqual(set(cpu.values.values()), {4})
+        self.assertEqual(wall.values, {("1 process\n64MB", "piramid"): 3, ("1 process\n64MB", "pgvector"): 3,
                                         ("2 processes\n64MB", "piramid"): 3})
 
     def test_sizes(self):

@@ -587,6 +587,7 @@ typedef struct HnswOverflowLink
 } HnswOverflowLink;
 
 /* functions in hnsw_overflow_page.c: buffers and WAL too */
+extern void hnsw_overflow_forget(void);
 extern int	hnsw_overflow_read(HnswIndex *index, HnswNodeId id, HnswNodeId *links, float *a,
 							   float *b, uint8 *codes);
 extern void hnsw_overflow_prefetch(HnswIndex *index, HnswNodeId id);

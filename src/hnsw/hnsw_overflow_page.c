@@ -77,15 +77,30 @@ page_link(const HnswLayout *layout, Page page, int i)
  * ---------------------------------------------------------------------
  */
 
-/* The map of a group, or 0 if there is none. */
+/* The map of a group, or 0 if there is none; as for blocks beyond what maps can tell. */
 static BlockNumber
 find_map(HnswIndex *index, uint32 group)
 {
-	Buffer		buffer = hnsw_get_page(index->rel, HNSW_METAPAGE, BUFFER_LOCK_SHARE, HNSW_PAGE_META);
-	BlockNumber map = HnswPageGetMaps(BufferGetPage(buffer))[group / HNSW_MAP_GROUPS];
+	Buffer		buffer;
+	BlockNumber map;
 
+	if (group / HNSW_MAP_GROUPS >= HNSW_MAX_MAPS)
+		return 0;
+	buffer = hnsw_get_page(index->rel, HNSW_METAPAGE, BUFFER_LOCK_SHARE, HNSW_PAGE_META);
+	map = HnswPageGetMaps(BufferGetPage(buffer))[group / HNSW_MAP_GROUPS];
 	UnlockReleaseBuffer(buffer);
 	return map;
+}
+
+/*
+ * Forget where pages were, since an index got a new relcache entry: a TRUNCATE
+ * in the transaction that made the table leaves it another index in the same file.
+ */
+void
+hnsw_overflow_forget(void)
+{
+	if (group_hints != NULL)
+		memset(group_hints, 0, sizeof(GroupHint) * GROUP_HINTS);
 }
 
 /* Where the overflow links of a group are, 0 if there are none. */

@@ -434,6 +434,7 @@ hnsw_open(Relation rel)
 		HnswMetaPageData meta;
 		Size		size;
 
+		hnsw_overflow_forget();
 		hnsw_meta_read(rel, &meta);
 		check_meta(rel, &meta);
 		out_dim = rotation_out_dim(meta.dim);

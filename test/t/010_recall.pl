@@ -67,6 +67,15 @@ $node->safe_psql(
 at_least($node->safe_psql('postgres', "SELECT test.recall('uneven', '<#>', 'queries')"),
 	0.95, 'recall@10 by inner product of rows of very different lengths');
 
+# The same in an index that was created empty, and has to learn how long rows are.
+$node->safe_psql(
+	'postgres', q{
+	CREATE TABLE uneven_grown (LIKE uneven);
+	CREATE INDEX ON uneven_grown USING hnsw (v vector_ip_ops);
+	INSERT INTO uneven_grown SELECT * FROM uneven ORDER BY md5(id::text)});
+at_least($node->safe_psql('postgres', "SELECT test.recall('uneven_grown', '<#>', 'queries')"),
+	0.9, 'recall@10 by inner product of rows of very different lengths, inserted');
+
 # An index that grew by single inserts.
 $node->safe_psql(
 	'postgres', q{
