@@ -67,7 +67,7 @@ def sizes(results):
     panels = {}
     for result in sorted(results, key=lambda r: (r["dataset"]["type"] != "vector", r["dataset"]["dim"])):
         d = result["dataset"]
-        panel = panels.setdefault(d["type"], Panel(f"{d['type']}: size of the index", "bytes per row"))
+        panel = panels.setdefault(d["type"], Panel(f"{d['type']}: size of the index, by dimensions", "bytes per row"))
         for name, system in result["systems"].items():
             build = system["build"]
             panel.add(f"{d['dim']:,}", series(name, build["options"]), build["index_bytes"] / d["rows"])

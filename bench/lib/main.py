@@ -135,6 +135,8 @@ def parse():
                    help="only make the tables and the plot of a result again")
     g.add_argument("--overview", metavar="STEM",
                    help="only draw the results named instead of data files side by side, to STEM.svg and STEM.png")
+    g.add_argument("--by-cpu", action="store_true",
+                   help="--overview by the processor time of the backend (or of the library) instead of the clock's")
     for kind in bars.KINDS:
         g.add_argument(f"--{kind}-bars", metavar="STEM", help=f"the same with bars: {bars.HELP[kind]}")
     o = p.parse_args()
@@ -281,7 +283,7 @@ def run_file(o, srv, program, path):
 def main():
     o = parse()
     if o.overview:
-        report.overview(o.files, o.overview)
+        report.overview(o.files, o.overview, report.by_cpu if o.by_cpu else report.by_wall)
         return
     for kind in bars.KINDS:
         if stem := getattr(o, f"{kind}_bars"):

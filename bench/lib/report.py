@@ -278,15 +278,16 @@ def plot_churn(result, stem):
     plt.close(figure)
 
 
-def overview(paths, stem):
-    """One picture of several results: recall against queries/s, a panel for each."""
+def overview(paths, stem, rate=by_wall):
+    """One picture of several results: recall against queries/s of one
+    connection, or against what by_cpu() says, a panel for each."""
     plt.rcParams["svg.hashsalt"] = "piramid"
     figure, panels = plt.subplots(1, len(paths), figsize=(4.4 * len(paths), 4.2), squeeze=False)
     for path, axes in zip(paths, panels[0]):
         result = json.loads(Path(path).read_text())
         d = result["dataset"]
         for name, system in result["systems"].items():
-            points = sorted((p["recall"], p["connections"][min(p["connections"])]["qps"]) for p in system["points"])
+            points = sorted((p["recall"], rate(p["connections"][min(p["connections"])])) for p in system["points"])
             axes.plot([p[0] for p in points], [p[1] for p in points], marker="o", markersize=4,
                       label=label(name, system))
         axes.set_yscale("log")
@@ -296,7 +297,7 @@ def overview(paths, stem):
         axes.set_xlabel(f"recall@{result['options']['k']}")
         axes.set_title(f"{d['name']}: {d['rows']:,} x {d['dim']}", fontsize=10)
         axes.grid(True, which="both", alpha=0.3)
-    panels[0][0].set_ylabel("queries/s, one connection")
+    panels[0][0].set_ylabel("queries/s, one connection" if rate is by_wall else "queries per CPU second")
     panels[0][0].legend(loc="lower left", fontsize=8)
     figure.tight_layout()
     figure.savefig(f"{stem}.svg", metadata={"Date": None})

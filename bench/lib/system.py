@@ -56,6 +56,8 @@ class Spent:
         return self
 
     def __exit__(self, *exception):
+        if exception[0]:
+            return      # the session may be at its statement yet
         wal, cpu, start = self._before
         self.seconds = round(time.monotonic() - start, 3)
         self.cpu_seconds = cpu and round(cpu_seconds(self.conn.info.backend_pid) - cpu, 3)

@@ -302,7 +302,7 @@ class BarsTest(unittest.TestCase):
                                    self.result(dim=9, piramid=600, pgvector=500), self.result(pgvector=100)])
         self.assertEqual(vector.values, {("2", "pgvector"): 1, ("9", "piramid, compact"): 2, ("9", "piramid"): 6,
                                          ("9", "pgvector"): 5})
-        self.assertEqual((half.title, half.values), ("halfvec: size of the index", {("2", "piramid"): .5}))
+        self.assertEqual((half.title, half.values), ("halfvec: size of the index, by dimensions", {("2", "piramid"): .5}))
 
     def test_writes(self):
         step = {"seconds": 2, "wal_bytes": 3 << 20}

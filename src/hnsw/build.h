@@ -75,6 +75,7 @@ typedef struct BuildChunk
 
 typedef struct BuildTeam BuildTeam;
 typedef struct BuildSpill BuildSpill;
+typedef struct BuildSparse BuildSparse;
 
 typedef struct BuildState
 {
@@ -135,6 +136,11 @@ extern Size build_chunk_memory(const BuildState *state, const BuildChunk *chunk)
 extern HnswNodeId build_nth_node(const HnswLayout *layout, HnswNodeId first, uint32 i);
 extern BlockNumber build_chunk_blocks(const HnswLayout *layout, const BuildChunk *chunk);
 extern void build_chunk(BuildState *state, BuildChunk *chunk);
+
+/* functions in build_sparse.c */
+extern BuildSparse *build_sparse_create(const BuildState *state, const BuildChunk *chunk);
+extern int32 build_sparse_distance(void *arg, uint32 a, uint32 b);
+extern void build_sparse_free(BuildSparse *sparse);
 
 /* functions in build_spill.c */
 extern void build_spill_start(BuildState *state, double rows);

@@ -225,8 +225,14 @@ void
 build_chunk(BuildState *state, BuildChunk *chunk)
 {
 	PartitionParams params = build_partition_params(state, chunk);
+	BuildSparse *sparse = build_sparse_create(state, chunk);
 	PartitionGraph *graph;
 
+	if (sparse != NULL)
+	{
+		params.distance = build_sparse_distance;
+		params.distance_arg = sparse;
+	}
 	params.progress = graph_progress;
 	params.progress_arg = state;
 	params.team = build_team_partition(state->team);
@@ -235,6 +241,7 @@ build_chunk(BuildState *state, BuildChunk *chunk)
 	fill_codes(state, chunk);
 	fill_projected(state, chunk);
 	graph = partition_build(chunk->n + chunk->nguests, chunk->codes, state->stride, &params);
+	build_sparse_free(sparse);
 	build_phase(state, chunk, HNSW_PHASE_WRITE);
 	write_nodes(state, chunk, graph);
 	if (params.team == NULL)

@@ -333,6 +333,8 @@ extern double hnsw_value_length(const HnswLayout *layout, const HnswValue *value
 extern Size hnsw_value_pack_size(const HnswLayout *layout, const HnswValue *value);
 extern float hnsw_value_pack(const HnswLayout *layout, const HnswValue *value, char *packed,
 							 float *scale);
+extern int	hnsw_packed_sparse(const char *packed, float scale, const int32 **indices,
+							   float *values);
 extern void hnsw_value_unpack(const HnswLayout *layout, const char *packed, float scale,
 							  HnswValue *value);
 extern void hnsw_sketch(const HnswLayout *layout, int nnz, const int32 *indices,

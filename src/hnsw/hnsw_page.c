@@ -195,14 +195,14 @@ set_fill(const HnswLayout *layout, Page page, int nodes)
 		((PageHeader) page)->pd_lower = HNSW_PAGE_START + nodes * layout->node_size;
 }
 
-/* Extend the relation by one page, pinned and exclusively locked. */
+/*
+ * Extend the relation by one page, pinned and exclusively locked: from the
+ * start, or else a vacuum could take it for one that nobody has any use for.
+ */
 Buffer
 hnsw_extend(Relation rel, ForkNumber fork)
 {
-	Buffer		buffer = ReadBufferExtended(rel, fork, P_NEW, RBM_NORMAL, NULL);
-
-	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-	return buffer;
+	return ReadBufferExtended(rel, fork, P_NEW, RBM_ZERO_AND_LOCK, NULL);
 }
 
 /* ---------------------------------------------------------------------

@@ -125,6 +125,8 @@ partition_distance(PartitionBuild *build, uint32 a, uint32 b)
 	const int8 *va = ROW_VECTOR(build, a);
 	const int8 *vb = ROW_VECTOR(build, b);
 
+	if (build->params->distance != NULL)
+		return build->params->distance(build->params->distance_arg, a, b);
 	if (build->params->metric == PARTITION_L1)
 		return distance->i8_l1(build->stride, va, vb);
 	return product_distance(build->params->metric, distance->i8_dot(build->stride, va, vb),

@@ -61,6 +61,14 @@ typedef struct PartitionParams
 	void		(*progress) (void *arg, double fraction);
 	void	   *progress_arg;
 	PartitionTeam *team;		/* NULL: this process alone */
+
+	/*
+	 * If the vectors are only sketches (PARTITION_L2): the true squared
+	 * distance of two rows in the same unit, by which candidates are chosen
+	 * from.  Many calls with the same "a" come one after another.
+	 */
+	int32		(*distance) (void *arg, uint32 a, uint32 b);
+	void	   *distance_arg;
 } PartitionParams;
 
 typedef struct PartitionGraph

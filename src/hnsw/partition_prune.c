@@ -32,6 +32,9 @@
  */
 #define ALPHA_JACCARD 1.0f
 
+/* Sparse vectors mostly have few elements in common. */
+#define ALPHA_SPARSE 1.18f
+
 /* Rows whose links are chosen between two progress reports. */
 #define ROWS_PER_REPORT 64
 
@@ -128,7 +131,8 @@ select_diverse(PartitionBuild *build, PruneScratch *scratch, uint32 row,
 		[PARTITION_L1] = 1 / ALPHA_L1,
 		[PARTITION_JACCARD] = 1 / ALPHA_JACCARD
 	};
-	float		shrink = shrinks[build->params->metric];
+	float		shrink = build->params->distance != NULL ?
+		1 / (ALPHA_SPARSE * ALPHA_SPARSE) : shrinks[build->params->metric];
 	uint32	   *kept = scratch->kept;
 	int			nkept = 0;
 	int			ndropped = 0;
@@ -153,6 +157,22 @@ select_diverse(PartitionBuild *build, PruneScratch *scratch, uint32 row,
 	}
 	memcpy(keys + nkept, scratch->dropped, ndropped * sizeof(uint64));
 	return nkept;
+}
+
+/* Put the candidates that sketches found in their true order. */
+static void
+refine_candidates(PartitionBuild *build, uint32 row)
+{
+	uint64	   *list = ROW_LIST(build, row);
+	int			count = build->counts[row];
+
+	for (int i = 0; i < count; i++)
+	{
+		uint32		other = candidate_row(list[i], row);
+
+		list[i] = candidate_key(partition_distance(build, row, other), row, other);
+	}
+	sort_keys(list, count);
 }
 
 /* The rows of a member's unit when each takes a share of all rows. */
@@ -339,6 +359,8 @@ prune_rows(PartitionBuild *build, PartitionGraph *graph)
 		{
 			uint32		row = build->order[i];
 
+			if (build->params->distance != NULL)
+				refine_candidates(build, row);
 			graph->nkept[row] = select_diverse(build, scratch, row,
 											   ROW_LIST(build, row),
 											   build->counts[row], build->forward);

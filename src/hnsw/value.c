@@ -229,6 +229,21 @@ hnsw_value_pack(const HnswLayout *layout, const HnswValue *value, char *packed, 
 	}
 }
 
+/* A packed sparse vector: returns the number of its elements. */
+int
+hnsw_packed_sparse(const char *packed, float scale, const int32 **indices, float *values)
+{
+	const PackedSparse *sparse = (const PackedSparse *) packed;
+
+	int			nnz = sparse->nnz;
+
+	*indices = sparse->indices;
+	distance->half_to_float(nnz, PACKED_SPARSE_VALUES(sparse), values);
+	for (int i = 0; i < nnz && scale != 1; i++)
+		values[i] *= scale;
+	return nnz;
+}
+
 void
 hnsw_value_unpack(const HnswLayout *layout, const char *packed, float scale, HnswValue *value)
 {
@@ -236,13 +251,10 @@ hnsw_value_unpack(const HnswLayout *layout, const char *packed, float scale, Hns
 	{
 		case HNSW_TYPE_SPARSEVEC:
 			{
-				const PackedSparse *sparse = (const PackedSparse *) packed;
+				const int32 *indices;
 
-				value->nnz = sparse->nnz;
-				memcpy(value->indices, sparse->indices, sizeof(int32) * value->nnz);
-				distance->half_to_float(value->nnz, PACKED_SPARSE_VALUES(sparse), value->values);
-				for (int i = 0; i < value->nnz; i++)
-					value->values[i] *= scale;
+				value->nnz = hnsw_packed_sparse(packed, scale, &indices, value->values);
+				memcpy(value->indices, indices, sizeof(int32) * value->nnz);
 				hnsw_sketch(layout, value->nnz, value->indices, value->values, value->x);
 				break;
 			}

@@ -135,5 +135,41 @@ foreach my $table ('texts', 'long')
 		0.95, "recall\@10 of the compact layout on $table");
 }
 
+# Sets whose rows differ in kind: bits of which some rows have many and some few,
+# and sparse vectors of which a few terms are in nearly all.  Queries are rows that
+# are not in the table.
+$node->safe_psql(
+	'postgres', q{
+	SELECT setseed(0.5);
+	CREATE TABLE mixed AS
+		SELECT n AS id, string_agg((random() < (ARRAY[0.02, 0.05, 0.1, 0.2])[n % 4 + 1])::int::text, '')::bit(256) AS v
+		FROM generate_series(1, 5100) AS n, generate_series(1, 256) GROUP BY n;
+	CREATE TABLE terms AS
+		SELECT n AS id, ('{' || string_agg(i || ':' || x, ',') || '}/30000')::sparsevec(30000) AS v
+		FROM (SELECT n, 1 + floor(30000 * random() ^ 3)::int AS i, max(random() + 0.1) AS x
+			FROM generate_series(1, 5100) AS n, generate_series(1, 40) GROUP BY 1, 2) AS elements
+		GROUP BY n;
+});
+foreach my $set ([ 'mixed', 'bit_jaccard_ops', '<%>', 0.75 ], [ 'terms', 'sparsevec_cosine_ops', '<=>', 0.73 ])
+{
+	my ($table, $opclass, $op, $least) = @$set;
+
+	at_least(
+		$node->safe_psql(
+			'postgres', qq{
+			SET client_min_messages = warning;
+			CREATE TABLE ${table}_q AS SELECT * FROM $table WHERE id > 5000;
+			DELETE FROM $table WHERE id > 5000;
+			CREATE TABLE ${table}_truth AS
+				SELECT v, (SELECT max(d) FROM (SELECT t.v $op q.v AS d FROM $table AS t ORDER BY 1 LIMIT 10) AS x) AS worst
+				FROM ${table}_q AS q;
+			CREATE INDEX ON $table USING hnsw (v $opclass);
+			SET enable_seqscan = off;
+			SET enable_sort = off;
+			SELECT avg((SELECT count(*) FROM (SELECT v $op q.v AS d FROM $table ORDER BY v $op q.v LIMIT 10) AS x WHERE d <= worst)) / 10
+			FROM ${table}_truth AS q}),
+		$least, "$opclass: recall\@10 of rows of different kinds");
+}
+
 $node->stop;
 done_testing();

@@ -908,6 +908,68 @@ test_pivots(void)
 	free(vectors);
 }
 
+/* True vectors, of which the builder has sketches, and the calls for them */
+typedef struct Truth
+{
+	const int8 *vectors;
+	int			stride;
+	uint32		last;
+	uint32		calls;
+	uint32		changes;		/* of the first row */
+} Truth;
+
+static int32
+true_distance(void *arg, uint32 a, uint32 b)
+{
+	Truth	   *truth = arg;
+
+	truth->calls++;
+	truth->changes += a != truth->last;
+	truth->last = a;
+	return distance->i8_l2sq(truth->stride, truth->vectors + (Size) a * truth->stride,
+							 truth->vectors + (Size) b * truth->stride);
+}
+
+/* Links are chosen by the true distance, where the vectors are only sketches. */
+static void
+test_sketches(void)
+{
+	const uint32 n = 4000;
+	const int	stride = 256;
+	int8	   *vectors = clustered(n, stride, stride, 60, 40, 40);
+	int8	   *sketches = calloc(n, 64);
+	Truth		truth = {vectors, stride};
+	PartitionParams params = {.degree = 32, .quality = 64, .seed = 1};
+
+	for (uint32 row = 0; row < n; row++)
+		for (int i = 0; i < 64; i++)
+		{
+			const int8 *v = vectors + (Size) row * stride + i;
+
+			sketches[row * 64 + i] = clip((v[0] + v[64] - v[128] - v[192]) / 2);
+		}
+	for (int exact = 0; exact <= 1; exact++)
+	{
+		PartitionGraph *graph;
+		double		nearest;
+
+		params.distance = exact ? true_distance : NULL;
+		params.distance_arg = &truth;
+		graph = build(n, sketches, 64, &params);
+		nearest = nearest_first(graph, vectors, stride, PARTITION_L2);
+		ok(exact ? nearest > 0.7 : nearest < 0.3,
+		   "sketches, exact %d: the nearest row is the first link of %.3f", exact, nearest);
+		if (exact)
+			ok(team_agrees(n, sketches, 64, &params, graph, 3),
+			   "sketches: 3 processes build the same graph");
+		partition_free(graph);
+	}
+	ok(truth.calls > 5 * truth.changes, "sketches: %u distances from %u rows", truth.calls, truth.changes);
+	check_build("sketches", n, sketches, 64, &params);
+	free(vectors);
+	free(sketches);
+}
+
 /* An error in the callback may end a build anywhere. */
 static void
 test_interrupts(void)
@@ -951,6 +1013,7 @@ main(void)
 	test_teams();
 	test_guests();
 	test_hubs();
+	test_sketches();
 	test_pivots();
 	test_interrupts();
 	return done_testing();
