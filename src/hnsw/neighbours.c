@@ -14,11 +14,15 @@
 #define FACTOR_SMALL 0.01f
 #define FACTOR_LIMIT 65000.0f
 
-/* Diversity on squared distances, where distances are Euclidean. */
+/*
+ * Diversity, see HNSW_ALPHA.  Jaccard distances are all but equal, and nearly
+ * all of them below 1: more would prune most links between rows of different
+ * density.
+ */
 static inline float
 alpha(const HnswLayout *layout)
 {
-	return hnsw_unsquared(layout) ? HNSW_ALPHA : HNSW_ALPHA * HNSW_ALPHA;
+	return layout->metric == HNSW_JACCARD ? 1 : HNSW_ALPHA;
 }
 
 /*
@@ -75,7 +79,7 @@ int
 hnsw_select(const HnswIndex *index, const HnswNeighbour *neighbours, int n, int most,
 			int *chosen, int *nkept)
 {
-	float		slack = alpha(&index->layout);
+	float		slack = alpha(&index->layout) * (hnsw_unsquared(&index->layout) ? 1 : alpha(&index->layout));
 	bool	   *kept = palloc0(sizeof(bool) * Max(n, 1));
 	int			count = 0;
 
@@ -235,7 +239,7 @@ choose_victim(const HnswLayout *layout, HnswNodeHeader node, const float *length
 	if (!diverse)
 		return -1;
 	for (int i = 0; i < node->nlinks; i++)
-		if (may_go[i] && lengths[i] > length && HNSW_ALPHA * estimates[i] < lengths[i] &&
+		if (may_go[i] && lengths[i] > length && alpha(layout) * estimates[i] < lengths[i] &&
 			(best < 0 || lengths[i] > lengths[best]))
 			best = i;
 	if (best >= 0)
@@ -353,7 +357,7 @@ is_diverse(const HnswLayout *layout, HnswNodeHeader node, const float *lengths,
 		   const float *estimates, float length)
 {
 	for (int i = 0; i < node->nlinks; i++)
-		if (lengths[i] < length && HNSW_ALPHA * estimates[i] < length &&
+		if (lengths[i] < length && alpha(layout) * estimates[i] < length &&
 			hnsw_kept(HnswNodeKept(layout, node), i))
 			return false;
 	return true;
