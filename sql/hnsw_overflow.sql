@@ -60,7 +60,7 @@ SELECT found('t_vector', '<->', 1, 1400) AS vector, found('t_half', '<=>', 1, 14
 	found('t_bit', '<~>', 1, 1400) AS bit, found('t_sparse', '<->', 1, 1400) AS sparse, found('t_compact', '<->', 1, 1400) AS compact,
 	found('t_large', '<->', 1, 1400) AS large;
 
--- Vacuum drops those from and to dead rows, and moves the others.
+-- Vacuum drops those from and to dead rows.
 SELECT sum(overflow_links) AS before FROM unnest('{i_vector,i_half,i_l1,i_bit,i_sparse,i_compact,i_large}'::regclass[]) AS i, piramid_hnsw_info(i) \gset
 DO $$ BEGIN
 	DELETE FROM t_vector WHERE id % 3 = 0; DELETE FROM t_half WHERE id % 3 = 0; DELETE FROM t_l1 WHERE id % 3 = 0;

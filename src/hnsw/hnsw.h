@@ -606,7 +606,6 @@ extern void hnsw_overflow_link(HnswIndex *index, const HnswNeighbour *from,
 							   const HnswNeighbour *to, HnswOverflowLink *link);
 extern int	hnsw_overflow_store(HnswInserter *inserter, const HnswNeighbour *to,
 								HnswOverflowLink *links, int n);
-extern bool hnsw_overflow_move(HnswInserter *inserter, uint32 group, bool make_room);
 extern int	hnsw_overflow_offer(HnswSearch *search, HnswNodeId id, float key, int n);
 
 /* functions in build.c */

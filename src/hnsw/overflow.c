@@ -176,11 +176,11 @@ move_links(HnswInserter *inserter, uint32 group, HnswOverflowLink *links, int n)
 
 /*
  * Which links of a group to move: those whose pages have been logged anyway,
- * or else, if room must be made, those of the block that has most of them.
- * Moves them to the front and counts them.
+ * or else those of the block that has most of them.  Puts them in front and
+ * counts them.
  */
 static int
-choose_moves(HnswIndex *index, HnswOverflowLink *links, int n, bool make_room)
+choose_moves(HnswIndex *index, HnswOverflowLink *links, int n)
 {
 	const HnswLayout *layout = &index->layout;
 	int			counts[HNSW_GROUP_BLOCKS] = {0};
@@ -204,7 +204,7 @@ choose_moves(HnswIndex *index, HnswOverflowLink *links, int n, bool make_room)
 	for (int block = 1; block < HNSW_GROUP_BLOCKS; block++)
 		if (counts[block] > counts[fullest])
 			fullest = block;
-	if (make_room && !any)
+	if (!any)
 		chosen[fullest] = true;
 	for (int i = 0; i < n; i++)
 	{
@@ -219,12 +219,9 @@ choose_moves(HnswIndex *index, HnswOverflowLink *links, int n, bool make_room)
 	return moves;
 }
 
-/*
- * Move links of a group to their nodes: what costs little, and with make_room
- * some in any case.  False if somebody else is at it.
- */
-bool
-hnsw_overflow_move(HnswInserter *inserter, uint32 group, bool make_room)
+/* Move some links of a group to their nodes.  False if somebody else is at it. */
+static bool
+make_room(HnswInserter *inserter, uint32 group)
 {
 	HnswIndex  *index = inserter->index;
 	HnswOverflowLink *links;
@@ -234,7 +231,7 @@ hnsw_overflow_move(HnswInserter *inserter, uint32 group, bool make_room)
 		return false;
 	links = palloc(sizeof(HnswOverflowLink) * index->layout.overflow_links);
 	n = hnsw_overflow_list(index, group, links);
-	n = choose_moves(index, links, n, make_room);
+	n = choose_moves(index, links, n);
 	if (n > 0)
 		move_links(inserter, group, links, n);
 	pfree(links);
@@ -263,7 +260,7 @@ hnsw_overflow_store(HnswInserter *inserter, const HnswNeighbour *to, HnswOverflo
 		for (end = start + 1; end < n && group_of(&index->layout, links[end].from) == group; end++)
 			;
 		done = start + hnsw_overflow_append(index, links + start, end - start);
-		if (done < end && hnsw_overflow_move(inserter, group, true))
+		if (done < end && make_room(inserter, group))
 			done += hnsw_overflow_append(index, links + done, end - done);
 		made += done - start;
 		for (; done < end; done++)

@@ -405,8 +405,7 @@ repair_node(VacuumState *state, HnswNodeId id)
 }
 
 /*
- * Drop overflow links from and to dying nodes.  Repair has logged most pages;
- * what waited for that moves to its nodes.
+ * Drop overflow links from and to dying nodes.
  */
 static void
 clean_overflow(VacuumState *state)
@@ -434,8 +433,6 @@ clean_overflow(VacuumState *state)
 				set_bit(state, state->reached, links[i].to);
 		}
 		hnsw_overflow_remove(index, group, links, ndead);
-		if (ndead < n)
-			hnsw_overflow_move(state->inserter, group, false);
 	}
 	pfree(links);
 }
