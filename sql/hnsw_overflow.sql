@@ -41,13 +41,13 @@ CREATE INDEX i_bit ON t_bit USING hnsw (v bit_hamming_ops);
 CREATE INDEX i_sparse ON t_sparse USING hnsw (v sparsevec_l2_ops);
 CREATE INDEX i_compact ON t_compact USING hnsw (v vector_l2_ops) WITH (layout = compact);
 CREATE INDEX i_large ON t_large USING hnsw (v vector_l2_ops);
-SELECT sum(overflow_links) FROM unnest('{i_vector,i_half,i_l1,i_bit,i_sparse,i_compact,i_large}'::regclass[]) AS i, piramid_hnsw_info(i);
+SELECT sum(piramid_overflow_links(i)) FROM unnest('{i_vector,i_half,i_l1,i_bit,i_sparse,i_compact,i_large}'::regclass[]) AS i;
 SELECT nodes_per_page < 1 AS spans FROM piramid_hnsw_info('i_large');
 
 -- After a checkpoint, links back wait.
 CHECKPOINT;
 SELECT add_rows(401, 500);
-SELECT i, version, overflow_links > 0 AS overflow FROM unnest('{i_vector,i_half,i_l1,i_bit,i_sparse,i_compact,i_large}'::regclass[]) AS i, piramid_hnsw_info(i);
+SELECT i, version, piramid_overflow_links(i) > 0 AS overflow FROM unnest('{i_vector,i_half,i_l1,i_bit,i_sparse,i_compact,i_large}'::regclass[]) AS i, piramid_hnsw_info(i);
 SELECT found('t_vector', '<->', 401, 500) AS vector, found('t_half', '<=>', 401, 500) AS half, found('t_l1', '<+>', 401, 500) AS l1,
 	found('t_bit', '<~>', 401, 500) AS bit, found('t_sparse', '<->', 401, 500) AS sparse, found('t_compact', '<->', 401, 500) AS compact,
 	found('t_large', '<->', 401, 500) AS large;
@@ -55,20 +55,20 @@ SELECT found('t_vector', '<->', 401, 500) AS vector, found('t_half', '<=>', 401,
 -- Where there is no room for more, they move to their nodes, and no row is lost.
 CHECKPOINT;
 SELECT add_rows(501, 1400);
-SELECT i, overflow_links > 0 AS overflow FROM unnest('{i_vector,i_half,i_l1,i_bit,i_sparse,i_compact,i_large}'::regclass[]) AS i, piramid_hnsw_info(i);
+SELECT i, piramid_overflow_links(i) > 0 AS overflow FROM unnest('{i_vector,i_half,i_l1,i_bit,i_sparse,i_compact,i_large}'::regclass[]) AS i;
 SELECT found('t_vector', '<->', 1, 1400) AS vector, found('t_half', '<=>', 1, 1400) AS half, found('t_l1', '<+>', 1, 1400) AS l1,
 	found('t_bit', '<~>', 1, 1400) AS bit, found('t_sparse', '<->', 1, 1400) AS sparse, found('t_compact', '<->', 1, 1400) AS compact,
 	found('t_large', '<->', 1, 1400) AS large;
 
 -- Vacuum drops those from and to dead rows.
-SELECT sum(overflow_links) AS before FROM unnest('{i_vector,i_half,i_l1,i_bit,i_sparse,i_compact,i_large}'::regclass[]) AS i, piramid_hnsw_info(i) \gset
+SELECT sum(piramid_overflow_links(i)) AS before FROM unnest('{i_vector,i_half,i_l1,i_bit,i_sparse,i_compact,i_large}'::regclass[]) AS i \gset
 DO $$ BEGIN
 	DELETE FROM t_vector WHERE id % 3 = 0; DELETE FROM t_half WHERE id % 3 = 0; DELETE FROM t_l1 WHERE id % 3 = 0;
 	DELETE FROM t_bit WHERE id % 3 = 0; DELETE FROM t_sparse WHERE id % 3 = 0; DELETE FROM t_compact WHERE id % 3 = 0;
 	DELETE FROM t_large WHERE id % 3 = 0;
 END $$;
 VACUUM t_vector, t_half, t_l1, t_bit, t_sparse, t_compact, t_large;
-SELECT sum(overflow_links) < :before AS fewer, sum(dead_nodes) AS dead
+SELECT sum(piramid_overflow_links(i)) < :before AS fewer, sum(dead_nodes) AS dead
 FROM unnest('{i_vector,i_half,i_l1,i_bit,i_sparse,i_compact,i_large}'::regclass[]) AS i, piramid_hnsw_info(i);
 SELECT found('t_vector', '<->', 1, 1400) AS vector, found('t_half', '<=>', 1, 1400) AS half, found('t_l1', '<+>', 1, 1400) AS l1,
 	found('t_bit', '<~>', 1, 1400) AS bit, found('t_sparse', '<->', 1, 1400) AS sparse, found('t_compact', '<->', 1, 1400) AS compact,
@@ -87,18 +87,22 @@ INSERT INTO u SELECT * FROM t_vector;
 CREATE INDEX i_u ON u USING hnsw (v vector_l2_ops);
 CHECKPOINT;
 INSERT INTO u SELECT -i, some_vector(-i, 24) FROM generate_series(1, 100) i;
-SELECT version, overflow_links FROM piramid_hnsw_info('i_u');
+SELECT version, piramid_overflow_links('i_u') FROM piramid_hnsw_info('i_u');
 CREATE TEMPORARY TABLE temp AS SELECT * FROM t_vector;
 CREATE INDEX i_temp ON temp USING hnsw (v vector_l2_ops);
 CHECKPOINT;
 INSERT INTO temp SELECT -i, some_vector(-i, 24) FROM generate_series(1, 100) i;
-SELECT version, overflow_links FROM piramid_hnsw_info('i_temp');
+SELECT version, piramid_overflow_links('i_temp') FROM piramid_hnsw_info('i_temp');
+
+-- What has none, or is no such index
+SELECT piramid_overflow_links('pg_class');
+SELECT piramid_overflow_links(NULL) IS NULL AS null;
 
 -- A new index has none.
 REINDEX INDEX i_vector;
-SELECT version, overflow_links FROM piramid_hnsw_info('i_vector');
+SELECT version, piramid_overflow_links('i_vector') FROM piramid_hnsw_info('i_vector');
 TRUNCATE t_half;
-SELECT version, overflow_links FROM piramid_hnsw_info('i_half');
+SELECT version, piramid_overflow_links('i_half') FROM piramid_hnsw_info('i_half');
 SELECT count(*) FROM (SELECT id FROM t_half ORDER BY v <=> some_vector(1, 24)::vector::halfvec) s;
 
 DROP TABLE t_vector, t_half, t_l1, t_bit, t_sparse, t_compact, t_large, u, temp;

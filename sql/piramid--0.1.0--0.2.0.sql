@@ -811,27 +811,6 @@ COMMENT ON FUNCTION piramid_prewarm(regclass) IS 'read an hnsw index into shared
 -- hnsw: links that wait outside their nodes
 -- ===========================================================================
 
-DROP FUNCTION piramid_hnsw_info(regclass);
-CREATE FUNCTION piramid_hnsw_info(
-	index regclass,
-	OUT version integer,
-	OUT dimensions integer,
-	OUT metric text,
-	OUT m integer,
-	OUT ef_construction integer,
-	OUT levels integer,
-	OUT entry_point bigint,
-	OUT nodes bigint,
-	OUT dead_nodes bigint,
-	OUT upper_nodes bigint,
-	OUT heap_tids bigint,
-	OUT pages bigint,
-	OUT degree integer,
-	OUT bytes_per_node integer,
-	OUT nodes_per_page real,
-	OUT storage_precision text,
-	OUT code_bits integer,
-	OUT overflow_links bigint
-)
-	AS 'MODULE_PATHNAME' LANGUAGE C STRICT VOLATILE PARALLEL SAFE;
-COMMENT ON FUNCTION piramid_hnsw_info(regclass) IS 'what an hnsw index is made of; reads all of its pages';
+CREATE FUNCTION piramid_overflow_links(index regclass) RETURNS bigint
+	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION piramid_overflow_links(regclass) IS 'how many links of an hnsw index wait outside their nodes; reads their pages';

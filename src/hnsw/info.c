@@ -128,21 +128,6 @@ count_nodes(HnswIndex *index, HnswCounts *counts)
 	}
 }
 
-static int64
-count_overflow(HnswIndex *index)
-{
-	HnswOverflowLink *links = palloc(sizeof(HnswOverflowLink) * index->layout.overflow_links);
-	uint32		ngroups = RelationGetNumberOfBlocks(index->rel) / HNSW_GROUP_BLOCKS + 1;
-	int64		count = 0;
-
-	for (uint32 group = 0; group < ngroups && index->overflow_pages > 0; group++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		count += hnsw_overflow_list(index, group, links);
-	}
-	return count;
-}
-
 /*
  * piramid_hnsw_info(index regclass): one row about an index.  Reads all of its
  * pages.  Needs SELECT on the table.
@@ -153,8 +138,8 @@ piramid_hnsw_info(PG_FUNCTION_ARGS)
 {
 	Relation	rel = hnsw_open_index(PG_GETARG_OID(0));
 	TupleDesc	desc;
-	Datum		values[18];
-	bool		nulls[18] = {false};
+	Datum		values[17];
+	bool		nulls[17] = {false};
 	HnswIndex  *index;
 	const HnswLayout *layout;
 	HnswMetaPageData meta;
@@ -167,7 +152,7 @@ piramid_hnsw_info(PG_FUNCTION_ARGS)
 
 	index = hnsw_open(rel);
 	layout = &index->layout;
-	hnsw_meta_refresh(index, &meta);
+	hnsw_meta_read(rel, &meta);
 	count_nodes(index, &counts);
 
 	values[i++] = Int32GetDatum((int32) meta.version);
@@ -188,8 +173,32 @@ piramid_hnsw_info(PG_FUNCTION_ARGS)
 	values[i++] = Float4GetDatum((float4) layout->nodes_per_page / layout->pages_per_node);
 	values[i++] = CStringGetTextDatum(own_name(layout->own_kind));
 	values[i++] = Int32GetDatum(layout->code.dims * layout->code.bits);
-	values[i++] = Int64GetDatum(count_overflow(index));	/* not in 0.1.0 */
 
 	relation_close(rel, AccessShareLock);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, values, nulls)));
+}
+
+/*
+ * piramid_overflow_links(index regclass): how many links wait outside their
+ * nodes (overflow.c).  Needs SELECT on the table.
+ */
+PG_FUNCTION_INFO_V1(piramid_overflow_links);
+Datum
+piramid_overflow_links(PG_FUNCTION_ARGS)
+{
+	Relation	rel = hnsw_open_index(PG_GETARG_OID(0));
+	HnswIndex  *index = hnsw_open(rel);
+	HnswOverflowLink *links = palloc(sizeof(HnswOverflowLink) * index->layout.overflow_links);
+	uint32		ngroups = RelationGetNumberOfBlocks(rel) / HNSW_GROUP_BLOCKS + 1;
+	HnswMetaPageData meta;
+	int64		count = 0;
+
+	hnsw_meta_refresh(index, &meta);
+	for (uint32 group = 0; group < ngroups && index->overflow_pages > 0; group++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		count += hnsw_overflow_list(index, group, links);
+	}
+	relation_close(rel, AccessShareLock);
+	PG_RETURN_INT64(count);
 }

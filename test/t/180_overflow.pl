@@ -49,7 +49,7 @@ my $quiet = qr/^(?!.*ERROR)/s;
 sub overflow_links
 {
 	my ($node, $index) = @_;
-	return $node->safe_psql('postgres', "SELECT overflow_links FROM piramid_hnsw_info('$index')");
+	return $node->safe_psql('postgres', "SELECT piramid_overflow_links('$index')");
 }
 
 # Both servers give the same rows, at the same distances, from the same pages.
@@ -192,7 +192,7 @@ is( $primary->safe_psql(
 		CHECKPOINT;
 		INSERT INTO young SELECT * FROM source WHERE id BETWEEN 201 AND 300;
 		COMMIT;
-		SELECT overflow_links > 0 FROM piramid_hnsw_info('young_idx');
+		SELECT piramid_overflow_links('young_idx') > 0;
 	}), 't', 'truncated in its transaction');
 is_consistent($primary, 'young', 'truncated in its transaction');
 
