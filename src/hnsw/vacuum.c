@@ -27,8 +27,8 @@
 #include "utils/rel.h"
 
 /* Width of the local search that replaces a lost link, for each and in all */
-#define REPAIR_WIDTH_PER_LINK 4
-#define REPAIR_WIDTH 16
+#define REPAIR_WIDTH_PER_LINK 3
+#define REPAIR_WIDTH 10
 
 typedef struct VacuumState
 {
