@@ -288,10 +288,6 @@ extern void hnsw_write(HnswIndex *index, HnswNodeId id, HnswWrite *write);
 extern HnswNodeId hnsw_allocate(HnswIndex *index, bool upper, HnswWrite *write);
 extern void hnsw_write_end(HnswIndex *index, HnswWrite *write, bool commit);
 extern void hnsw_release(HnswIndex *index, HnswNodeId id);
-extern void hnsw_build_extend(HnswIndex *index, BlockNumber blocks);
-extern void hnsw_build_page(HnswIndex *index, HnswNodeId id, bool upper, int nodes,
-							const char *data);
-extern void hnsw_build_finish(HnswIndex *index, HnswNodeId entry, int entry_level);
 extern int	hnsw_block_nodes(HnswIndex *index, BlockNumber block, HnswNodeId *ids);
 extern void hnsw_block_reclaim(HnswIndex *index, BlockNumber block);
 
@@ -304,6 +300,12 @@ extern Projection *hnsw_calibrate(HnswLayout *layout, const HnswLayoutRequest *r
 extern void hnsw_projection_open(HnswIndex *index, const HnswMetaPageData *meta);
 extern void hnsw_project_codes(const Projection *projection, int nrows, const int8 *rows,
 							   int stride, float step, int8 *out);
+
+/* functions in hnsw_build_page.c: buffers and WAL too */
+extern void hnsw_build_extend(HnswIndex *index, BlockNumber blocks);
+extern void hnsw_build_page(HnswIndex *index, HnswNodeId id, bool upper, int nodes,
+							const char *data);
+extern void hnsw_build_finish(HnswIndex *index, HnswNodeId entry, int entry_level);
 
 /* functions in hnsw_tids_page.c: further heap TIDs, buffers and WAL too */
 extern void hnsw_chain_step(HnswIndex *index, uint32 chunk_id, uint64 *steps);

@@ -22,10 +22,19 @@ typedef struct HnswEdit
 /* A node, its page's counts and fill, and the same of a page of heap TIDs */
 #define HNSW_MAX_EDITS 6
 
+/* Bytes of a node that spans pages on its i'th page */
+static inline Size
+hnsw_part_size(const HnswLayout *layout, int i)
+{
+	return Min(HNSW_PAGE_SPACE, layout->node_size - i * HNSW_PAGE_SPACE);
+}
+
 /* functions in hnsw_page.c */
 pg_noreturn extern void hnsw_report_corrupt(Relation rel, BlockNumber block,
 											const char *what);
 extern void hnsw_init_page(Page page, int kind, bool upper);
+extern void hnsw_set_fill(const HnswLayout *layout, Page page, int nodes);
+extern void hnsw_finish_new_page(Buffer buffer, bool log);
 extern Buffer hnsw_extend(Relation rel, ForkNumber fork);
 extern void hnsw_prefetch_block(Relation rel, BlockNumber block, Size size);
 extern void hnsw_check_block(HnswIndex *index, BlockNumber block);

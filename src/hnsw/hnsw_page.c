@@ -188,8 +188,8 @@ hnsw_init_page(Page page, int kind, bool upper)
  * Where slots of nodes are used from the front, what is behind them needs no
  * place in WAL.
  */
-static void
-set_fill(const HnswLayout *layout, Page page, int nodes)
+void
+hnsw_set_fill(const HnswLayout *layout, Page page, int nodes)
 {
 	if (layout->pages_per_node == 1)
 		((PageHeader) page)->pd_lower = HNSW_PAGE_START + nodes * layout->node_size;
@@ -227,8 +227,8 @@ hnsw_meta_init(HnswMetaPageData *meta, const HnswLayout *layout)
 }
 
 /* Finish a page made outside generic WAL: dirty it, log it if asked. */
-static void
-finish_new_page(Buffer buffer, bool log)
+void
+hnsw_finish_new_page(Buffer buffer, bool log)
 {
 	START_CRIT_SECTION();
 	MarkBufferDirty(buffer);
@@ -256,7 +256,7 @@ write_chain(Relation rel, ForkNumber fork, int kind, const char *data, Size size
 			first = BufferGetBlockNumber(buffer);
 		if (start + n < size)
 			HnswPageGetOpaque(page)->next = BufferGetBlockNumber(buffer) + 1;
-		finish_new_page(buffer, fork == INIT_FORKNUM);
+		hnsw_finish_new_page(buffer, fork == INIT_FORKNUM);
 	}
 	return first;
 }
@@ -318,7 +318,7 @@ hnsw_create(Relation rel, ForkNumber fork, HnswMetaPageData *meta, const float *
 	hnsw_init_page(BufferGetPage(metabuf), HNSW_PAGE_META, false);
 	HnswPageGetOpaque(BufferGetPage(metabuf))->version = meta->version;
 	memcpy(HnswPageGetMeta(BufferGetPage(metabuf)), meta, sizeof(*meta));
-	finish_new_page(metabuf, fork == INIT_FORKNUM);
+	hnsw_finish_new_page(metabuf, fork == INIT_FORKNUM);
 	UnlockRelationForExtension(rel, ExclusiveLock);
 }
 
@@ -531,13 +531,6 @@ check_node(const HnswIndex *index, const HnswNodeHeaderData *node, BlockNumber b
 		hnsw_report_corrupt(index->rel, block, "an impossible node");
 }
 
-/* Bytes of a node that spans pages on its i'th page */
-static inline Size
-part_size(const HnswLayout *layout, int i)
-{
-	return Min(HNSW_PAGE_SPACE, layout->node_size - i * HNSW_PAGE_SPACE);
-}
-
 /*
  * Ask the processor for the memory of a node that will be read soon, if a hint
  * tells where it is.  Nothing happens if the hint is wrong.
@@ -635,7 +628,7 @@ hnsw_read(HnswIndex *index, HnswNodeId id, HnswRead *read)
 									HNSW_PAGE_NODE_PART);
 
 		memcpy(index->scratch + i * HNSW_PAGE_SPACE,
-			   PageGetContents(BufferGetPage(part)), part_size(layout, i));
+			   PageGetContents(BufferGetPage(part)), hnsw_part_size(layout, i));
 		UnlockReleaseBuffer(part);
 	}
 	read->node = (HnswNodeHeader) index->scratch;
@@ -661,7 +654,7 @@ write_start(HnswIndex *index, HnswNodeId id, Buffer buffer, HnswWrite *write)
 	write->chunk_buffer = InvalidBuffer;
 	write->opaque = *HnswPageGetOpaque(page);
 	write->node = palloc_extended(layout->node_size, 0);
-	memcpy(write->node, page_node(layout, page, HnswNodeSlot(layout, id)), part_size(layout, 0));
+	memcpy(write->node, page_node(layout, page, HnswNodeSlot(layout, id)), hnsw_part_size(layout, 0));
 	if (layout->pages_per_node > 1)
 		write->parts = palloc(sizeof(Buffer) * layout->pages_per_node);
 	for (int i = 1; i < layout->pages_per_node; i++)
@@ -669,7 +662,7 @@ write_start(HnswIndex *index, HnswNodeId id, Buffer buffer, HnswWrite *write)
 		write->parts[i] = hnsw_get_page(index->rel, BufferGetBlockNumber(buffer) + i,
 								   BUFFER_LOCK_EXCLUSIVE, HNSW_PAGE_NODE_PART);
 		memcpy((char *) write->node + i * HNSW_PAGE_SPACE,
-			   PageGetContents(BufferGetPage(write->parts[i])), part_size(layout, i));
+			   PageGetContents(BufferGetPage(write->parts[i])), hnsw_part_size(layout, i));
 	}
 	check_node(index, write->node, BufferGetBlockNumber(buffer));
 }
@@ -700,17 +693,17 @@ write_commit(HnswIndex *index, HnswWrite *write)
 	Page		page = BufferGetPage(write->buffer);
 	LocationIndex start = (char *) page_node(layout, page, HnswNodeSlot(layout, write->id)) -
 		(char *) page;
-	LocationIndex lower = Max(((PageHeader) page)->pd_lower, start + part_size(layout, 0));
+	LocationIndex lower = Max(((PageHeader) page)->pd_lower, start + hnsw_part_size(layout, 0));
 	HnswEdit	edits[HNSW_MAX_EDITS] = {
 		{write->buffer, offsetof(PageHeaderData, pd_lower), sizeof(lower), &lower},
-		{write->buffer, start, part_size(layout, 0), write->node},
+		{write->buffer, start, hnsw_part_size(layout, 0), write->node},
 		hnsw_edit_opaque(write->buffer, &write->opaque)
 	};
 	int			n = 3;
 
 	for (int i = layout->pages_per_node - 1; i > 0; i--)
 	{
-		HnswEdit	part = {write->parts[i], HNSW_PAGE_START, part_size(layout, i),
+		HnswEdit	part = {write->parts[i], HNSW_PAGE_START, hnsw_part_size(layout, i),
 		(char *) write->node + i * HNSW_PAGE_SPACE};
 
 		hnsw_edit_pages(index->rel, &part, 1);
@@ -766,7 +759,7 @@ hnsw_list_page(HnswIndex *index, Buffer buffer, bool push, int init_kind, bool u
 	if (init_kind)
 		hnsw_init_page(page, init_kind, upper);
 	if (init_kind == HNSW_PAGE_NODE)
-		set_fill(&index->layout, page, 0);
+		hnsw_set_fill(&index->layout, page, 0);
 	opaque = HnswPageGetOpaque(page);
 	head = free_list(HnswPageGetMeta(metapage), opaque);
 	if (push)
@@ -970,75 +963,4 @@ hnsw_block_reclaim(HnswIndex *index, BlockNumber block)
 	if (PageIsNew(BufferGetPage(buffer)))
 		hnsw_list_page(index, buffer, true, HNSW_PAGE_NODE, false);
 	UnlockReleaseBuffer(buffer);
-}
-
-/* ---------------------------------------------------------------------
- * Bulk writing: CREATE INDEX alone sees the index, and logs it at the end
- * ---------------------------------------------------------------------
- */
-
-/*
- * Append so many empty blocks, which hnsw_build_page fills.
- */
-void
-hnsw_build_extend(HnswIndex *index, BlockNumber blocks)
-{
-	BlockNumber first = RelationGetNumberOfBlocks(index->rel);
-
-	/* In steps of at most 512 MB, so that a cancel is heard. */
-	for (BlockNumber done = 0; done < blocks;)
-	{
-		BlockNumber step = Min(blocks - done, 65536);
-
-		CHECK_FOR_INTERRUPTS();
-		extend_with_zeros(index->rel, first + done, step);
-		done += step;
-	}
-}
-
-/*
- * Write a page of nodes (or the pages of one node), from the given one on.
- * data has "nodes" nodes, node_size bytes each.
- */
-void
-hnsw_build_page(HnswIndex *index, HnswNodeId id, bool upper, int nodes, const char *data)
-{
-	const HnswLayout *layout = &index->layout;
-
-	for (int i = 0; i < layout->pages_per_node; i++)
-	{
-		Buffer		buffer = ReadBufferExtended(index->rel, MAIN_FORKNUM,
-												HnswNodeBlock(layout, id) + i,
-												RBM_ZERO_AND_LOCK, NULL);
-		Page		page = BufferGetPage(buffer);
-		Size		size = layout->pages_per_node > 1 ? part_size(layout, i) :
-			nodes * layout->node_size;
-
-		hnsw_init_page(page, i == 0 ? HNSW_PAGE_NODE : HNSW_PAGE_NODE_PART, upper);
-		memcpy(PageGetContents(page), data + i * HNSW_PAGE_SPACE, size);
-		if (i == 0)
-		{
-			HnswPageGetOpaque(page)->nused = nodes;
-			set_fill(layout, page, nodes);
-		}
-		finish_new_page(buffer, false);
-	}
-}
-
-/*
- * End a build: set the entry point, log all pages.  Pages that are not full
- * stay off the list of free slots: there is at most one for each chunk.
- */
-void
-hnsw_build_finish(HnswIndex *index, HnswNodeId entry, int entry_level)
-{
-	Relation	rel = index->rel;
-	Buffer		buffer = hnsw_get_page(rel, HNSW_METAPAGE, BUFFER_LOCK_EXCLUSIVE, HNSW_PAGE_META);
-	HnswMetaPage meta = HnswPageGetMeta(BufferGetPage(buffer));
-
-	meta->entry = entry;
-	meta->entry_level = entry_level;
-	finish_new_page(buffer, false);
-	if (RelationNeedsWAL(rel))
-		log_newpage_range(rel, MAIN_FORKNUM, 0, RelationGetNumberOfBlocks(rel), true);
 }
