@@ -135,17 +135,26 @@ find_page(HnswIndex *index, uint32 group)
 	return hint->block;
 }
 
-/* Make the map of a group, unless somebody did meanwhile. */
-static void
-make_map(HnswIndex *index, uint32 group)
+/* A new page, empty and locked. */
+static Buffer
+new_page(HnswIndex *index)
 {
-	Buffer		metabuf;
 	Buffer		buffer;
 
 	LockRelationForExtension(index->rel, ExclusiveLock);
 	buffer = hnsw_extend(index->rel, MAIN_FORKNUM);
 	UnlockRelationForExtension(index->rel, ExclusiveLock);
-	metabuf = hnsw_get_page(index->rel, HNSW_METAPAGE, BUFFER_LOCK_EXCLUSIVE, HNSW_PAGE_META);
+	return buffer;
+}
+
+/* Make the map of a group, unless somebody did meanwhile. */
+static void
+make_map(HnswIndex *index, uint32 group)
+{
+	Buffer		buffer = new_page(index);
+	Buffer		metabuf = hnsw_get_page(index->rel, HNSW_METAPAGE, BUFFER_LOCK_EXCLUSIVE,
+										HNSW_PAGE_META);
+
 	if (HnswPageGetMaps(BufferGetPage(metabuf))[group / HNSW_MAP_GROUPS] == 0)
 	{
 		GenericXLogState *xlog = GenericXLogStart(index->rel);
@@ -187,9 +196,7 @@ make_page(HnswIndex *index, uint32 group)
 		Page		map_page;
 		Page		metapage;
 
-		LockRelationForExtension(index->rel, ExclusiveLock);
-		buffer = hnsw_extend(index->rel, MAIN_FORKNUM);
-		UnlockRelationForExtension(index->rel, ExclusiveLock);
+		buffer = new_page(index);
 		metabuf = hnsw_get_page(index->rel, HNSW_METAPAGE, BUFFER_LOCK_EXCLUSIVE, HNSW_PAGE_META);
 
 		page = GenericXLogRegisterBuffer(xlog, buffer, GENERIC_XLOG_FULL_IMAGE);

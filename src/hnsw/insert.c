@@ -329,7 +329,7 @@ search_levels(HnswInserter *inserter, const HnswOwn *own, const HnswMetaPageData
  * By inner product, the graph takes rows for as long as the typical one (see
  * hnsw_extra).  A build measures how long that is; an index that was created
  * empty learns it from its longest rows, each of which raises it by a tenth at
- * most: so it follows the longest hundredth, not the longest.
+ * most, so that a single one does not decide it.
  */
 static void
 learn_norm(HnswIndex *index, const HnswMetaPageData *meta, float norm)

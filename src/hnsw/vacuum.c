@@ -404,9 +404,7 @@ repair_node(VacuumState *state, HnswNodeId id)
 	MemoryContextReset(state->inserter->context);
 }
 
-/*
- * Drop overflow links from and to dying nodes.
- */
+/* Drop overflow links from and to dying nodes. */
 static void
 clean_overflow(VacuumState *state)
 {

@@ -17,10 +17,11 @@ use IPC::Run ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(usleep);
 
 our @EXPORT = qw(
   piramid_node load_words load_slices create_pause
-  start_sql fails_like is_consistent at_least at_most
+  start_sql crash fails_like is_consistent at_least at_most
 );
 
 my $demo = abs_path(dirname(__FILE__) . '/../../bench/data/wordnet-demo.tsv.gz');
@@ -185,6 +186,26 @@ sub start_sql
 
 	append_to_file($file, $sql);
 	return IPC::Run::start([ psql_command($node), '-f', $file ], '>', '/dev/null', '2>&1');
+}
+
+# Kill every process of the server at once, and start it again.  Handles are
+# those of start_sql.
+sub crash
+{
+	my ($node, @handles) = @_;
+	my @pids = split /\n/, $node->safe_psql('postgres',
+		'SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()');
+
+	$node->kill9;
+	kill 'KILL', @pids;
+	$_->finish foreach @handles;
+	# The new server wants the old one's shared memory to be unused.
+	foreach my $attempt (1 .. 1800)
+	{
+		last unless kill 0, @pids;
+		usleep(100_000);
+	}
+	$node->start;
 }
 
 # The statement fails with this message, and the server lives on.

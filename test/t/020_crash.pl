@@ -7,32 +7,12 @@ use warnings;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(usleep);
 use Piramid;
 
 my $node = piramid_node('crash',
 	conf => "maintenance_work_mem = '128MB'\ncheckpoint_timeout = '30s'\nautovacuum = off\nrestart_after_crash = on");
 load_slices($node);
 create_pause($node, 6001);
-
-# Kill every process of the server at once, and start it again.
-sub crash
-{
-	my (@handles) = @_;
-	my @pids = split /\n/, $node->safe_psql('postgres',
-		'SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()');
-
-	$node->kill9;
-	kill 'KILL', @pids;
-	$_->finish foreach @handles;
-	# The new server wants the old one's shared memory to be unused.
-	foreach my $attempt (1 .. 1800)
-	{
-		last unless kill 0, @pids;
-		usleep(100_000);
-	}
-	$node->start;
-}
 
 sub wait_for
 {
@@ -47,7 +27,7 @@ my $builder = start_sql($node,
 	'CREATE INDEX halfway ON slices USING hnsw ((pause(v, id)::vector(128)) vector_l2_ops)');
 wait_for("SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted");
 $node->safe_psql('postgres', 'INSERT INTO queries SELECT 1000000, v FROM queries LIMIT 1');
-crash($builder);
+crash($node, $builder);
 eval { $holder->quit };
 is($node->safe_psql('postgres', "SELECT to_regclass('halfway') IS NULL"),
 	't', 'killed in a build: there is no index');
@@ -59,7 +39,7 @@ $node->safe_psql('postgres', 'CHECKPOINT');
 $node->safe_psql('postgres',
 	'CREATE TABLE t AS SELECT * FROM slices WHERE id < 4000;
 	CREATE INDEX t_idx ON t USING hnsw (v vector_l2_ops)');
-crash();
+crash($node);
 is_consistent($node, 't', 'killed after a build');
 
 # In the middle of inserts, again and again.  Each client commits its rows one
@@ -87,7 +67,7 @@ foreach my $round (1 .. 4)
 	}
 	else
 	{
-		crash(@clients, $open);
+		crash($node, @clients, $open);
 	}
 	is($node->safe_psql('postgres', 'SELECT count(*) FROM t WHERE id < 0'),
 		0, "killed in inserts, round $round: the open transaction left nothing");
@@ -103,7 +83,7 @@ foreach my $round (1 .. 2)
 	wait_for("SELECT count(*) > 0 FROM pg_stat_progress_vacuum WHERE phase = 'vacuuming indexes'");
 	if ($round == 1)
 	{
-		crash($vacuum);
+		crash($node, $vacuum);
 	}
 	else
 	{
@@ -118,7 +98,7 @@ is_consistent($node, 't', 'after the vacuum that was killed twice');
 
 # Rows come back into the freed places.
 $node->safe_psql('postgres', 'INSERT INTO t SELECT * FROM slices WHERE id % 3 = 0 AND id < 4000');
-crash();
+crash($node);
 is_consistent($node, 't', 'killed after reuse');
 
 $node->stop;

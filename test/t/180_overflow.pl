@@ -7,7 +7,6 @@ use warnings;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(usleep);
 use Piramid;
 
 my $primary = piramid_node('primary',
@@ -133,24 +132,6 @@ is( $primary->safe_psql('postgres',
 all_found($primary, 'after a vacuum');
 same_answers('after a vacuum');
 
-# Kill every process of the primary, and start it again.
-sub crash
-{
-	my (@handles) = @_;
-	my @pids = split /\n/, $primary->safe_psql('postgres',
-		'SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()');
-
-	$primary->kill9;
-	kill 'KILL', @pids;
-	$_->finish foreach @handles;
-	foreach my $attempt (1 .. 1800)
-	{
-		last unless kill 0, @pids;
-		usleep(100_000);
-	}
-	$primary->start;
-}
-
 # In the middle of inserts, when links wait, and in a vacuum that drops them.
 my $script = join '', map { $insert . ($_ % 40 ? '' : "CHECKPOINT;\n") } 1 .. 2000;
 $script =~ s/:n/(SELECT currval('next'))/g;
@@ -170,7 +151,7 @@ foreach my $round (1, 2)
 			"SELECT count(*) > 0 FROM pg_stat_progress_vacuum WHERE phase = 'vacuuming indexes'")
 		  or die 'timed out waiting for a vacuum';
 	}
-	crash(@clients);
+	crash($primary, @clients);
 	all_found($primary, "killed, round $round");
 	same_answers("killed, round $round");
 }
