@@ -407,6 +407,9 @@ extern float hnsw_node_key(const HnswIndex *index, const HnswQuery *query,
 extern int	hnsw_node_estimates(const HnswIndex *index, const HnswQuery *query,
 								const HnswNodeHeaderData *node, float key, float *estimates,
 								float *lengths);
+extern float hnsw_code_length(const HnswLayout *layout, float b);
+extern int	hnsw_link_lengths(const HnswIndex *index, const HnswNodeHeaderData *node,
+							  float *lengths);
 extern void hnsw_code_estimates(const HnswIndex *index, const HnswQuery *query,
 								const uint8 *codes, int n, float key, float *estimates,
 								float *lengths);
@@ -544,6 +547,26 @@ typedef struct HnswNeighbour
 	XLogRecPtr	lsn;			/* of the page, as the search found it */
 } HnswNeighbour;
 
+/* A coded node that others shall link to: its links, and how long they are */
+typedef struct HnswTarget
+{
+	int			nlinks;
+	HnswNodeId *links;
+	float	   *lengths;
+} HnswTarget;
+
+/* A link that waits outside its node; see overflow.c. */
+typedef struct HnswOverflowLink
+{
+	HnswNodeId	from;
+	HnswNodeId	to;
+	float		a;				/* factors */
+	float		b;
+	uint8	   *code;
+	const HnswNeighbour *neighbour; /* from, when it is new */
+	const HnswTarget *target;	/* to, if it is coded and the link may move to its node */
+} HnswOverflowLink;
+
 /* functions in neighbours.c */
 extern float hnsw_extra(const HnswIndex *index, float norm);
 extern float hnsw_graph_distance(const HnswIndex *index, const float *a, float norm_a,
@@ -557,6 +580,7 @@ extern void hnsw_node_init(const HnswIndex *index, HnswNodeHeader node, int leve
 						   const HnswOwn *own);
 extern bool hnsw_add_link(HnswIndex *index, const HnswQuery *query, const HnswNeighbour *from,
 						  const HnswNeighbour *to, int level, bool force);
+extern void hnsw_add_waiting(HnswIndex *index, const HnswOverflowLink *links, int n);
 
 /* What inserts need again and again; made once for a statement. */
 typedef struct HnswInserter
@@ -579,17 +603,6 @@ extern void hnsw_insert_value(HnswInserter *inserter, const HnswValue *value, It
 extern int	hnsw_found_neighbours(HnswInserter *inserter, HnswNodeId self, float norm,
 								  HnswNeighbour *neighbours);
 
-/* A link that waits outside its node; see overflow.c. */
-typedef struct HnswOverflowLink
-{
-	HnswNodeId	from;
-	HnswNodeId	to;
-	float		a;				/* factors */
-	float		b;
-	uint8	   *code;
-	const HnswNeighbour *neighbour; /* from, when it is new */
-} HnswOverflowLink;
-
 /* functions in hnsw_overflow_page.c: buffers and WAL too */
 extern void hnsw_overflow_forget(void);
 extern int	hnsw_overflow_read(HnswIndex *index, HnswNodeId id, HnswNodeId *links, float *a,
@@ -597,6 +610,8 @@ extern int	hnsw_overflow_read(HnswIndex *index, HnswNodeId id, HnswNodeId *links
 extern void hnsw_overflow_prefetch(HnswIndex *index, HnswNodeId id);
 extern int	hnsw_overflow_append(HnswIndex *index, const HnswOverflowLink *links, int n);
 extern int	hnsw_overflow_list(HnswIndex *index, uint32 group, HnswOverflowLink *links);
+extern int	hnsw_overflow_load(HnswIndex *index, uint32 group, HnswOverflowLink *links,
+							   uint8 *codes);
 extern void hnsw_overflow_remove(HnswIndex *index, uint32 group, const HnswOverflowLink *links,
 								 int n);
 extern bool hnsw_overflow_trylock(HnswIndex *index, uint32 group);

@@ -95,8 +95,16 @@ hnsw_edit_pages(Relation rel, const HnswEdit *edits, int n)
 
 	START_CRIT_SECTION();
 	for (int i = 0; i < n; i++)
-		memcpy((char *) BufferGetPage(edits[i].buffer) + edits[i].offset, edits[i].data,
-			   edits[i].size);
+	{
+		Page		page = BufferGetPage(edits[i].buffer);
+		LocationIndex lower = ((PageHeader) page)->pd_lower;
+
+		memcpy((char *) page + edits[i].offset, edits[i].data, edits[i].size);
+		/* What redo does, too, so that the end of shorter contents is not logged */
+		if (((PageHeader) page)->pd_lower < lower)
+			memset((char *) page + ((PageHeader) page)->pd_lower, 0,
+				   lower - ((PageHeader) page)->pd_lower);
+	}
 	for (int i = 0; i < nbuffers; i++)
 		MarkBufferDirty(buffers[i]);
 	if (nbuffers > 0 && RelationNeedsWAL(rel))

@@ -288,15 +288,20 @@ hnsw_overflow_read(HnswIndex *index, HnswNodeId id, HnswNodeId *links, float *a,
 	page = BufferGetPage(buffer);
 	origins = page_origins(page);
 	nused = HnswPageGetOpaque(page)->nused;
+	/* Ask for the memory of all of them first: they are anywhere on the page. */
 	for (int i = 0; (i = next_of_origin(origins, nused, i, origin)) < nused; i++)
 	{
-		const HnswOverflowLinkData *link = page_link(layout, page, i);
+		__builtin_prefetch(page_link(layout, page, i));
+		links[n++] = i;
+	}
+	for (int i = 0; i < n; i++)
+	{
+		const HnswOverflowLinkData *link = page_link(layout, page, links[i]);
 
-		links[n] = link->to;
-		a[n] = link->a;
-		b[n] = link->b;
-		code_pack(&layout->code, link->code, codes, n);
-		n++;
+		links[i] = link->to;
+		a[i] = link->a;
+		b[i] = link->b;
+		code_pack(&layout->code, link->code, codes, i);
 	}
 	UnlockReleaseBuffer(buffer);
 	return n;
@@ -378,11 +383,12 @@ hnsw_overflow_append(HnswIndex *index, const HnswOverflowLink *links, int n)
 }
 
 /*
- * From where to where the overflow links of a group lead; links must have
- * room for overflow_links.  Returns how many there are.
+ * The overflow links of a group with their factors and, unless codes is NULL,
+ * copies of their codes there.  Both arrays must have room for overflow_links.
+ * Returns how many there are.
  */
 int
-hnsw_overflow_list(HnswIndex *index, uint32 group, HnswOverflowLink *links)
+hnsw_overflow_load(HnswIndex *index, uint32 group, HnswOverflowLink *links, uint8 *codes)
 {
 	const HnswLayout *layout = &index->layout;
 	BlockNumber block = find_page(index, group);
@@ -397,12 +403,28 @@ hnsw_overflow_list(HnswIndex *index, uint32 group, HnswOverflowLink *links)
 	n = HnswPageGetOpaque(page)->nused;
 	for (int i = 0; i < n; i++)
 	{
+		const HnswOverflowLinkData *link = page_link(layout, page, i);
+
 		links[i] = (HnswOverflowLink) {0};
 		links[i].from = origin_node(layout, group, page_origins(page)[i]);
-		links[i].to = page_link(layout, page, i)->to;
+		links[i].to = link->to;
+		links[i].a = link->a;
+		links[i].b = link->b;
+		if (codes != NULL)
+		{
+			links[i].code = codes + (Size) i * layout->code.units;
+			memcpy(links[i].code, link->code, layout->code.units);
+		}
 	}
 	UnlockReleaseBuffer(buffer);
 	return n;
+}
+
+/* From where to where the overflow links of a group lead. */
+int
+hnsw_overflow_list(HnswIndex *index, uint32 group, HnswOverflowLink *links)
+{
+	return hnsw_overflow_load(index, group, links, NULL);
 }
 
 static bool
@@ -445,18 +467,18 @@ hnsw_overflow_remove(HnswIndex *index, uint32 group, const HnswOverflowLink *lin
 		page_origins(copy.data)[last] = 0;
 		memmove(page_link(layout, copy.data, i), page_link(layout, copy.data, last),
 				layout->overflow_size);
-		memset(page_link(layout, copy.data, last), 0, layout->overflow_size);
 		opaque->nused--;
 	}
 	((PageHeader) copy.data)->pd_lower = link_offset(layout, opaque->nused);
 	if (opaque->nused < old)
 	{
 		HnswEdit	edits[4] = {
-			{buffer, offsetof(PageHeaderData, pd_lower), sizeof(LocationIndex),
-			&((PageHeader) copy.data)->pd_lower},
 			{buffer, HNSW_PAGE_START, old * sizeof(uint16), page_origins(copy.data)},
-			{buffer, link_offset(layout, 0), old * layout->overflow_size, page_link(layout, copy.data, 0)},
-			hnsw_edit_opaque(buffer, opaque)
+			{buffer, link_offset(layout, 0), opaque->nused * layout->overflow_size,
+			page_link(layout, copy.data, 0)},
+			hnsw_edit_opaque(buffer, opaque),
+			{buffer, offsetof(PageHeaderData, pd_lower), sizeof(LocationIndex),
+			&((PageHeader) copy.data)->pd_lower}
 		};
 
 		hnsw_edit_pages(index->rel, edits, lengthof(edits));

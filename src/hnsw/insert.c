@@ -65,16 +65,20 @@ end_inserts(void *arg)
 		hnsw_search_free(inserter->search);
 }
 
-static int
-compare_neighbours(const void *a, const void *b)
+static inline int
+compare_neighbours(const HnswNeighbour *x, const HnswNeighbour *y)
 {
-	const HnswNeighbour *x = a;
-	const HnswNeighbour *y = b;
-
 	if (x->distance != y->distance)
 		return x->distance < y->distance ? -1 : 1;
 	return (x->id > y->id) - (x->id < y->id);
 }
+
+#define ST_SORT sort_neighbours
+#define ST_ELEMENT_TYPE HnswNeighbour
+#define ST_COMPARE(x, y) compare_neighbours(x, y)
+#define ST_SCOPE static
+#define ST_DEFINE
+#include "lib/sort_template.h"
 
 /*
  * What the search has found, as possible neighbours sorted by distance from
@@ -110,7 +114,7 @@ hnsw_found_neighbours(HnswInserter *inserter, HnswNodeId self, float norm,
 		}
 		n++;
 	}
-	qsort(neighbours, n, sizeof(HnswNeighbour), compare_neighbours);
+	sort_neighbours(neighbours, n);
 	return n;
 }
 
@@ -228,7 +232,6 @@ write_level(HnswInserter *inserter, const HnswOwn *own, ItemPointer tid, InsertL
 		write.node->below = levels[at - 1].id;
 	for (int i = 0; i < level->n; i++)
 		hnsw_set_link(index, write.node, i, &level->neighbours[i], self.rotated, i < level->nkept);
-	write.node->nlinks = level->n;
 	hnsw_write_end(index, &write, true);
 
 	self.id = level->id;

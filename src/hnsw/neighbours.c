@@ -154,34 +154,40 @@ set_factor(half *factors, float *scale, int n, int i, float value)
 	factors[i] = scaled_factor(value, *scale);
 }
 
-/*
- * Put a link at a position of a node: number, diversity, code and factors.
- * "from" is the node's vector, rotated.
- */
+/* Put a link at a position of a node: number, diversity, code and factors. */
+static void
+put_link(const HnswLayout *layout, HnswNodeHeader node, int i, const HnswOverflowLink *link,
+		 bool kept)
+{
+	int			n = Max(node->nlinks, i + 1);
+
+	HnswNodeLinks(layout, node)[i] = link->to;
+	hnsw_set_kept(HnswNodeKept(layout, node), i, kept);
+	if (layout->code.units > 0)
+	{
+		code_pack(&layout->code, link->code, HnswNodeCodes(layout, node), i);
+		set_factor(HnswNodeFactorsA(layout, node), &node->scale_a, n, i, link->a);
+		set_factor(HnswNodeFactorsB(layout, node), &node->scale_b, n, i, link->b);
+	}
+	node->nlinks = n;
+}
+
+/* Put a link at a position of a node; "from" is the node's vector, rotated. */
 void
 hnsw_set_link(const HnswIndex *index, HnswNodeHeader node, int i, const HnswNeighbour *to,
 			  const float *from, bool kept)
 {
 	const HnswLayout *layout = &index->layout;
+	uint8		buffer[2048];
+	HnswOverflowLink link = {0};
 
-	HnswNodeLinks(layout, node)[i] = to->id;
-	hnsw_set_kept(HnswNodeKept(layout, node), i, kept);
+	link.to = to->id;
+	link.code = layout->code.units <= lengthof(buffer) ? buffer : palloc(layout->code.units);
 	if (layout->code.units > 0)
-	{
-		uint8		buffer[2048];
-		uint8	   *code = layout->code.units <= lengthof(buffer) ? buffer :
-			palloc(layout->code.units);
-		int			n = Max(node->nlinks, i + 1);
-		float		a;
-		float		b;
-
-		hnsw_link_encode(index, from, to->rotated, code, &a, &b);
-		code_pack(&layout->code, code, HnswNodeCodes(layout, node), i);
-		set_factor(HnswNodeFactorsA(layout, node), &node->scale_a, n, i, a);
-		set_factor(HnswNodeFactorsB(layout, node), &node->scale_b, n, i, b);
-		if (code != buffer)
-			pfree(code);
-	}
+		hnsw_link_encode(index, from, to->rotated, link.code, &link.a, &link.b);
+	put_link(layout, node, i, &link, kept);
+	if (link.code != buffer)
+		pfree(link.code);
 }
 
 /* Fill in a new node but for its links. */
@@ -202,50 +208,68 @@ hnsw_node_init(const HnswIndex *index, HnswNodeHeader node, int level, const Hns
 }
 
 /*
+ * What a node has to know to choose among its links and a new neighbour.
+ * Distances are not squared.
+ */
+typedef struct Distances
+{
+	float		length;			/* of the new link */
+	float		lengths[HNSW_MAX_DEGREE];	/* of the links */
+	float		estimates[HNSW_MAX_DEGREE]; /* from the links to the new neighbour */
+	bool		may_go[HNSW_MAX_DEGREE];	/* see find_replaceable() */
+} Distances;
+
+/*
  * The farthest of a node's links among those that may go and have a kept flag,
  * or -1.
  */
 static int
-farthest(const HnswLayout *layout, HnswNodeHeader node, const float *lengths,
-		 const bool *may_go, bool kept)
+farthest(const HnswLayout *layout, HnswNodeHeader node, const Distances *d, bool kept)
 {
 	int			best = -1;
 
 	for (int i = 0; i < node->nlinks; i++)
-		if (may_go[i] && hnsw_kept(HnswNodeKept(layout, node), i) == kept &&
-			(best < 0 || lengths[i] > lengths[best]))
+		if (d->may_go[i] && hnsw_kept(HnswNodeKept(layout, node), i) == kept &&
+			(best < 0 || d->lengths[i] > d->lengths[best]))
 			best = i;
 	return best;
 }
 
 /*
  * Which link of a full node gives way to a new one, or -1 if none should.
- * lengths and estimates are the links' distances (not squared)
- * from the node and from the new neighbour, which is "length" away.
- *
  * Links that only fill the node give way first.  A new neighbour that a
  * diverse link occludes only fills, too.  Else the farthest diverse link that
  * the new neighbour occludes goes, or the farthest of all if it is farther.
  */
 static int
-choose_victim(const HnswLayout *layout, HnswNodeHeader node, const float *lengths,
-			  const float *estimates, const bool *may_go, float length, bool diverse)
+choose_victim(const HnswLayout *layout, HnswNodeHeader node, const Distances *d, bool diverse)
 {
-	int			filler = farthest(layout, node, lengths, may_go, false);
+	int			filler = farthest(layout, node, d, false);
 	int			best = -1;
 
-	if (filler >= 0 && (diverse || lengths[filler] > length))
+	if (filler >= 0 && (diverse || d->lengths[filler] > d->length))
 		return filler;
 	if (!diverse)
 		return -1;
 	for (int i = 0; i < node->nlinks; i++)
-		if (may_go[i] && lengths[i] > length && alpha(layout) * estimates[i] < lengths[i] &&
-			(best < 0 || lengths[i] > lengths[best]))
+		if (d->may_go[i] && d->lengths[i] > d->length &&
+			alpha(layout) * d->estimates[i] < d->lengths[i] &&
+			(best < 0 || d->lengths[i] > d->lengths[best]))
 			best = i;
 	if (best >= 0)
 		return best;
-	best = farthest(layout, node, lengths, may_go, true);
-	return (best >= 0 && lengths[best] > length) ? best : -1;
+	best = farthest(layout, node, d, true);
+	return (best >= 0 && d->lengths[best] > d->length) ? best : -1;
+}
+
+/* Which of n links leads to a node, or -1. */
+static inline int
+find_link(const HnswNodeId *links, int n, HnswNodeId to)
+{
+	for (int i = 0; i < n; i++)
+		if (links[i] == to)
+			return i;
+	return -1;
 }
 
 /*
@@ -254,14 +278,23 @@ choose_victim(const HnswLayout *layout, HnswNodeHeader node, const float *length
  */
 static void
 find_replaceable(const HnswLayout *layout, HnswNodeHeader node, const HnswNeighbour *to,
-				 bool *may_go)
+				 Distances *d)
 {
 	for (int i = 0; i < node->nlinks; i++)
-	{
-		may_go[i] = false;
-		for (int j = 0; j < to->nlinks && !may_go[i]; j++)
-			may_go[i] = HnswNodeLinks(layout, node)[i] == to->links[j];
-	}
+		d->may_go[i] = find_link(to->links, to->nlinks, HnswNodeLinks(layout, node)[i]) >= 0;
+}
+
+/* The vector of a node, rotated. */
+static const float *
+read_rotated(HnswIndex *index, HnswNodeId id)
+{
+	float	   *vector = palloc(sizeof(float) * hnsw_vector_length(&index->layout));
+	HnswRead	read;
+
+	hnsw_read(index, id, &read);
+	hnsw_own_decode(index, read.node, vector);
+	hnsw_read_end(&read);
+	return hnsw_rotated(index, vector);
 }
 
 /*
@@ -269,23 +302,18 @@ find_replaceable(const HnswLayout *layout, HnswNodeHeader node, const HnswNeighb
  * yet, to another one in place of a filler.
  */
 static void
-adopt(HnswIndex *index, const HnswNeighbour *node, HnswNodeId id)
+adopt(HnswIndex *index, HnswNodeId from, HnswNodeId id)
 {
 	const HnswLayout *layout = &index->layout;
-	float	   *vector = palloc(sizeof(float) * hnsw_vector_length(layout));
+	const float *rotated = read_rotated(index, from);
 	HnswNeighbour to = {0};
-	HnswRead	read;
 	HnswWrite	write;
 	int			position;
 
-	hnsw_read(index, id, &read);
-	hnsw_own_decode(index, read.node, vector);
-	hnsw_read_end(&read);
 	to.id = id;
-	to.vector = vector;
-	to.rotated = hnsw_rotated(index, vector);
+	to.rotated = read_rotated(index, id);
 
-	hnsw_write(index, node->id, &write);
+	hnsw_write(index, from, &write);
 	position = write.node->nlinks;
 	if (position >= layout->degree)
 	{
@@ -294,28 +322,29 @@ adopt(HnswIndex *index, const HnswNeighbour *node, HnswNodeId id)
 			if (!hnsw_kept(HnswNodeKept(layout, write.node), i))
 				position = i;
 	}
-	hnsw_set_link(index, write.node, position, &to, node->rotated, true);
-	write.node->nlinks = Max(write.node->nlinks, position + 1);
+	hnsw_set_link(index, write.node, position, &to, rotated, true);
 	hnsw_write_end(index, &write, true);
 }
 
-/* Distances of a locked coded node's links from the query; not squared. */
+/* Distances of a coded node, which may be locked; the query is the new neighbour. */
 static void
 coded_distances(const HnswIndex *index, const HnswQuery *query, HnswNodeHeader node,
-				float *lengths, float *estimates)
+				Distances *d)
 {
+	float		extra = hnsw_extra(index, query->norm) - hnsw_extra(index, node->norm);
 	float		l2sq;
 	float		key = hnsw_node_key(index, query, node, &l2sq);
-	int			n = hnsw_node_estimates(index, query, node, key, estimates, lengths);
+	int			n = hnsw_node_estimates(index, query, node, key, d->estimates, d->lengths);
 
+	d->length = sqrtf(l2sq + extra * extra);
 	for (int i = 0; i < n; i++)
 	{
-		float		e = estimates[i];
+		float		e = d->estimates[i];
 
 		/* by inner product, a neighbour's own length is unknown: like the node's */
 		if (index->layout.metric == HNSW_IP)
 			e += query->norm + node->norm;
-		estimates[i] = sqrtf(Max(e, 0));
+		d->estimates[i] = sqrtf(Max(e, 0));
 	}
 }
 
@@ -325,12 +354,12 @@ coded_distances(const HnswIndex *index, const HnswQuery *query, HnswNodeHeader n
  */
 static void
 plain_distances(HnswIndex *index, const HnswNodeId *links, int nlinks,
-				const HnswNeighbour *from, const HnswNeighbour *to, float *lengths,
-				float *estimates)
+				const HnswNeighbour *from, const HnswNeighbour *to, Distances *d)
 {
 	bool		unsquared = hnsw_unsquared(&index->layout);
 	float	   *x = palloc(sizeof(float) * index->layout.dim);
 
+	d->length = unsquared ? to->distance : sqrtf(to->distance);
 	for (int i = 0; i < nlinks; i++)
 	{
 		HnswRead	read;
@@ -340,12 +369,12 @@ plain_distances(HnswIndex *index, const HnswNodeId *links, int nlinks,
 		hnsw_own_decode(index, read.node, x);
 		norm = read.node->norm;
 		hnsw_read_end(&read);
-		lengths[i] = hnsw_graph_distance(index, from->vector, from->norm, x, norm);
-		estimates[i] = hnsw_graph_distance(index, to->vector, to->norm, x, norm);
+		d->lengths[i] = hnsw_graph_distance(index, from->vector, from->norm, x, norm);
+		d->estimates[i] = hnsw_graph_distance(index, to->vector, to->norm, x, norm);
 		if (!unsquared)
 		{
-			lengths[i] = sqrtf(lengths[i]);
-			estimates[i] = sqrtf(estimates[i]);
+			d->lengths[i] = sqrtf(d->lengths[i]);
+			d->estimates[i] = sqrtf(d->estimates[i]);
 		}
 	}
 	pfree(x);
@@ -353,21 +382,52 @@ plain_distances(HnswIndex *index, const HnswNodeId *links, int nlinks,
 
 /* Does a diverse link of the node occlude the new neighbour? */
 static bool
-is_diverse(const HnswLayout *layout, HnswNodeHeader node, const float *lengths,
-		   const float *estimates, float length)
+is_diverse(const HnswLayout *layout, HnswNodeHeader node, const Distances *d)
 {
 	for (int i = 0; i < node->nlinks; i++)
-		if (lengths[i] < length && alpha(layout) * estimates[i] < length &&
+		if (d->lengths[i] < d->length && alpha(layout) * d->estimates[i] < d->length &&
 			hnsw_kept(HnswNodeKept(layout, node), i))
 			return false;
 	return true;
 }
 
+/* Where a new link goes */
+typedef struct Place
+{
+	int			position;		/* -1: nowhere */
+	bool		diverse;
+	HnswNodeId	orphan;			/* what the new neighbour has to take over */
+} Place;
+
 /*
- * Link "from" to "to", whose query is given, if "from" has room or a link that
- * should give way.  With force, which is for a node that nobody links to, some
- * link gives way in any case, and "to" takes it over.  Only one page is locked
- * at a time.  False if no link was made.
+ * Where a link to a new neighbour goes, if there is room or a link that should
+ * give way.  With force, some link gives way in any case.
+ */
+static Place
+find_place(const HnswLayout *layout, HnswNodeHeader node, Distances *d, bool force)
+{
+	bool		diverse = is_diverse(layout, node, d);
+	Place		place = {node->nlinks, diverse || force, HNSW_NO_NODE};
+
+	if (node->nlinks < layout->degree)
+		return place;
+	place.position = choose_victim(layout, node, d, diverse);
+	if (place.position < 0 && force)
+	{
+		memset(d->may_go, true, sizeof(d->may_go));
+		place.position = farthest(layout, node, d, false);
+		if (place.position < 0)
+			place.position = farthest(layout, node, d, true);
+		place.orphan = HnswNodeLinks(layout, node)[place.position];
+	}
+	return place;
+}
+
+/*
+ * Link "from" to "to", whose query is given unless links are plain, if "from"
+ * has room or a link that should give way.  With force, which is for a node
+ * that nobody links to, some link gives way in any case, and "to" takes it
+ * over.  Only one page is locked at a time.  False if no link was made.
  */
 bool
 hnsw_add_link(HnswIndex *index, const HnswQuery *query, const HnswNeighbour *from,
@@ -375,17 +435,13 @@ hnsw_add_link(HnswIndex *index, const HnswQuery *query, const HnswNeighbour *fro
 {
 	const HnswLayout *layout = &index->layout;
 	bool		coded = layout->code.units > 0;
-	float		lengths[256];
-	float		estimates[256];
-	HnswNodeId	links[256];
+	HnswNodeId	links[HNSW_MAX_DEGREE];
 	int			nlinks = 0;
-	float		length = hnsw_unsquared(layout) ? to->distance : sqrtf(to->distance);
+	Distances	d;
 	HnswWrite	write;
 	HnswNodeHeader node;
-	bool		may_go[256] = {false};
-	HnswNodeId	orphan = HNSW_NO_NODE;
-	bool		diverse;
-	int			position;
+	bool		usable;
+	Place		place;
 
 	if (!coded)
 	{
@@ -395,27 +451,19 @@ hnsw_add_link(HnswIndex *index, const HnswQuery *query, const HnswNeighbour *fro
 		nlinks = Min(read.node->nlinks, layout->degree);
 		memcpy(links, HnswNodeLinks(layout, read.node), sizeof(HnswNodeId) * nlinks);
 		hnsw_read_end(&read);
-		plain_distances(index, links, nlinks, from, to, lengths, estimates);
+		plain_distances(index, links, nlinks, from, to, &d);
 	}
 
 	hnsw_write(index, from->id, &write);
 	node = write.node;
-	if (!(node->flags & HNSW_NODE_USED) || (node->flags & HNSW_NODE_DYING) ||
-		node->level != level)
+	usable = node->flags == HNSW_NODE_USED && node->level == level;
+	if (!usable || find_link(HnswNodeLinks(layout, node), node->nlinks, to->id) >= 0)
 	{
 		hnsw_write_end(index, &write, false);
-		return false;
-	}
-	for (int i = 0; i < node->nlinks; i++)
-	{
-		if (HnswNodeLinks(layout, node)[i] == to->id)
-		{
-			hnsw_write_end(index, &write, false);
-			return true;
-		}
+		return usable;
 	}
 	if (coded)
-		coded_distances(index, query, node, lengths, estimates);
+		coded_distances(index, query, node, &d);
 	else if (node->nlinks != nlinks ||
 			 memcmp(links, HnswNodeLinks(layout, node), sizeof(HnswNodeId) * nlinks) != 0)
 	{
@@ -425,33 +473,80 @@ hnsw_add_link(HnswIndex *index, const HnswQuery *query, const HnswNeighbour *fro
 		return hnsw_add_link(index, query, from, to, level, force);
 	}
 
-	diverse = is_diverse(layout, node, lengths, estimates, length);
-	position = node->nlinks;
-	if (position >= layout->degree)
+	find_replaceable(layout, node, to, &d);
+	place = find_place(layout, node, &d, force);
+	if (place.position >= 0)
+		hnsw_set_link(index, node, place.position, to, from->rotated, place.diverse);
+	hnsw_write_end(index, &write, place.position >= 0);
+	if (place.orphan != HNSW_NO_NODE)
+		adopt(index, to->id, place.orphan);
+	return place.position >= 0;
+}
+
+/*
+ * The same for a coded node and an overflow link of it, without the vectors:
+ * how far the new neighbour's links are from it is known, and others count as
+ * far from it.
+ */
+static void
+waiting_distances(const HnswIndex *index, HnswNodeHeader node, const HnswOverflowLink *link,
+				  Distances *d)
+{
+	const HnswTarget *target = link->target;
+	int			n = hnsw_link_lengths(index, node, d->lengths);
+
+	d->length = hnsw_code_length(&index->layout, link->b);
+	for (int i = 0; i < n; i++)
 	{
-		find_replaceable(layout, node, to, may_go);
-		position = choose_victim(layout, node, lengths, estimates, may_go, length, diverse);
-		if (position < 0 && force)
-		{
-			for (int i = 0; i < layout->degree; i++)
-				may_go[i] = true;
-			position = farthest(layout, node, lengths, may_go, false);
-			if (position < 0)
-				position = farthest(layout, node, lengths, may_go, true);
-			orphan = HnswNodeLinks(layout, node)[position];
-		}
+		int			at = find_link(target->links, target->nlinks,
+								   HnswNodeLinks(&index->layout, node)[i]);
+
+		d->may_go[i] = at >= 0;
+		d->estimates[i] = at >= 0 ? target->lengths[at] : FLT_MAX;
 	}
-	if (position < 0)
+}
+
+/*
+ * Make links of a coded base node that waited as overflow links, n of them, in
+ * one change; those without a target are left out.  The node may decline, but
+ * not the nearest neighbour of the one that the link leads to: so that can
+ * still be reached.
+ */
+void
+hnsw_add_waiting(HnswIndex *index, const HnswOverflowLink *links, int n)
+{
+	const HnswLayout *layout = &index->layout;
+	HnswNodeId *orphans = palloc0(sizeof(HnswNodeId) * n);
+	bool		changed = false;
+	HnswWrite	write;
+	HnswNodeHeader node;
+
+	hnsw_write(index, links[0].from, &write);
+	node = write.node;
+	if (node->flags != HNSW_NODE_USED || node->level != 0)
+		n = 0;
+	for (int i = 0; i < n; i++)
 	{
-		hnsw_write_end(index, &write, false);
-		return false;
+		const HnswTarget *target = links[i].target;
+		Distances	d;
+		Place		place;
+
+		if (target == NULL || find_link(HnswNodeLinks(layout, node), node->nlinks, links[i].to) >= 0)
+			continue;
+		waiting_distances(index, node, &links[i], &d);
+		place = find_place(layout, node, &d,
+						   target->nlinks > 0 && target->links[0] == links[i].from);
+		if (place.position < 0)
+			continue;
+		put_link(layout, node, place.position, &links[i], place.diverse);
+		orphans[i] = place.orphan;
+		changed = true;
 	}
-	hnsw_set_link(index, node, position, to, from->rotated, diverse || force);
-	node->nlinks = Max(node->nlinks, position + 1);
-	hnsw_write_end(index, &write, true);
-	if (orphan != HNSW_NO_NODE)
-		adopt(index, to, orphan);
-	return true;
+	hnsw_write_end(index, &write, changed);
+	for (int i = 0; i < n; i++)
+		if (orphans[i] != HNSW_NO_NODE)
+			adopt(index, links[i].to, orphans[i]);
+	pfree(orphans);
 }
 
 /* Take a link out of a node; the last one takes its place. */

@@ -33,7 +33,7 @@ compare_groups(const void *a, const void *b)
 
 /* By where they lead */
 static int
-compare_moves(const void *a, const void *b)
+compare_targets(const void *a, const void *b)
 {
 	HnswNodeId	x = ((const HnswOverflowLink *) a)->to;
 	HnswNodeId	y = ((const HnswOverflowLink *) b)->to;
@@ -59,117 +59,120 @@ hnsw_overflow_link(HnswIndex *index, const HnswNeighbour *from, const HnswNeighb
 	}
 }
 
-/* What moving links to their nodes needs besides them */
-typedef struct Move
-{
-	HnswIndex  *index;
-	HnswQuery  *query;			/* the node that links lead to */
-	HnswNeighbour to;
-	bool		usable;			/* it may be linked to */
-	HnswNodeId	links[HNSW_MAX_DEGREE];
-	MemoryContext of_node;		/* reset for each such node */
-	MemoryContext of_link;		/* and for each link */
-} Move;
-
 static inline bool
 is_live(const HnswNodeHeaderData *node)
 {
 	return node->flags == HNSW_NODE_USED && node->level == 0;
 }
 
-/* Get ready to link others to a node. */
-static void
-move_to(Move *move, HnswNodeId id)
+/* Read a coded node that links lead to; NULL if it may not be linked to. */
+static HnswTarget *
+read_target(HnswIndex *index, HnswNodeId id)
 {
-	HnswIndex  *index = move->index;
 	const HnswLayout *layout = &index->layout;
-	MemoryContext old;
+	HnswTarget *target = NULL;
 	HnswRead	read;
-	float	   *vector;
 
-	MemoryContextReset(move->of_node);
-	old = MemoryContextSwitchTo(move->of_node);
-	move->to = (HnswNeighbour) {0};
-	move->to.id = id;
-	vector = palloc(sizeof(float) * hnsw_vector_length(layout));
 	hnsw_read(index, id, &read);
-	move->usable = is_live(read.node);
-	if (move->usable)
+	if (is_live(read.node))
 	{
-		hnsw_own_decode(index, read.node, vector);
-		hnsw_query_set_node(index, move->query, read.node, vector);
-		move->to.norm = read.node->norm;
-		move->to.nlinks = read.node->nlinks;
-		memcpy(move->links, HnswNodeLinks(layout, read.node), sizeof(HnswNodeId) * read.node->nlinks);
+		target = palloc(sizeof(HnswTarget));
+		target->links = palloc(sizeof(HnswNodeId) * layout->degree);
+		target->lengths = palloc(sizeof(float) * layout->degree);
+		target->nlinks = hnsw_link_lengths(index, read.node, target->lengths);
+		memcpy(target->links, HnswNodeLinks(layout, read.node), sizeof(HnswNodeId) * target->nlinks);
 	}
 	hnsw_read_end(&read);
-	move->to.vector = vector;
-	move->to.rotated = move->query->rotated;
-	move->to.links = move->links;
-	MemoryContextSwitchTo(old);
+	return target;
 }
 
-/*
- * Move one link into its node.  The node may decline, but not the nearest
- * neighbour of the one that the link leads to: so that can still be reached.
- */
+/* Move coded links to their nodes; each of these is changed once. */
 static void
-move_link(Move *move, HnswNodeId id)
+move_coded(HnswIndex *index, HnswOverflowLink *links, int n)
 {
-	HnswIndex  *index = move->index;
-	MemoryContext old;
+	int			end;
+
+	qsort(links, n, sizeof(HnswOverflowLink), compare_targets);
+	for (int i = 0; i < n; i++)
+		links[i].target = i > 0 && links[i].to == links[i - 1].to ? links[i - 1].target :
+			read_target(index, links[i].to);
+	qsort(links, n, sizeof(HnswOverflowLink), compare_groups);
+	for (int i = 0; i < n; i = end)
+	{
+		CHECK_FOR_INTERRUPTS();
+		for (end = i + 1; end < n && links[end].from == links[i].from; end++)
+			;
+		hnsw_add_waiting(index, links + i, end - i);
+	}
+}
+
+/* A live base node as a neighbour; false if it is none. */
+static bool
+read_neighbour(HnswIndex *index, HnswNodeId id, HnswNeighbour *neighbour)
+{
+	const HnswLayout *layout = &index->layout;
+	float	   *vector = palloc(sizeof(float) * hnsw_vector_length(layout));
+	HnswNodeId *links = palloc(sizeof(HnswNodeId) * layout->degree);
 	HnswRead	read;
-	HnswNeighbour from = {0};
-	float	   *vector;
 	bool		live;
 
-	MemoryContextReset(move->of_link);
-	old = MemoryContextSwitchTo(move->of_link);
-	vector = palloc(sizeof(float) * hnsw_vector_length(&index->layout));
 	hnsw_read(index, id, &read);
 	live = is_live(read.node);
 	if (live)
 	{
 		hnsw_own_decode(index, read.node, vector);
-		from.norm = read.node->norm;
+		*neighbour = (HnswNeighbour) {0};
+		neighbour->id = id;
+		neighbour->norm = read.node->norm;
+		neighbour->nlinks = read.node->nlinks;
+		memcpy(links, HnswNodeLinks(layout, read.node), sizeof(HnswNodeId) * read.node->nlinks);
+		neighbour->links = links;
+		neighbour->vector = vector;
 	}
 	hnsw_read_end(&read);
-	if (live)
+	return live;
+}
+
+/*
+ * Move plain links to their nodes.  A node may decline, but not the nearest
+ * neighbour of the one that the link leads to: so that can still be reached.
+ */
+static void
+move_plain(HnswIndex *index, const HnswOverflowLink *links, int n)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "hnsw overflow link",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+
+	for (int i = 0; i < n; i++)
 	{
-		from.id = id;
-		from.vector = vector;
-		from.rotated = hnsw_rotated(index, vector);
-		move->to.distance = hnsw_graph_distance(index, vector, from.norm, move->to.vector,
-												move->to.norm);
-		hnsw_add_link(index, move->query, &from, &move->to, 0,
-					  move->to.nlinks > 0 && move->links[0] == id);
+		HnswNeighbour from;
+		HnswNeighbour to;
+
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextReset(context);
+		if (!read_neighbour(index, links[i].from, &from) ||
+			!read_neighbour(index, links[i].to, &to))
+			continue;
+		to.distance = hnsw_graph_distance(index, from.vector, from.norm, to.vector, to.norm);
+		hnsw_add_link(index, NULL, &from, &to, 0, to.nlinks > 0 && to.links[0] == from.id);
 	}
 	MemoryContextSwitchTo(old);
 }
 
 /* Move links, n of them, to their nodes, and remove them from their group. */
 static void
-move_links(HnswInserter *inserter, uint32 group, HnswOverflowLink *links, int n)
+move_links(HnswIndex *index, uint32 group, HnswOverflowLink *links, int n)
 {
-	Move		move = {0};
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "hnsw overflow links",
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
 
-	move.index = inserter->index;
-	move.query = hnsw_query_create(inserter->index);
-	move.of_node = AllocSetContextCreate(context, "hnsw overflow node", ALLOCSET_DEFAULT_SIZES);
-	move.of_link = AllocSetContextCreate(context, "hnsw overflow link", ALLOCSET_DEFAULT_SIZES);
-	qsort(links, n, sizeof(HnswOverflowLink), compare_moves);
-	for (int i = 0; i < n; i++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		if (i == 0 || links[i].to != links[i - 1].to)
-			move_to(&move, links[i].to);
-		if (move.usable)
-			move_link(&move, links[i].from);
-	}
-	hnsw_overflow_remove(inserter->index, group, links, n);
+	if (index->layout.code.units > 0)
+		move_coded(index, links, n);
+	else
+		move_plain(index, links, n);
+	hnsw_overflow_remove(index, group, links, n);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 }
@@ -221,19 +224,22 @@ choose_moves(HnswIndex *index, HnswOverflowLink *links, int n)
 
 /* Move some links of a group to their nodes.  False if somebody else is at it. */
 static bool
-make_room(HnswInserter *inserter, uint32 group)
+make_room(HnswIndex *index, uint32 group)
 {
-	HnswIndex  *index = inserter->index;
+	const HnswLayout *layout = &index->layout;
 	HnswOverflowLink *links;
+	uint8	   *codes;
 	int			n;
 
 	if (!hnsw_overflow_trylock(index, group))
 		return false;
-	links = palloc(sizeof(HnswOverflowLink) * index->layout.overflow_links);
-	n = hnsw_overflow_list(index, group, links);
+	links = palloc(sizeof(HnswOverflowLink) * layout->overflow_links);
+	codes = palloc((Size) layout->code.units * layout->overflow_links);
+	n = hnsw_overflow_load(index, group, links, codes);
 	n = choose_moves(index, links, n);
 	if (n > 0)
-		move_links(inserter, group, links, n);
+		move_links(index, group, links, n);
+	pfree(codes);
 	pfree(links);
 	hnsw_overflow_unlock(index, group);
 	return true;
@@ -260,7 +266,7 @@ hnsw_overflow_store(HnswInserter *inserter, const HnswNeighbour *to, HnswOverflo
 		for (end = start + 1; end < n && group_of(&index->layout, links[end].from) == group; end++)
 			;
 		done = start + hnsw_overflow_append(index, links + start, end - start);
-		if (done < end && make_room(inserter, group))
+		if (done < end && make_room(index, group))
 			done += hnsw_overflow_append(index, links + done, end - done);
 		made += done - start;
 		for (; done < end; done++)

@@ -326,6 +326,29 @@ hnsw_node_key(const HnswIndex *index, const HnswQuery *query,
 	return finite_key(key);
 }
 
+/* How long a link with this factor b is. */
+float
+hnsw_code_length(const HnswLayout *layout, float b)
+{
+	return -0.5f * code_expected_norm(&layout->code) * b;
+}
+
+/*
+ * How long a coded node's links are; lengths must have room for "degree".
+ * Returns how many there are.
+ */
+int
+hnsw_link_lengths(const HnswIndex *index, const HnswNodeHeaderData *node, float *lengths)
+{
+	const HnswLayout *layout = &index->layout;
+	int			n = Min(node->nlinks, layout->degree);
+
+	distance->half_to_float(n, HnswNodeFactorsB(layout, node), lengths);
+	for (int i = 0; i < n; i++)
+		lengths[i] = hnsw_code_length(layout, lengths[i] * node->scale_b);
+	return n;
+}
+
 /*
  * From codes in FastScan blocks, n of them, and factors in estimates and
  * lengths, both to be scaled, to the estimates and lengths.  sums is room.
