@@ -42,10 +42,6 @@ class Panel:
         axes.legend(fontsize=8)
 
 
-def series(name, options):
-    return name + (", compact" if options.get("layout") == "compact" else "")
-
-
 def builds(results):
     """CREATE INDEX by processes and memory: seconds, and those that all of its
     processes had a CPU; two panels for each set."""
@@ -58,7 +54,7 @@ def builds(results):
             group = f"{processes} process{'es' * (processes > 1)}\n{build['maintenance_work_mem']}"
             for key, unit in (("seconds", "CREATE INDEX, seconds"), ("cpu_seconds", "CREATE INDEX, CPU seconds")):
                 panels.setdefault((title, key), Panel(title, unit)).add(
-                    group, series(name, build["options"]), build[key])
+                    group, report.series(name, build["options"]), build[key])
     return list(panels.values())
 
 
@@ -70,7 +66,7 @@ def sizes(results):
         panel = panels.setdefault(d["type"], Panel(f"{d['type']}: size of the index, by dimensions", "bytes per row"))
         for name, system in result["systems"].items():
             build = system["build"]
-            panel.add(f"{d['dim']:,}", series(name, build["options"]), build["index_bytes"] / d["rows"])
+            panel.add(f"{d['dim']:,}", report.series(name, build["options"]), build["index_bytes"] / d["rows"])
     return list(panels.values())
 
 

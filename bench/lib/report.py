@@ -193,8 +193,15 @@ def title(dataset):
             + ("" if kind == "vector" else f"{kind}, ") + dataset["distance"])
 
 
+def series(name, options):
+    """A system's name, and the layout that its index was asked for."""
+    return name + (", compact" if options.get("layout") == "compact" else "")
+
+
 def label(name, system):
-    return f"{name} {system['version']}" + (", in memory, no server" if system.get("what") else "")
+    """What a legend calls a system."""
+    return (series(f"{name} {system['version']}", system.get("build", {}).get("options", {}))
+            + (", in memory, no server" if system.get("what") else ""))
 
 
 def markdown(result):
@@ -280,13 +287,17 @@ def plot_churn(result, stem):
 
 def overview(paths, stem, rate=by_wall):
     """One picture of several results: recall against queries/s of one
-    connection, or against what by_cpu() says, a panel for each."""
+    connection, or against what by_cpu() says, a panel for each set of rows."""
     plt.rcParams["svg.hashsalt"] = "piramid"
-    figure, panels = plt.subplots(1, len(paths), figsize=(4.4 * len(paths), 4.2), squeeze=False)
-    for path, axes in zip(paths, panels[0]):
+    sets = {}
+    for path in paths:
         result = json.loads(Path(path).read_text())
+        sets.setdefault(title(result["dataset"]), []).append(result)
+    figure, panels = plt.subplots(1, len(sets), figsize=(4.4 * len(sets), 4.2), squeeze=False)
+    for results, axes in zip(sets.values(), panels[0]):
+        result = results[0]
         d = result["dataset"]
-        for name, system in result["systems"].items():
+        for name, system in (item for result in results for item in result["systems"].items()):
             points = sorted((p["recall"], rate(p["connections"][min(p["connections"])])) for p in system["points"])
             axes.plot([p[0] for p in points], [p[1] for p in points], marker="o", markersize=4,
                       label=label(name, system))

@@ -15,6 +15,7 @@
 #include "access/tableam.h"
 #include "catalog/index.h"
 #include "catalog/pg_type.h"
+#include "catalog/storage.h"
 #include "commands/progress.h"
 #include "common/pg_prng.h"
 #include "miscadmin.h"
@@ -113,6 +114,21 @@ memory_full(const BuildState *state, double rows, double data)
 		(rows >= MIN_ROWS && data + state->row_memory * rows > state->memory);
 }
 
+/*
+ * Learn from the loaded rows, out of so many.  True if they cannot be built
+ * into a graph by their int8 codes; then they are forgotten.
+ */
+static bool
+learn_rows(BuildState *state, double rows)
+{
+	build_create_index(state);
+	build_learn_step(state);
+	state->blurred = build_is_blurred(state, rows);
+	if (state->blurred)
+		build_rows_free(&state->rows);
+	return state->blurred;
+}
+
 /* Learn from the loaded rows, and spill them and those to come. */
 static void
 start_spill(BuildState *state, double rows, bool keep)
@@ -120,14 +136,17 @@ start_spill(BuildState *state, double rows, bool keep)
 	BuildRows	loaded = state->rows;
 	MemoryContext old = MemoryContextSwitchTo(state->context);
 
+	if (learn_rows(state, rows))
+	{
+		MemoryContextSwitchTo(old);
+		return;
+	}
 	ereport(NOTICE,
 			(errmsg("hnsw graph of about %.0f tuples is built in parts, as maintenance_work_mem is %d MB",
 					rows, maintenance_work_mem / 1024),
 			 errdetail("Parts go through temporary files, and building takes up to twice the time."),
 			 errhint("Increase maintenance_work_mem to about %.0f MB to build it in one piece.",
 					 ceil(rows * (state->row_memory + loaded.data_used / Max(loaded.n, 1)) / (1024 * 1024)))));
-	build_create_index(state);
-	build_learn_step(state);
 	build_spill_start(state, rows);
 	MemoryContextSwitchTo(old);
 	build_rows_init(&state->rows, state->context);
@@ -177,12 +196,12 @@ build_callback(Relation rel, ItemPointer tid, Datum *values, bool *isnull,
 		row.tid = *tid;
 		row.error = hnsw_value_pack(&state->layout, state->value, packed, &row.scale);
 		state->indtuples++;
-		if (state->spill == NULL && !state->sampling &&
+		if (state->spill == NULL && !state->sampling && !state->blurred &&
 			memory_full(state, state->rows.n, state->rows.data_used))
 			start_spill(state, extrapolate(state, tid), true);
 		if (state->spill != NULL)
 			build_spill_add(state, &row, packed, size);
-		else
+		else if (!state->blurred)
 		{
 			row.level = hnsw_random_level(&pg_global_prng_state);
 			build_rows_add(&state->rows, &row, packed, size);
@@ -345,11 +364,7 @@ build_levels(BuildState *state)
 	Size		memory;
 
 	if (state->spill == NULL)
-	{
-		build_create_index(state);
-		build_learn_step(state);
 		state->total = state->rows.n;
-	}
 	levels[0] = state->rows;
 	for (int at = 0; at <= HNSW_MAX_LEVEL; at++)
 	{
@@ -401,6 +416,47 @@ build_levels(BuildState *state)
 	hnsw_build_finish(state->index, state->total > 0 ? chunks[nlevels - 1].first : HNSW_NO_NODE,
 					  nlevels - 1);
 	write_duplicates(state);
+}
+
+/* table_index_build_scan callback: one row, as aminsert gets it */
+static void
+insert_callback(Relation rel, ItemPointer tid, Datum *values, bool *isnull,
+				bool tuple_is_alive, void *arg)
+{
+	BuildState *state = arg;
+	MemoryContext old = MemoryContextSwitchTo(state->row_context);
+
+	hnsw_insert(rel, values, isnull, tid, state->heap, UNIQUE_CHECK_NO, false, state->info);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(state->row_context);
+	state->done++;
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, (int64) state->done);
+}
+
+/*
+ * Insert all rows of the table one by one, into an index as if it had been
+ * created empty: what was learned from the rows would not fit most of them.
+ */
+static void
+insert_rows(BuildState *state)
+{
+	HnswMetaPageData meta;
+
+	/* A small one takes no time in any case. */
+	ereport(state->indtuples >= MIN_TEAM_ROWS ? NOTICE : DEBUG1,
+			(errmsg("hnsw graph of %.0f tuples is built tuple by tuple, which takes longer", state->indtuples),
+			 errdetail("Most vectors are much shorter than others, or in groups that are very dense.")));
+	RelationTruncate(state->rel, 0);
+	state->request.projected = false;
+	hnsw_layout_choose(&state->layout, &state->request);
+	hnsw_meta_init(&meta, &state->layout);
+	hnsw_create(state->rel, MAIN_FORKNUM, &meta, NULL, NULL);
+	hnsw_build_finish(hnsw_open(state->rel), HNSW_NO_NODE, 0);
+
+	state->total = state->indtuples;
+	build_phase(state, NULL, HNSW_PHASE_GRAPH);
+	(void) table_index_build_scan(state->heap, state->rel, state->info, true, false,
+								  insert_callback, state, NULL);
 }
 
 /*
@@ -501,7 +557,10 @@ hnsw_build(Relation heap, Relation rel, IndexInfo *index_info)
 												 build_callback, &state, NULL);
 	result->index_tuples = state.indtuples;
 	MemoryContextSwitchTo(state.context);
-	build_levels(&state);
+	if (state.blurred || (state.spill == NULL && learn_rows(&state, state.rows.n)))
+		insert_rows(&state);
+	else
+		build_levels(&state);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(state.context);
 	return result;

@@ -94,6 +94,7 @@ typedef struct BuildState
 	Size		row_memory;		/* bytes per row, but for its packed value */
 	int			workers;		/* that may help */
 	bool		sampling;		/* loading a sample, not all rows */
+	bool		blurred;		/* rows are only counted, to be inserted later */
 	BuildRows	rows;			/* loaded, or a sample of them */
 	int			stride;			/* of the int8 codes */
 	float		step;			/* of the int8 codes */
@@ -125,6 +126,7 @@ extern const HnswValue *build_row_value(BuildState *state, uint32 i);
 extern int	build_compare_floats(const void *a, const void *b);
 extern void build_create_index(BuildState *state);
 extern void build_learn_step(BuildState *state);
+extern bool build_is_blurred(BuildState *state, double total);
 extern int	build_stride(const HnswLayout *layout);
 extern void build_encode(BuildState *state, const HnswValue *value, float *room, int8 *code);
 extern Size build_encode_room(const BuildState *state);

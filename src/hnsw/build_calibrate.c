@@ -9,6 +9,7 @@
 #include "hnsw/build.h"
 
 #include "common/pg_prng.h"
+#include "miscadmin.h"
 
 /* Rows to learn the mean and the scale of int8 vectors from, and how few do */
 #define CALIBRATION_ROWS 10000
@@ -23,6 +24,24 @@
 
 /* Share of the sparse vectors that are stored with all elements */
 #define WHOLE_SHARE 0.95
+
+/*
+ * To see whether int8 tells rows apart, the codes of some rows are compared with
+ * those of more: how many, at most in bytes, and what share of the table.
+ */
+#define PROBES 128
+#define PROBED_ROWS 4096
+#define PROBED_BYTES (8 * 1024 * 1024)
+#define PROBED_SHARE 16
+
+/*
+ * Two rows whose codes differ by a squared length of less than this for each
+ * coordinate are as near as rounding makes them: see README-build.md.
+ */
+#define ROUNDING_LIMIT (4.0 / 3)
+
+/* Share of rows with too many others so near, from which on codes are no use */
+#define BLURRED_SHARE 0.1
 
 /* For qsort: ascending */
 int
@@ -252,4 +271,55 @@ build_learn_step(BuildState *state)
 		state->step = 1;
 	pfree(largest);
 	pfree(room);
+}
+
+/* Codes of n loaded rows that stand for all of them. */
+static int8 *
+sample_codes(BuildState *state, int n)
+{
+	float	   *room = palloc(build_encode_room(state));
+	int8	   *codes = palloc((Size) n * state->stride);
+
+	for (int i = 0; i < n; i++)
+		build_encode(state, sample_row(state, i, n), room, codes + (Size) i * state->stride);
+	pfree(room);
+	return codes;
+}
+
+/*
+ * Do int8 codes with one scale for all rows tell the nearest ones of too few
+ * of them?  That is so where most rows are much shorter than others, or lie in
+ * groups which are denser than the scale is fine, of more rows than a node has
+ * links.  "total" is the number of rows in the table, of which some or all are loaded.
+ */
+bool
+build_is_blurred(BuildState *state, double total)
+{
+	int			stride = state->stride;
+	int			most = Max(PROBED_ROWS, Min(PROBED_BYTES / stride, (int) (total / PROBED_SHARE)));
+	int			n = Min(state->rows.n, most);
+	int			nprobes = Min(n, PROBES);
+	int			limit = (int) (ROUNDING_LIMIT * state->layout.dim);
+	double		enough = Max(state->layout.degree * n / Max(total, 1), 2);
+	int			blurred = 0;
+	int8	   *codes;
+
+	/* Sketches and sets are compared by what they stand for. */
+	if (state->layout.metric == HNSW_JACCARD || state->layout.metric == HNSW_HAMMING ||
+		state->layout.dim != state->layout.column_dim || n < MIN_CALIBRATION_ROWS)
+		return false;
+	codes = sample_codes(state, n);
+	for (int i = 0; i < nprobes; i++)
+	{
+		const int8 *probe = codes + (Size) ((uint64) i * n / nprobes) * stride;
+		int			near = 0;
+
+		CHECK_FOR_INTERRUPTS();
+		for (int j = 0; j < n && near <= enough; j++)
+			near += distance->i8_l2sq(stride, probe, codes + (Size) j * stride) <= limit;
+		/* One of them is the probe itself. */
+		blurred += near > enough;
+	}
+	pfree(codes);
+	return blurred > nprobes * BLURRED_SHARE;
 }

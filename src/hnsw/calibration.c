@@ -23,6 +23,13 @@
 #define MIN_SHARE_2 0.87
 #define MIN_SHARE_1 0.80
 
+/*
+ * Links are differences of near rows, which need not lie where the rows differ
+ * most: the share of their energy that must be kept, and how many are looked at
+ */
+#define MIN_LOCAL_SHARE 0.70
+#define COMPARED_ROWS 128
+
 /* Bytes of projections that no open index uses and are kept all the same */
 #define KEPT_BYTES (32 * 1024 * 1024)
 
@@ -58,6 +65,38 @@ kept_share(Projection *projection, int nrows, const int8 *rows)
 }
 
 /*
+ * The differences of n rows from their nearest ones among "nothers" that follow
+ * them: that is what links are like.
+ */
+static int8 *
+nearest_differences(int n, int nothers, int stride, const int8 *rows)
+{
+	const int8 *others = rows + (Size) n * stride;
+	int8	   *differences = palloc((Size) n * stride);
+
+	for (int i = 0; i < n; i++)
+	{
+		const int8 *row = rows + (Size) i * stride;
+		const int8 *nearest = others;
+		int32		nearest_dist = PG_INT32_MAX;
+
+		for (int j = 0; j < nothers; j++)
+		{
+			int32		dist = distance->i8_l2sq(stride, row, others + (Size) j * stride);
+
+			if (dist < nearest_dist && dist > 0)
+			{
+				nearest = others + (Size) j * stride;
+				nearest_dist = dist;
+			}
+		}
+		for (int j = 0; j < stride; j++)
+			differences[(Size) i * stride + j] = Max(Min(row[j] - nearest[j], 127), -127);
+	}
+	return differences;
+}
+
+/*
  * Decide the layout of an index from rows of the table, as int8 of the centred,
  * rotated vectors (projection_stride(out_dim) bytes apart, in random order).  Returns
  * the projection for its codes, or NULL if they do without; *layout is made to
@@ -73,11 +112,15 @@ hnsw_calibrate(HnswLayout *layout, const HnswLayoutRequest *request, int nrows,
 	int			width;
 	int			judged = Min(JUDGED_ROWS, nrows / 5);
 	int			learned = nrows - judged;
+	int			compared = Min(COMPARED_ROWS, judged);
+	double		min_local = request->compact ? 0 : MIN_LOCAL_SHARE;
 	Projection *projection = palloc(sizeof(Projection));
+	int8	   *differences;
 
 	shape.projected = true;
 	hnsw_layout_choose(layout, &shape);
 	width = layout->out_dim;
+	differences = nearest_differences(compared, nrows - compared, projection_stride(width), rows);
 	for (int bits = 2; bits >= 1 && nrows >= MIN_ROWS && layout->projected; bits--)
 	{
 		int8	   *matrix;
@@ -93,10 +136,15 @@ hnsw_calibrate(HnswLayout *layout, const HnswLayoutRequest *request, int nrows,
 						 rows + (Size) judged * projection_stride(width), seed, matrix, room);
 		pfree(room);
 		if (projection->step > 0 &&
+			kept_share(projection, compared, differences) >= min_local &&
 			kept_share(projection, judged, rows) >= min_share[bits])
+		{
+			pfree(differences);
 			return projection;
+		}
 		pfree(matrix);
 	}
+	pfree(differences);
 	pfree(projection);
 	shape.projected = false;
 	hnsw_layout_choose(layout, &shape);

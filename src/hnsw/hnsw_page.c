@@ -308,6 +308,10 @@ hnsw_create(Relation rel, ForkNumber fork, HnswMetaPageData *meta, const float *
 {
 	Buffer		metabuf;
 
+	/* What hnsw_open knew of an index that was in this file before */
+	if (rel->rd_amcache != NULL)
+		pfree(rel->rd_amcache);
+	rel->rd_amcache = NULL;
 	LockRelationForExtension(rel, ExclusiveLock);
 	metabuf = hnsw_extend(rel, fork);
 	if (mean != NULL)

@@ -17,7 +17,7 @@
  */
 #define SIZE_BUDGET 1.45
 #define LONG_SIZE_BUDGET 1.05
-#define COMPACT_SIZE_BUDGET 0.34
+#define COMPACT_SIZE_BUDGET 0.30
 #define LONG_DIM 640
 
 /* Further links in a half-empty slot pay up to here. */
