@@ -57,20 +57,26 @@ DROP TABLE lengths;
 
 -- 20 groups of 100 rows, a hundredth of the distance between groups wide; and in more dimensions a thirtieth,
 -- where the groups differ in a few directions and the rows of a group in all
-CREATE FUNCTION groups(tab text, dim int, width float8) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION groups(tab text, dim int, n int, width float8) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
 	EXECUTE format('CREATE TABLE %1$s (id int, v vector(%2$s))', tab, dim);
-	EXECUTE format('INSERT INTO %1$s SELECT n, (SELECT array_agg(a + $1 * b) FROM unnest(noise(-1 - n %% 20, %2$s), noise(n, %2$s)) AS x(a, b))::vector
-		FROM generate_series(1, 2000) AS n', tab, dim) USING width;
+	EXECUTE format('INSERT INTO %1$s SELECT n, (SELECT array_agg(a + $1 * b) FROM unnest(noise(-1 - n %% %3$s, %2$s), noise(n, %2$s)) AS x(a, b))::vector
+		FROM generate_series(1, 2000) AS n', tab, dim, n) USING width;
 END $$;
-SELECT groups('dense', 128, 0.005);
+SELECT groups('dense', 128, 20, 0.005);
 CREATE INDEX dense_v ON dense USING hnsw (v vector_l2_ops);
 SELECT recall('dense', '<->') >= 0.9 AS found;
 DROP TABLE dense;
-SELECT groups('wide', 768, 0.03);
+SELECT groups('wide', 768, 20, 0.03);
 CREATE INDEX wide_v ON wide USING hnsw (v vector_l2_ops);
 SELECT recall('wide', '<->') >= 0.9 AS found;
 SELECT code_bits FROM piramid_hnsw_info('wide_v');
 DROP TABLE wide;
+
+-- 200 groups of 10 rows, so that most have no row at a higher level
+SELECT groups('far', 16, 200, 0.02);
+CREATE INDEX far_v ON far USING hnsw (v vector_l2_ops);
+SELECT recall('far', '<->') >= 0.95 AS found;
+DROP TABLE far;
 
 DROP FUNCTION recall, noise, groups;

@@ -15,7 +15,6 @@
 #include "access/tableam.h"
 #include "catalog/index.h"
 #include "catalog/pg_type.h"
-#include "catalog/storage.h"
 #include "commands/progress.h"
 #include "common/pg_prng.h"
 #include "miscadmin.h"
@@ -362,6 +361,7 @@ build_levels(BuildState *state)
 	BlockNumber block;
 	BlockNumber blocks;
 	Size		memory;
+	HnswNodeId	entry;
 
 	if (state->spill == NULL)
 		state->total = state->rows.n;
@@ -413,50 +413,14 @@ build_levels(BuildState *state)
 	for (int at = 1; at < nlevels; at++)
 		build_loaded(state, &chunks[at], &levels[at]);
 	build_team_end(state);
-	hnsw_build_finish(state->index, state->total > 0 ? chunks[nlevels - 1].first : HNSW_NO_NODE,
-					  nlevels - 1);
+	entry = state->total > 0 ? chunks[nlevels - 1].first : HNSW_NO_NODE;
+	if (!build_finds_rows(state, entry, nlevels - 1, chunks[0].first))
+	{
+		build_insert(state, "Searches would miss many vectors, which are in groups far from each other.");
+		return;
+	}
+	hnsw_build_finish(state->index, entry, nlevels - 1);
 	write_duplicates(state);
-}
-
-/* table_index_build_scan callback: one row, as aminsert gets it */
-static void
-insert_callback(Relation rel, ItemPointer tid, Datum *values, bool *isnull,
-				bool tuple_is_alive, void *arg)
-{
-	BuildState *state = arg;
-	MemoryContext old = MemoryContextSwitchTo(state->row_context);
-
-	hnsw_insert(rel, values, isnull, tid, state->heap, UNIQUE_CHECK_NO, false, state->info);
-	MemoryContextSwitchTo(old);
-	MemoryContextReset(state->row_context);
-	state->done++;
-	pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, (int64) state->done);
-}
-
-/*
- * Insert all rows of the table one by one, into an index as if it had been
- * created empty: what was learned from the rows would not fit most of them.
- */
-static void
-insert_rows(BuildState *state)
-{
-	HnswMetaPageData meta;
-
-	/* A small one takes no time in any case. */
-	ereport(state->indtuples >= MIN_TEAM_ROWS ? NOTICE : DEBUG1,
-			(errmsg("hnsw graph of %.0f tuples is built tuple by tuple, which takes longer", state->indtuples),
-			 errdetail("Most vectors are much shorter than others, or in groups that are very dense.")));
-	RelationTruncate(state->rel, 0);
-	state->request.projected = false;
-	hnsw_layout_choose(&state->layout, &state->request);
-	hnsw_meta_init(&meta, &state->layout);
-	hnsw_create(state->rel, MAIN_FORKNUM, &meta, NULL, NULL);
-	hnsw_build_finish(hnsw_open(state->rel), HNSW_NO_NODE, 0);
-
-	state->total = state->indtuples;
-	build_phase(state, NULL, HNSW_PHASE_GRAPH);
-	(void) table_index_build_scan(state->heap, state->rel, state->info, true, false,
-								  insert_callback, state, NULL);
 }
 
 /*
@@ -558,7 +522,7 @@ hnsw_build(Relation heap, Relation rel, IndexInfo *index_info)
 	result->index_tuples = state.indtuples;
 	MemoryContextSwitchTo(state.context);
 	if (state.blurred || (state.spill == NULL && learn_rows(&state, state.rows.n)))
-		insert_rows(&state);
+		build_insert(&state, "Most vectors are much shorter than others, or in groups that are very dense.");
 	else
 		build_levels(&state);
 	MemoryContextSwitchTo(old);

@@ -144,6 +144,11 @@ extern BuildSparse *build_sparse_create(const BuildState *state, const BuildChun
 extern int32 build_sparse_distance(void *arg, uint32 a, uint32 b);
 extern void build_sparse_free(BuildSparse *sparse);
 
+/* functions in build_insert.c */
+extern bool build_finds_rows(BuildState *state, HnswNodeId entry, int entry_level,
+							 HnswNodeId first);
+extern void build_insert(BuildState *state, const char *why);
+
 /* functions in build_spill.c */
 extern void build_spill_start(BuildState *state, double rows);
 extern void build_spill_add(BuildState *state, const BuildRow *row, const char *packed, Size size);

@@ -64,8 +64,9 @@ is_taken(const char *name)
 }
 
 /*
- * Settings.  Scans go on for as long as rows are asked for, in order, whatever
- * iterative_scan says: it only lets max_scan_tuples bound them.
+ * Settings.  Scans go on for as long as rows are asked for, whatever
+ * iterative_scan says: it only lets max_scan_tuples bound them, and
+ * strict_order leaves out rows that are found too late for their place.
  */
 static void
 define_settings(void)
@@ -80,9 +81,9 @@ define_settings(void)
 								PGC_USERSET, 0, NULL, NULL, NULL);
 	if (!is_taken("hnsw.iterative_scan"))
 		DefineCustomEnumVariable("hnsw.iterative_scan",
-								 "Lets hnsw.max_scan_tuples bound scans of hnsw indexes.",
-								 "With every value, a scan returns rows in order until the query has enough of them; "
-								 "with other values than \"off\", it also ends at hnsw.max_scan_tuples.",
+								 "Sets how scans of hnsw indexes go on until the query has enough rows.",
+								 "Unless it is \"off\", hnsw.max_scan_tuples bounds them. "
+								 "Rows that are found too late for their place in the order come last; with \"strict_order\", they are left out.",
 								 &iterative_scan, ITERATIVE_SCAN_OFF, iterative_scan_options,
 								 PGC_USERSET, 0, NULL, NULL, NULL);
 	if (!is_taken("hnsw.max_scan_tuples"))
@@ -118,6 +119,13 @@ hnsw_max_scan_nodes(void)
 		strcmp(GetConfigOption("hnsw.iterative_scan", false, false), "off") == 0)
 		return PG_UINT32_MAX;
 	return max;
+}
+
+/* Shall a scan leave out rows that it finds too late for their place? */
+bool
+hnsw_strict_order(void)
+{
+	return strcmp(GetConfigOption("hnsw.iterative_scan", false, false), "strict_order") == 0;
 }
 
 /* Add the options of hnsw to a kind of reloptions. */

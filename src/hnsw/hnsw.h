@@ -653,6 +653,7 @@ extern void hnsw_init(void);
 extern void hnsw_add_reloptions(bits32 kind);
 extern int	hnsw_ef_search(void);
 extern uint32 hnsw_max_scan_nodes(void);
+extern bool hnsw_strict_order(void);
 extern HnswMetric hnsw_metric(Relation rel);
 extern HnswType hnsw_type(Relation rel);
 extern int	hnsw_column_dimensions(Relation rel);

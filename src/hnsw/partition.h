@@ -92,8 +92,9 @@ extern Size partition_memory(uint32 n, int stride, const PartitionParams *params
  * Build the graph.  Everything is allocated in CurrentMemoryContext; all but
  * the result is freed, unless progress throws.  The same input and seed give
  * the same graph, whatever the team.  Works for any n >= 0, any duplicates.
- * Every row has at least one incoming link if n > 1, and every row can be
- * reached from row 0, by links among rows that are not guests.
+ * Every row but guests has at least one incoming link if there are two such
+ * rows, and can be reached from row 0 by links among them.  A guest may have
+ * none: it has its place in a graph of its own.
  *
  * All members of a team return the same graph, in the team's memory.
  */

@@ -25,18 +25,20 @@
 
 #define ROWS_PER_REPORT 1024
 
+/* Instead of a parent: not reached so far; a guest, which has no links */
 #define NOT_REACHED PG_UINT32_MAX
+#define OUTSIDE (PG_UINT32_MAX - 1)
 
 #define GRAPH_LINKS(graph, row) \
 	((graph)->links + (Size) (row) * (graph)->degree)
 
 /*
- * The rows that can be reached from row 0.  The links between a row and its
- * parent are a tree, and are never replaced.
+ * The rows that can be reached from row 0.  The links from parents to their
+ * rows are a tree, and are never replaced.  Guests are no part of it.
  */
 typedef struct Reach
 {
-	uint32	   *parents;		/* NOT_REACHED if not */
+	uint32	   *parents;		/* NOT_REACHED if not; OUTSIDE for guests */
 	uint32	   *rows;			/* the reached ones, in order of discovery */
 	uint32		count;
 } Reach;
@@ -277,7 +279,10 @@ link_to(PartitionBuild *build, PartitionGraph *graph, const Reach *reached,
 	if (replace_link(graph, reached, nearest, other, true))
 		return nearest;
 
-	/* A tree of r rows has r - 1 links, fewer than there are. */
+	/*
+	 * Each of r rows has a link, and the tree has r - 1 of them.  If "other" is
+	 * its root, its own links do not count, but one of them is the tree's.
+	 */
 	for (uint32 i = 0; i < reached->count; i++)
 		if (replace_link(graph, reached, reached->rows[i], other, true))
 			return reached->rows[i];
@@ -323,10 +328,9 @@ connect_rows(PartitionBuild *build, PartitionGraph *graph)
 	if (n < 2)
 		return;
 
-	/* Guests lead nowhere, and are not our care. */
 	reached.parents = partition_alloc(sizeof(uint32) * (Size) build->n);
-	memset(reached.parents, 0xFF, sizeof(uint32) * (Size) n);
-	memset(reached.parents + n, 0, sizeof(uint32) * (Size) (build->n - n));
+	for (uint32 row = 0; row < build->n; row++)
+		reached.parents[row] = row < n ? NOT_REACHED : OUTSIDE;
 	reached.rows = partition_alloc(sizeof(uint32) * (Size) n);
 	reach(build, graph, &reached, 0, 0);
 	for (uint32 row = 1; row < n; row++)

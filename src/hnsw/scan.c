@@ -11,8 +11,8 @@
  * reorders.
  *
  * A wider search may find a row that belongs before rows already returned.
- * Such late rows come at the very end: what has been returned stays in order,
- * and nothing is lost.
+ * Such late rows come at the very end, so that nothing is lost; or, as
+ * hnsw.iterative_scan = strict_order demands, not at all.
  *
  *-------------------------------------------------------------------------
  */
@@ -344,6 +344,8 @@ refill(IndexScanDesc scan)
 				break;
 			case SCAN_SWEPT:
 				state->phase = SCAN_DONE;
+				if (hnsw_strict_order())
+					break;
 				state->late = true;
 				collect_found(state, true);
 				break;

@@ -818,21 +818,20 @@ test_hubs(void)
 
 /*
  * Guests get no links, but are linked to; the others are reachable without
- * them.
+ * them, and have links among themselves.  Returns how many links lead to guests.
  */
-static void
-test_guests(void)
+static uint32
+check_guests(const char *name, uint32 n, uint32 home, const int8 *vectors)
 {
-	const uint32 n = 6000;
-	const uint32 home = 4000;
 	const int	degree = 16;
 	PartitionParams params = {.degree = degree, .quality = 64, .seed = 1, .nguests = n - home};
-	int8	   *vectors = clustered(n, 64, 64, 20, 60, 30);
 	PartitionGraph *graph = build(n, vectors, 64, &params);
 	uint32		to_guests = 0;
+	uint32		fewest;
+	uint32		most;
 	bool		sound = true;
 
-	ok(graph->n == home, "guests are not in the graph");
+	ok(graph->n == home, "%s: guests are not in the graph", name);
 	for (uint32 row = 0; row < graph->n; row++)
 	{
 		uint32	   *links = graph->links + (Size) row * degree;
@@ -849,10 +848,28 @@ test_guests(void)
 		}
 		graph->nlinks[row] = nlinks;
 	}
-	ok(sound, "with guests: lists are full and sound");
-	ok(to_guests > home, "with guests: %u links lead to them", to_guests);
-	ok(count_reachable(graph) == home, "with guests: every row is reachable without them");
+	ok(sound, "%s: lists are full and sound", name);
+	ok(count_reachable(graph) == home, "%s: every row is reachable without guests", name);
+	count_incoming(graph, &fewest, &most);
+	ok(fewest > 0, "%s: a row that is no guest links to every one", name);
 	partition_free(graph);
+	return to_guests;
+}
+
+static void
+test_guests(void)
+{
+	const uint32 n = 6000;
+	int8	   *vectors = clustered(n, 64, 64, 20, 60, 30);
+	uint32		to_guests = check_guests("some guests", n, 4000, vectors);
+
+	ok(to_guests > 4000, "some guests: %u links lead to them", to_guests);
+
+	/* All links lead to guests, but for those that make the rows reachable. */
+	to_guests = check_guests("nearly all are guests", n, 20, vectors);
+	ok(to_guests > 20 * 12, "nearly all are guests: %u links lead to them", to_guests);
+	to_guests = check_guests("two rows and guests", n, 2, vectors);
+	ok(to_guests == 2 * 16 - 2, "two rows and guests: %u links lead to guests", to_guests);
 	free(vectors);
 }
 

@@ -1,0 +1,202 @@
+/*-------------------------------------------------------------------------
+ *
+ * build_insert.c
+ *		CREATE INDEX: whether a graph made by partitions is a good one, and
+ *		what is done if not: rows are inserted one by one.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "hnsw/build.h"
+
+#include "access/tableam.h"
+#include "catalog/pg_operator_d.h"
+#include "catalog/pg_type_d.h"
+#include "catalog/storage.h"
+#include "commands/progress.h"
+#include "common/pg_prng.h"
+#include "executor/tuptable.h"
+#include "miscadmin.h"
+#include "utils/backend_progress.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/tuplesort.h"
+
+/* Rows from which on it is told that they are inserted */
+#define NOTICE_ROWS 10000
+
+/* One in so many rows is looked for, but at least and at most so many */
+#define ROWS_PER_CHECK 100
+#define MIN_CHECKS 200
+#define MAX_CHECKS 500
+
+/* Width of these searches, and share of them that may fail */
+#define CHECK_WIDTH 100
+#define MISSED_SHARE 0.005
+
+/* Does a search for a node's vector find one that is as near? */
+static bool
+finds_node(HnswInserter *inserter, const HnswMetaPageData *meta, HnswNodeId id)
+{
+	HnswIndex  *index = inserter->index;
+	HnswSearch *search = inserter->search;
+	MemoryContext old = MemoryContextSwitchTo(inserter->context);
+	float	   *vector = palloc(sizeof(float) * hnsw_vector_length(&index->layout));
+	HnswRead	read;
+	float		l2sq;
+	float		key;
+	bool		found = false;
+
+	hnsw_read(index, id, &read);
+	hnsw_own_decode(index, read.node, vector);
+	hnsw_query_set_node(index, inserter->query, read.node, vector);
+	key = hnsw_node_key(index, inserter->query, read.node, &l2sq);
+	hnsw_read_end(&read);
+
+	hnsw_search_enter(search, meta, 0, CHECK_WIDTH);
+	hnsw_search_run(search);
+	for (uint32 i = 0; i < search->nfound && !found; i++)
+		found = search->found[i].key <= key;
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(inserter->context);
+	return found;
+}
+
+/*
+ * Do searches from this entry point find some of the rows, whose nodes are from
+ * "first" on?  By inner product, something better than the row will do.
+ */
+bool
+build_finds_rows(BuildState *state, HnswNodeId entry, int entry_level, HnswNodeId first)
+{
+	const HnswLayout *layout = &state->layout;
+	uint32		n = (uint32) state->done;
+	int			checks = Max(MIN_CHECKS, Min(n / ROWS_PER_CHECK, MAX_CHECKS));
+	HnswInserter *inserter;
+	HnswMetaPageData meta;
+	pg_prng_state random;
+	int			missed = 0;
+
+	if (entry == HNSW_NO_NODE)
+		return true;
+	pg_prng_seed(&random, n);
+	inserter = hnsw_inserter_create(state->index);
+	inserter->search->keep_vectors = false;
+	hnsw_meta_read(state->rel, &meta);
+	meta.entry = entry;
+	meta.entry_level = entry_level;
+	for (int i = 0; i < checks; i++)
+	{
+		uint32		row = (uint32) pg_prng_uint64_range(&random, 0, n - 1);
+
+		missed += !finds_node(inserter, &meta, build_nth_node(layout, first, row));
+	}
+	hnsw_search_free(inserter->search);
+	elog(DEBUG1, "hnsw build: %d of %d vectors were not found", missed, checks);
+	return missed <= Max(1, checks * MISSED_SHARE);
+}
+
+/* Rows on their way into an order that is not the table's */
+typedef struct Shuffle
+{
+	Tuplesortstate *sort;		/* a random number, the value, the heap TID */
+	TupleTableSlot *slot;
+} Shuffle;
+
+/* table_index_build_scan callback */
+static void
+shuffle_callback(Relation rel, ItemPointer tid, Datum *values, bool *isnull,
+				 bool tuple_is_alive, void *arg)
+{
+	Shuffle    *shuffle = arg;
+	TupleTableSlot *slot = shuffle->slot;
+
+	if (isnull[0])
+		return;
+	ExecClearTuple(slot);
+	memset(slot->tts_isnull, false, sizeof(bool) * 3);
+	slot->tts_values[0] = Int32GetDatum((int32) pg_prng_uint32(&pg_global_prng_state));
+	slot->tts_values[1] = values[0];
+	slot->tts_values[2] = PointerGetDatum(tid);
+	ExecStoreVirtualTuple(slot);
+	tuplesort_puttupleslot(shuffle->sort, slot);
+}
+
+/*
+ * Sort the rows of the table at random: where near rows lie together, and
+ * their groups far from each other, inserts in the table's order would lose
+ * some of these.
+ */
+static void
+shuffle_start(BuildState *state, Shuffle *shuffle)
+{
+	TupleDesc	desc = CreateTemplateTupleDesc(3);
+	AttrNumber	key = 1;
+	Oid			operator = Int4LessOperator;
+	Oid			collation = InvalidOid;
+	bool		nulls_first = false;
+
+	TupleDescInitEntry(desc, 1, "place", INT4OID, -1, 0);
+	TupleDescInitEntry(desc, 2, "value", TupleDescAttr(RelationGetDescr(state->rel), 0)->atttypid, -1, 0);
+	TupleDescInitEntry(desc, 3, "tid", TIDOID, -1, 0);
+	shuffle->sort = tuplesort_begin_heap(desc, 1, &key, &operator, &collation, &nulls_first,
+										 maintenance_work_mem, NULL, TUPLESORT_NONE);
+	shuffle->slot = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
+	(void) table_index_build_scan(state->heap, state->rel, state->info, true, false,
+								  shuffle_callback, shuffle, NULL);
+	tuplesort_performsort(shuffle->sort);
+	ExecDropSingleTupleTableSlot(shuffle->slot);
+	shuffle->slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
+}
+
+static void
+insert_shuffled(BuildState *state, Shuffle *shuffle)
+{
+	while (tuplesort_gettupleslot(shuffle->sort, true, false, shuffle->slot, NULL))
+	{
+		MemoryContext old = MemoryContextSwitchTo(state->row_context);
+		bool		isnull = false;
+		Datum		value = slot_getattr(shuffle->slot, 2, &isnull);
+		Datum		tid = slot_getattr(shuffle->slot, 3, &isnull);
+
+		CHECK_FOR_INTERRUPTS();
+		hnsw_insert(state->rel, &value, &isnull, (ItemPointer) DatumGetPointer(tid), state->heap,
+					UNIQUE_CHECK_NO, false, state->info);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(state->row_context);
+		state->done++;
+		pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, (int64) state->done);
+	}
+	ExecDropSingleTupleTableSlot(shuffle->slot);
+	tuplesort_end(shuffle->sort);
+}
+
+/*
+ * Insert all rows of the table one by one, in any order, into an index as if it had been
+ * created empty: what was learned from the rows may not fit most of them.
+ */
+void
+build_insert(BuildState *state, const char *why)
+{
+	HnswMetaPageData meta;
+	Shuffle		shuffle;
+
+	/* A small one takes no time in any case. */
+	ereport(state->indtuples >= NOTICE_ROWS ? NOTICE : DEBUG1,
+			(errmsg("hnsw graph of %.0f tuples is built tuple by tuple, which takes longer",
+					state->indtuples),
+			 errdetail_internal("%s", why)));
+	if (state->duplicates != NULL)
+		BufFileClose(state->duplicates);
+	RelationTruncate(state->rel, 0);
+	state->request.projected = false;
+	hnsw_layout_choose(&state->layout, &state->request);
+	hnsw_meta_init(&meta, &state->layout);
+	hnsw_create(state->rel, MAIN_FORKNUM, &meta, NULL, NULL);
+	hnsw_build_finish(hnsw_open(state->rel), HNSW_NO_NODE, 0);
+
+	state->done = 0;
+	state->total = state->indtuples;
+	build_phase(state, NULL, HNSW_PHASE_GRAPH);
+	shuffle_start(state, &shuffle);
+	insert_shuffled(state, &shuffle);
+}
