@@ -7,17 +7,19 @@
  *			left as dying, and upper nodes with them
  *	pass 2	wait for the inserts that may not have seen the marks; then give
  *			each node that links to dying ones other links, found in their
- *			neighbourhood (Singh et al., 2021), drop overflow links from and
- *			to dying ones, and link nodes that nobody links to any more
- *	pass 3	move the entry point away from a dying node, wait for the inserts
- *			that may still walk through dying nodes, and free these
+ *			neighbourhood (Singh et al., 2021), and drop overflow links from
+ *			and to dying ones
+ *	pass 3	move the entry point away from a dying node, and wait for the
+ *			inserts that may still walk through dying nodes
+ *	pass 4	see to it that searches find what is left (reachable.c), and free
+ *			the dying nodes
  *
  * An interrupted vacuum leaves dying nodes, which still lead searches to their
  * neighbours; the next vacuum takes them up again.
  *
  *-------------------------------------------------------------------------
  */
-#include "hnsw/hnsw.h"
+#include "hnsw/vacuum.h"
 
 #include "commands/vacuum.h"
 #include "miscadmin.h"
@@ -30,36 +32,12 @@
 #define REPAIR_WIDTH_PER_LINK 3
 #define REPAIR_WIDTH 10
 
-typedef struct VacuumState
-{
-	HnswIndex  *index;
-	HnswInserter *inserter;
-	IndexBulkDeleteResult *stats;
-	IndexBulkDeleteCallback callback;
-	void	   *callback_state;
-	uint64		nids;			/* size of the bitmaps, in bits */
-	uint8	   *dying;
-	uint8	   *reached;		/* nodes that some live node links to */
-	bool		any_dying;
-	HnswNodeId *upper;			/* upper nodes of pass 1 */
-	uint32		nupper;
-	uint32		upper_capacity;
-	HnswNodeId	best;			/* a live node of the highest level */
-	int			best_level;
-} VacuumState;
-
-static inline bool
-get_bit(const VacuumState *state, const uint8 *bits, HnswNodeId id)
-{
-	return id < state->nids && (bits[id / 8] >> (id % 8)) & 1;
-}
-
-static inline void
-set_bit(const VacuumState *state, uint8 *bits, HnswNodeId id)
-{
-	if (id < state->nids)
-		bits[id / 8] |= 1 << (id % 8);
-}
+/*
+ * A search has to find a node that lost one in so many of its links, and the
+ * nearest neighbour of one in so many dying nodes.
+ */
+#define SUSPECT_LINKS 3
+#define SUSPECT_SAMPLE 4
 
 /* Remember a live node of the highest level: it may have to be the entry point. */
 static inline void
@@ -348,10 +326,35 @@ repair_links(VacuumState *state, HnswNodeId id, HnswNeighbour *neighbours, int n
 	}
 	while (nlost > filled)
 		hnsw_remove_link(index, node, lost[--nlost]);
-	for (int i = 0; i < node->nlinks; i++)
-		set_bit(state, state->reached, HnswNodeLinks(layout, node)[i]);
 	hnsw_write_end(index, &write, true);
 	pfree(chosen);
+}
+
+/*
+ * Where a node dies, those around it may be hard to find from now on.  The
+ * nearest one stands for them; and as lost nodes come in groups, a sample of
+ * the dying is enough.
+ */
+static void
+suspect_nearest(VacuumState *state, HnswNodeId id)
+{
+	HnswIndex  *index = state->index;
+	HnswRead	read;
+
+	if (id % SUSPECT_SAMPLE != 0)
+		return;
+	hnsw_read(index, id, &read);
+	for (int i = 0; i < Min(read.node->nlinks, index->layout.degree); i++)
+	{
+		HnswNodeId	to = HnswNodeLinks(&index->layout, read.node)[i];
+
+		if (!get_bit(state, state->dying, to))
+		{
+			set_bit(state, state->suspect, to);
+			break;
+		}
+	}
+	hnsw_read_end(&read);
 }
 
 static void
@@ -369,7 +372,10 @@ repair_node(VacuumState *state, HnswNodeId id)
 	int			n;
 
 	if (get_bit(state, state->dying, id))
+	{
+		suspect_nearest(state, id);
 		return;
+	}
 
 	hnsw_read(index, id, &read);
 	header = *read.node;
@@ -379,8 +385,6 @@ repair_node(VacuumState *state, HnswNodeId id)
 
 		if (get_bit(state, state->dying, to))
 			lost[nlost++] = to;
-		else
-			set_bit(state, state->reached, to);
 	}
 	note_level(state, id, &header);
 	if (header.flags != HNSW_NODE_USED || nlost == 0)
@@ -396,6 +400,8 @@ repair_node(VacuumState *state, HnswNodeId id)
 	hnsw_read_end(&read);
 	read.node = &header;
 
+	if (nlost * SUSPECT_LINKS >= header.nlinks)
+		set_bit(state, state->suspect, id);
 	/* Where most are gone, the neighbourhood may be, too. */
 	n = find_around(state, &read, id, lost, nlost * 2 > header.nlinks ? 0 : nlost, &neighbours);
 	repair_links(state, id, neighbours, n);
@@ -427,69 +433,14 @@ clean_overflow(VacuumState *state)
 			if (get_bit(state, state->dying, links[i].from) ||
 				get_bit(state, state->dying, links[i].to))
 				links[ndead++] = links[i];
-			else
-				set_bit(state, state->reached, links[i].to);
 		}
 		hnsw_overflow_remove(index, group, links, ndead);
 	}
 	pfree(links);
 }
 
-/* Make a neighbour of a node that nobody links to link to it. */
-static void
-relink_node(VacuumState *state, HnswNodeId id)
-{
-	HnswIndex  *index = state->index;
-	const HnswLayout *layout = &index->layout;
-	MemoryContext old;
-	HnswRead	read;
-	HnswNodeHeaderData header;
-	HnswNeighbour self = {0};
-	HnswNeighbour *neighbours;
-	HnswNodeId	links[256];
-	float	   *vector;
-	int			n;
-
-	if (get_bit(state, state->dying, id) || get_bit(state, state->reached, id))
-		return;
-	hnsw_read(index, id, &read);
-	header = *read.node;
-	if (!(header.flags & HNSW_NODE_USED) || (header.flags & HNSW_NODE_DYING))
-	{
-		hnsw_read_end(&read);
-		return;
-	}
-
-	old = MemoryContextSwitchTo(state->inserter->context);
-	vector = palloc(sizeof(float) * hnsw_vector_length(layout));
-	hnsw_own_decode(index, read.node, vector);
-	hnsw_query_set_node(index, state->inserter->query, read.node, vector);
-	memcpy(links, HnswNodeLinks(layout, read.node), sizeof(HnswNodeId) * header.nlinks);
-	hnsw_read_end(&read);
-	read.node = &header;
-
-	n = find_around(state, &read, id, NULL, 0, &neighbours);
-	self.id = id;
-	self.norm = header.norm;
-	self.vector = vector;
-	self.rotated = state->inserter->query->rotated;
-	self.links = links;
-	self.nlinks = header.nlinks;
-	for (int i = 0; i < n; i++)
-	{
-		if (get_bit(state, state->dying, neighbours[i].id))
-			continue;
-		self.distance = neighbours[i].distance;
-		neighbours[i].rotated = hnsw_rotated(index, neighbours[i].vector);
-		if (hnsw_add_link(index, state->inserter->query, &neighbours[i], &self, header.level, true))
-			break;
-	}
-	MemoryContextSwitchTo(old);
-	MemoryContextReset(state->inserter->context);
-}
-
 /* ---------------------------------------------------------------------
- * Pass 3: entry point and free slots
+ * Pass 3: entry point
  * ---------------------------------------------------------------------
  */
 
@@ -549,8 +500,8 @@ hnsw_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 	state.best_level = -1;
 	state.nids = (uint64) RelationGetNumberOfBlocks(info->index) *
 		state.index->layout.nodes_per_page;
-	state.dying = palloc_extended(state.nids / 8 + 1, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-	state.reached = palloc_extended(state.nids / 8 + 1, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	state.dying = make_bitmap(&state);
+	state.suspect = make_bitmap(&state);
 	stats->num_index_tuples = 0;
 
 	for_each_node(&state, clean_node);
@@ -562,9 +513,8 @@ hnsw_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 		UnlockPage(info->index, HNSW_METAPAGE, ExclusiveLock);
 		for_each_node(&state, repair_node);
 		clean_overflow(&state);
-		for_each_node(&state, relink_node);
-
 		replace_entry(&state);
+		vacuum_restore_reach(&state);
 		for (HnswNodeId id = 1; id < state.nids; id++)
 		{
 			if (get_bit(&state, state.dying, id))
