@@ -276,7 +276,7 @@ write_level(HnswInserter *inserter, const HnswOwn *own, ItemPointer tid, InsertL
 static int
 search_width(const HnswLayout *layout)
 {
-	return layout->code.units > 0 ? Max(layout->ef_construction * 5 / 8, layout->degree) :
+	return layout->code.units > 0 ? Max(layout->ef_construction / 2, layout->degree) :
 		layout->ef_construction;
 }
 
