@@ -33,7 +33,10 @@
 #define CHECK_WIDTH 100
 #define MISSED_SHARE 0.005
 
-/* Does a search for a node's vector find one that is as near? */
+/*
+ * Does a search for a node's vector find one that is as near?  The last page of
+ * a part may have slots without a node, for which nobody searches.
+ */
 static bool
 finds_node(HnswInserter *inserter, const HnswMetaPageData *meta, HnswNodeId id)
 {
@@ -47,6 +50,12 @@ finds_node(HnswInserter *inserter, const HnswMetaPageData *meta, HnswNodeId id)
 	bool		found = false;
 
 	hnsw_read(index, id, &read);
+	if (!(read.node->flags & HNSW_NODE_USED))
+	{
+		hnsw_read_end(&read);
+		MemoryContextSwitchTo(old);
+		return true;
+	}
 	hnsw_own_decode(index, read.node, vector);
 	hnsw_query_set_node(index, inserter->query, read.node, vector);
 	key = hnsw_node_key(index, inserter->query, read.node, &l2sq);
@@ -171,8 +180,8 @@ insert_shuffled(BuildState *state, Shuffle *shuffle)
 }
 
 /*
- * Insert all rows of the table one by one, in any order, into an index as if it had been
- * created empty: what was learned from the rows may not fit most of them.
+ * Insert all rows of the table one by one, in any order, into an index as if it
+ * had been created empty: what was learned from the rows may not fit most.
  */
 void
 build_insert(BuildState *state, const char *why)

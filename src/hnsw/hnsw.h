@@ -567,6 +567,16 @@ typedef struct HnswOverflowLink
 	const HnswTarget *target;	/* to, if it is coded and the link may move to its node */
 } HnswOverflowLink;
 
+/* Which of n links leads to a node, or -1. */
+static inline int
+hnsw_find_link(const HnswNodeId *links, int n, HnswNodeId to)
+{
+	for (int i = 0; i < n; i++)
+		if (links[i] == to)
+			return i;
+	return -1;
+}
+
 /* functions in neighbours.c */
 extern float hnsw_extra(const HnswIndex *index, float norm);
 extern float hnsw_graph_distance(const HnswIndex *index, const float *a, float norm_a,

@@ -262,16 +262,6 @@ choose_victim(const HnswLayout *layout, HnswNodeHeader node, const Distances *d,
 	return (best >= 0 && d->lengths[best] > d->length) ? best : -1;
 }
 
-/* Which of n links leads to a node, or -1. */
-static inline int
-find_link(const HnswNodeId *links, int n, HnswNodeId to)
-{
-	for (int i = 0; i < n; i++)
-		if (links[i] == to)
-			return i;
-	return -1;
-}
-
 /*
  * Only links to what the new neighbour links to itself may give way to it:
  * then whatever could be reached through the node still can, one hop later.
@@ -281,7 +271,7 @@ find_replaceable(const HnswLayout *layout, HnswNodeHeader node, const HnswNeighb
 				 Distances *d)
 {
 	for (int i = 0; i < node->nlinks; i++)
-		d->may_go[i] = find_link(to->links, to->nlinks, HnswNodeLinks(layout, node)[i]) >= 0;
+		d->may_go[i] = hnsw_find_link(to->links, to->nlinks, HnswNodeLinks(layout, node)[i]) >= 0;
 }
 
 /* The vector of a node, rotated. */
@@ -349,7 +339,7 @@ coded_distances(const HnswIndex *index, const HnswQuery *query, HnswNodeHeader n
 }
 
 /*
- * The same for plain links, which have to be read.  The node must not be
+ * Distances of a node with plain links, which have to be read.  The node must not be
  * locked; links[] is what it had.
  */
 static void
@@ -457,7 +447,7 @@ hnsw_add_link(HnswIndex *index, const HnswQuery *query, const HnswNeighbour *fro
 	hnsw_write(index, from->id, &write);
 	node = write.node;
 	usable = node->flags == HNSW_NODE_USED && node->level == level;
-	if (!usable || find_link(HnswNodeLinks(layout, node), node->nlinks, to->id) >= 0)
+	if (!usable || hnsw_find_link(HnswNodeLinks(layout, node), node->nlinks, to->id) >= 0)
 	{
 		hnsw_write_end(index, &write, false);
 		return usable;
@@ -484,7 +474,7 @@ hnsw_add_link(HnswIndex *index, const HnswQuery *query, const HnswNeighbour *fro
 }
 
 /*
- * The same for a coded node and an overflow link of it, without the vectors:
+ * Distances of a coded node for an overflow link of it, without the vectors:
  * how far the new neighbour's links are from it is known, and others count as
  * far from it.
  */
@@ -498,7 +488,7 @@ waiting_distances(const HnswIndex *index, HnswNodeHeader node, const HnswOverflo
 	d->length = hnsw_code_length(&index->layout, link->b);
 	for (int i = 0; i < n; i++)
 	{
-		int			at = find_link(target->links, target->nlinks,
+		int			at = hnsw_find_link(target->links, target->nlinks,
 								   HnswNodeLinks(&index->layout, node)[i]);
 
 		d->may_go[i] = at >= 0;
@@ -531,7 +521,7 @@ hnsw_add_waiting(HnswIndex *index, const HnswOverflowLink *links, int n)
 		Distances	d;
 		Place		place;
 
-		if (target == NULL || find_link(HnswNodeLinks(layout, node), node->nlinks, links[i].to) >= 0)
+		if (target == NULL || hnsw_find_link(HnswNodeLinks(layout, node), node->nlinks, links[i].to) >= 0)
 			continue;
 		waiting_distances(index, node, &links[i], &d);
 		place = find_place(layout, node, &d,

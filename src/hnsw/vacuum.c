@@ -279,16 +279,6 @@ find_around(VacuumState *state, const HnswRead *read, HnswNodeId id,
 	return n;
 }
 
-/* Is one of a node's links to this node? */
-static bool
-has_link(const HnswLayout *layout, HnswNodeHeader node, HnswNodeId to)
-{
-	for (int i = 0; i < node->nlinks; i++)
-		if (HnswNodeLinks(layout, node)[i] == to)
-			return true;
-	return false;
-}
-
 /*
  * Replace a node's links to dying nodes, each in its place as long as there
  * are others: a link that moves would be logged, too.
@@ -317,12 +307,12 @@ repair_links(VacuumState *state, HnswNodeId id, HnswNeighbour *neighbours, int n
 		HnswNeighbour *to = &neighbours[chosen[i]];
 		int			position;
 
-		if (get_bit(state, state->dying, to->id) || has_link(layout, node, to->id))
+		if (get_bit(state, state->dying, to->id) ||
+			hnsw_find_link(HnswNodeLinks(layout, node), node->nlinks, to->id) >= 0)
 			continue;
 		position = filled < nlost ? lost[filled++] : node->nlinks;
 		to->rotated = hnsw_rotated(index, to->vector);
 		hnsw_set_link(index, node, position, to, state->inserter->query->rotated, i < nkept);
-		node->nlinks = Max(node->nlinks, position + 1);
 	}
 	while (nlost > filled)
 		hnsw_remove_link(index, node, lost[--nlost]);

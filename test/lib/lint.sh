@@ -43,5 +43,5 @@ stage_lint() {
 	check "no left-over markers" \
 		none '\b(TOD[O]|FIXM[E]|XX[X])\b' src test bench sql docs
 	check "tests wait for conditions" \
-		none '\b(pg_)?sleep\b' test/t test/specs sql
+		none '\b(pg_)?sleep\b' test/t test/specs test/clients sql
 }
