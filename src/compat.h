@@ -64,6 +64,16 @@
 #define hnsw_disable_path(indexpath) ((void) 0)
 #endif
 
+/* Whether a plan is run once is no longer told since 18. */
+#if PG_VERSION_NUM >= 180000
+#define EXECUTOR_RUN_ARGS QueryDesc *queryDesc, ScanDirection direction, uint64 count
+#define EXECUTOR_RUN_PASS queryDesc, direction, count
+#else
+#define EXECUTOR_RUN_ARGS QueryDesc *queryDesc, ScanDirection direction, uint64 count, \
+	bool execute_once
+#define EXECUTOR_RUN_PASS queryDesc, direction, count, execute_once
+#endif
+
 /* Functions that do not return are marked in front since 18. */
 #ifndef pg_noreturn
 #define pg_noreturn pg_attribute_noreturn()

@@ -121,11 +121,11 @@ hnsw_max_scan_nodes(void)
 	return max;
 }
 
-/* Shall a scan leave out rows that it finds too late for their place? */
+/* May a scan return rows that it finds too late for their place? */
 bool
-hnsw_strict_order(void)
+hnsw_relaxed_order(void)
 {
-	return strcmp(GetConfigOption("hnsw.iterative_scan", false, false), "strict_order") == 0;
+	return strcmp(GetConfigOption("hnsw.iterative_scan", false, false), "relaxed_order") == 0;
 }
 
 /* Add the options of hnsw to a kind of reloptions. */
@@ -153,6 +153,7 @@ hnsw_init(void)
 					   "Valid values are \"fast\" and \"compact\".", AccessExclusiveLock);
 	ivfflat_init();
 	define_settings();
+	hnsw_demand_init();
 }
 
 static bytea *

@@ -24,6 +24,7 @@
 #include "nodes/execnodes.h"
 #include "nodes/pathnodes.h"
 #include "storage/buf.h"
+#include "storage/bufmgr.h"
 #include "utils/relcache.h"
 
 #include "hnsw/hnsw_page.h"
@@ -284,6 +285,9 @@ extern void hnsw_load_block(Relation rel, BlockNumber block);
 extern void hnsw_read_ahead(HnswIndex *index, HnswNodeId id);
 extern void hnsw_prefetch_hint(HnswIndex *index, HnswNodeId id);
 extern void hnsw_read_end(HnswRead *read);
+extern int	hnsw_read_block(HnswIndex *index, BlockNumber block, BufferAccessStrategy strategy,
+							HnswRead *read);
+extern HnswNodeHeader hnsw_block_node(const HnswIndex *index, const HnswRead *read, int slot);
 extern void hnsw_write(HnswIndex *index, HnswNodeId id, HnswWrite *write);
 extern HnswNodeId hnsw_allocate(HnswIndex *index, bool upper, HnswWrite *write);
 extern void hnsw_write_end(HnswIndex *index, HnswWrite *write, bool commit);
@@ -524,8 +528,41 @@ extern void hnsw_search_widen(HnswSearch *search, int width);
 extern void hnsw_search_enter(HnswSearch *search, const HnswMetaPageData *meta, int level,
 							  int width);
 extern void hnsw_search_down(HnswSearch *search, int width);
+extern void hnsw_search_sweep(HnswSearch *search, BlockNumber block,
+							  BufferAccessStrategy strategy, bool keyed);
 
-extern void hnsw_search_sweep(HnswSearch *search, BlockNumber block, bool keyed);
+/* A filter by which no row at a larger distance qualifies: slope * distance + offset < value */
+typedef struct HnswDistanceLimit
+{
+	Expr	   *value;
+	ExprState  *state;
+	double		slope;
+	double		offset;
+} HnswDistanceLimit;
+
+#define HNSW_DISTANCE_LIMITS 4
+
+/* What the running plan asks of a scan. */
+typedef struct HnswDemand
+{
+	double		rows;			/* at least so many, infinity: all, 0: unknown */
+	double		limit;			/* no row at a larger distance can qualify */
+	/* found once for each node of a plan */
+	IndexScanState *node;
+	double		share;			/* of the rows may pass the node's filters */
+	int			nlimits;
+	HnswDistanceLimit limits[HNSW_DISTANCE_LIMITS];
+} HnswDemand;
+
+/* functions in demand.c */
+extern void hnsw_demand_init(void);
+extern void hnsw_demand_find(IndexScanDesc scan, HnswDemand *demand);
+
+/* functions in lookup.c */
+typedef struct HnswLookup HnswLookup;
+extern HnswLookup *hnsw_lookup_create(IndexScanDesc scan);
+extern bool hnsw_lookup_distance(HnswLookup *lookup, const ItemPointerData *tid, double *distance);
+extern void hnsw_lookup_end(HnswLookup *lookup);
 
 /* functions in scan.c */
 extern IndexScanDesc hnsw_beginscan(Relation rel, int nkeys, int norderbys);
@@ -663,7 +700,7 @@ extern void hnsw_init(void);
 extern void hnsw_add_reloptions(bits32 kind);
 extern int	hnsw_ef_search(void);
 extern uint32 hnsw_max_scan_nodes(void);
-extern bool hnsw_strict_order(void);
+extern bool hnsw_relaxed_order(void);
 extern HnswMetric hnsw_metric(Relation rel);
 extern HnswType hnsw_type(Relation rel);
 extern int	hnsw_column_dimensions(Relation rel);

@@ -645,6 +645,54 @@ hnsw_read_end(HnswRead *read)
 	UnlockReleaseBuffer(read->buffer);
 }
 
+/*
+ * Lock a block's nodes for reading, as part of a pass over all blocks; returns
+ * how many slots it uses.  If that is 0, the block holds no nodes, and nothing
+ * is locked.  Else hnsw_read_end must follow soon.
+ */
+int
+hnsw_read_block(HnswIndex *index, BlockNumber block, BufferAccessStrategy strategy,
+				HnswRead *read)
+{
+	Buffer		buffer = ReadBufferExtended(index->rel, MAIN_FORKNUM, block, RBM_NORMAL, strategy);
+	Page		page = BufferGetPage(buffer);
+	int			n = 0;
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	if (!PageIsNew(page))
+	{
+		HnswPageOpaque opaque = HnswPageGetOpaque(page);
+
+		if (PageGetSpecialSize(page) != MAXALIGN(sizeof(HnswPageOpaqueData)) ||
+			opaque->magic != HNSW_MAGIC)
+			hnsw_report_corrupt(index->rel, block, "a foreign page");
+		if (opaque->kind == HNSW_PAGE_NODE)
+			n = Min(opaque->nused, index->layout.nodes_per_page);
+	}
+	read->buffer = buffer;
+	read->lsn = PageGetLSN(page);
+	if (n > 0 && index->layout.pages_per_node == 1)
+		return n;
+	UnlockReleaseBuffer(buffer);
+	if (n > 0)
+		hnsw_read(index, HnswMakeNodeId(&index->layout, block, 0), read);
+	return n;
+}
+
+/* A node of a block that is locked so. */
+HnswNodeHeader
+hnsw_block_node(const HnswIndex *index, const HnswRead *read, int slot)
+{
+	HnswNodeHeader node = read->node;
+
+	if (index->layout.pages_per_node == 1)
+	{
+		node = page_node(&index->layout, BufferGetPage(read->buffer), slot);
+		check_node(index, node, BufferGetBlockNumber(read->buffer));
+	}
+	return node;
+}
+
 /* Start a change of a node whose first page is locked exclusively. */
 static void
 write_start(HnswIndex *index, HnswNodeId id, Buffer buffer, HnswWrite *write)

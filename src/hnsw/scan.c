@@ -3,23 +3,31 @@
  * scan.c
  *		Ordered scans.
  *
- * A scan searches with width ef_search and hands out the nearer half of the
- * pool's rows by the lower bound of their distance.  Whoever asks for more gets
- * a wider search, twice as wide each time, and in the end a sweep over all
- * nodes, so that every row comes out once.  Rows whose place is certain are returned as
- * they are; for the others the executor computes the exact distance and
- * reorders.
+ * A scan searches as wide as hnsw.ef_search or the plan's demand asks, and
+ * hands out the nearer half of the pool's rows by the lower bound of their
+ * distance.  Whoever takes more gets a search twice as wide, and so on, until
+ * reading all nodes once is cheaper; then the scan sweeps over them, so that
+ * every row is met once.  Rows whose place is certain are returned as they
+ * are; for the others the executor computes the exact distance and reorders.
  *
- * A wider search may find a row that belongs before rows already returned.
- * Such late rows come at the very end, so that nothing is lost; or, as
- * hnsw.iterative_scan = strict_order demands, not at all.
+ * No row comes out of order.  The executor has returned rows up to the highest
+ * bound that it was told, the watermark; a row below it that a wider search
+ * finds is late.  If the bounds do not tell whether a row is late, the table
+ * does (lookup.c).  Late rows are left out and counted, unless
+ * hnsw.iterative_scan = relaxed_order lets them come where they are found.
+ *
+ * A compact index only estimates distances.  There the scan itself looks up
+ * the rows that come next, and hands them out by their exact distances; see
+ * "Ranked rows" below.
  *
  *-------------------------------------------------------------------------
  */
 #include "hnsw/hnsw.h"
 
 #include "access/relscan.h"
+#include "access/tableam.h"
 #include "executor/instrument.h"
+#include "lib/pairingheap.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/bufmgr.h"
@@ -29,17 +37,39 @@
 #include "utils/snapmgr.h"
 #include "utils/spccache.h"
 
-/* A share of the nodes beyond which a sweep is cheaper than a search. */
-#define SWEEP_SHARE 4
+/*
+ * Nodes that a sweep reads in the time that a search takes for each candidate
+ * of its width; and the width by which it takes the time of one more, as the
+ * pool is an array.  Of CPU time per query, 200,000 x 128: 119 ms for a sweep,
+ * 7 ms for width 1,000, 206 ms for width 10,000.
+ */
+#define SWEPT_PER_CANDIDATE 10
+#define WIDTH_PER_SWEPT 400
 
-/* Rows of a compact index that the executor puts in order before it returns any. */
-#define RERANKED_ROWS 20
+/* Most of the first search's width, in ef_search, for what filters may discard */
+#define FILTERED_WIDTH 4
+
+/* Rows of a compact index that are looked up before the first is returned */
+#define RANKED_ROWS 20
+
+/* and, of a demand for more, its share beyond it; then how many ahead */
+#define RANKED_SHARE 4
+#define RANKED_AHEAD 10
+
+/* How many standard deviations an estimate may be off */
+#define RANKED_DEVIATIONS 3
+
+/* A sweep of an index that is larger than this share of the buffers has a few of its own. */
+#define BULK_SHARE 4
+
+/* A search of some width starts from so many nodes of the level above. */
+#define UPPER_SHARE 8
 
 typedef enum HnswScanPhase
 {
 	SCAN_START,
 	SCAN_SEARCH,				/* the pool's rows, wider and wider */
-	SCAN_SWEPT,					/* all nodes were met; late rows are left */
+	SCAN_SWEPT,					/* all nodes were met */
 	SCAN_UNORDERED,				/* no distances: block by block */
 	SCAN_DONE
 } HnswScanPhase;
@@ -47,10 +77,18 @@ typedef enum HnswScanPhase
 /* A found node waiting to be returned. */
 typedef struct HnswScanItem
 {
-	double		lower;			/* bounds of its distance */
+	double		lower;			/* bounds of its distance; compact: the estimate */
 	double		upper;
 	uint32		found;
 } HnswScanItem;
+
+/* A row of a compact index with its exact distance */
+typedef struct HnswRankedRow
+{
+	pairingheap_node node;
+	double		distance;
+	ItemPointerData tid;
+} HnswRankedRow;
 
 typedef struct HnswScanState
 {
@@ -59,6 +97,9 @@ typedef struct HnswScanState
 	HnswValue  *value;
 	HnswQuery  *query;
 	HnswSearch *search;
+	HnswSearch *above;			/* of the level above, for a scan that goes on */
+	HnswDemand	demand;
+	HnswLookup *lookup;			/* NULL until it is needed */
 	HnswScanPhase phase;
 	BlockNumber block;			/* next one of an unordered scan */
 	HnswScanItem *items;
@@ -67,16 +108,26 @@ typedef struct HnswScanState
 	uint32		items_capacity;
 	uint32		next_item;
 	uint32		returned;		/* items so far */
-	double		last_lower;		/* no item below it can come in its place */
+	bool		relaxed;		/* late rows may come */
+	double		watermark;		/* the executor may have returned rows up to here */
 	double		max_upper;		/* of all items returned */
-	bool		late;			/* items are late rows */
+	uint64		late;			/* items left out */
 	/* the item being returned: its heap TIDs */
+	double		lower;			/* its bounds */
+	double		upper;
+	bool		doubtful;		/* its rows may be late */
+	bool		certain;		/* its place is */
 	ItemPointerData tids[HNSW_CHUNK_TIDS];
 	int			ntids;
 	int			next_tid;
 	HnswNodeId	owner;
 	uint32		more_tids;
 	uint64		chain_steps;
+	/* rows of a compact index */
+	pairingheap *ranked;
+	uint64		nlooked_up;
+	uint64		nhanded_out;
+	double		squares;		/* sum of squared errors of the estimates */
 	/* rows of the table that are read ahead */
 	int64		reads;			/* blocks that this backend had read when it left us */
 	uint32		asked;			/* items before it are asked for */
@@ -87,6 +138,22 @@ static inline int64
 blocks_read(void)
 {
 	return pgBufferUsage.shared_blks_read + pgBufferUsage.local_blks_read;
+}
+
+/* Does the index only estimate distances? */
+static inline bool
+is_compact(const HnswScanState *state)
+{
+	return state->index->layout.own_kind == HNSW_OWN_INT4;
+}
+
+static int
+compare_ranked(const pairingheap_node *a, const pairingheap_node *b, void *arg)
+{
+	double		x = ((const HnswRankedRow *) a)->distance;
+	double		y = ((const HnswRankedRow *) b)->distance;
+
+	return (x < y) - (x > y);	/* the nearest first */
 }
 
 IndexScanDesc
@@ -111,10 +178,22 @@ hnsw_beginscan(Relation rel, int nkeys, int norderbys)
 	state->value = hnsw_value_create(&state->index->layout);
 	state->query = hnsw_query_create(state->index);
 	state->search = hnsw_search_create(state->index, state->query);
+	if (is_compact(state))
+		state->ranked = pairingheap_allocate(compare_ranked, NULL);
 	MemoryContextSwitchTo(old);
 
 	scan->opaque = state;
 	return scan;
+}
+
+/* Tell what the scan, which ends or starts again, has left out. */
+static void
+report_late(HnswScanState *state)
+{
+	if (state->late > 0)
+		elog(DEBUG1, "scan of index \"%s\" left out " UINT64_FORMAT " rows that it found too late for their place",
+			 RelationGetRelationName(state->index->rel), state->late);
+	state->late = 0;
 }
 
 void
@@ -127,6 +206,7 @@ hnsw_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int n
 	if (orderbys && scan->numberOfOrderBys > 0)
 		memmove(scan->orderByData, orderbys, sizeof(ScanKeyData) * scan->numberOfOrderBys);
 
+	report_late(state);
 	state->phase = SCAN_START;
 	state->nitems = 0;
 	state->nsorted = 0;
@@ -135,25 +215,38 @@ hnsw_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int n
 	state->ntids = 0;
 	state->next_tid = 0;
 	state->more_tids = 0;
-	state->late = false;
 	state->asked = 0;
 	state->reads = blocks_read();
+	while (is_compact(state) && !pairingheap_is_empty(state->ranked))
+		pfree(pairingheap_remove_first(state->ranked));
+	state->nlooked_up = 0;
+	state->nhanded_out = 0;
+	state->squares = 0;
 }
 
-static int
-compare_items(const void *a, const void *b)
-{
-	const HnswScanItem *x = a;
-	const HnswScanItem *y = b;
+/* ---------------------------------------------------------------------
+ * Items: found nodes by distance
+ * ---------------------------------------------------------------------
+ */
 
+static inline int
+compare_items(const HnswScanItem *x, const HnswScanItem *y)
+{
 	if (x->lower != y->lower)
 		return x->lower < y->lower ? -1 : 1;
 	return (x->found > y->found) - (x->found < y->found);
 }
 
+#define ST_SORT sort_items
+#define ST_ELEMENT_TYPE HnswScanItem
+#define ST_COMPARE(x, y) compare_items(x, y)
+#define ST_SCOPE static
+#define ST_DEFINE
+#include "lib/sort_template.h"
+
 /* Add a found node to the items, unless it was returned or comes late. */
 static void
-add_item(HnswScanState *state, uint32 i, bool late)
+add_item(HnswScanState *state, uint32 i)
 {
 	HnswFound  *found = &state->search->found[i];
 	HnswScanItem *item;
@@ -174,19 +267,14 @@ add_item(HnswScanState *state, uint32 i, bool late)
 	item->found = i;
 	item->lower = item->upper = 0;
 	if (state->phase != SCAN_UNORDERED)
-	{
 		hnsw_key_bounds(state->index, state->query, found, &item->lower, &item->upper);
-		if (!late && item->lower < state->last_lower)
-			return;
+	if (item->upper < state->watermark && !is_compact(state) && !state->relaxed)
+	{
+		found->emitted = true;
+		state->late++;
+		return;
 	}
 	state->nitems++;
-}
-
-/* Does the index only estimate distances? */
-static bool
-is_compact(const HnswScanState *state)
-{
-	return state->index->layout.own_kind == HNSW_OWN_INT4;
 }
 
 /*
@@ -201,28 +289,31 @@ collect_pool(HnswScanState *state)
 	double		bound = -get_float8_infinity();
 
 	if (is_compact(state))
-		trusted = Max(trusted, Min(search->width, RERANKED_ROWS));
+		trusted = Max(trusted, Min(search->width, RANKED_ROWS));
 	for (int i = 0; i < search->npool; i++)
-		add_item(state, search->candidates[search->pool[i].candidate].found, false);
-	qsort(state->items, state->nitems, sizeof(HnswScanItem), compare_items);
+		add_item(state, search->candidates[search->pool[i].candidate].found);
+	sort_items(state->items, state->nitems);
 	state->nsorted = state->nitems;
 	state->nitems = Min(state->nitems, Max(trusted, state->returned) - state->returned);
 
-	/* The executor needs more rows to be sure of the order of these. */
+	/*
+	 * The executor needs more rows to be sure of the order of these: all whose
+	 * bounds overlap theirs, and the next one, which releases them.
+	 */
 	for (uint32 i = 0; i < state->nitems; i++)
 		bound = Max(bound, state->items[i].upper);
 	while (state->nitems > 0 && state->nitems < state->nsorted &&
-		   state->items[state->nitems].lower <= bound)
+		   state->items[state->nitems - 1].lower <= bound)
 		state->nitems++;
 }
 
 /* All found rows that were not returned yet, in order. */
 static void
-collect_found(HnswScanState *state, bool late)
+collect_found(HnswScanState *state)
 {
 	for (uint32 i = 0; i < state->search->nfound; i++)
-		add_item(state, i, late);
-	qsort(state->items, state->nitems, sizeof(HnswScanItem), compare_items);
+		add_item(state, i);
+	sort_items(state->items, state->nitems);
 	state->nsorted = state->nitems;
 }
 
@@ -230,24 +321,76 @@ collect_found(HnswScanState *state, bool late)
 static void
 sweep(HnswScanState *state)
 {
-	for (BlockNumber block = HNSW_METAPAGE + 1;
-		 block < RelationGetNumberOfBlocks(state->index->rel); block++)
+	BlockNumber nblocks = RelationGetNumberOfBlocks(state->index->rel);
+	BufferAccessStrategy strategy = nblocks > NBuffers / BULK_SHARE ?
+		GetAccessStrategy(BAS_BULKREAD) : NULL;
+
+	for (BlockNumber block = HNSW_METAPAGE + 1; block < nblocks; block++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		hnsw_search_sweep(state->search, block, true);
+		hnsw_search_sweep(state->search, block, strategy, true);
 	}
+	if (strategy != NULL)
+		FreeAccessStrategy(strategy);
 	state->phase = SCAN_SWEPT;
-	collect_found(state, false);
+	collect_found(state);
+}
+
+/* Is a sweep cheaper than a search so wide? */
+static bool
+sweep_pays(const HnswScanState *state, double width)
+{
+	const HnswLayout *layout = &state->index->layout;
+	double		nodes = (double) RelationGetNumberOfBlocks(state->index->rel) *
+		layout->nodes_per_page / layout->pages_per_node;
+
+	return width * (SWEPT_PER_CANDIDATE + width / WIDTH_PER_SWEPT) >= nodes;
 }
 
 /*
- * What a search has found.  If it was wide enough for everything that can be
+ * Start a wider search from what the level above finds near the query, too:
+ * rows in groups far from each other have few links between the groups, and
+ * the search may have left the nearest of them aside.
+ */
+static void
+seed_from_above(HnswScanState *state, int width)
+{
+	HnswSearch *upper = state->above;
+	int			upper_width = width / UPPER_SHARE;
+	HnswMetaPageData meta;
+
+	if (upper_width <= HNSW_DESCENT_WIDTH)
+		return;
+	hnsw_meta_refresh(state->index, &meta);
+	if (meta.entry_level == 0)
+		return;
+	if (upper == NULL)
+		upper = state->above = hnsw_search_create(state->index, state->query);
+	hnsw_search_enter(upper, &meta, 1, upper_width);
+	hnsw_search_run(upper);
+	for (int i = 0; i < upper->npool; i++)
+	{
+		const HnswCandidate *candidate = &upper->candidates[upper->pool[i].candidate];
+
+		hnsw_search_seed(state->search, upper->found[candidate->found].below, candidate->key);
+	}
+}
+
+/*
+ * Search, from the entry point or on from where the last search ended, and
+ * collect what it has found.  If it was wide enough for everything that can be
  * reached, the few rows that nothing leads to come in their place, too.
  */
 static void
-collect(HnswScanState *state)
+run_search(HnswScanState *state, const HnswMetaPageData *meta, int width)
 {
-	if (state->search->npool < state->search->width)
+	if (meta != NULL)
+		hnsw_search_enter(state->search, meta, 0, width);
+	else
+		hnsw_search_widen(state->search, width);
+	seed_from_above(state, width);
+	hnsw_search_run(state->search);
+	if (state->search->npool < width)
 		sweep(state);
 	else
 		collect_pool(state);
@@ -260,6 +403,8 @@ start(IndexScanDesc scan)
 	HnswScanState *state = scan->opaque;
 	HnswMetaPageData meta;
 	ScanKey		orderby;
+	int			ef_search = hnsw_ef_search();
+	double		width;
 
 	if (scan->numberOfOrderBys == 0)
 		elog(ERROR, "cannot scan hnsw index without order");
@@ -269,9 +414,11 @@ start(IndexScanDesc scan)
 	hnsw_count_search(scan);
 
 	orderby = &scan->orderByData[0];
-	state->last_lower = -get_float8_infinity();
+	state->watermark = -get_float8_infinity();
 	state->max_upper = -get_float8_infinity();
+	state->relaxed = hnsw_relaxed_order();
 	state->block = HNSW_METAPAGE + 1;
+	memset(scan->xs_orderbynulls, 0, sizeof(bool) * scan->numberOfOrderBys);
 	scan->xs_orderbynulls[0] = (orderby->sk_flags & SK_ISNULL) != 0;
 	if (scan->xs_orderbynulls[0])
 	{
@@ -279,6 +426,11 @@ start(IndexScanDesc scan)
 		return;
 	}
 	hnsw_meta_refresh(state->index, &meta);
+	if (meta.entry == HNSW_NO_NODE)
+	{
+		state->phase = SCAN_DONE;	/* whatever the query is, as for an empty table */
+		return;
+	}
 	hnsw_value_set(&state->index->layout, state->value, orderby->sk_argument, true);
 	hnsw_query_set(state->index, state->query, state->value, true);
 	if (state->query->zero)
@@ -287,10 +439,26 @@ start(IndexScanDesc scan)
 		return;
 	}
 
+	/*
+	 * Half of the pool will be returned: see collect_pool.  If filters will
+	 * discard rows, a wider first search has fewer late ones after it; but how
+	 * many they discard is a guess, which may cost some width and not more.
+	 */
+	hnsw_demand_find(scan, &state->demand);
+	width = Max(2 * state->demand.rows, ef_search);
+	if (state->demand.rows > 0)
+		width = Max(width, Min(2 * state->demand.rows / state->demand.share,
+							   FILTERED_WIDTH * ef_search));
 	state->phase = SCAN_SEARCH;
-	hnsw_search_enter(state->search, &meta, 0, hnsw_ef_search());
-	hnsw_search_run(state->search);
-	collect(state);
+	if (!sweep_pays(state, width))
+		run_search(state, &meta, (int) width);
+	else if (hnsw_max_scan_nodes() == PG_UINT32_MAX)
+	{
+		hnsw_search_reset(state->search, 0, 1);
+		sweep(state);
+	}
+	else
+		run_search(state, &meta, ef_search);
 }
 
 /*
@@ -300,27 +468,17 @@ start(IndexScanDesc scan)
 static void
 continue_search(HnswScanState *state)
 {
-	HnswSearch *search = state->search;
-	double		nodes = (double) RelationGetNumberOfBlocks(state->index->rel) *
-		state->index->layout.nodes_per_page / state->index->layout.pages_per_node;
-	bool		exhausted = search->npool < search->width;
-	bool		bounded = search->nfound >= hnsw_max_scan_nodes();
+	double		width = 2.0 * state->search->width;
 
-	if (!bounded && !exhausted && search->width < nodes / SWEEP_SHARE)
+	if (state->search->nfound >= hnsw_max_scan_nodes())
 	{
-		hnsw_search_widen(search, search->width * 2);
-		hnsw_search_run(search);
-		collect_pool(state);
-		return;
+		state->phase = SCAN_SWEPT;
+		collect_found(state);
 	}
-	for (BlockNumber block = HNSW_METAPAGE + 1;
-		 !bounded && block < RelationGetNumberOfBlocks(state->index->rel); block++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		hnsw_search_sweep(search, block, true);
-	}
-	state->phase = SCAN_SWEPT;
-	collect_found(state, false);
+	else if (sweep_pays(state, width))
+		sweep(state);
+	else
+		run_search(state, NULL, (int) width);
 }
 
 /* Get more items; false at the end of the scan. */
@@ -344,10 +502,6 @@ refill(IndexScanDesc scan)
 				break;
 			case SCAN_SWEPT:
 				state->phase = SCAN_DONE;
-				if (hnsw_strict_order())
-					break;
-				state->late = true;
-				collect_found(state, true);
 				break;
 			case SCAN_UNORDERED:
 				if (state->block >= RelationGetNumberOfBlocks(scan->indexRelation))
@@ -357,8 +511,8 @@ refill(IndexScanDesc scan)
 				}
 				CHECK_FOR_INTERRUPTS();
 				hnsw_search_reset(state->search, 0, 1);
-				hnsw_search_sweep(state->search, state->block++, false);
-				collect_found(state, false);
+				hnsw_search_sweep(state->search, state->block++, NULL, false);
+				collect_found(state);
 				break;
 			case SCAN_DONE:
 				return false;
@@ -367,10 +521,15 @@ refill(IndexScanDesc scan)
 	return true;
 }
 
+/* ---------------------------------------------------------------------
+ * Heap TIDs, item by item
+ * ---------------------------------------------------------------------
+ */
+
 /*
  * If pages are not in memory, ours or since the last row the table's, start to
- * read the table's for the next items: a few at first, as nobody says how many
- * rows will be fetched.
+ * read the table's for the next items: a few at first, as the plan may need
+ * fewer rows than it seems.  Only of a heap is it known where rows are.
  */
 static void
 read_rows_ahead(IndexScanDesc scan)
@@ -379,6 +538,7 @@ read_rows_ahead(IndexScanDesc scan)
 	uint32		concurrency;
 
 	if (scan->heapRelation == NULL ||
+		scan->heapRelation->rd_tableam != GetHeapamTableAmRoutine() ||
 		(state->search->cold == 0 && state->reads == blocks_read()))
 		return;
 	concurrency = get_tablespace_io_concurrency(scan->heapRelation->rd_rel->reltablespace);
@@ -394,21 +554,28 @@ read_rows_ahead(IndexScanDesc scan)
 	}
 }
 
+/* Can no row from this distance on qualify? */
+static inline bool
+beyond_limit(const HnswScanState *state, double distance)
+{
+	return distance > state->demand.limit && state->phase != SCAN_UNORDERED;
+}
+
 /*
  * Make the next item current.  Its place is certain if its bounds overlap
  * neither an earlier nor the next item's; then the executor need not compute
  * the distance again.
  */
 static void
-start_item(IndexScanDesc scan)
+start_item(HnswScanState *state)
 {
-	HnswScanState *state = scan->opaque;
 	HnswScanItem *item = &state->items[state->next_item++];
 	HnswFound  *found = &state->search->found[item->found];
-	bool		certain;
 
 	found->emitted = true;
 	state->returned++;
+	state->lower = item->lower;
+	state->upper = item->upper;
 	state->ntids = found->ntids;
 	state->next_tid = 0;
 	memcpy(state->tids, state->search->tids + found->tids,
@@ -416,56 +583,24 @@ start_item(IndexScanDesc scan)
 	state->owner = found->id;
 	state->more_tids = found->more_tids;
 	state->chain_steps = 0;
-
-	if (state->phase == SCAN_UNORDERED || scan->xs_orderbynulls[0] || state->query->zero)
-	{
-		scan->xs_recheckorderby = false;
-		scan->xs_orderbyvals[0] = Float8GetDatum(get_float8_nan());
+	if (state->phase == SCAN_UNORDERED || is_compact(state))
 		return;
-	}
 
-	if (is_compact(state))
-	{
-		/*
-		 * True bounds would be useless.  The executor computes the distances of
-		 * as many rows as it takes to have the nearest ones among them; then the
-		 * estimate of one row stands in for its distance, and so releases the
-		 * rows before it.
-		 */
-		bool		release = state->next_item % RERANKED_ROWS == 0 ||
-			state->next_item == state->nitems;
-
-		scan->xs_recheckorderby = !release;
-		scan->xs_orderbyvals[0] =
-			Float8GetDatum(release ? item->lower : -get_float8_infinity());
-		return;
-	}
-
-	certain = item->lower == item->upper ||
-		(!state->late && item->lower > state->max_upper &&
-		 state->next_item < state->nsorted &&
-		 item->upper < state->items[state->next_item].lower &&
-		 (found->error == 0 || (found->ntids == 1 && found->more_tids == 0)));
-	scan->xs_recheckorderby = !certain;
-	scan->xs_orderbyvals[0] = Float8GetDatum(item->lower);
-	if (!state->late)
-	{
-		/*
-		 * The executor returns a certain row at once, so a row that a wider
-		 * search finds within its interval is late.
-		 */
-		state->last_lower = certain ? item->upper : item->lower;
-		state->max_upper = Max(state->max_upper, item->upper);
-	}
+	state->doubtful = item->lower < state->watermark && !state->relaxed;
+	state->certain = !state->doubtful &&
+		(item->lower == item->upper ||
+		 (item->lower > state->max_upper && state->next_item < state->nsorted &&
+		  item->upper < state->items[state->next_item].lower &&
+		  (found->error == 0 || (found->ntids == 1 && found->more_tids == 0))));
+	state->max_upper = Max(state->max_upper, item->upper);
 }
 
-bool
-hnsw_gettuple(IndexScanDesc scan, ScanDirection direction)
+/* The next heap TID of an item; false at the end of the scan. */
+static bool
+next_tid(IndexScanDesc scan, ItemPointer tid)
 {
 	HnswScanState *state = scan->opaque;
-	MemoryContext old = MemoryContextSwitchTo(state->context);
 
-	Assert(ScanDirectionIsForward(direction));
 	while (state->next_tid == state->ntids)
 	{
 		if (state->more_tids != 0)
@@ -478,21 +613,205 @@ hnsw_gettuple(IndexScanDesc scan, ScanDirection direction)
 		}
 		else if (state->next_item < state->nitems || refill(scan))
 		{
+			if (!is_compact(state) && beyond_limit(state, state->items[state->next_item].lower))
+			{
+				state->phase = SCAN_DONE;
+				state->nitems = state->next_item;
+				return false;
+			}
 			read_rows_ahead(scan);
-			start_item(scan);
+			start_item(state);
 		}
 		else
-		{
-			MemoryContextSwitchTo(old);
 			return false;
+	}
+	*tid = state->tids[state->next_tid++];
+	return true;
+}
+
+/* The exact distance of a row; false if the scan does not see the row. */
+static bool
+lookup_distance(IndexScanDesc scan, ItemPointer tid, double *distance)
+{
+	HnswScanState *state = scan->opaque;
+
+	if (state->lookup == NULL)
+		state->lookup = hnsw_lookup_create(scan);
+	return hnsw_lookup_distance(state->lookup, tid, distance);
+}
+
+/*
+ * Tell the executor how near a row is: exactly, or at least.  By a second
+ * distance in ORDER BY the index has no order, so the executor computes both.
+ */
+static void
+set_distance(IndexScanDesc scan, double distance, bool exact)
+{
+	HnswScanState *state = scan->opaque;
+
+	scan->xs_orderbyvals[0] = Float8GetDatum(distance);
+	for (int i = 1; i < scan->numberOfOrderBys; i++)
+		scan->xs_orderbyvals[i] = Float8GetDatum(-get_float8_infinity());
+	scan->xs_recheckorderby = !exact || scan->numberOfOrderBys > 1;
+	state->watermark = Max(state->watermark, distance);
+}
+
+/*
+ * The next row of an index that bounds distances.  The executor returns a
+ * certain row at once, so that a row found later within its interval is late.
+ */
+static bool
+next_bounded(IndexScanDesc scan)
+{
+	HnswScanState *state = scan->opaque;
+	ItemPointerData tid;
+
+	while (next_tid(scan, &tid))
+	{
+		double		distance;
+
+		scan->xs_heaptid = tid;
+		if (state->phase == SCAN_UNORDERED)
+		{
+			set_distance(scan, get_float8_nan(), true);
+			return true;
+		}
+		if (!state->doubtful)
+		{
+			set_distance(scan, state->lower, state->certain);
+			if (state->certain)
+				state->watermark = Max(state->watermark, state->upper);
+			return true;
+		}
+		CHECK_FOR_INTERRUPTS();
+		if (!lookup_distance(scan, &tid, &distance))
+			continue;
+		if (distance >= state->watermark)
+		{
+			set_distance(scan, state->watermark, false);
+			return true;
+		}
+		state->late++;
+	}
+	return false;
+}
+
+/* ---------------------------------------------------------------------
+ * Ranked rows: of a compact index, by their exact distances
+ *
+ * Rows come from the index by their estimates, and wait in a heap until it is
+ * as good as sure that no nearer one comes after them: the next estimate is
+ * further away by three times what the estimates were off so far.  As many
+ * rows as the plan surely needs are looked up before the first is returned.
+ * ---------------------------------------------------------------------
+ */
+
+/* Rows to look up before any is returned */
+static double
+rows_to_rank(const HnswScanState *state)
+{
+	double		rows = state->demand.rows;
+
+	return Max(rows + Max(RANKED_AHEAD, rows / RANKED_SHARE), RANKED_ROWS);
+}
+
+/* How far an estimate may be off. */
+static double
+estimate_slack(const HnswScanState *state)
+{
+	return RANKED_DEVIATIONS * sqrt(state->squares / Max(state->nlooked_up, 1));
+}
+
+/* May the nearest ranked row be returned? */
+static bool
+nearest_is_due(const HnswScanState *state)
+{
+	const HnswRankedRow *nearest;
+
+	if (pairingheap_is_empty(state->ranked) || state->nlooked_up < rows_to_rank(state))
+		return false;
+	if (state->nhanded_out < state->demand.rows)
+		return true;
+	nearest = (const HnswRankedRow *) pairingheap_first(state->ranked);
+	return state->nlooked_up >= state->nhanded_out + RANKED_AHEAD &&
+		nearest->distance <= state->lower - estimate_slack(state);
+}
+
+/* Look a row up, and put it among the ranked ones. */
+static void
+rank_row(IndexScanDesc scan, ItemPointer tid)
+{
+	HnswScanState *state = scan->opaque;
+	double		estimate = state->lower;
+	HnswRankedRow *row;
+	double		distance;
+
+	if (!lookup_distance(scan, tid, &distance))
+		return;
+	state->nlooked_up++;
+	if (isfinite(distance) && isfinite(estimate))
+		state->squares += (distance - estimate) * (distance - estimate);
+	if (distance < state->watermark && !state->relaxed)
+	{
+		state->late++;
+		return;
+	}
+	row = palloc(sizeof(HnswRankedRow));
+	row->distance = distance;
+	row->tid = *tid;
+	pairingheap_add(state->ranked, &row->node);
+}
+
+static bool
+next_ranked(IndexScanDesc scan)
+{
+	HnswScanState *state = scan->opaque;
+	HnswRankedRow *row;
+	ItemPointerData tid;
+
+	while (!nearest_is_due(state) && next_tid(scan, &tid))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (state->phase == SCAN_UNORDERED)
+		{
+			scan->xs_heaptid = tid;
+			set_distance(scan, get_float8_nan(), true);
+			return true;
+		}
+		rank_row(scan, &tid);
+		/* Enough, if all that comes is too far away. */
+		if (beyond_limit(state, state->lower - estimate_slack(state)) &&
+			state->nlooked_up >= RANKED_ROWS)
+		{
+			state->phase = SCAN_DONE;
+			state->nitems = state->next_item;
+			state->next_tid = state->ntids;
+			state->more_tids = 0;
 		}
 	}
-	MemoryContextSwitchTo(old);
+	if (pairingheap_is_empty(state->ranked))
+		return false;
+	row = (HnswRankedRow *) pairingheap_remove_first(state->ranked);
+	scan->xs_heaptid = row->tid;
+	set_distance(scan, row->distance, true);
+	state->nhanded_out++;
+	pfree(row);
+	return true;
+}
 
-	scan->xs_heaptid = state->tids[state->next_tid++];
+bool
+hnsw_gettuple(IndexScanDesc scan, ScanDirection direction)
+{
+	HnswScanState *state = scan->opaque;
+	MemoryContext old = MemoryContextSwitchTo(state->context);
+	bool		found;
+
+	Assert(ScanDirectionIsForward(direction));
+	found = is_compact(state) ? next_ranked(scan) : next_bounded(scan);
+	MemoryContextSwitchTo(old);
 	scan->xs_recheck = false;
 	state->reads = blocks_read();
-	return true;
+	return found;
 }
 
 void
@@ -500,7 +819,12 @@ hnsw_endscan(IndexScanDesc scan)
 {
 	HnswScanState *state = scan->opaque;
 
+	report_late(state);
+	if (state->lookup != NULL)
+		hnsw_lookup_end(state->lookup);
 	hnsw_search_free(state->search);
+	if (state->above != NULL)
+		hnsw_search_free(state->above);
 	MemoryContextDelete(state->context);
 	scan->opaque = NULL;
 }

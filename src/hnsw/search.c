@@ -335,23 +335,21 @@ offer(HnswSearch *search, HnswNodeId id, float estimate, float variance)
 	set_key(search, i, candidate->key + (estimate - candidate->key) * share);
 }
 
-/* Keep what the caller may need of an expanded node, while it is locked. */
-static void
-record_found(HnswSearch *search, HnswCandidate *candidate, const HnswRead *read, float key)
+/* Keep what the caller may need of a node, while it is locked; returns its place in found. */
+static int32
+record_found(HnswSearch *search, HnswNodeId id, HnswNodeHeader node, XLogRecPtr lsn, float key)
 {
-	HnswNodeHeader node = read->node;
 	const HnswLayout *layout = &search->index->layout;
 	int			ntids = Min(node->ntids, layout->inline_tids);
 	HnswFound  *found;
 
-	candidate->found = search->nfound;
 	if (search->nfound == search->found_capacity)
 	{
 		search->found_capacity *= 2;
 		search->found = repalloc_huge(search->found, sizeof(HnswFound) * search->found_capacity);
 	}
 	found = &search->found[search->nfound++];
-	found->id = candidate->id;
+	found->id = id;
 	found->key = key;
 	found->error = node->error;
 	found->norm = node->norm;
@@ -359,7 +357,7 @@ record_found(HnswSearch *search, HnswCandidate *candidate, const HnswRead *read,
 	found->emitted = false;
 	found->below = node->below;
 	found->more_tids = node->more_tids;
-	found->lsn = read->lsn;
+	found->lsn = lsn;
 	found->tids = search->ntids;
 	found->ntids = ntids;
 	if (search->ntids + ntids > search->tids_capacity)
@@ -383,8 +381,10 @@ record_found(HnswSearch *search, HnswCandidate *candidate, const HnswRead *read,
 				MemoryContextAllocHuge(search->context, size) : repalloc_huge(search->vectors, size);
 			search->vectors_size = size;
 		}
-		hnsw_own_decode(search->index, node, search->vectors + (Size) candidate->found * length);
+		hnsw_own_decode(search->index, node,
+						search->vectors + (Size) (search->nfound - 1) * length);
 	}
+	return search->nfound - 1;
 }
 
 /*
@@ -524,7 +524,7 @@ expand(HnswSearch *search, int position)
 		return;
 	}
 	key = hnsw_node_key(search->index, search->query, read.node, &l2sq);
-	record_found(search, candidate, &read, key);
+	candidate->found = record_found(search, candidate->id, read.node, read.lsn, key);
 	live = read.node->ntids > 0 || read.node->more_tids != 0 || search->level > 0;
 	nlinks = copy_links(search, read.node, key);
 	hnsw_read_end(&read);
@@ -731,37 +731,45 @@ hnsw_search_enter(HnswSearch *search, const HnswMetaPageData *meta, int level, i
 	}
 }
 
+/* Has the search read this node? */
+static bool
+was_met(const HnswSearch *search, HnswNodeId id)
+{
+	uint32		i;
+
+	for (uint32 slot = hash_id(id) & search->table_mask; (i = search->table[slot]) != 0;
+		 slot = (slot + 1) & search->table_mask)
+		if (search->candidates[i - 1].id == id)
+			return search->candidates[i - 1].found >= 0;
+	return false;
+}
+
 /*
- * Meet the base nodes of a block that the search has not expanded, without
+ * Find the base nodes of a block that the search has not expanded, without
  * their links.  "keyed" is false if there is no query to compute keys for.
+ * The search cannot go on after that, as it does not know what was found.
  */
 void
-hnsw_search_sweep(HnswSearch *search, BlockNumber block, bool keyed)
+hnsw_search_sweep(HnswSearch *search, BlockNumber block, BufferAccessStrategy strategy,
+				  bool keyed)
 {
 	HnswIndex  *index = search->index;
-	HnswNodeId	ids[HNSW_MAX_NODES_PER_PAGE];
-	int			n = hnsw_block_nodes(index, block, ids);
+	HnswRead	read;
+	int			n = hnsw_read_block(index, block, strategy, &read);
 
-	for (int i = 0; i < n; i++)
+	for (int slot = 0; slot < n; slot++)
 	{
-		HnswRead	read;
-		bool		is_new;
-		uint32		ci;
+		HnswNodeHeader node = hnsw_block_node(index, &read, slot);
+		HnswNodeId	id = HnswMakeNodeId(&index->layout, block, slot);
 		float		key = 0;
 		float		l2sq;
 
-		if (search->ncandidates == search->candidates_capacity)
-			grow_candidates(search);
-		ci = candidate_of(search, ids[i], &is_new);
-		if (!unexpanded(&search->candidates[ci]))
+		if (!node_usable(search, node) || was_met(search, id))
 			continue;
-		hnsw_read(index, ids[i], &read);
-		if (node_usable(search, read.node))
-		{
-			if (keyed)
-				key = hnsw_node_key(index, search->query, read.node, &l2sq);
-			record_found(search, &search->candidates[ci], &read, key);
-		}
-		hnsw_read_end(&read);
+		if (keyed)
+			key = hnsw_node_key(index, search->query, node, &l2sq);
+		(void) record_found(search, id, node, read.lsn, key);
 	}
+	if (n > 0)
+		hnsw_read_end(&read);
 }

@@ -1,0 +1,352 @@
+/*-------------------------------------------------------------------------
+ *
+ * demand.c
+ *		What the running plan asks of a scan.
+ *
+ * An access method is told neither the LIMIT nor the filters above its scan.
+ * But the executor's state of the running query is at hand: which statement
+ * runs is noted around ExecutorRun, and the scan finds its own node in the
+ * tree of plan states.  On the way down from the root, a LIMIT tells how many
+ * rows will be asked for; without one, a statement that runs to its end asks
+ * for all rows.  The node's filters tell from which distance on no row can
+ * qualify.
+ *
+ * What is found here decides how wide a scan searches at once and when it
+ * stops, never which rows are right: where nothing is known, a scan goes on
+ * for as long as it is asked.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "hnsw/hnsw.h"
+
+#include "access/parallel.h"
+#include "catalog/pg_type.h"
+#include "executor/executor.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/clauses.h"
+#include "optimizer/optimizer.h"
+#include "utils/float.h"
+#include "utils/fmgroids.h"
+
+/* The statement that runs, innermost, and whether it will run to its end. */
+static QueryDesc *running = NULL;
+static bool to_the_end = false;
+
+static ExecutorRun_hook_type next_run_hook = NULL;
+
+static void
+note_run(EXECUTOR_RUN_ARGS)
+{
+	QueryDesc  *outer = running;
+	bool		outer_to_the_end = to_the_end;
+
+	running = queryDesc;
+	/* A worker's part of a plan does not tell what the leader needs of it. */
+	to_the_end = count == 0 && !IsParallelWorker();
+	PG_TRY();
+	{
+		if (next_run_hook != NULL)
+			next_run_hook(EXECUTOR_RUN_PASS);
+		else
+			standard_ExecutorRun(EXECUTOR_RUN_PASS);
+	}
+	PG_FINALLY();
+	{
+		running = outer;
+		to_the_end = outer_to_the_end;
+	}
+	PG_END_TRY();
+}
+
+/* Called once, when the library is loaded. */
+void
+hnsw_demand_init(void)
+{
+	next_run_hook = ExecutorRun_hook;
+	ExecutorRun_hook = note_run;
+}
+
+/* The way down to the plan node of a scan. */
+typedef struct Descent
+{
+	IndexScanDesc scan;
+	PlanState  *parent;
+	double		rows;			/* that its children are asked for, at least; 0: unknown */
+	IndexScanState *found;
+} Descent;
+
+/* Is a child of a node one of its subplans? */
+static bool
+is_subplan(const PlanState *parent, const PlanState *child)
+{
+	ListCell   *lc;
+
+	if (parent == NULL)
+		return false;
+	foreach(lc, parent->initPlan)
+		if (((SubPlanState *) lfirst(lc))->planstate == child)
+			return true;
+	foreach(lc, parent->subPlan)
+		if (((SubPlanState *) lfirst(lc))->planstate == child)
+			return true;
+	return false;
+}
+
+/* How many rows a node asks its children for, at least, if it is asked for some. */
+static double
+child_rows(const PlanState *state, double rows)
+{
+	const LimitState *limit = (const LimitState *) state;
+
+	switch (nodeTag(state))
+	{
+		case T_LimitState:
+			if (!limit->noCount)
+				rows = rows > 0 ? Min(rows, limit->count) : limit->count;
+			return rows > 0 ? rows + limit->offset : 0;
+
+			/* no more rows than the child's */
+		case T_ResultState:
+		case T_SubqueryScanState:
+		case T_LockRowsState:
+		case T_MaterialState:
+		case T_AppendState:
+		case T_IncrementalSortState:
+		case T_UniqueState:
+			return rows;
+
+			/* all of the child's before the first row */
+		case T_SortState:
+		case T_HashState:
+			return get_float8_infinity();
+
+			/* may stop at some rank */
+		case T_WindowAggState:
+			return isinf(rows) && ((const WindowAggState *) state)->runcondition == NULL ? rows : 0;
+
+			/* joins, groups, merged partitions: who knows */
+		default:
+			return isinf(rows) ? rows : 0;
+	}
+}
+
+/* Look for the scan's node in a plan's tree; its rows are then those asked of it. */
+static bool
+descend(PlanState *state, void *context)
+{
+	Descent    *descent = context;
+	Descent		outer = *descent;
+	bool		found;
+
+	if (IsA(state, IndexScanState) && ((IndexScanState *) state)->iss_ScanDesc == descent->scan)
+	{
+		descent->found = (IndexScanState *) state;
+		return true;
+	}
+	/* Subplans run as often, and as far, as their expressions need them. */
+	descent->rows = child_rows(state, is_subplan(outer.parent, state) ? 0 : outer.rows);
+	descent->parent = state;
+	found = planstate_tree_walker(state, descend, context);
+	if (!found)
+		*descent = outer;
+	return found;
+}
+
+/* A numeric expression as slope * distance + offset */
+typedef struct Line
+{
+	double		slope;
+	double		offset;
+} Line;
+
+static bool
+constant_value(Node *node, double *value)
+{
+	Const	   *constant = (Const *) node;
+
+	if (!IsA(node, Const) || constant->consttype != FLOAT8OID || constant->constisnull)
+		return false;
+	*value = DatumGetFloat8(constant->constvalue);
+	return true;
+}
+
+/*
+ * Is an expression a linear one of the distance?  People write thresholds of
+ * 1 - distance (cosine similarity), and of -1 * distance (inner product).
+ */
+static bool
+as_line(Node *node, Node *distance, Line *line)
+{
+	OpExpr	   *op = (OpExpr *) node;
+	Node	   *left;
+	Node	   *right;
+	double		c;
+
+	if (equal(node, distance))
+	{
+		*line = (Line) {1, 0};
+		return true;
+	}
+	if (!IsA(node, OpExpr))
+		return false;
+	left = linitial(op->args);
+	right = llast(op->args);
+	switch (op->opfuncid)
+	{
+		case F_FLOAT8UM:
+			if (!as_line(left, distance, line))
+				return false;
+			*line = (Line) {-line->slope, -line->offset};
+			return true;
+		case F_FLOAT8PL:
+			if (constant_value(left, &c) ? !as_line(right, distance, line) :
+				!constant_value(right, &c) || !as_line(left, distance, line))
+				return false;
+			line->offset += c;
+			return true;
+		case F_FLOAT8MI:
+			if (constant_value(right, &c))
+			{
+				if (!as_line(left, distance, line))
+					return false;
+				line->offset -= c;
+				return true;
+			}
+			if (!constant_value(left, &c) || !as_line(right, distance, line))
+				return false;
+			*line = (Line) {-line->slope, c - line->offset};
+			return true;
+		case F_FLOAT8MUL:
+			if (constant_value(left, &c) ? !as_line(right, distance, line) :
+				!constant_value(right, &c) || !as_line(left, distance, line))
+				return false;
+			*line = (Line) {line->slope * c, line->offset * c};
+			return true;
+		default:
+			return false;
+	}
+}
+
+/*
+ * Does a filter keep only rows below some distance?  The limit is an
+ * expression that does not depend on the row.
+ */
+static bool
+as_limit(Node *filter, Node *distance, HnswDistanceLimit *limit)
+{
+	OpExpr	   *op = (OpExpr *) filter;
+	Node	   *sides[2];
+	bool		less;
+	Line		line;
+
+	if (!IsA(filter, OpExpr))
+		return false;
+	switch (op->opfuncid)
+	{
+		case F_FLOAT8LT:
+		case F_FLOAT8LE:
+			less = true;
+			break;
+		case F_FLOAT8GT:
+		case F_FLOAT8GE:
+			less = false;
+			break;
+		default:
+			return false;
+	}
+	sides[0] = linitial(op->args);
+	sides[1] = lsecond(op->args);
+	for (int i = 0; i < 2; i++)
+	{
+		Node	   *value = sides[1 - i];
+
+		/* "less": is the side of the distance the lesser one? */
+		if (as_line(sides[i], distance, &line) && (less == (i == 0)) == (line.slope > 0) &&
+			isfinite(1 / line.slope) && isfinite(line.offset) && !contain_var_clause(value) &&
+			!contain_volatile_functions(value) && !contain_subplans(value))
+		{
+			limit->value = (Expr *) value;
+			limit->slope = line.slope;
+			limit->offset = line.offset;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* What the filters of a scan's node tell. */
+static void
+read_filters(HnswDemand *demand, IndexScanState *node)
+{
+	Node	   *distance = linitial(((IndexScan *) node->ss.ps.plan)->indexorderbyorig);
+	double		total = node->ss.ss_currentRelation->rd_rel->reltuples;
+	ListCell   *lc;
+
+	demand->nlimits = 0;
+	foreach(lc, node->ss.ps.plan->qual)
+	{
+		HnswDistanceLimit *limit = &demand->limits[demand->nlimits];
+
+		if (demand->nlimits == HNSW_DISTANCE_LIMITS)
+			break;
+		if (!as_limit(lfirst(lc), distance, limit))
+			continue;
+		limit->state = ExecInitExpr(limit->value, &node->ss.ps);
+		demand->nlimits++;
+	}
+	demand->node = node;
+
+	/* The planner's guess of what the filters let pass */
+	demand->share = 1;
+	if (demand->nlimits < list_length(node->ss.ps.plan->qual) && total > 0)
+		demand->share = Min(Max(node->ss.ps.plan->plan_rows / total, 1e-9), 1);
+}
+
+/*
+ * From which distance on no row can qualify: infinity if there is no such
+ * distance.  The filter itself decides about rows; rounding must not.
+ */
+static double
+distance_limit(HnswDemand *demand, IndexScanState *node)
+{
+	double		most = get_float8_infinity();
+
+	for (int i = 0; i < demand->nlimits; i++)
+	{
+		HnswDistanceLimit *limit = &demand->limits[i];
+		bool		isnull;
+		Datum		datum = ExecEvalExprSwitchContext(limit->state, node->ss.ps.ps_ExprContext,
+													  &isnull);
+		double		value = isnull ? get_float8_nan() : DatumGetFloat8(datum);
+		double		slack = 8 * DBL_EPSILON * (fabs(value) + fabs(limit->offset));
+
+		/* NULL keeps no row, and NaN is larger than any distance. */
+		if (isnull)
+			return -get_float8_infinity();
+		if (!isnan(value))
+			most = Min(most, (value - limit->offset) / limit->slope + slack / fabs(limit->slope));
+	}
+	return most;
+}
+
+/*
+ * What the running plan asks of a scan that starts.  Allocates in the current
+ * memory context, once for all restarts of the scan.
+ */
+void
+hnsw_demand_find(IndexScanDesc scan, HnswDemand *demand)
+{
+	Descent		descent = {.scan = scan};
+
+	demand->rows = 0;
+	demand->limit = get_float8_infinity();
+	if (running == NULL || running->planstate == NULL)
+		return;
+	descent.rows = to_the_end ? get_float8_infinity() : 0;
+	if (!descend(running->planstate, &descent))
+		return;
+	demand->rows = descent.rows;
+	if (demand->node != descent.found)
+		read_filters(demand, descent.found);
+	demand->limit = distance_limit(demand, descent.found);
+}
