@@ -57,8 +57,8 @@
 	ReadRecentBuffer((rel)->rd_node, MAIN_FORKNUM, block, hint)
 #endif
 
-/* What VACUUM reports of buffer hits is counted apart from the others before 17. */
-#if PG_VERSION_NUM >= 170000
+/* What VACUUM reports of buffer hits is counted apart from the others before 18. */
+#if PG_VERSION_NUM >= 180000
 #define count_vacuum_page_hit() ((void) 0)
 #else
 #define count_vacuum_page_hit() ((void) VacuumPageHit++)
