@@ -4,7 +4,8 @@
  *		Buffers, locks and WAL of the hnsw index; nothing else touches them.
  *
  * Lock order: a node's pages (first to last), then a page of heap TIDs, then
- * the metapage; pages of overflow links are locked without a node.  Nobody holds two nodes, or two TID pages, at a time.  Every
+ * the metapage; pages of overflow links are locked without a node.  Nobody
+ * holds two nodes at a time, and only vacuum two pages of TIDs.  Every
  * change is one generic WAL record, except that a node which spans pages has
  * one record for each page changed, its first page (header, links, factors)
  * last; see README, "Crashes".
