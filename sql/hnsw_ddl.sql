@@ -330,7 +330,7 @@ SELECT error_of('SELECT piramid_hnsw_info(''i'')');
 SELECT error_of('SELECT piramid_hnsw_info(''i_pkey'')');
 SELECT error_of('SELECT piramid_hnsw_info(''pg_stats'')');
 SELECT error_of('SELECT piramid_hnsw_info(''no_such_index'')');
-SELECT error_of('SELECT piramid_hnsw_info(0)') ~ 'could not open relation' AS no_relation;
+SELECT error_of('SELECT piramid_hnsw_info(0)') ~ 'does not exist' AS no_relation;
 CREATE ROLE regress_hnsw_user;
 SET ROLE regress_hnsw_user;
 SELECT error_of('SELECT piramid_hnsw_info(''i_v'')');

@@ -226,7 +226,9 @@ sample_table(BuildState *state)
 	double		rows;
 	double		data;
 
-	if (blocks < SAMPLE_BLOCKS * SAMPLE_ROUNDS)
+	/* Other access methods may have rows where no block of that number is. */
+	if (blocks < SAMPLE_BLOCKS * SAMPLE_ROUNDS ||
+		state->heap->rd_tableam != GetHeapamTableAmRoutine())
 		return;
 	state->sampling = true;
 	for (int round = 0; round < SAMPLE_ROUNDS && state->indtuples < SAMPLE_ROWS; round++)

@@ -22,7 +22,8 @@
 #include "storage/barrier.h"
 #include "storage/condition_variable.h"
 #include "storage/dsm_impl.h"
-#include "storage/spin.h"
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
 #include "utils/memutils.h"
 #include "utils/wait_event.h"
 
@@ -30,17 +31,12 @@
 #define KEY_SHARED UINT64CONST(0x7069726100000001)
 #define KEY_MEMORY UINT64CONST(0x7069726100000002)
 
-/* Locks of rows, each shared by the rows of one remainder */
+/* Locks of rows, each shared by the rows of one remainder; what pg_stat_activity calls them */
 #define ROW_LOCKS 256
+#define LOCKS_NAME "PiramidBuildRows"
 
 /* Shared memory of several things begins at multiples of this */
 #define SHARE_ALIGN 64
-
-typedef union PaddedLock
-{
-	slock_t		lock;
-	char		padding[PG_CACHE_LINE_SIZE];
-} PaddedLock;
 
 typedef struct TeamShared
 {
@@ -48,6 +44,7 @@ typedef struct TeamShared
 	bool		concurrent;
 	int			members;
 	float		step;
+	int			tranche;		/* of the locks */
 	/* the chunk at hand */
 	bool		done;			/* there is none any more */
 	BuildChunk	chunk;			/* without its pointers */
@@ -56,7 +53,7 @@ typedef struct TeamShared
 	pg_atomic_uint32 ready;		/* the barrier is */
 	Barrier		barrier;
 	pg_atomic_uint32 claims[BUILD_TASKS];
-	PaddedLock	locks[ROW_LOCKS];
+	LWLockPadded locks[ROW_LOCKS];
 } TeamShared;
 
 struct BuildTeam
@@ -83,13 +80,13 @@ team_wait(void *arg)
 static void
 team_lock(void *arg, uint32 row)
 {
-	SpinLockAcquire(&((TeamShared *) arg)->locks[row % ROW_LOCKS].lock);
+	LWLockAcquire(&((TeamShared *) arg)->locks[row % ROW_LOCKS].lock, LW_EXCLUSIVE);
 }
 
 static void
 team_unlock(void *arg, uint32 row)
 {
-	SpinLockRelease(&((TeamShared *) arg)->locks[row % ROW_LOCKS].lock);
+	LWLockRelease(&((TeamShared *) arg)->locks[row % ROW_LOCKS].lock);
 }
 
 PartitionTeam *
@@ -158,6 +155,21 @@ has_shared_memory(Size memory)
 	return true;
 }
 
+/* The number of our kind of locks, the same for all builds of a server. */
+static int
+lock_tranche(void)
+{
+	bool		found;
+	int		   *tranche;
+
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	tranche = ShmemInitStruct("piramid build locks", sizeof(int), &found);
+	if (!found)
+		*tranche = LWLockNewTrancheId();
+	LWLockRelease(AddinShmemInitLock);
+	return *tranche;
+}
+
 /*
  * Start workers, if there are any, and give them so much memory.  All chunks
  * that follow must fit into it.
@@ -195,8 +207,10 @@ build_team_start(BuildState *state, Size memory)
 	shared->step = state->step;
 	for (int i = 0; i < BUILD_TASKS; i++)
 		pg_atomic_init_u32(&shared->claims[i], 0);
+	shared->tranche = lock_tranche();
+	LWLockRegisterTranche(shared->tranche, LOCKS_NAME);
 	for (int i = 0; i < ROW_LOCKS; i++)
-		SpinLockInit(&shared->locks[i].lock);
+		LWLockInitialize(&shared->locks[i].lock, shared->tranche);
 	ConditionVariableInit(&shared->changed);
 	pg_atomic_init_u32(&shared->ready, 0);
 	shm_toc_insert(context->toc, KEY_SHARED, shared);
@@ -210,6 +224,8 @@ build_team_start(BuildState *state, Size memory)
 	}
 	shared->members = 1 + context->nworkers_launched;
 	BarrierInit(&shared->barrier, shared->members);
+	/* Whoever sees that it is ready shall see the barrier, too. */
+	pg_write_barrier();
 	pg_atomic_write_u32(&shared->ready, 1);
 	ConditionVariableBroadcast(&shared->changed);
 	WaitForParallelWorkersToAttach(context);
@@ -322,6 +338,8 @@ hnsw_build_worker(dsm_segment *segment, shm_toc *toc)
 	while (pg_atomic_read_u32(&team.shared->ready) == 0)
 		ConditionVariableSleep(&team.shared->changed, WAIT_EVENT_PARALLEL_CREATE_INDEX_SCAN);
 	ConditionVariableCancelSleep();
+	pg_read_barrier();
+	LWLockRegisterTranche(team.shared->tranche, LOCKS_NAME);
 	build_wait(&state);
 	init_partition_team(&team, false);
 	state.index = hnsw_open(state.rel);

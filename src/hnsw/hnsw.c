@@ -308,9 +308,9 @@ hnsw_buildphasename(int64 phase)
 }
 
 /*
- * An operator class needs ordering operator 1, returning double precision,
- * and support functions 1 (distance) and 2 (metric); 3 (type) unless it is for
- * vector.
+ * An operator class needs ordering operator 1 on its type, returning double
+ * precision and sorted as such, and support functions 1 (distance) and 2
+ * (metric); 3 (type) unless it is for vector.
  */
 static bool
 hnsw_validate(Oid opclassoid)
@@ -321,6 +321,7 @@ hnsw_validate(Oid opclassoid)
 	CatCList   *procs;
 	bool		result = true;
 	int			seen = 0;
+	bool		ordered = false;
 
 	classtup = SearchSysCache1(CLAOID, ObjectIdGetDatum(opclassoid));
 	if (!HeapTupleIsValid(classtup))
@@ -364,8 +365,11 @@ hnsw_validate(Oid opclassoid)
 	{
 		Form_pg_amop op = (Form_pg_amop) GETSTRUCT(&operators->members[i]->tuple);
 
+		ordered |= op->amoplefttype == opclass->opcintype && op->amopstrategy == 1;
 		if (op->amopstrategy != 1 || op->amoppurpose != AMOP_ORDER ||
-			!check_amop_signature(op->amopopr, FLOAT8OID, op->amoplefttype, op->amoprighttype))
+			op->amoplefttype != op->amoprighttype ||
+			!check_amop_signature(op->amopopr, FLOAT8OID, op->amoplefttype, op->amoprighttype) ||
+			!opfamily_can_sort_type(op->amopsortfamily, FLOAT8OID))
 		{
 			ereport(INFO,
 					(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
@@ -373,6 +377,15 @@ hnsw_validate(Oid opclassoid)
 							format_operator(op->amopopr))));
 			result = false;
 		}
+	}
+
+	if (!ordered)
+	{
+		ereport(INFO,
+				(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+				 errmsg("hnsw operator class \"%s\" is missing its ordering operator",
+						NameStr(opclass->opcname))));
+		result = false;
 	}
 
 	ReleaseCatCacheList(procs);

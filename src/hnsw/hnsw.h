@@ -152,6 +152,8 @@ typedef struct HnswIndex
 	BlockNumber nblocks;		/* as last seen; grows */
 	uint32		overflow_pages; /* as last seen; grows */
 	char	   *scratch;		/* room for one node, if nodes span pages */
+	uint32		chain_sequence; /* of the chunk of heap TIDs that was read last */
+	BufferAccessStrategy strategy;	/* for going through all pages, or NULL */
 } HnswIndex;
 
 /* Most links of a node; check_meta() sees to it. */
@@ -315,10 +317,13 @@ extern void hnsw_build_finish(HnswIndex *index, HnswNodeId entry, int entry_leve
 extern void hnsw_chain_step(HnswIndex *index, uint32 chunk_id, uint64 *steps);
 extern int	hnsw_chunk_read(HnswIndex *index, HnswNodeId owner, uint32 *chunk,
 							ItemPointer tids);
-extern int	hnsw_chunk_remove(HnswIndex *index, HnswNodeId owner, uint32 *chunk,
+extern int	hnsw_chunk_remove(HnswIndex *index, HnswNodeId owner, uint32 chunk_id,
 							  ItemPointer dead, int ndead);
+extern bool hnsw_chunk_unlink_next(HnswIndex *index, HnswNodeId owner, uint32 chunk_id);
 extern bool hnsw_chunks_empty(HnswIndex *index, HnswNodeId owner, uint32 chunk_id);
 extern void hnsw_tid_append(HnswIndex *index, HnswWrite *write, ItemPointer tid);
+extern void hnsw_check_tid(HnswIndex *index, BlockNumber index_block, ItemPointer tid,
+						   BlockNumber heap_blocks);
 
 /* A row's value or a query's, decoded. */
 typedef struct HnswValue

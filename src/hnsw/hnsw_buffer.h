@@ -22,6 +22,14 @@ typedef struct HnswEdit
 /* A node, its page's counts and fill, and the same of a page of heap TIDs */
 #define HNSW_MAX_EDITS 6
 
+/* The lists of pages with free slots; whoever works with one says which. */
+typedef enum HnswFreeList
+{
+	HNSW_FREE_BASE,
+	HNSW_FREE_UPPER,
+	HNSW_FREE_TIDS
+} HnswFreeList;
+
 /* Bytes of a node that spans pages on its i'th page */
 static inline Size
 hnsw_part_size(const HnswLayout *layout, int i)
@@ -40,17 +48,33 @@ extern void hnsw_prefetch_block(Relation rel, BlockNumber block, Size size);
 extern void hnsw_check_block(HnswIndex *index, BlockNumber block);
 extern Buffer hnsw_get_page(Relation rel, BlockNumber block, int lockmode, int kind);
 extern Buffer hnsw_get_linked_page(Relation rel, BlockNumber block, int lockmode, int kind);
-extern void hnsw_list_page(HnswIndex *index, Buffer buffer, bool push, int init_kind,
-						   bool upper);
-extern void hnsw_list_if_unlisted(HnswIndex *index, Buffer buffer);
 extern HnswEdit hnsw_edit_opaque(Buffer buffer, const HnswPageOpaqueData *opaque);
-extern Buffer hnsw_page_with_room(HnswIndex *index, int kind, bool upper, int slots);
+
+/* functions in hnsw_free_page.c */
+extern void hnsw_free_push(HnswIndex *index, HnswFreeList list, Buffer buffer);
+extern void hnsw_free_slot(HnswIndex *index, HnswFreeList list, Buffer buffer,
+						   const HnswEdit *edits, int n);
+extern Buffer hnsw_page_with_room(HnswIndex *index, HnswFreeList list, int slots);
 
 /* functions in hnsw_edit_page.c */
 extern void hnsw_edit_pages(Relation rel, const HnswEdit *edits, int n);
 
 /* functions in hnsw_tids_page.c */
 extern HnswEdit hnsw_edit_chunk(const HnswWrite *write);
-extern void hnsw_release_chunks(HnswIndex *index, HnswNodeId owner, uint32 chunk_id);
+extern bool hnsw_release_chunk(HnswIndex *index, HnswNodeId owner, Buffer buffer,
+							   HnswNodeHeader node);
+
+/*
+ * Verify heap TIDs of a page: the table's pages are read by them.  Whether the
+ * table has such a block is hnsw_check_tid's to tell.
+ */
+static inline void
+hnsw_check_tids(Relation rel, BlockNumber block, const ItemPointerData *tids, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (unlikely(!BlockNumberIsValid(ItemPointerGetBlockNumberNoCheck(&tids[i])) ||
+					 !OffsetNumberIsValid(ItemPointerGetOffsetNumberNoCheck(&tids[i]))))
+			hnsw_report_corrupt(rel, block, "an impossible heap TID");
+}
 
 #endif							/* PIRAMID_HNSW_BUFFER_H */

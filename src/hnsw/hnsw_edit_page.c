@@ -76,7 +76,13 @@ hnsw_edit_pages(Relation rel, const HnswEdit *edits, int n)
 
 	Assert(n <= HNSW_MAX_EDITS);
 	for (int i = 0; i < n; i++)
+	{
+		/* Places come from counts on the page: a broken one must not lead past its end. */
+		if (edits[i].offset < 0 || edits[i].size < 0 || edits[i].offset + edits[i].size > BLCKSZ)
+			hnsw_report_corrupt(rel, BufferGetBlockNumber(edits[i].buffer),
+								"a change past the end of the page");
 		room += edits[i].size + FRAGMENT_HEADER;
+	}
 	start = delta = palloc(room);
 	for (int i = 0; i < n;)
 	{

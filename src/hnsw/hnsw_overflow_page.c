@@ -19,9 +19,13 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
-/* Where the page of a group was found to be, or that there was none */
+/*
+ * Where the page of a group was found to be, or that there was none.  File
+ * numbers alone are unique only within a tablespace, OIDs in the database.
+ */
 typedef struct GroupHint
 {
+	Oid			index;
 	Oid			file;			/* of the index */
 	uint32		group;
 	BlockNumber block;			/* 0: none, when there were so many pages */
@@ -31,6 +35,20 @@ typedef struct GroupHint
 #define GROUP_HINTS (1 << 14)
 
 static GroupHint *group_hints = NULL;
+
+/* The place of a group's hint. */
+static inline GroupHint *
+hint_slot(const HnswIndex *index, uint32 group)
+{
+	return &group_hints[(group + index->rel->rd_rel->relfilenode * 0x9E3779B1u) & (GROUP_HINTS - 1)];
+}
+
+static inline bool
+hint_is_for(const GroupHint *hint, const HnswIndex *index, uint32 group)
+{
+	return hint->group == group && hint->index == RelationGetRelid(index->rel) &&
+		hint->file == index->rel->rd_rel->relfilenode;
+}
 
 /* The group of a node's overflow links, and the node within the group */
 static inline uint32
@@ -108,17 +126,16 @@ static BlockNumber
 find_page(HnswIndex *index, uint32 group)
 {
 	GroupHint  *hint;
-	Oid			file = index->rel->rd_rel->relfilenode;
 	BlockNumber map;
 
 	if (group_hints == NULL)
 		group_hints = MemoryContextAllocZero(TopMemoryContext, sizeof(GroupHint) * GROUP_HINTS);
-	hint = &group_hints[(group + file * 0x9E3779B1u) & (GROUP_HINTS - 1)];
-	if (hint->file == file && hint->group == group &&
+	hint = hint_slot(index, group);
+	if (hint_is_for(hint, index, group) &&
 		(hint->block != 0 || hint->pages == index->overflow_pages))
 		return hint->block;
 
-	hint->file = InvalidOid;
+	hint->index = InvalidOid;
 	hint->block = 0;
 	map = find_map(index, group);
 	if (map != 0)
@@ -131,7 +148,8 @@ find_page(HnswIndex *index, uint32 group)
 	}
 	hint->pages = index->overflow_pages;
 	hint->group = group;
-	hint->file = file;
+	hint->file = index->rel->rd_rel->relfilenode;
+	hint->index = RelationGetRelid(index->rel);
 	return hint->block;
 }
 
@@ -312,13 +330,12 @@ void
 hnsw_overflow_prefetch(HnswIndex *index, HnswNodeId id)
 {
 	uint32		group = node_group(&index->layout, id);
-	Oid			file = index->rel->rd_rel->relfilenode;
 	const GroupHint *hint;
 
 	if (group_hints == NULL)
 		return;
-	hint = &group_hints[(group + file * 0x9E3779B1u) & (GROUP_HINTS - 1)];
-	if (hint->file == file && hint->group == group && hint->block != 0)
+	hint = hint_slot(index, group);
+	if (hint_is_for(hint, index, group) && hint->block != 0)
 		hnsw_prefetch_block(index->rel, hint->block,
 							index->layout.overflow_links * sizeof(uint16));
 }
@@ -366,7 +383,8 @@ hnsw_overflow_append(HnswIndex *index, const HnswOverflowLink *links, int n)
 			link->to = links[i].to;
 			link->a = links[i].a;
 			link->b = links[i].b;
-			memcpy(link->code, links[i].code, layout->code.units);
+			if (layout->code.units > 0)
+				memcpy(link->code, links[i].code, layout->code.units);
 		}
 		lower = link_offset(layout, opaque.nused + n);
 		edits[0] = (HnswEdit) {buffer, offsetof(PageHeaderData, pd_lower), sizeof(lower), &lower};

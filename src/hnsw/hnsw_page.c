@@ -4,7 +4,8 @@
  *		Buffers, locks and WAL of the hnsw index; nothing else touches them.
  *
  * Lock order: a node's pages (first to last), then a page of heap TIDs, then
- * the metapage; pages of overflow links are locked without a node.  Nobody holds two nodes, or two TID pages, at a time.  Every
+ * the metapage; pages of overflow links are locked without a node.  Nobody
+ * holds two nodes at a time, and only vacuum two pages of TIDs.  Every
  * change is one generic WAL record, except that a node which spans pages has
  * one record for each page changed, its first page (header, links, factors)
  * last; see README, "Crashes".
@@ -26,9 +27,6 @@
 /* Longer runs are left to the processor's own prefetching. */
 #define PREFETCH_BYTES 1536
 #define CACHE_LINE 64
-
-/* How often a page may have left the list of free slots when we come for it */
-#define MAX_LIST_MISSES 1000
 
 /* What hnsw_open keeps in the relcache entry, one chunk. */
 typedef struct HnswCache
@@ -98,16 +96,26 @@ static void
 grow_hints(BlockNumber nblocks)
 {
 	uint32		n = Max(nhints, MIN_HINTS);
+	Buffer	   *larger;
 
 	while (n < nblocks && n < MAX_HINTS)
 		n *= 2;
 	if (n == nhints)
 		return;
+	larger = MemoryContextAllocZero(TopMemoryContext, sizeof(Buffer) * n);
 	if (hints != NULL)
 		pfree(hints);
-	nhints = 0;
-	hints = MemoryContextAllocZero(TopMemoryContext, sizeof(Buffer) * n);
+	hints = larger;
 	nhints = n;
+}
+
+/* What ReadBuffer counts of a hit for VACUUM and its cost limit */
+static inline void
+count_vacuum_hit(void)
+{
+	count_vacuum_page_hit();
+	if (VacuumCostActive)
+		VacuumCostBalance += VacuumCostPageHit;
 }
 
 static Buffer
@@ -124,6 +132,7 @@ read_buffer(Relation rel, BlockNumber block)
 	{
 		pgstat_count_buffer_read(rel);
 		pgstat_count_buffer_hit(rel);
+		count_vacuum_hit();
 		return *hint;
 	}
 	return *hint = ReadBuffer(rel, block);
@@ -350,6 +359,9 @@ check_meta(Relation rel, const HnswMetaPageData *meta)
 		(type == HNSW_TYPE_SPARSEVEC && meta->index_size != sizeof(uint16) &&
 		 meta->index_size != sizeof(int32)) ||
 		meta->elements > BLCKSZ ||
+		(meta->column_dim != 0 &&
+		 (meta->column_dim > MaxAllocSize || meta->dim != hnsw_graph_dim(type, meta->column_dim) ||
+		  (meta->index_size == sizeof(uint16) && meta->column_dim > PG_UINT16_MAX + 1))) ||
 		((meta->projection != 0 || meta->own_kind == HNSW_OWN_INT4 || meta->overflow_pages != 0) &&
 		 meta->version < 2) ||
 		(meta->projection != 0 && (meta->code_dims == 0 ||
@@ -527,12 +539,13 @@ page_node(const HnswLayout *layout, Page page, int slot)
 	return (HnswNodeHeader) ((char *) page + HNSW_PAGE_START + slot * layout->node_size);
 }
 
-/* Later code trusts the counts of a node. */
+/* Later code trusts the counts of a node, and its heap TIDs. */
 static inline void
 check_node(const HnswIndex *index, const HnswNodeHeaderData *node, BlockNumber block)
 {
 	if (unlikely(node->nlinks > index->layout.degree || node->ntids > index->layout.inline_tids))
 		hnsw_report_corrupt(index->rel, block, "an impossible node");
+	hnsw_check_tids(index->rel, block, HnswNodeTids(&index->layout, node), node->ntids);
 }
 
 /*
@@ -784,130 +797,6 @@ hnsw_write_end(HnswIndex *index, HnswWrite *write, bool commit)
 	UnlockReleaseBuffer(write->buffer);
 }
 
-/* The metapage's list of pages with free slots to which a page belongs. */
-static BlockNumber *
-free_list(HnswMetaPage meta, HnswPageOpaque opaque)
-{
-	return opaque->kind == HNSW_PAGE_TIDS ? &meta->free_tids : &meta->free_node[opaque->upper];
-}
-
-/*
- * Put a page, exclusively locked, at the head of the list of pages with free
- * slots, or take it off if it is the head.  With init_kind, not 0, it is first
- * made an empty page of that kind, in the same record.
- */
-void
-hnsw_list_page(HnswIndex *index, Buffer buffer, bool push, int init_kind, bool upper)
-{
-	Buffer		metabuf = hnsw_get_page(index->rel, HNSW_METAPAGE, BUFFER_LOCK_EXCLUSIVE,
-								   HNSW_PAGE_META);
-	GenericXLogState *xlog = GenericXLogStart(index->rel);
-	Page		page = GenericXLogRegisterBuffer(xlog, buffer,
-												 init_kind ? GENERIC_XLOG_FULL_IMAGE : 0);
-	Page		metapage = GenericXLogRegisterBuffer(xlog, metabuf, 0);
-	HnswPageOpaque opaque;
-	BlockNumber *head;
-
-	if (init_kind)
-		hnsw_init_page(page, init_kind, upper);
-	if (init_kind == HNSW_PAGE_NODE)
-		hnsw_set_fill(&index->layout, page, 0);
-	opaque = HnswPageGetOpaque(page);
-	head = free_list(HnswPageGetMeta(metapage), opaque);
-	if (push)
-	{
-		opaque->next = *head;
-		opaque->listed = 1;
-		*head = BufferGetBlockNumber(buffer);
-		GenericXLogFinish(xlog);
-	}
-	else if (*head == BufferGetBlockNumber(buffer))
-	{
-		*head = opaque->next;
-		opaque->next = InvalidBlockNumber;
-		opaque->listed = 0;
-		GenericXLogFinish(xlog);
-	}
-	else
-		GenericXLogAbort(xlog);
-	UnlockReleaseBuffer(metabuf);
-}
-
-/* Slots of a locked page were freed: inserts may find them. */
-void
-hnsw_list_if_unlisted(HnswIndex *index, Buffer buffer)
-{
-	if (!HnswPageGetOpaque(BufferGetPage(buffer))->listed)
-		hnsw_list_page(index, buffer, true, 0, false);
-}
-
-/*
- * Make a new page of a kind (with its parts, for nodes that span pages), put
- * it on its list, and return it locked.
- */
-static Buffer
-new_listed_page(HnswIndex *index, int kind, bool upper)
-{
-	int			parts = (kind == HNSW_PAGE_NODE) ? index->layout.pages_per_node - 1 : 0;
-	Buffer		buffer;
-
-	LockRelationForExtension(index->rel, ExclusiveLock);
-	buffer = hnsw_extend(index->rel, MAIN_FORKNUM);
-	for (int i = 0; i < parts; i++)
-	{
-		Buffer		part = hnsw_extend(index->rel, MAIN_FORKNUM);
-		GenericXLogState *xlog = GenericXLogStart(index->rel);
-
-		hnsw_init_page(GenericXLogRegisterBuffer(xlog, part, GENERIC_XLOG_FULL_IMAGE),
-				  HNSW_PAGE_NODE_PART, upper);
-		GenericXLogFinish(xlog);
-		UnlockReleaseBuffer(part);
-	}
-	UnlockRelationForExtension(index->rel, ExclusiveLock);
-	hnsw_list_page(index, buffer, true, kind, upper);
-	return buffer;
-}
-
-/*
- * A page of the kind with a free slot, exclusively locked; pages found full
- * leave the list on the way.
- */
-Buffer
-hnsw_page_with_room(HnswIndex *index, int kind, bool upper, int slots)
-{
-	int			misses = 0;
-
-	for (;;)
-	{
-		HnswMetaPageData meta;
-		BlockNumber block;
-		Buffer		buffer;
-		HnswPageOpaque opaque;
-
-		hnsw_meta_read(index->rel, &meta);
-		block = (kind == HNSW_PAGE_TIDS) ? meta.free_tids : meta.free_node[upper];
-		if (block == InvalidBlockNumber)
-			return new_listed_page(index, kind, upper);
-		CHECK_FOR_INTERRUPTS();
-		buffer = hnsw_get_linked_page(index->rel, block, BUFFER_LOCK_EXCLUSIVE, kind);
-		opaque = HnswPageGetOpaque(BufferGetPage(buffer));
-		if (opaque->nused > slots || opaque->nfree > opaque->nused)
-			hnsw_report_corrupt(index->rel, block, "a wrong count of free slots");
-		if (!opaque->listed)
-		{
-			/* Taken off meanwhile; but not again and again. */
-			if (++misses > MAX_LIST_MISSES)
-				hnsw_report_corrupt(index->rel, block, "a broken list of free slots");
-			UnlockReleaseBuffer(buffer);
-			continue;
-		}
-		if (opaque->nfree > 0 || opaque->nused < slots)
-			return buffer;
-		hnsw_list_page(index, buffer, false, 0, false);
-		UnlockReleaseBuffer(buffer);
-	}
-}
-
 /*
  * Take a free slot for a new node.  The node is all zero but for its flags;
  * the caller fills it in and ends the write.
@@ -916,7 +805,8 @@ HnswNodeId
 hnsw_allocate(HnswIndex *index, bool upper, HnswWrite *write)
 {
 	const HnswLayout *layout = &index->layout;
-	Buffer		buffer = hnsw_page_with_room(index, HNSW_PAGE_NODE, upper, layout->nodes_per_page);
+	Buffer		buffer = hnsw_page_with_room(index, upper ? HNSW_FREE_UPPER : HNSW_FREE_BASE,
+											 layout->nodes_per_page);
 	Page		page = BufferGetPage(buffer);
 	HnswPageOpaque opaque = HnswPageGetOpaque(page);
 	int			slot = opaque->nused;
@@ -935,6 +825,7 @@ hnsw_allocate(HnswIndex *index, bool upper, HnswWrite *write)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("index \"%s\" is full", RelationGetRelationName(index->rel))));
+	hnsw_check_block(index, BufferGetBlockNumber(buffer) + layout->pages_per_node - 1);
 	write_start(index, HnswMakeNodeId(layout, BufferGetBlockNumber(buffer), slot), buffer, write);
 	if (reuse)
 		write->opaque.nfree--;
@@ -945,27 +836,36 @@ hnsw_allocate(HnswIndex *index, bool upper, HnswWrite *write)
 	return write->id;
 }
 
-/* Free a node's slot, and its chunks of TIDs, for reuse. */
+/*
+ * Free a node's slot, and before it its chunks of TIDs, for reuse.  Its lock
+ * is free in between: nobody wants any of them, and they may be many.
+ */
 void
 hnsw_release(HnswIndex *index, HnswNodeId id)
 {
 	static const HnswNodeHeaderData none;
 	const HnswLayout *layout = &index->layout;
-	Buffer		buffer = hnsw_get_page(index->rel, node_block(index, id),
-								  BUFFER_LOCK_EXCLUSIVE, HNSW_PAGE_NODE);
-	Page		page = BufferGetPage(buffer);
-	HnswNodeHeader node = page_node(layout, page, HnswNodeSlot(layout, id));
-	HnswPageOpaqueData opaque;
-	HnswEdit	edits[2];
 
-	hnsw_release_chunks(index, id, node->more_tids);
-	opaque = *HnswPageGetOpaque(page);
-	opaque.nfree++;
-	edits[0] = (HnswEdit) {buffer, (char *) node - (char *) page, sizeof(none), &none};
-	edits[1] = hnsw_edit_opaque(buffer, &opaque);
-	hnsw_edit_pages(index->rel, edits, lengthof(edits));
-	hnsw_list_if_unlisted(index, buffer);
-	UnlockReleaseBuffer(buffer);
+	for (;;)
+	{
+		Buffer		buffer = hnsw_get_page(index->rel, node_block(index, id),
+										   BUFFER_LOCK_EXCLUSIVE, HNSW_PAGE_NODE);
+		Page		page = BufferGetPage(buffer);
+		HnswNodeHeader node = page_node(layout, page, HnswNodeSlot(layout, id));
+		bool		more = node->more_tids != 0 && hnsw_release_chunk(index, id, buffer, node);
+
+		if (!more)
+		{
+			HnswEdit	edit = {buffer, (char *) node - (char *) page, sizeof(none), &none};
+
+			hnsw_free_slot(index, node->level > 0 ? HNSW_FREE_UPPER : HNSW_FREE_BASE, buffer,
+						   &edit, 1);
+		}
+		UnlockReleaseBuffer(buffer);
+		if (!more)
+			return;
+		CHECK_FOR_INTERRUPTS();
+	}
 }
 
 /*
@@ -976,7 +876,8 @@ int
 hnsw_block_nodes(HnswIndex *index, BlockNumber block, HnswNodeId *ids)
 {
 	const HnswLayout *layout = &index->layout;
-	Buffer		buffer = ReadBuffer(index->rel, block);
+	Buffer		buffer = ReadBufferExtended(index->rel, MAIN_FORKNUM, block, RBM_NORMAL,
+											index->strategy);
 	Page		page = BufferGetPage(buffer);
 	int			n = 0;
 
@@ -988,7 +889,7 @@ hnsw_block_nodes(HnswIndex *index, BlockNumber block, HnswNodeId *ids)
 		if (PageGetSpecialSize(page) != MAXALIGN(sizeof(HnswPageOpaqueData)) ||
 			opaque->magic != HNSW_MAGIC)
 			hnsw_report_corrupt(index->rel, block, "a foreign page");
-		if (opaque->kind == HNSW_PAGE_NODE)
+		if (opaque->kind == HNSW_PAGE_NODE && block <= HNSW_MAX_NODE_BLOCK(layout))
 			for (int slot = 0; slot < Min(opaque->nused, layout->nodes_per_page); slot++)
 				if (page_node(layout, page, slot)->flags & HNSW_NODE_USED)
 					ids[n++] = HnswMakeNodeId(layout, block, slot);
@@ -1001,18 +902,19 @@ hnsw_block_nodes(HnswIndex *index, BlockNumber block, HnswNodeId *ids)
 
 /*
  * Put a page to use that an interrupted extension left empty.  Nodes that
- * span pages need several at once: such a page stays as it is.
+ * span pages need several at once: such a page stays as it is, and so does
+ * one whose nodes could have no numbers.
  */
 void
 hnsw_block_reclaim(HnswIndex *index, BlockNumber block)
 {
 	Buffer		buffer;
 
-	if (index->layout.pages_per_node > 1)
+	if (index->layout.pages_per_node > 1 || block > HNSW_MAX_NODE_BLOCK(&index->layout))
 		return;
-	buffer = ReadBuffer(index->rel, block);
+	buffer = ReadBufferExtended(index->rel, MAIN_FORKNUM, block, RBM_NORMAL, index->strategy);
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
 	if (PageIsNew(BufferGetPage(buffer)))
-		hnsw_list_page(index, buffer, true, HNSW_PAGE_NODE, false);
+		hnsw_free_push(index, HNSW_FREE_BASE, buffer);
 	UnlockReleaseBuffer(buffer);
 }

@@ -11,6 +11,9 @@
  *				coordinates), own vectors in 4 bits, overflow links; indexes
  *				that have none of these are still version 1
  *
+ * Spare bytes of both that the first libraries left zero and do not look at:
+ * column_dim in the metapage, and sequence in chunks of heap TIDs.
+ *
  * An index is a metapage (block 0), calibration pages, node pages, pages of
  * heap TIDs and pages of overflow links, in any order.  Every page has a standard header, no line
  * pointers, and 16 bytes of special space:
@@ -75,8 +78,13 @@
 
 typedef uint32 HnswNodeId;
 
-/* Node numbers are 32 bits, and so the blocks that can hold nodes are limited. */
-#define HNSW_MAX_NODE_BLOCK(layout) (MaxBlockNumber / (layout)->nodes_per_page)
+/*
+ * Numbers of nodes and of chunks are 32 bits, and so the blocks that can hold
+ * them are limited: the last one of which all slots have a number.
+ */
+#define HNSW_MAX_SLOT_BLOCK(slots) \
+	(Min(MaxBlockNumber, (BlockNumber) (PG_UINT32_MAX - ((slots) - 1)) / (slots)))
+#define HNSW_MAX_NODE_BLOCK(layout) HNSW_MAX_SLOT_BLOCK((layout)->nodes_per_page)
 
 #define HNSW_NO_NODE		((HnswNodeId) 0)
 
@@ -165,7 +173,7 @@ typedef struct HnswMetaPageData
 	BlockNumber free_tids;
 	BlockNumber projection;		/* its first page, or 0 if codes are not projected */
 	uint32		overflow_pages; /* pages of overflow links; never shrinks */
-	uint32		unused;
+	uint32		column_dim;		/* of the column as it was declared; 0: unknown */
 } HnswMetaPageData;
 
 typedef HnswMetaPageData *HnswMetaPage;
@@ -248,10 +256,12 @@ StaticAssertDecl(sizeof(HnswNodeHeaderData) == 40, "format of hnsw nodes is fixe
 /*
  * Chunks of further heap TIDs, 63 to a page of kind HNSW_PAGE_TIDS.  A chunk
  * number is block * HNSW_CHUNKS_PER_PAGE + slot.  The owner lets a reader see
- * that a chunk was given to another node meanwhile.
+ * that a chunk was given to another node meanwhile; the sequence, that it came
+ * back to the same one, since along a list it goes down.
  */
 #define HNSW_CHUNK_TIDS			19
 #define HNSW_CHUNKS_PER_PAGE	63
+#define HNSW_MAX_CHUNK_BLOCK	HNSW_MAX_SLOT_BLOCK(HNSW_CHUNKS_PER_PAGE)
 
 typedef struct HnswTidChunkData
 {
@@ -259,7 +269,7 @@ typedef struct HnswTidChunkData
 	uint32		next;			/* next chunk of the same node, or 0 */
 	uint16		ntids;
 	ItemPointerData tids[HNSW_CHUNK_TIDS];
-	uint32		unused;
+	uint32		sequence;		/* one more than that of the next chunk; 0: unknown */
 } HnswTidChunkData;
 
 typedef HnswTidChunkData *HnswTidChunk;

@@ -3,14 +3,30 @@
  * hnsw_tids_page.c
  *		Chunks of further heap TIDs, for nodes with more than fit into them.
  *
- * A node's chunks form a list that starts at the node and is guarded by its
- * lock.  See hnsw_page.c for the order of locks.
+ * A node's chunks form a list that starts at the node.  New TIDs go to its
+ * first chunk, under the node's lock, or to a new one before that.  Vacuum
+ * alone takes chunks off the list, never the first one of a live node, under
+ * the locks of their pages; it is the only one to hold two pages of TIDs.  See
+ * hnsw_page.c for the order of locks.
+ *
+ * Scans read a list chunk by chunk and hold nothing in between.  The sequence
+ * of chunks goes down along a list.  So who finds that a chunk has gone (it is
+ * another node's, or came back to the front of this one's list) goes on at the
+ * first chunk with a sequence below that of the last one read.
  *
  *-------------------------------------------------------------------------
  */
 #include "hnsw/hnsw_buffer.h"
 
+#include "miscadmin.h"
 #include "storage/bufmgr.h"
+#include "utils/rel.h"
+
+/* What is before the first chunk of a list */
+#define FIRST_SEQUENCE PG_UINT32_MAX
+
+/* How often a list may change while we look for a place in it */
+#define MAX_CHAIN_MISSES 1000
 
 static HnswTidChunk
 page_chunk(Page page, uint32 chunk_id)
@@ -40,18 +56,47 @@ get_chunk(HnswIndex *index, uint32 chunk_id, int lockmode)
 {
 	Buffer		buffer = hnsw_get_linked_page(index->rel, chunk_id / HNSW_CHUNKS_PER_PAGE, lockmode,
 										 HNSW_PAGE_TIDS);
+	HnswTidChunk chunk = page_chunk(BufferGetPage(buffer), chunk_id);
 
-	if (page_chunk(BufferGetPage(buffer), chunk_id)->ntids > HNSW_CHUNK_TIDS)
+	if (chunk->ntids > HNSW_CHUNK_TIDS)
 		hnsw_report_corrupt(index->rel, BufferGetBlockNumber(buffer), "an impossible list of TIDs");
+	hnsw_check_tids(index->rel, BufferGetBlockNumber(buffer), chunk->tids, chunk->ntids);
 	return buffer;
 }
 
+/* Copy a chunk; false if it is not this node's (any more). */
+static bool
+copy_chunk(HnswIndex *index, HnswNodeId owner, uint32 chunk_id, HnswTidChunkData *copy)
+{
+	Buffer		buffer = get_chunk(index, chunk_id, BUFFER_LOCK_SHARE);
+
+	*copy = *page_chunk(BufferGetPage(buffer), chunk_id);
+	UnlockReleaseBuffer(buffer);
+	return copy->owner == owner;
+}
+
 /*
- * Count a step along a chain of chunks: a broken one may be a circle.
+ * Report that a heap TID, which the index has at index_block, leads past the
+ * end of a table of so many blocks.
+ */
+void
+hnsw_check_tid(HnswIndex *index, BlockNumber index_block, ItemPointer tid,
+			   BlockNumber heap_blocks)
+{
+	hnsw_check_tids(index->rel, index_block, tid, 1);
+	if (ItemPointerGetBlockNumber(tid) >= heap_blocks)
+		hnsw_report_corrupt(index->rel, index_block, "a heap TID past the end of the table");
+}
+
+/*
+ * Count a step along a chain of chunks, before it is made: a broken chain may
+ * be a circle.  With the first step begins a new chain.
  */
 void
 hnsw_chain_step(HnswIndex *index, uint32 chunk_id, uint64 *steps)
 {
+	if (*steps == 0)
+		index->chain_sequence = FIRST_SEQUENCE;
 	if (++*steps > (uint64) index->nblocks * HNSW_CHUNKS_PER_PAGE)
 	{
 		index->nblocks = RelationGetNumberOfBlocks(index->rel);
@@ -61,73 +106,139 @@ hnsw_chain_step(HnswIndex *index, uint32 chunk_id, uint64 *steps)
 }
 
 /*
- * The chunks of a node that is about to be freed, back to their pages.
+ * Free the first chunk of a node that is being removed; its page is locked.
+ * False if the chunk is not the node's: then none behind it is.
  */
-void
-hnsw_release_chunks(HnswIndex *index, HnswNodeId owner, uint32 chunk_id)
+bool
+hnsw_release_chunk(HnswIndex *index, HnswNodeId owner, Buffer buffer, HnswNodeHeader node)
 {
 	static const HnswTidChunkData none;
+	uint32		chunk_id = node->more_tids;
+	Buffer		chunk_buffer = get_chunk(index, chunk_id, BUFFER_LOCK_EXCLUSIVE);
+	HnswTidChunk chunk = page_chunk(BufferGetPage(chunk_buffer), chunk_id);
+	bool		owned = chunk->owner == owner;
 
-	while (chunk_id != 0)
+	if (owned)
 	{
-		Buffer		buffer = get_chunk(index, chunk_id, BUFFER_LOCK_EXCLUSIVE);
-		Page		page = BufferGetPage(buffer);
-		HnswTidChunk chunk = page_chunk(page, chunk_id);
-		HnswPageOpaqueData opaque = *HnswPageGetOpaque(page);
+		uint32		next = chunk->next;
 		HnswEdit	edits[2] = {
-			{buffer, chunk_offset(chunk_id % HNSW_CHUNKS_PER_PAGE), sizeof(none), &none},
-			hnsw_edit_opaque(buffer, &opaque)
+			{buffer, (char *) &node->more_tids - (char *) BufferGetPage(buffer), sizeof(next), &next},
+			{chunk_buffer, chunk_offset(chunk_id % HNSW_CHUNKS_PER_PAGE), sizeof(none), &none}
 		};
 
-		if (chunk->owner != owner)
-		{
-			UnlockReleaseBuffer(buffer);
-			return;
-		}
-		chunk_id = chunk->next;
-		opaque.nfree++;
-		hnsw_edit_pages(index->rel, edits, lengthof(edits));
-		hnsw_list_if_unlisted(index, buffer);
-		UnlockReleaseBuffer(buffer);
+		hnsw_free_slot(index, HNSW_FREE_TIDS, chunk_buffer, edits, lengthof(edits));
 	}
+	UnlockReleaseBuffer(chunk_buffer);
+	return owned;
 }
 
 /*
- * Copy the TIDs of a chunk and step to the next.  If the chunk meanwhile went
- * to another node, then all TIDs of the old owner were dead: the chain ends.
+ * Free the chunk behind this one, if it has no TIDs, and link to what is
+ * behind that; all in one record.  True if there was one.
+ */
+bool
+hnsw_chunk_unlink_next(HnswIndex *index, HnswNodeId owner, uint32 chunk_id)
+{
+	static const HnswTidChunkData none;
+	Buffer		buffer = get_chunk(index, chunk_id, BUFFER_LOCK_EXCLUSIVE);
+	HnswTidChunk chunk = page_chunk(BufferGetPage(buffer), chunk_id);
+	uint32		next_id = chunk->next;
+	Buffer		next_buffer = buffer;
+	bool		unlinked = false;
+
+	if (chunk->owner == owner && next_id != 0 && next_id != chunk_id)
+	{
+		HnswTidChunk next;
+
+		if (next_id / HNSW_CHUNKS_PER_PAGE != chunk_id / HNSW_CHUNKS_PER_PAGE)
+			next_buffer = get_chunk(index, next_id, BUFFER_LOCK_EXCLUSIVE);
+		next = page_chunk(BufferGetPage(next_buffer), next_id);
+		if (next->owner == owner && next->ntids == 0)
+		{
+			uint32		behind = next->next;
+			HnswEdit	edits[2] = {
+				{buffer, chunk_offset(chunk_id % HNSW_CHUNKS_PER_PAGE) + offsetof(HnswTidChunkData, next),
+				sizeof(behind), &behind},
+				{next_buffer, chunk_offset(next_id % HNSW_CHUNKS_PER_PAGE), sizeof(none), &none}
+			};
+
+			hnsw_free_slot(index, HNSW_FREE_TIDS, next_buffer, edits, lengthof(edits));
+			unlinked = true;
+		}
+	}
+	if (next_buffer != buffer)
+		UnlockReleaseBuffer(next_buffer);
+	UnlockReleaseBuffer(buffer);
+	return unlinked;
+}
+
+/*
+ * Find the first chunk of a node whose sequence is below the given one, and
+ * copy it.  False if there is none, or the node is not in use any more.
+ */
+static bool
+find_chunk(HnswIndex *index, HnswNodeId owner, uint32 sequence, HnswTidChunkData *copy)
+{
+	for (int misses = 0; misses < MAX_CHAIN_MISSES; misses++)
+	{
+		HnswRead	read;
+		uint32		chunk_id = 0;
+
+		CHECK_FOR_INTERRUPTS();
+		hnsw_read(index, owner, &read);
+		if (read.node->flags == HNSW_NODE_USED && read.node->level == 0)
+			chunk_id = read.node->more_tids;
+		hnsw_read_end(&read);
+		for (uint64 steps = 1;; chunk_id = copy->next)
+		{
+			if (chunk_id == 0)
+				return false;
+			CHECK_FOR_INTERRUPTS();
+			hnsw_chain_step(index, chunk_id, &steps);
+			if (!copy_chunk(index, owner, chunk_id, copy))
+				break;			/* gone meanwhile */
+			if (copy->sequence < sequence)
+				return true;
+		}
+	}
+	hnsw_report_corrupt(index->rel, HnswNodeBlock(&index->layout, owner), "a broken list of TIDs");
+}
+
+/*
+ * Copy the TIDs of a chunk and step to the next; hnsw_chain_step comes before
+ * it.  The caller holds no lock, so the chunk may have gone, and with it only
+ * dead TIDs: then it is the next one that has not been read.  Behind a chunk
+ * without a sequence (made by an older library) vacuum cuts off the end of the
+ * list or nothing; so there, what has gone was the end.
  */
 int
 hnsw_chunk_read(HnswIndex *index, HnswNodeId owner, uint32 *chunk_id, ItemPointer tids)
 {
-	Buffer		buffer = get_chunk(index, *chunk_id, BUFFER_LOCK_SHARE);
-	HnswTidChunk chunk = page_chunk(BufferGetPage(buffer), *chunk_id);
-	int			n = 0;
+	HnswTidChunkData chunk;
+	uint32		last = index->chain_sequence;
 
-	*chunk_id = 0;
-	if (chunk->owner == owner)
+	if (!copy_chunk(index, owner, *chunk_id, &chunk) || (last != 0 && chunk.sequence >= last))
 	{
-		n = Min(chunk->ntids, HNSW_CHUNK_TIDS);
-		memcpy(tids, chunk->tids, sizeof(ItemPointerData) * n);
-		*chunk_id = chunk->next;
+		*chunk_id = 0;
+		if (last == 0 || !find_chunk(index, owner, last, &chunk))
+			return 0;
 	}
-	UnlockReleaseBuffer(buffer);
-	return n;
+	index->chain_sequence = chunk.sequence;
+	memcpy(tids, chunk.tids, sizeof(ItemPointerData) * chunk.ntids);
+	*chunk_id = chunk.next;
+	return chunk.ntids;
 }
 
-/*
- * Remove dead TIDs from a chunk and step to the next.  Returns how many TIDs
- * the chunk has left.
- */
+/* Remove dead TIDs from a chunk.  Returns how many TIDs it has left. */
 int
-hnsw_chunk_remove(HnswIndex *index, HnswNodeId owner, uint32 *chunk_id,
+hnsw_chunk_remove(HnswIndex *index, HnswNodeId owner, uint32 chunk_id,
 				  ItemPointer dead, int ndead)
 {
-	Buffer		buffer = get_chunk(index, *chunk_id, BUFFER_LOCK_EXCLUSIVE);
-	HnswTidChunkData chunk = *page_chunk(BufferGetPage(buffer), *chunk_id);
-	HnswEdit	edit = {buffer, chunk_offset(*chunk_id % HNSW_CHUNKS_PER_PAGE), sizeof(chunk), &chunk};
+	Buffer		buffer = get_chunk(index, chunk_id, BUFFER_LOCK_EXCLUSIVE);
+	HnswTidChunkData chunk = *page_chunk(BufferGetPage(buffer), chunk_id);
+	HnswEdit	edit = {buffer, chunk_offset(chunk_id % HNSW_CHUNKS_PER_PAGE), sizeof(chunk), &chunk};
 	int			left = 0;
 
-	*chunk_id = 0;
 	if (chunk.owner == owner)
 	{
 		for (int i = 0; i < chunk.ntids; i++)
@@ -140,11 +251,44 @@ hnsw_chunk_remove(HnswIndex *index, HnswNodeId owner, uint32 *chunk_id,
 				chunk.tids[left++] = chunk.tids[i];
 		}
 		chunk.ntids = left;
-		*chunk_id = chunk.next;
 		hnsw_edit_pages(index->rel, &edit, 1);
 	}
 	UnlockReleaseBuffer(buffer);
 	return left;
+}
+
+/* Take a free chunk for a node, before its first one, which has the given sequence. */
+static void
+new_chunk(HnswIndex *index, HnswWrite *write, uint32 next_sequence)
+{
+	Buffer		buffer = hnsw_page_with_room(index, HNSW_FREE_TIDS, HNSW_CHUNKS_PER_PAGE);
+	Page		page = BufferGetPage(buffer);
+	HnswPageOpaqueData opaque = *HnswPageGetOpaque(page);
+	int			slot = opaque.nused;
+
+	if (BufferGetBlockNumber(buffer) > HNSW_MAX_CHUNK_BLOCK)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("index \"%s\" is full", RelationGetRelationName(index->rel))));
+	if (opaque.nfree > 0)
+	{
+		for (slot = 0; slot < opaque.nused; slot++)
+			if (page_chunk(page, slot)->owner == HNSW_NO_NODE)
+				break;
+		if (slot == opaque.nused)
+			hnsw_report_corrupt(index->rel, BufferGetBlockNumber(buffer), "a wrong count of free slots");
+		opaque.nfree--;
+	}
+	else
+		opaque.nused++;
+	write->chunk_buffer = buffer;
+	write->chunk_opaque = opaque;
+	write->chunk_slot = slot;
+	memset(&write->chunk, 0, sizeof(write->chunk));
+	write->chunk.owner = write->id;
+	write->chunk.next = write->node->more_tids;
+	write->chunk.sequence = next_sequence < FIRST_SEQUENCE - 1 ? next_sequence + 1 : 0;
+	write->node->more_tids = BufferGetBlockNumber(buffer) * HNSW_CHUNKS_PER_PAGE + slot;
 }
 
 /*
@@ -156,9 +300,7 @@ hnsw_tid_append(HnswIndex *index, HnswWrite *write, ItemPointer tid)
 {
 	const HnswLayout *layout = &index->layout;
 	HnswNodeHeader node = write->node;
-	Buffer		buffer;
-	Page		page;
-	int			slot;
+	uint32		sequence = 0;
 
 	if (node->ntids < layout->inline_tids)
 	{
@@ -168,8 +310,9 @@ hnsw_tid_append(HnswIndex *index, HnswWrite *write, ItemPointer tid)
 
 	if (node->more_tids != 0)
 	{
-		buffer = get_chunk(index, node->more_tids, BUFFER_LOCK_EXCLUSIVE);
-		page = BufferGetPage(buffer);
+		Buffer		buffer = get_chunk(index, node->more_tids, BUFFER_LOCK_EXCLUSIVE);
+		Page		page = BufferGetPage(buffer);
+
 		write->chunk = *page_chunk(page, node->more_tids);
 		if (write->chunk.owner != write->id)
 			hnsw_report_corrupt(index->rel, BufferGetBlockNumber(buffer), "TIDs of another node");
@@ -181,40 +324,29 @@ hnsw_tid_append(HnswIndex *index, HnswWrite *write, ItemPointer tid)
 			write->chunk_opaque = *HnswPageGetOpaque(page);
 			return;
 		}
+		sequence = write->chunk.sequence;
 		UnlockReleaseBuffer(buffer);
 	}
-
-	buffer = hnsw_page_with_room(index, HNSW_PAGE_TIDS, false, HNSW_CHUNKS_PER_PAGE);
-	page = BufferGetPage(buffer);
-	write->chunk_buffer = buffer;
-	write->chunk_opaque = *HnswPageGetOpaque(page);
-	for (slot = 0; slot < write->chunk_opaque.nused; slot++)
-		if (page_chunk(page, slot)->owner == HNSW_NO_NODE)
-			break;
-	if (slot == write->chunk_opaque.nused)
-		write->chunk_opaque.nused++;
-	else
-		write->chunk_opaque.nfree--;
-	write->chunk_slot = slot;
-	memset(&write->chunk, 0, sizeof(write->chunk));
-	write->chunk.owner = write->id;
-	write->chunk.next = node->more_tids;
+	new_chunk(index, write, sequence);
 	write->chunk.tids[write->chunk.ntids++] = *tid;
-	node->more_tids = BufferGetBlockNumber(buffer) * HNSW_CHUNKS_PER_PAGE + slot;
 }
 
 /* Are a node's chunks all without TIDs?  The node is locked. */
 bool
 hnsw_chunks_empty(HnswIndex *index, HnswNodeId owner, uint32 chunk_id)
 {
-	ItemPointerData tids[HNSW_CHUNK_TIDS];
 	uint64		steps = 0;
 
 	while (chunk_id != 0)
 	{
+		HnswTidChunkData chunk;
+
 		hnsw_chain_step(index, chunk_id, &steps);
-		if (hnsw_chunk_read(index, owner, &chunk_id, tids) > 0)
+		if (!copy_chunk(index, owner, chunk_id, &chunk))
+			return true;
+		if (chunk.ntids > 0)
 			return false;
+		chunk_id = chunk.next;
 	}
 	return true;
 }

@@ -9,6 +9,7 @@
 
 #include "access/htup_details.h"
 #include "access/relation.h"
+#include "catalog/index.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
 #include "funcapi.h"
@@ -16,6 +17,7 @@
 #include "storage/bufmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 
 /* Counts over all nodes of an index. */
@@ -67,24 +69,58 @@ own_name(HnswOwnKind kind)
 	return "unknown";
 }
 
-/* Open an hnsw index that the user may read, or report an error. */
+pg_noreturn static void
+report_missing(Oid oid)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_TABLE),
+			 errmsg("relation with OID %u does not exist", oid)));
+}
+
+pg_noreturn static void
+report_not_hnsw(const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+			 errmsg("\"%s\" is not an hnsw index of piramid", name)));
+}
+
+/*
+ * Open an hnsw index that the user may read, or report an error.  Nothing is
+ * locked for a user without the privilege.
+ */
 Relation
 hnsw_open_index(Oid oid)
 {
-	Relation	rel = relation_open(oid, AccessShareLock);
+	Relation	rel;
+	Oid			table = IndexGetRelation(oid, true);
 
-	if (rel->rd_rel->relkind != RELKIND_INDEX ||
-		rel->rd_indam->ambeginscan != hnsw_beginscan)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" is not an hnsw index of piramid",
-						RelationGetRelationName(rel))));
-	if (pg_class_aclcheck(rel->rd_index->indrelid, GetUserId(), ACL_SELECT) != ACLCHECK_OK)
-		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_INDEX, RelationGetRelationName(rel));
+	if (!OidIsValid(table))
+	{
+		char	   *name = get_rel_name(oid);
+
+		if (name == NULL)
+			report_missing(oid);
+		report_not_hnsw(name);
+	}
+	if (pg_class_aclcheck(table, GetUserId(), ACL_SELECT) != ACLCHECK_OK)
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_INDEX, get_rel_name(oid));
+
+	rel = try_relation_open(oid, AccessShareLock);
+	if (rel == NULL)
+		report_missing(oid);
+	if (rel->rd_rel->relkind != RELKIND_INDEX || rel->rd_indam->ambeginscan != hnsw_beginscan)
+		report_not_hnsw(RelationGetRelationName(rel));
 	if (RELATION_IS_OTHER_TEMP(rel))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("cannot access temporary tables of other sessions")));
+	if (!rel->rd_index->indisvalid)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("index \"%s\" is not valid", RelationGetRelationName(rel)),
+				 errdetail("It is still being built, or its concurrent build has failed."),
+				 errhint("If that has failed, REINDEX or drop it.")));
 	return rel;
 }
 

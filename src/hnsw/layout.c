@@ -363,7 +363,7 @@ hnsw_layout_from_meta(HnswLayout *layout, const HnswMetaPageData *meta)
 {
 	memset(layout, 0, sizeof(*layout));
 	layout->dim = meta->dim;
-	layout->column_dim = meta->dim;
+	layout->column_dim = meta->column_dim != 0 ? meta->column_dim : meta->dim;
 	layout->elements = meta->elements;
 	layout->index_size = meta->index_size;
 	layout->metric = (HnswMetric) meta->metric;
@@ -387,6 +387,7 @@ void
 hnsw_layout_to_meta(const HnswLayout *layout, HnswMetaPageData *meta)
 {
 	meta->dim = layout->dim;
+	meta->column_dim = layout->column_dim;
 	meta->elements = layout->elements;
 	meta->index_size = layout->index_size;
 	meta->metric = layout->metric;

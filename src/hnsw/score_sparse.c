@@ -39,7 +39,12 @@ reserve(HnswSparseQuery *sparse, int nnz)
 
 	if (nnz <= sparse->capacity)
 		return;
-	sparse->capacity = Max(nnz, 256);
+	/* Queries of a nested loop may be longer and longer: double it. */
+	sparse->capacity = Max(Max(nnz, 256), Min(sparse->capacity, PG_INT32_MAX / 8) * 2);
+	if (sparse->indices != NULL)
+		pfree(sparse->indices);
+	if (sparse->values != NULL)
+		pfree(sparse->values);
 	sparse->indices = MemoryContextAlloc(context, sizeof(int32) * sparse->capacity);
 	sparse->values = MemoryContextAlloc(context, sizeof(float) * sparse->capacity);
 	if (sparse->table == NULL)
@@ -48,6 +53,8 @@ reserve(HnswSparseQuery *sparse, int nnz)
 
 		while (size < 4 * (uint32) sparse->capacity)
 			size *= 2;
+		if (sparse->slots != NULL)
+			pfree(sparse->slots);
 		sparse->slots = MemoryContextAlloc(context, sizeof(uint32) * size);
 		sparse->mask = size - 1;
 	}

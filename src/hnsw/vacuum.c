@@ -70,6 +70,15 @@ for_each_node(VacuumState *state, void (*function) (VacuumState *state, HnswNode
 	}
 }
 
+/* How many node numbers there are by now. */
+static uint64
+count_ids(const HnswIndex *index)
+{
+	uint64		nids = (uint64) RelationGetNumberOfBlocks(index->rel) * index->layout.nodes_per_page;
+
+	return Min(nids, (uint64) PG_UINT32_MAX + 1);
+}
+
 /* ---------------------------------------------------------------------
  * Pass 1: dead heap TIDs
  * ---------------------------------------------------------------------
@@ -87,31 +96,52 @@ find_dead(VacuumState *state, ItemPointer tids, int n)
 	return ndead;
 }
 
-/* Take dead TIDs out of a node's chunks; returns how many TIDs are left there. */
+/*
+ * Take dead TIDs out of a node's chunks, and chunks without TIDs off their
+ * list; returns how many TIDs are left there.
+ *
+ * A scan that stands at a chunk which goes finds its place again by the
+ * sequence of the one before.  Where that has none, as older libraries made
+ * them, only the end of the list can go: there is nothing to find behind it.
+ */
 static int64
 clean_chunks(VacuumState *state, HnswNodeId id, uint32 chunk)
 {
+	HnswIndex  *index = state->index;
 	ItemPointerData tids[HNSW_CHUNK_TIDS];
 	int64		left = 0;
 	uint64		steps = 0;
+	uint32		before = 0;		/* the chunk before this one */
+	uint32		last = 0;		/* the last one with TIDs, or the first */
+	bool		numbered = true;	/* all chunks so far have a sequence */
 
 	while (chunk != 0)
 	{
 		uint32		next = chunk;
-		int			n = hnsw_chunk_read(state->index, id, &next, tids);
-		int			ndead = find_dead(state, tids, n);
+		int			n;
+		int			ndead;
 
-		hnsw_chain_step(state->index, chunk, &steps);
+		hnsw_chain_step(index, chunk, &steps);
+		n = hnsw_chunk_read(index, id, &next, tids);
+		numbered = numbered && index->chain_sequence != 0;
+		ndead = find_dead(state, tids, n);
 		hnsw_vacuum_delay();
 		if (ndead > 0)
 		{
-			left += hnsw_chunk_remove(state->index, id, &chunk, tids, ndead);
+			n = hnsw_chunk_remove(index, id, chunk, tids, ndead);
 			state->stats->tuples_removed += ndead;
 		}
-		else
-			left += n;
+		left += n;
+		if (n > 0 || before == 0 || !numbered || !hnsw_chunk_unlink_next(index, id, before))
+		{
+			before = chunk;
+			if (n > 0 || last == 0)
+				last = chunk;
+		}
 		chunk = next;
 	}
+	while (last != 0 && hnsw_chunk_unlink_next(index, id, last))
+		hnsw_vacuum_delay();
 	return left;
 }
 
@@ -434,36 +464,77 @@ clean_overflow(VacuumState *state)
  * ---------------------------------------------------------------------
  */
 
+/* Note the first live node of a block; the bitmap says whether more may come there. */
 static void
-find_best(VacuumState *state, HnswNodeId id)
+find_best(VacuumState *state, BlockNumber block, uint8 *room)
 {
-	HnswRead	read;
+	HnswNodeId	ids[HNSW_MAX_NODES_PER_PAGE];
+	int			n = hnsw_block_nodes(state->index, block, ids);
 
-	if (get_bit(state, state->dying, id))
-		return;
-	hnsw_read(state->index, id, &read);
-	note_level(state, id, read.node);
-	hnsw_read_end(&read);
+	if (room != NULL && n < state->index->layout.nodes_per_page)
+		room[block / 8] |= 1 << (block % 8);
+	for (int i = 0; i < n && state->best == HNSW_NO_NODE; i++)
+	{
+		HnswRead	read;
+
+		if (get_bit(state, state->dying, ids[i]))
+			continue;
+		hnsw_read(state->index, ids[i], &read);
+		note_level(state, ids[i], read.node);
+		hnsw_read_end(&read);
+	}
+}
+
+static bool
+entry_is_dying(VacuumState *state, HnswMetaPageData *meta)
+{
+	hnsw_meta_read(state->index->rel, meta);
+	return meta->entry != HNSW_NO_NODE && get_bit(state, state->dying, meta->entry);
 }
 
 /*
  * With inserts locked out, move the entry point away from a dying node.  After
  * that nobody but scans can meet a dying node.
+ *
+ * If all nodes are dying, one that was inserted since has to be found.  Most
+ * of that is done before the lock; under it, only the pages are read that had
+ * room before, for nobody else frees any, and new ones.
  */
 static void
 replace_entry(VacuumState *state)
 {
 	HnswIndex  *index = state->index;
 	HnswMetaPageData meta;
+	BlockNumber nblocks = 0;
+	uint8	   *room = NULL;
+
+	if (entry_is_dying(state, &meta) && state->best == HNSW_NO_NODE)
+	{
+		nblocks = RelationGetNumberOfBlocks(index->rel);
+		room = palloc_extended(nblocks / 8 + 1, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+		for (BlockNumber block = HNSW_METAPAGE + 1;
+			 block < nblocks && state->best == HNSW_NO_NODE; block++)
+		{
+			hnsw_vacuum_delay();
+			find_best(state, block, room);
+		}
+	}
 
 	LockPage(index->rel, HNSW_METAPAGE, ExclusiveLock);
-	hnsw_meta_read(index->rel, &meta);
-	if (meta.entry != HNSW_NO_NODE && get_bit(state, state->dying, meta.entry))
+	if (entry_is_dying(state, &meta))
 	{
-		if (state->best == HNSW_NO_NODE)
-			for_each_node(state, find_best);
+		BlockNumber now = RelationGetNumberOfBlocks(index->rel);
+
+		for (BlockNumber block = HNSW_METAPAGE + 1; block < now && state->best == HNSW_NO_NODE; block++)
+		{
+			CHECK_FOR_INTERRUPTS();
+			if (block >= nblocks || (room[block / 8] >> (block % 8)) & 1)
+				find_best(state, block, NULL);
+		}
 		hnsw_entry_update(index, meta.entry, state->best, Max(state->best_level, 0));
 	}
+	/* What was inserted so far may lead nowhere else: it is to be looked at. */
+	vacuum_grow_bitmaps(state, count_ids(index));
 	UnlockPage(index->rel, HNSW_METAPAGE, ExclusiveLock);
 }
 
@@ -482,14 +553,14 @@ hnsw_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 
 	old = MemoryContextSwitchTo(context);
 	state.index = hnsw_open(info->index);
+	state.index->strategy = info->strategy;
 	state.inserter = hnsw_inserter_create(state.index);
 	hnsw_meta_refresh(state.index, &meta);
 	state.stats = stats;
 	state.callback = callback;
 	state.callback_state = callback_state;
 	state.best_level = -1;
-	state.nids = (uint64) RelationGetNumberOfBlocks(info->index) *
-		state.index->layout.nodes_per_page;
+	state.nids = count_ids(state.index);
 	state.dying = make_bitmap(&state);
 	state.suspect = make_bitmap(&state);
 	stats->num_index_tuples = 0;
@@ -505,7 +576,7 @@ hnsw_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 		clean_overflow(&state);
 		replace_entry(&state);
 		vacuum_restore_reach(&state);
-		for (HnswNodeId id = 1; id < state.nids; id++)
+		for (uint64 id = 1; id < state.nids; id++)
 		{
 			if (get_bit(&state, state.dying, id))
 			{
@@ -520,18 +591,16 @@ hnsw_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 	return stats;
 }
 
+/*
+ * Without hnsw_bulkdelete nothing has been counted, and nothing has changed.
+ * What the server knows of the table would be wrong for an index that has
+ * only some of the rows (partial, NULL, zero vectors), so nothing is said.
+ */
 IndexBulkDeleteResult *
 hnsw_vacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 {
-	if (info->analyze_only)
+	if (info->analyze_only || stats == NULL)
 		return stats;
-
-	if (stats == NULL)
-	{
-		stats = palloc0(sizeof(IndexBulkDeleteResult));
-		stats->num_index_tuples = info->num_heap_tuples;
-		stats->estimated_count = info->estimated_count;
-	}
 	stats->num_pages = RelationGetNumberOfBlocks(info->index);
 	return stats;
 }

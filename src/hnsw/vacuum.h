@@ -51,6 +51,23 @@ make_bitmap(const VacuumState *state)
 	return palloc_extended(state->nids / 8 + 1, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 }
 
+/* There are more nodes by now. */
+static inline void
+vacuum_grow_bitmaps(VacuumState *state, uint64 nids)
+{
+	Size		old = state->nids / 8 + 1;
+	Size		new = nids / 8 + 1;
+
+	if (new > old)
+	{
+		state->dying = repalloc_huge(state->dying, new);
+		memset(state->dying + old, 0, new - old);
+		state->suspect = repalloc_huge(state->suspect, new);
+		memset(state->suspect + old, 0, new - old);
+	}
+	state->nids = Max(state->nids, nids);
+}
+
 /* functions in reachable.c */
 extern void vacuum_restore_reach(VacuumState *state);
 

@@ -80,5 +80,52 @@ is_consistent($node, 't', 'after updates');
 $node->safe_psql('postgres', 'VACUUM FULL t');
 is_consistent($node, 't', 'after VACUUM FULL');
 
+# A row that is updated often, alone or among rows with the same vector, costs
+# a search no more than another one.
+$node->safe_psql('postgres', q{
+	CREATE TABLE hot (id int PRIMARY KEY, n int, v vector(8)) WITH (fillfactor = 50);
+	INSERT INTO hot SELECT i, 0, ARRAY(SELECT sin(i * (j * 7.3 + 0.1)) FROM generate_series(1, 8) AS j)::vector
+	FROM generate_series(1, 1000) AS i;
+	INSERT INTO hot SELECT i, 0, array_fill(3, ARRAY[8])::vector FROM generate_series(1001, 1060) AS i;
+	CREATE INDEX hot_idx ON hot USING hnsw (v vector_l2_ops);
+	CREATE INDEX hot_n ON hot (n);
+	CREATE PROCEDURE churn(times int) LANGUAGE plpgsql AS $$
+	BEGIN
+		FOR i IN 1 .. times LOOP
+			UPDATE hot SET n = n + 1 WHERE id IN (500, 1030);
+			COMMIT;
+		END LOOP;
+	END $$;
+	CREATE FUNCTION buffers(which int, rows int) RETURNS int LANGUAGE plpgsql SET enable_seqscan = off SET enable_sort = off AS $$
+	DECLARE
+		plan json;
+	BEGIN
+		EXECUTE format('EXPLAIN (ANALYZE, BUFFERS, FORMAT json) SELECT id FROM hot ORDER BY v <-> %L LIMIT %s',
+			(SELECT v FROM hot WHERE id = which), rows) INTO plan;
+		RETURN (plan->0->'Plan'->>'Shared Hit Blocks')::int + (plan->0->'Plan'->>'Shared Read Blocks')::int;
+	END $$;
+});
+sub buffers { return $node->safe_psql('postgres', "SELECT buffers($_[0], $_[1])") }
+my $of_sixty = buffers(1001, 60);
+my $hot_size;
+foreach my $round (1 .. 4)
+{
+	$node->safe_psql('postgres', 'SET synchronous_commit = off; CALL churn(1000)');
+	$node->safe_psql('postgres', 'VACUUM hot');
+	my $new_size = $node->safe_psql('postgres', "SELECT pg_relation_size('hot_idx')");
+	is($new_size, $hot_size // $new_size, "round $round: chunks of heap TIDs are reused");
+	$hot_size = $new_size;
+}
+at_most(buffers(500, 2), 1.2 * buffers(501, 2), 'buffers of a search for a row updated 4,000 times');
+at_most(buffers(1001, 60), 1.2 * $of_sixty, 'buffers of a search for sixty equal rows, one of them updated 4,000 times');
+is($node->safe_psql('postgres', "SELECT heap_tids FROM piramid_hnsw_info('hot_idx')"), 1060, 'no heap TID is left over');
+
+# VACUUM counts all of its buffer hits, on which its delays depend.
+$node->safe_psql('postgres', "DELETE FROM hot WHERE id % 5 = 0; SELECT pg_stat_reset_single_table_counters('hot_idx'::regclass)");
+my ($status, $stdout, $stderr) = $node->psql('postgres', 'VACUUM (VERBOSE, INDEX_CLEANUP on) hot');
+my ($hits) = $stderr =~ /"?\w*\.?public\.hot".*?buffer usage: (\d+) hits/s;
+at_least($hits, $node->safe_psql('postgres', "SELECT idx_blks_hit FROM pg_statio_user_indexes WHERE indexrelname = 'hot_idx'"),
+	'buffer hits of a vacuum');
+
 $node->stop;
 done_testing();

@@ -23,14 +23,16 @@ my %meta_field = (
 	magic => [ 0, 'L' ], version => [ 4, 'L' ], dim => [ 8, 'S' ], metric => [ 10, 'C' ], own_kind => [ 11, 'C' ],
 	degree => [ 16, 'S' ], code_dims => [ 18, 'S' ], code_bits => [ 20, 'C' ], inline_tids => [ 22, 'S' ],
 	nodes_per_page => [ 26, 'S' ], pages_per_node => [ 28, 'S' ], node_size => [ 32, 'L' ], calibration => [ 52, 'L' ],
-	entry => [ 56, 'L' ], entry_level => [ 60, 'l' ], free_base => [ 64, 'L' ], free_upper => [ 68, 'L' ], free_tids => [ 72, 'L' ]);
+	entry => [ 56, 'L' ], entry_level => [ 60, 'l' ], free_base => [ 64, 'L' ], free_upper => [ 68, 'L' ], free_tids => [ 72, 'L' ],
+	column_dim => [ 84, 'L' ]);
 my %opaque_field = (
 	magic => [ 0, 'L' ], version => [ 4, 'C' ], kind => [ 5, 'C' ], upper => [ 6, 'C' ], listed => [ 7, 'C' ],
 	nfree => [ 8, 'S' ], nused => [ 10, 'S' ], next => [ 12, 'L' ]);
 my %node_field = (
 	flags => [ 0, 'C' ], level => [ 1, 'C' ], nlinks => [ 2, 'S' ], ntids => [ 4, 'S' ], below => [ 8, 'L' ], more_tids => [ 12, 'L' ],
 	scale => [ 16, 'f' ], norm => [ 20, 'f' ], own_norm => [ 24, 'f' ], error => [ 28, 'f' ], scale_a => [ 32, 'f' ], scale_b => [ 36, 'f' ]);
-my %chunk_field = (owner => [ 0, 'L' ], next => [ 4, 'L' ], ntids => [ 8, 'S' ]);
+my %chunk_field = (owner => [ 0, 'L' ], next => [ 4, 'L' ], ntids => [ 8, 'S' ], sequence => [ 124, 'L' ]);
+use constant { NODE_TIDS => 40, CHUNK_TIDS => 10 };		# the first heap TID: block, high half first, and offset
 
 my $file;		# contents of the index
 my $nan = unpack 'f', pack('L', 0x7FC00000);
@@ -88,6 +90,15 @@ sub set_links
 	}
 }
 
+# Change the first heap TID of some nodes or chunks.
+sub set_tids
+{
+	my ($offset, $block, $item, @places) = @_;
+	substr($file, $_ + $offset, 6) = pack('SSS', $block >> 16, $block & 0xFFFF, $item) foreach @places;
+}
+
+sub base_nodes { return grep { !field($_, $node_field{level}) } nodes() }
+
 sub zero { my ($block) = @_; substr($file, $block * PAGE, PAGE) = "\0" x PAGE }
 sub last_of { my ($kind) = @_; return (blocks_of($kind))[-1] }
 
@@ -117,7 +128,7 @@ foreach my $case (
 	[ nodes_per_page => 0, 1, 400, 65535 ], [ pages_per_node => 0, 2, 65535 ], [ node_size => 0, 8, 4294967295 ],
 	[ calibration => 0, 2, 1000000, 4294967294 ], [ entry => 0, 1, 1000000000, 4294967295 ],
 	[ entry_level => -1, 1, 7, 1000000000 ], [ free_base => 0, 1, 1000000, 4294967294 ],
-	[ free_upper => 0, 1, 1000000 ], [ free_tids => 0, 1, 1000000 ])
+	[ free_upper => 0, 1, 1000000 ], [ free_tids => 0, 1, 1000000 ], [ column_dim => 1, 4294967295 ])
 {
 	my ($name, @values) = @$case;
 	foreach my $value (@values)
@@ -148,6 +159,31 @@ push @damage, [ 'a list of free TIDs in a circle', sub {
 		opaque($block, 'nused', 63);
 		meta('free_tids', $block);
 	} ];
+push @damage, [ 'a full page of upper nodes on the list of base pages', sub {
+		my $block = last_of(KIND_NODE);
+		opaque($block, 'upper', 1);
+		opaque($block, 'listed', 1);
+		opaque($block, 'nfree', 0);
+		opaque($block, 'nused', meta('nodes_per_page'));
+		meta('free_base', $block);
+	} ];
+push @damage, [ 'a page of TIDs without the free one that it counts', sub {
+		my $block = last_of(KIND_TIDS) // return;
+		foreach my $place (map { $block * PAGE + START + $_ * CHUNK } 0 .. 62)
+		{
+			field($place, $chunk_field{owner}) or field($place, $chunk_field{owner}, 1000);
+		}
+		opaque($block, 'listed', 1);
+		opaque($block, 'nfree', 1);
+		opaque($block, 'nused', 63);
+		meta('free_tids', $block);
+	} ];
+foreach my $case ([ 0xFFFFFFFF, 1 ], [ 0, 0 ], [ 0, 65535 ])
+{
+	my ($block, $item) = @$case;
+	push @damage, [ "nodes: heap TID ($block,$item)", sub { set_tids(NODE_TIDS, $block, $item, base_nodes()) } ];
+}
+push @damage, [ 'TIDs: heap TID (4294967295,1)', sub { set_tids(CHUNK_TIDS, 0xFFFFFFFF, 1, chunks()) } ];
 foreach my $case (
 	[ flags => 0, 3, 255 ], [ level => 1, 200 ], [ nlinks => 0, 65535 ], [ ntids => 0, 65535 ],
 	[ below => 0, 63, 1000000000, 4294967295 ], [ more_tids => 63, 1000000000, 4294967295 ],
@@ -164,7 +200,7 @@ foreach my $link (0, 1, 1000000000, 4294967294, 4294967295)
 {
 	push @damage, [ "nodes: links to $link", sub { set_links($link) } ];
 }
-foreach my $case ([ owner => 1 ], [ next => 63, 4294967295 ], [ ntids => 0, 65535 ])
+foreach my $case ([ owner => 1 ], [ next => 63, 4294967295 ], [ ntids => 0, 65535 ], [ sequence => 1 ])
 {
 	my ($name, @values) = @$case;
 	foreach my $value (@values)
@@ -226,25 +262,27 @@ foreach my $shape (
 		INSERT INTO t SELECT n, q(5) FROM generate_series(1001, 1060) AS n;
 		CREATE TABLE kept AS TABLE t;
 		CREATE INDEX t_v_idx ON t USING hnsw (v vector_${opclass}_ops)});
+	my $filepath = "SELECT pg_relation_filepath('t_v_idx')";
+	my $path = $node->safe_psql('postgres', $filepath);
 	foreach my $case (@damage)
 	{
 		my ($name, $damage) = @$case;
-		my $path = $node->data_dir . '/' . $node->safe_psql('postgres', "CHECKPOINT; SELECT pg_relation_filepath('t_v_idx')");
 		my @wrong;
 
 		$node->stop;
+		$path = $node->data_dir . "/$path";
 		$file = slurp_file($path);
 		my $before = $file;
 		$damage->();
 		open my $handle, '>:raw', $path or die "$path: $!";
 		print $handle $file;
 		close $handle;
+		$node->start;
 		if ($file eq $before)
 		{
-			$node->start;
+			$path = $node->safe_psql('postgres', $filepath);
 			next;
 		}
-		$node->start;
 		foreach my $statement (@statements)
 		{
 			my ($what, $sql) = @$statement;
@@ -258,7 +296,7 @@ foreach my $shape (
 			}
 		}
 		is(join("\n", @wrong), '', "$shape_name, $name");
-		$node->safe_psql('postgres', 'TRUNCATE t; INSERT INTO t TABLE kept; REINDEX INDEX t_v_idx');
+		$path = $node->safe_psql('postgres', "TRUNCATE t; INSERT INTO t TABLE kept; REINDEX INDEX t_v_idx; $filepath");
 	}
 	is($node->safe_psql('postgres', "SELECT test.reachable('t', '$op')"), $rows + 60, "$shape_name: REINDEX repairs");
 	$node->safe_psql('postgres', 'DROP TABLE t, kept');

@@ -120,9 +120,8 @@ meta_right(const HnswLayout *layout)
 	hnsw_layout_to_meta(layout, &meta);
 	meta.projection = layout->projected;
 	hnsw_layout_from_meta(&read, &meta);
-	/* these two the index's column tells */
+	/* this the index's column tells */
 	read.type = layout->type;
-	read.column_dim = layout->column_dim;
 	hnsw_layout_to_meta(&read, &again);
 	again.projection = meta.projection;
 	return memcmp(&read, layout, sizeof(read)) == 0 &&
@@ -192,6 +191,7 @@ main(void)
 {
 	static const char *const names[] = {"", "l2", "ip", "cosine", "l1", "hamming", "jaccard"};
 	static const int ms[] = {2, 8, 16, 32, 48, 64, 100};
+	bool		fits = true;
 
 	for (int i = 0; i < lengthof(ms); i++)
 	{
@@ -225,6 +225,17 @@ main(void)
 		for (shape.metric = HNSW_HAMMING; shape.metric <= HNSW_JACCARD; shape.metric++)
 			check_shapes(names[shape.metric], &shape, HNSW_MAX_BITS);
 	}
+
+	/* The last slots that there can be have numbers of 32 bits. */
+	for (int slots = 1; slots <= HNSW_MAX_NODES_PER_PAGE; slots++)
+	{
+		uint64		block = HNSW_MAX_SLOT_BLOCK(slots);
+		uint64		last = block * slots + slots - 1;
+
+		fits = fits && block <= MaxBlockNumber && last <= PG_UINT32_MAX &&
+			(block == MaxBlockNumber || last + slots > PG_UINT32_MAX);
+	}
+	ok(fits, "numbers of slots do not wrap");
 
 	/* What users of the default m get. */
 	ok(first_spanning(HNSW_L2, 16) > 1536, "1,536 dimensions fit a page");

@@ -1,0 +1,60 @@
+-- Functions about an index: what they say of one that they cannot read
+CREATE FUNCTION error_of(statement text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	hint text;
+	detail text;
+BEGIN
+	EXECUTE statement;
+	RETURN 'no error';
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT, detail = PG_EXCEPTION_DETAIL;
+	RETURN SQLSTATE || ' ' || SQLERRM || coalesce(' | ' || nullif(detail, ''), '') || coalesce(' | ' || nullif(hint, ''), '');
+END $$;
+CREATE VIEW functions AS SELECT * FROM unnest(ARRAY['piramid_hnsw_info', 'piramid_prewarm', 'piramid_overflow_links']) AS name;
+CREATE TABLE t (id int PRIMARY KEY, v vector);
+INSERT INTO t VALUES (1, '[1,2,3]'), (2, '[1,2,3,4]');
+
+-- a concurrent build that fails, and is repaired
+\set VERBOSITY terse
+CREATE INDEX CONCURRENTLY t_v ON t USING hnsw ((v::vector(3)) vector_l2_ops);
+\set VERBOSITY default
+SELECT indisvalid FROM pg_index WHERE indexrelid = 't_v'::regclass;
+SELECT name, error_of(format('SELECT %s(''t_v'')', name)) FROM functions;
+DELETE FROM t WHERE id = 2;
+REINDEX INDEX CONCURRENTLY t_v;
+SELECT name, error_of(format('SELECT %s(''t_v'')', name)) FROM functions;
+
+-- what does not exist, and what is something else
+SELECT name, error_of(format('SELECT %s(4294967295::oid::regclass)', name)) FROM functions;
+SELECT name, error_of(format('SELECT %s(''t'')', name)) FROM functions;
+SELECT name, error_of(format('SELECT %s(''t_pkey'')', name)) FROM functions;
+SELECT name, error_of(format('SELECT %s(''functions'')', name)) FROM functions;
+
+-- a user without the privilege
+CREATE ROLE regress_info_user;
+GRANT SELECT ON functions TO regress_info_user;
+SET ROLE regress_info_user;
+SELECT name, error_of(format('SELECT %s(''t_v'')', name)) FROM functions;
+RESET ROLE;
+GRANT SELECT ON t TO regress_info_user;
+SET ROLE regress_info_user;
+SELECT name, error_of(format('SELECT %s(''t_v'')', name)) FROM functions;
+RESET ROLE;
+
+-- operator classes that cannot work
+CREATE OPERATOR CLASS sorted_otherwise FOR TYPE vector USING hnsw AS
+	OPERATOR 1 <-> (vector, vector) FOR ORDER BY integer_ops,
+	FUNCTION 1 l2_distance(vector, vector), FUNCTION 2 hnsw_l2_metric(internal);
+SELECT amvalidate(oid) FROM pg_opclass WHERE opcname = 'sorted_otherwise';
+CREATE OPERATOR FAMILY f USING hnsw;
+CREATE OPERATOR CLASS of_another_type FOR TYPE vector USING hnsw FAMILY f AS
+	OPERATOR 1 <-> (halfvec, halfvec) FOR ORDER BY float_ops,
+	FUNCTION 1 l2_distance(vector, vector), FUNCTION 2 hnsw_l2_metric(internal);
+SELECT amvalidate(oid) FROM pg_opclass WHERE opcname = 'of_another_type';
+DROP OPERATOR FAMILY f USING hnsw CASCADE;
+DROP OPERATOR FAMILY sorted_otherwise USING hnsw CASCADE;
+
+DROP VIEW functions;
+DROP TABLE t;
+DROP ROLE regress_info_user;
+DROP FUNCTION error_of;
