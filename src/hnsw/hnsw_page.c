@@ -679,7 +679,7 @@ hnsw_read_block(HnswIndex *index, BlockNumber block, BufferAccessStrategy strate
 		if (PageGetSpecialSize(page) != MAXALIGN(sizeof(HnswPageOpaqueData)) ||
 			opaque->magic != HNSW_MAGIC)
 			hnsw_report_corrupt(index->rel, block, "a foreign page");
-		if (opaque->kind == HNSW_PAGE_NODE)
+		if (opaque->kind == HNSW_PAGE_NODE && block <= HNSW_MAX_NODE_BLOCK(&index->layout))
 			n = Min(opaque->nused, index->layout.nodes_per_page);
 	}
 	read->buffer = buffer;

@@ -128,6 +128,7 @@ typedef struct HnswScanState
 	uint64		nlooked_up;
 	uint64		nhanded_out;
 	double		squares;		/* sum of squared errors of the estimates */
+	BlockNumber heap_blocks;	/* of the table, as last seen; 0: unknown */
 	/* rows of the table that are read ahead */
 	int64		reads;			/* blocks that this backend had read when it left us */
 	uint32		asked;			/* items before it are asked for */
@@ -145,6 +146,14 @@ static inline bool
 is_compact(const HnswScanState *state)
 {
 	return state->index->layout.own_kind == HNSW_OWN_INT4;
+}
+
+/* Is the table a heap, whose TIDs are places in its blocks? */
+static inline bool
+has_heap(IndexScanDesc scan)
+{
+	return scan->heapRelation != NULL &&
+		scan->heapRelation->rd_tableam == GetHeapamTableAmRoutine();
 }
 
 static int
@@ -288,8 +297,10 @@ collect_pool(HnswScanState *state)
 	uint32		trusted = (search->width + 1) / 2;
 	double		bound = -get_float8_infinity();
 
+	/* A compact index searches less well, which shows when a scan goes on. */
 	if (is_compact(state))
-		trusted = Max(trusted, Min(search->width, RANKED_ROWS));
+		trusted = Max(state->demand.share < 1 ? trusted / 2 : trusted,
+					  Min(search->width, RANKED_ROWS));
 	for (int i = 0; i < search->npool; i++)
 		add_item(state, search->candidates[search->pool[i].candidate].found);
 	sort_items(state->items, state->nitems);
@@ -417,6 +428,7 @@ start(IndexScanDesc scan)
 	state->watermark = -get_float8_infinity();
 	state->max_upper = -get_float8_infinity();
 	state->relaxed = hnsw_relaxed_order();
+	state->heap_blocks = has_heap(scan) ? RelationGetNumberOfBlocks(scan->heapRelation) : 0;
 	state->block = HNSW_METAPAGE + 1;
 	memset(scan->xs_orderbynulls, 0, sizeof(bool) * scan->numberOfOrderBys);
 	scan->xs_orderbynulls[0] = (orderby->sk_flags & SK_ISNULL) != 0;
@@ -537,9 +549,7 @@ read_rows_ahead(IndexScanDesc scan)
 	HnswScanState *state = scan->opaque;
 	uint32		concurrency;
 
-	if (scan->heapRelation == NULL ||
-		scan->heapRelation->rd_tableam != GetHeapamTableAmRoutine() ||
-		(state->search->cold == 0 && state->reads == blocks_read()))
+	if (!has_heap(scan) || (state->search->cold == 0 && state->reads == blocks_read()))
 		return;
 	concurrency = get_tablespace_io_concurrency(scan->heapRelation->rd_rel->reltablespace);
 	state->asked = Max(state->asked, state->next_item);
@@ -548,7 +558,8 @@ read_rows_ahead(IndexScanDesc scan)
 	{
 		const HnswFound *found = &state->search->found[state->items[state->asked++].found];
 
-		if (found->ntids > 0)
+		if (found->ntids > 0 &&
+			ItemPointerGetBlockNumber(&state->search->tids[found->tids]) < state->heap_blocks)
 			PrefetchBuffer(scan->heapRelation, MAIN_FORKNUM,
 						   ItemPointerGetBlockNumber(&state->search->tids[found->tids]));
 	}
@@ -595,6 +606,23 @@ start_item(HnswScanState *state)
 	state->max_upper = Max(state->max_upper, item->upper);
 }
 
+/*
+ * What a broken page says may not be a place in the table: asked for, it could
+ * make a new one.  Only of a heap it is known what TIDs mean.
+ */
+static void
+check_tid(IndexScanDesc scan, ItemPointer tid)
+{
+	HnswScanState *state = scan->opaque;
+	Relation	heap = scan->heapRelation;
+
+	if (ItemPointerGetBlockNumber(tid) < state->heap_blocks || !has_heap(scan))
+		return;
+	state->heap_blocks = RelationGetNumberOfBlocks(heap);
+	hnsw_check_tid(state->index, HnswNodeBlock(&state->index->layout, state->owner), tid,
+				   state->heap_blocks);
+}
+
 /* The next heap TID of an item; false at the end of the scan. */
 static bool
 next_tid(IndexScanDesc scan, ItemPointer tid)
@@ -626,6 +654,7 @@ next_tid(IndexScanDesc scan, ItemPointer tid)
 			return false;
 	}
 	*tid = state->tids[state->next_tid++];
+	check_tid(scan, tid);
 	return true;
 }
 
@@ -730,7 +759,7 @@ nearest_is_due(const HnswScanState *state)
 
 	if (pairingheap_is_empty(state->ranked) || state->nlooked_up < rows_to_rank(state))
 		return false;
-	if (state->nhanded_out < state->demand.rows)
+	if (state->nhanded_out < state->demand.rows && state->demand.share >= 1)
 		return true;
 	nearest = (const HnswRankedRow *) pairingheap_first(state->ranked);
 	return state->nlooked_up >= state->nhanded_out + RANKED_AHEAD &&
