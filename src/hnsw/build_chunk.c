@@ -133,13 +133,9 @@ make_node(BuildState *state, const BuildChunk *chunk, const PartitionGraph *grap
 	float	   *from = vectors;
 	float	   *rotated = vectors + hnsw_rotated_length(layout);
 	int			nlinks = graph->nlinks[i];
-	double		error = row->error;
 
-	hnsw_value_unpack(layout, chunk->data + row->packed, row->scale, state->value);
-	hnsw_own_encode(state->index, state->value, own);
-	if (layout->metric == HNSW_COSINE)
-		error /= hnsw_value_length(layout, state->value);
-	own->error = Min(own->error + error, FLT_MAX);
+	hnsw_own_encode_packed(state->index, chunk->data + row->packed, row->scale, row->error,
+						   state->value, own);
 	hnsw_node_init(state->index, node, chunk->level, own);
 
 	/* The neighbours' codes are far apart in memory. */

@@ -442,6 +442,10 @@ hnsw_cosine_is_precise(double length)
 
 /* functions in own.c */
 extern void hnsw_own_encode(const HnswIndex *index, const HnswValue *value, HnswOwn *own);
+extern void hnsw_own_encode_packed(const HnswIndex *index, const char *packed, float scale,
+								   float error, HnswValue *value, HnswOwn *own);
+extern float hnsw_own_shared_error(const HnswLayout *layout, const HnswNodeHeaderData *node,
+								   const HnswOwn *own);
 extern void hnsw_own_decode(const HnswIndex *index, const HnswNodeHeaderData *node,
 							float *out);
 extern void hnsw_own_bits(const HnswLayout *layout, const float *x, uint8 *bits);
@@ -477,6 +481,7 @@ typedef struct HnswFound
 	XLogRecPtr	lsn;			/* of its page */
 } HnswFound;
 
+/* functions in bounds.c */
 extern void hnsw_key_bounds(const HnswIndex *index, const HnswQuery *query,
 							const HnswFound *found, double *lower, double *upper);
 

@@ -146,12 +146,7 @@ add_to_node(HnswInserter *inserter, const HnswOwn *own, HnswNodeId id, ItemPoint
 	same = same_vector(layout, write.node, own);
 	if (same)
 	{
-		float		error = own->error;
-
-		/* Twice its square covers that the norm is another one's. */
-		if (layout->own_kind == HNSW_OWN_INT8)
-			error = Max(error, sqrtf((error * error + fabsf(own->norm - write.node->norm)) / 2));
-		write.node->error = Max(write.node->error, error);
+		write.node->error = hnsw_own_shared_error(layout, write.node, own);
 		hnsw_tid_append(index, &write, tid);
 	}
 	hnsw_write_end(index, &write, same);

@@ -11,6 +11,20 @@
  */
 #include "hnsw/hnsw.h"
 
+/* Rounding of sums in double, and of the float that own_error compares. */
+#define ERROR_SLACK 1.000001
+
+/* A bound of this as a float: not below it, and FLT_MAX if there is none. */
+static float
+round_up(double bound)
+{
+	float		result = (float) Min(bound, FLT_MAX);
+
+	if (!(bound < FLT_MAX))
+		return FLT_MAX;
+	return result < bound ? nextafterf(result, FLT_MAX) : result;
+}
+
 /* How far the stored vector is from x, in the metric's norm, rounded up. */
 static float
 own_error(HnswMetric metric, int n, const float *x, const float *stored)
@@ -25,10 +39,14 @@ own_error(HnswMetric metric, int n, const float *x, const float *stored)
 	}
 	if (metric != HNSW_L1)
 		sum = sqrt(sum);
-	return (float) (sum * 1.000001);
+	return round_up(sum * ERROR_SLACK);
 }
 
-/* int8 of the rotated, centred vector. */
+/*
+ * int8 of the rotated, centred vector.  The error is from the rotated vector as
+ * float32; what its rotation is off by, bounds.c adds.  own_norm goes into keys
+ * as it is, so it is a sum without rounding.
+ */
 static void
 encode_int8(const HnswIndex *index, const float *prepared, HnswOwn *own)
 {
@@ -39,7 +57,8 @@ encode_int8(const HnswIndex *index, const float *prepared, HnswOwn *own)
 	hnsw_rotate_only(index, prepared, target);
 	scalar_encode_int8(n, target, (int8 *) own->data, &own->scale);
 	distance->i8_to_float(n, (int8 *) own->data, own->scale, stored);
-	own->own_norm = distance->normsq(n, stored);
+	own->own_norm = (float) ((double) own->scale * own->scale *
+							 distance->i8_dot(n, (int8 *) own->data, (int8 *) own->data));
 	own->error = own_error(index->layout.metric, n, target, stored);
 	pfree(target);
 	pfree(stored);
@@ -169,9 +188,9 @@ encode_sparse(const HnswIndex *index, const HnswValue *value, float length, Hnsw
 	own->nnz = n;
 	encode_half(index, n, values, length, h, own);
 	if (layout->metric == HNSW_L1)
-		own->error += rest * 1.000001;
+		own->error = round_up((own->error + rest) * ERROR_SLACK);
 	else
-		own->error = sqrt((double) own->error * own->error + rest) * 1.000001;
+		own->error = round_up(sqrt((double) own->error * own->error + rest) * ERROR_SLACK);
 	pfree(elements);
 	pfree(values);
 }
@@ -191,7 +210,7 @@ hnsw_own_encode(const HnswIndex *index, const HnswValue *value, HnswOwn *own)
 
 	own->nnz = 0;
 	(void) hnsw_prepare(index, value->x, prepared);
-	own->norm = distance->normsq(layout->dim, prepared);
+	own->norm = cosine ? distance->normsq(layout->dim, prepared) : (float) (length * length);
 	switch (layout->own_kind)
 	{
 		case HNSW_OWN_INT8:
@@ -219,6 +238,39 @@ hnsw_own_encode(const HnswIndex *index, const HnswValue *value, HnswOwn *own)
 	if (!(own->error < FLT_MAX))
 		own->error = FLT_MAX;
 	pfree(prepared);
+}
+
+/*
+ * The same for a row that a build packed.  error is how far the packed value is
+ * from the row's.
+ */
+void
+hnsw_own_encode_packed(const HnswIndex *index, const char *packed, float scale, float error,
+					   HnswValue *value, HnswOwn *own)
+{
+	double		more = error;
+
+	hnsw_value_unpack(&index->layout, packed, scale, value);
+	hnsw_own_encode(index, value, own);
+	if (index->layout.metric == HNSW_COSINE)
+		more /= hnsw_value_length(&index->layout, value);
+	own->error = round_up(own->error + more);
+}
+
+/*
+ * The error of a node that takes one more row, with the same stored vector.
+ * int8 keys by inner product have the node's norm in them, which is another
+ * row's: twice the square of the error covers that, too (bounds.c).
+ */
+float
+hnsw_own_shared_error(const HnswLayout *layout, const HnswNodeHeaderData *node,
+					  const HnswOwn *own)
+{
+	double		error = own->error;
+
+	if (layout->own_kind == HNSW_OWN_INT8)
+		error = Max(error, sqrt((error * error + fabs((double) own->norm - node->norm)) / 2));
+	return Max(node->error, round_up(error));
 }
 
 /* The elements of a node's sparse vector; returns how many. */

@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * score.c
- *		Keys, estimates and bounds: everything that depends on the metric.
+ *		Keys and estimates: everything that depends on the metric, but for
+ *		bounds.c.
  *
  * A search orders nodes by key, smaller is nearer:
  *
@@ -26,14 +27,6 @@
  *-------------------------------------------------------------------------
  */
 #include "hnsw/hnsw.h"
-
-#include "utils/float.h"
-
-/* Relative rounding error that two float32 sums of dim terms may differ by. */
-#define ROUNDING(dim) ((16 + sqrt((double) (dim))) / 4194304.0)
-
-/* Absolute error of two such sums whose terms are denormal. */
-#define UNDERFLOW(dim) ((double) (dim) * 4e-45)
 
 /* Allocate a query in the current memory context. */
 HnswQuery *
@@ -236,7 +229,10 @@ rotated_key(const HnswLayout *layout, const HnswQuery *query, const HnswNodeHead
 		 distance->i8_ip(layout->out_dim, query->rotated, (const int8 *) own) :
 		 distance->i4_ip(layout->out_dim, query->rotated, (const uint8 *) own));
 
-	*l2sq = Max(query->rotated_norm + node->own_norm - 2 * dot, 0);
+	/* NaN, as infinite lengths give it, must not become the nearest. */
+	*l2sq = query->rotated_norm + node->own_norm - 2 * dot;
+	if (*l2sq < 0)
+		*l2sq = 0;
 	return (layout->metric == HNSW_IP) ? *l2sq - query->norm - node->norm : *l2sq;
 }
 
@@ -406,113 +402,6 @@ hnsw_node_estimates(const HnswIndex *index, const HnswQuery *query,
 	estimate(layout, query, HnswNodeCodes(layout, node), n, key, node->scale_a, node->scale_b,
 			 estimates, lengths, sums);
 	return nlinks;
-}
-
-/*
- * Bounds of the distance that the operator computes, from what a search found:
- * the truth is between them, rounding of float32 sums included.  Of 4-bit own
- * vectors, whose bounds say nothing, both are the estimate.
- */
-void
-hnsw_key_bounds(const HnswIndex *index, const HnswQuery *query, const HnswFound *found,
-				double *lower, double *upper)
-{
-	const HnswLayout *layout = &index->layout;
-	bool		int8_own = layout->own_kind == HNSW_OWN_INT8;
-	double		rounding = ROUNDING(layout->dim);
-	double		underflow = UNDERFLOW(layout->dim);
-	double		key = found->key;
-	double		error = found->error;
-	double		norm = found->norm < FLT_MAX ? found->norm : get_float8_infinity();
-	double		d;
-	double		e;
-
-	if (layout->own_kind == HNSW_OWN_INT4)
-	{
-		d = layout->metric == HNSW_L2 ? sqrt(Max(key, 0)) :
-			layout->metric == HNSW_COSINE ? key / 2 : key * query->unscale;
-		*lower = *upper = d;
-		return;
-	}
-	switch (layout->metric)
-	{
-		case HNSW_HAMMING:
-			*lower = *upper = key;
-			return;
-		case HNSW_JACCARD:
-			*lower = Max(key - FLT_EPSILON, 0);
-			*upper = key + FLT_EPSILON;
-			return;
-		case HNSW_L2:
-			/* int8 keys come from a difference of squares around the mean */
-			e = underflow + (int8_own ? query->rotated_norm * 4 * rounding : 0);
-			*lower = sqrt(Max(key - e, 0.0)) * (1 - rounding) - error;
-			*upper = sqrt(key + e) * (1 + rounding) + error;
-			break;
-		case HNSW_COSINE:
-
-			/*
-			 * The key is a squared distance of unit vectors.  With half own
-			 * vectors the inner product of the stored one is off by at most
-			 * the error; with int8 the Euclidean distance is.
-			 */
-			if (int8_own)
-			{
-				d = Max(sqrt(Max(key - 16 * rounding, 0.0)) - error, 0);
-				*lower = d * d / 2 - 2 * rounding;
-				d = sqrt(key + 16 * rounding) + error;
-				*upper = d * d / 2 + 2 * rounding;
-			}
-			else
-			{
-				*lower = key / 2 - error - 4 * rounding;
-				*upper = key / 2 + error + 4 * rounding;
-			}
-			break;
-		case HNSW_IP:
-			d = key * query->unscale;
-			if (query->length == 0)
-				e = 0;
-			else if (int8_own)
-			{
-				/*
-				 * | |q-x|^2 - |q-stored x|^2 |, what the node's norm may be
-				 * off by (a build rounds rows to binary16, relatively 2^-11,
-				 * before it takes their norms), and the sums around the mean
-				 */
-				double		squares = query->length * query->length + norm;
-
-				e = query->unscale *
-					(2 * sqrt(Max(key + squares, 0)) * error + 2 * error * error +
-					 2 * sqrt(norm) * Min(error, sqrt(norm) / 2000) +
-					 16 * rounding * (squares + (double) index->norm * index->norm) + underflow);
-			}
-			else
-				e = query->unscale * (2 * query->length * (error + 2 * rounding * sqrt(norm)) +
-									  underflow);
-			e += underflow;
-			if (query->length == 0)
-				d = e = 0;
-			/* The operator's float32 sums may overflow, to either side. */
-			else if (2 * query->unscale * query->length * sqrt(norm) >= FLT_MAX / 2)
-				e = get_float8_infinity();
-			*lower = d - e;
-			*upper = d + e;
-			break;
-		default:
-			*lower = key * (1 - rounding) - error;
-			*upper = key * (1 + rounding) + error;
-			break;
-	}
-
-	if (layout->metric == HNSW_COSINE && !hnsw_cosine_is_precise(query->length))
-		*lower = 0, *upper = get_float8_infinity();
-	if (layout->metric != HNSW_IP)
-		*lower = Max(*lower, 0);
-	else if (isnan(*lower) || (fabs(key) >= HNSW_MAX_KEY && query->length > 0))
-		*lower = -get_float8_infinity();
-	if (isnan(*upper) || fabs(key) >= HNSW_MAX_KEY)
-		*upper = get_float8_infinity();
 }
 
 /* The query as hnsw_own_decode would give it. */
