@@ -24,9 +24,10 @@ $(OBJS): $(sort $(wildcard src/*.h src/*/*.h))
 # The extension "vector" that is piramid, for those who want it; see compat/.
 vector_scripts = sql/piramid--0.1.0.sql sql/piramid--0.1.0--0.2.0.sql
 extension_dir = $(DESTDIR)$(datadir)/extension
+vector_library = $(DESTDIR)$(pkglibdir)/vector$(DLSUFFIX)
 
 .PHONY: install-vector-compat uninstall-vector-compat
 install-vector-compat:
-	FORCE=$(FORCE) compat/install install '$(extension_dir)' $(vector_scripts)
+	FORCE=$(FORCE) compat/install install '$(extension_dir)' '$(vector_library)' $(vector_scripts)
 uninstall-vector-compat:
-	compat/install uninstall '$(extension_dir)'
+	compat/install uninstall '$(extension_dir)' '$(vector_library)'
