@@ -85,10 +85,20 @@ foreach my $form (sort keys %forms)
 is($new->safe_psql('form', "CREATE EXTENSION IF NOT EXISTS vector;
 	ALTER EXTENSION vector SET SCHEMA pg_catalog; SELECT '[1]'::pg_catalog.vector"), '[1]', 'SET SCHEMA moves the types');
 
+my ($status, $error);
 fresh($new, 'form');
 $new->safe_psql('form', q{CREATE ROLE maker LOGIN; GRANT ALL ON DATABASE form TO maker; GRANT ALL ON SCHEMA public TO maker});
 is($new->safe_psql('form', q{SET ROLE maker; CREATE EXTENSION vector; SELECT '[1]'::vector}), '[1]',
 	'whoever may create in the database may create it');
+
+# The objects of the same names, under the other name.
+($status, undef, $error) = $new->psql('form', 'CREATE EXTENSION piramid');
+like($error, qr/ERROR:  this database has piramid already, as extension "vector"/, 'CREATE EXTENSION piramid beside it');
+$new->safe_psql('form', 'CREATE EXTENSION piramid_move');
+is($new->safe_psql('form', q{SELECT count(*) FROM piramid_move.statements('piramid') WHERE statement LIKE 'DO %'}), 0,
+	'the move leaves that check out');
+is($new->safe_psql('form', q{SELECT count(*) > 200 FROM piramid_move.statements('piramid')}), 't', 'and nothing else');
+$new->safe_psql('form', 'DROP EXTENSION piramid_move');
 
 # Deployments name pgvector's library where settings are wanted before the first
 # use.  Both names are one library, which a session loads once.
@@ -100,7 +110,7 @@ $new->safe_psql('form', 'GRANT CREATE ON SCHEMA public TO PUBLIC; CREATE ROLE pl
 my $define = q{SET ROLE plain; CREATE FUNCTION probe() RETURNS text LANGUAGE sql
 	SET ivfflat.probes = 10 SET hnsw.ef_search = 20 AS $$ SELECT current_setting('ivfflat.probes') $$;
 	ALTER ROLE plain SET hnsw.ef_search = 30; SELECT probe(); DROP FUNCTION probe();};
-my ($status, undef, $error) = $new->psql('form', $define);
+($status, undef, $error) = $new->psql('form', $define);
 like($error, qr/permission denied to set parameter "ivfflat.probes"/, 'before the library is loaded, only superusers store settings');
 foreach my $setting (qw(session_preload_libraries shared_preload_libraries))
 {
@@ -109,6 +119,8 @@ foreach my $setting (qw(session_preload_libraries shared_preload_libraries))
 		$new->append_conf('postgresql.conf', "$setting = '$name'");
 		$new->restart;
 		is($new->safe_psql('form', $define), 10, "$setting = '$name': everybody stores them");
+		($ok, $output) = follow('preload', DB => $new->connstr('form'));
+		like($output, $name =~ /vector/ ? qr/$setting *\| \Q$name\E/ : qr/\(0 rows\)/, 'the documented look at it');
 		is($new->safe_psql('form', "SHOW hnsw.ef_search; $use"), "40\n1\n40\n1", 'and the extension works');
 		is($new->safe_psql('form', q{CREATE TABLE t AS SELECT ARRAY[i, i * i]::vector(2) AS v FROM generate_series(1, 2000) AS i;
 			SET maintenance_work_mem = '64MB'; SET min_parallel_table_scan_size = 0; ALTER TABLE t SET (parallel_workers = 1);
@@ -144,6 +156,10 @@ SKIP:
 {
 	skip 'this server has no pgvector 0.7 or later', 1 unless $pgvector;
 	create_shop($old, 'shop');
+	($status, undef, $error) = $old->psql('shop', 'CREATE SCHEMA other; CREATE EXTENSION piramid SCHEMA other');
+	like($error, qr/ERROR:  this database has pgvector, .*HINT:  .*migrate-from-pgvector/s,
+		'CREATE EXTENSION piramid beside pgvector');
+	$old->safe_psql('shop', 'DROP SCHEMA other');
 	my $contents = contents($old, 'shop');
 	my $indexes = index_definitions($old, 'shop');
 	my %at = (directory => $dumps, OLD => $old->connstr('shop'), NEW => $new->connstr('moved'), BACK => $old->connstr('back'));
@@ -157,6 +173,13 @@ SKIP:
 		answers_well($node, $database, $name) if $library eq 'piramid';
 	};
 
+	# What \dx says of an extension, and what its control file does.
+	my $description = sub {
+		my ($node, $database) = @_;
+		return $node->safe_psql($database, q{SELECT description FROM pg_description
+			JOIN pg_extension e ON classoid = 'pg_extension'::regclass AND objoid = e.oid WHERE extname IN ('vector', 'piramid')});
+	};
+
 	foreach my $way ([ 'unchanged', 'restore-unchanged', 'restore-back' ], [ 'changed in one word', 'dump', 'dump-back' ])
 	{
 		my ($name, $there, $back) = @$way;
@@ -168,6 +191,9 @@ SKIP:
 		($ok) = follow('restore', %at) if $there eq 'dump';
 		ok($ok, "$name: restored");
 		$same->($new, 'moved', 'piramid', "$name, there");
+		follow('comment', %at) if $there eq 'restore-unchanged';
+		my ($says) = slurp_file($there eq 'dump' ? 'piramid.control' : 'compat/vector.control') =~ /^comment = '(.*)'$/m;
+		is($description->($new, 'moved'), $says, "$name: the description of the extension");
 		($ok) = follow($back, %at);
 		ok($ok, "$name: back");
 		$same->($old, 'back', 'vector', "$name, back");
