@@ -16,17 +16,41 @@ ISOLATION = $(patsubst test/specs/%.spec,%,$(sort $(wildcard test/specs/*.spec))
 ISOLATION_OPTS = --inputdir=test --load-extension=piramid
 
 PG_CONFIG ?= pg_config
-PGXS := $(shell $(PG_CONFIG) --pgxs)
+
+# Without a server to build for, say what is missing.
+PG_MAJOR := $(shell $(PG_CONFIG) --version 2>/dev/null | sed -n 's/^PostgreSQL \([0-9]*\).*/\1/p')
+PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
+PG_HEADER := $(shell $(PG_CONFIG) --includedir-server 2>/dev/null)/postgres.h
+how = make PG_CONFIG=/usr/lib/postgresql/NN/bin/pg_config, where NN is your server's version
+ifeq ($(PG_MAJOR),)
+$(error "$(PG_CONFIG)" is not the pg_config of a PostgreSQL server. Install postgresql-server-dev-NN \
+	(Red Hat: postgresqlNN-devel), and name its pg_config: $(how))
+endif
+ifeq ($(filter $(PG_MAJOR),15 16 17 18),)
+$(error "$(PG_CONFIG)" is of PostgreSQL $(PG_MAJOR), and piramid needs 15, 16, 17 or 18. Name another: $(how))
+endif
+ifeq ($(and $(wildcard $(PGXS)),$(wildcard $(PG_HEADER))),)
+$(error "$(PG_CONFIG)" has no server headers. Install postgresql-server-dev-$(PG_MAJOR) \
+	(Red Hat: postgresql$(PG_MAJOR)-devel), or name another: $(how))
+endif
 include $(PGXS)
 
 $(OBJS): $(sort $(wildcard src/*.h src/*/*.h))
 
+# What was built for one server is not up to date for another.
+server := $(shell $(PG_CONFIG) --version --includedir-server)
+$(OBJS) $(OBJS:.o=.bc): build/server
+build/server: always
+	@mkdir -p build && { echo '$(server)' | cmp -s - $@ || echo '$(server)' >$@; }
+.PHONY: always
+
 # The extension "vector" that is piramid, for those who want it; see compat/.
 vector_scripts = sql/piramid--0.1.0.sql sql/piramid--0.1.0--0.2.0.sql
 extension_dir = $(DESTDIR)$(datadir)/extension
+vector_library = $(DESTDIR)$(pkglibdir)/vector$(DLSUFFIX)
 
 .PHONY: install-vector-compat uninstall-vector-compat
 install-vector-compat:
-	FORCE=$(FORCE) compat/install install '$(extension_dir)' $(vector_scripts)
+	FORCE=$(FORCE) compat/install install '$(extension_dir)' '$(vector_library)' $(vector_scripts)
 uninstall-vector-compat:
-	compat/install uninstall '$(extension_dir)'
+	compat/install uninstall '$(extension_dir)' '$(vector_library)'

@@ -56,8 +56,10 @@ BEGIN
 		script := script || piramid_move.extension_file(file) || E'\n';
 	END LOOP;
 
-	-- Statements end at the end of a line; comments and psql's lines go.
+	-- Statements end at the end of a line; comments, psql's lines and the check
+	-- for other extensions go.
 	script := regexp_replace(script, '(?n)^(--|\\).*$', '', 'g');
+	script := regexp_replace(script, '(?w)^DO \$check\$.*?^\$check\$;$', '');
 	script := replace(script, 'MODULE_PATHNAME', piramid_move.control(extension, 'module_pathname'));
 	IF script ~ '\$\w*\$' THEN
 		RAISE EXCEPTION 'the script of extension "%" has quoted bodies', extension;
@@ -300,7 +302,8 @@ BEGIN
 				AND e.deptype = 'e' AND e.refobjid = source.oid AND e.classid || ' ' || e.objid <> ALL (kept));
 END $$;
 
--- The dry run: what move() would do, or why it would not.
+-- The dry run: what move() would do, or why it would not.  What matters most
+-- comes first.
 CREATE FUNCTION plan(target text) RETURNS TABLE (action text, object text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog AS $$
 BEGIN
@@ -312,13 +315,16 @@ BEGIN
 		RETURN;
 	END IF;
 	RETURN QUERY
-		SELECT CASE s.action WHEN 'handler' THEN 'replace' WHEN 'exchange' THEN 'replace' ELSE s.action END, s.object
-		FROM (SELECT DISTINCT ON (t.object) * FROM piramid_move.steps(target) AS t
-			WHERE t.action <> 'comment' ORDER BY t.object, t.n) AS s
-		ORDER BY s.action <> 'refuse', s.n;
-	RETURN QUERY
-		SELECT 'rebuild', format('index %I.%I using %I', schema, name, amname)
-		FROM piramid_move.vector_index WHERE relkind = 'i' ORDER BY schema, name;
+		SELECT p.action, p.object
+		FROM (SELECT CASE s.action WHEN 'handler' THEN 'replace' WHEN 'exchange' THEN 'replace' ELSE s.action END,
+				s.object, s.n
+			FROM (SELECT DISTINCT ON (t.object) * FROM piramid_move.steps(target) AS t
+				WHERE t.action <> 'comment' ORDER BY t.object, t.n) AS s
+			UNION ALL
+			SELECT 'rebuild', format('index %I.%I using %I', schema, name, amname),
+				row_number() OVER (ORDER BY schema, name)
+			FROM piramid_move.vector_index WHERE relkind = 'i') AS p(action, object, n)
+		ORDER BY array_position('{refuse,rebuild,drop,create,replace,keep}'::text[], p.action), p.n;
 END $$;
 
 -- What remains to be done after a move; psql runs it with \gexec.
@@ -395,8 +401,9 @@ BEGIN
 	PERFORM piramid_move.alter_member('DROP', 'pg_opfamily'::regclass, family);
 END $$;
 
--- Move this database.  Returns how many indexes have to be rebuilt: the
--- statements are in the view "reindex".
+-- Move this database.  Returns how many indexes have to be rebuilt, and says
+-- how: the statements are in the view "reindex".  (INFO, because the function
+-- keeps the notices of its statements to itself.)
 CREATE FUNCTION move(target text) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog SET client_min_messages = warning AS $$
 DECLARE
@@ -406,6 +413,7 @@ DECLARE
 	step record;
 	classes oid[];
 	objects oid[];
+	waiting bigint;
 BEGIN
 	IF reasons IS NULL THEN
 		reasons := (SELECT string_agg(s.object, E'\n') FROM piramid_move.steps(target) AS s WHERE action = 'refuse');
@@ -458,7 +466,12 @@ BEGIN
 	PERFORM piramid_move.alter_member(format('ALTER EXTENSION %I ADD', extension), new.classid, new.objid)
 	FROM (SELECT o.classid, o.objid FROM piramid_move.object AS o
 		EXCEPT SELECT * FROM unnest(classes, objects)) AS new;
-	RETURN (SELECT count(*) FROM piramid_move.reindex);
+	waiting := (SELECT count(*) FROM piramid_move.reindex);
+	RAISE INFO 'this database has % now; % indexes have to be rebuilt', target, waiting
+		USING HINT = CASE WHEN waiting > 0 THEN
+			'Until then, searches scan their tables.  Run the statements of the view: SELECT command FROM piramid_move.reindex \gexec'
+			ELSE 'Nothing remains to be done.' END;
+	RETURN waiting;
 END $$;
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA piramid_move FROM PUBLIC;

@@ -1,6 +1,36 @@
 -- complain if script is sourced in psql, rather than via CREATE EXTENSION
 \echo Use "CREATE EXTENSION piramid" to load this file. \quit
 
+-- Another extension that brings types or access methods of the same names.
+DO $check$
+DECLARE
+	other record;
+BEGIN
+	SELECT e.extname AS name, bool_or(p.probin = 'MODULE_PATHNAME') AS ours,
+			bool_or(p.probin = '$libdir/vector') AS pgvector INTO other
+		FROM pg_catalog.pg_extension e
+			JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass
+				AND d.refobjid = e.oid AND d.deptype = 'e'
+			LEFT JOIN pg_catalog.pg_proc p ON d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+				AND p.oid = d.objid AND p.proname = 'vector_in'
+			LEFT JOIN pg_catalog.pg_am a ON d.classid = 'pg_catalog.pg_am'::pg_catalog.regclass
+				AND a.oid = d.objid AND a.amname IN ('hnsw', 'ivfflat')
+		WHERE p.oid IS NOT NULL OR a.oid IS NOT NULL
+		GROUP BY e.extname LIMIT 1;
+	IF other.ours THEN
+		RAISE EXCEPTION 'this database has piramid already, as extension "%"', other.name
+			USING ERRCODE = 'duplicate_object';
+	ELSIF other.pgvector THEN
+		RAISE EXCEPTION 'this database has pgvector, whose types and access methods have the same names as piramid''s'
+			USING ERRCODE = 'duplicate_object',
+				HINT = 'Use another database, or move this one: see docs/migrate-from-pgvector.md, which begins with CREATE EXTENSION piramid_move.';
+	ELSIF other.name IS NOT NULL THEN
+		RAISE EXCEPTION 'extension "%" of this database has types or access methods of the same names as piramid''s', other.name
+			USING ERRCODE = 'duplicate_object';
+	END IF;
+END
+$check$;
+
 -- ---------------------------------------------------------------------------
 -- information
 -- ---------------------------------------------------------------------------

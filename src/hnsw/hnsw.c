@@ -47,7 +47,7 @@ static int	ef_search;
 static int	iterative_scan;
 static int	max_scan_tuples;
 static double scan_mem_multiplier;
-static bool settings_taken;		/* by another library, see is_taken */
+static bool settings_taken;		/* see hnsw_setting_is_taken */
 
 static relopt_kind hnsw_relopt_kind;
 
@@ -56,8 +56,8 @@ static relopt_kind hnsw_relopt_kind;
  * no library define one again.  A session that has loaded pgvector's keeps its
  * settings, and piramid reads those.
  */
-static bool
-is_taken(const char *name)
+bool
+hnsw_setting_is_taken(const char *name)
 {
 	return GetConfigOption(name, true, false) != NULL &&
 		(GetConfigOptionFlags(name, true) & GUC_CUSTOM_PLACEHOLDER) == 0;
@@ -71,7 +71,7 @@ is_taken(const char *name)
 static void
 define_settings(void)
 {
-	settings_taken = is_taken("hnsw.ef_search");
+	settings_taken = hnsw_setting_is_taken("hnsw.ef_search");
 	if (!settings_taken)
 		DefineCustomIntVariable("hnsw.ef_search",
 								"Sets the width of the search in hnsw indexes.",
@@ -79,20 +79,20 @@ define_settings(void)
 								&ef_search, HNSW_DEFAULT_EF_SEARCH,
 								HNSW_MIN_EF_SEARCH, HNSW_MAX_EF_SEARCH,
 								PGC_USERSET, 0, NULL, NULL, NULL);
-	if (!is_taken("hnsw.iterative_scan"))
+	if (!hnsw_setting_is_taken("hnsw.iterative_scan"))
 		DefineCustomEnumVariable("hnsw.iterative_scan",
 								 "Sets how scans of hnsw indexes go on until the query has enough rows.",
 								 "Unless it is \"off\", hnsw.max_scan_tuples bounds them. "
 								 "Rows that are found too late for their place in the order come last; with \"strict_order\", they are left out.",
 								 &iterative_scan, ITERATIVE_SCAN_OFF, iterative_scan_options,
 								 PGC_USERSET, 0, NULL, NULL, NULL);
-	if (!is_taken("hnsw.max_scan_tuples"))
+	if (!hnsw_setting_is_taken("hnsw.max_scan_tuples"))
 		DefineCustomIntVariable("hnsw.max_scan_tuples",
 								"Sets about how many index entries a scan may visit before it ends.",
 								"It counts unless hnsw.iterative_scan is \"off\". The default stands for no bound.",
 								&max_scan_tuples, HNSW_DEFAULT_MAX_SCAN_TUPLES, 1, INT_MAX,
 								PGC_USERSET, 0, NULL, NULL, NULL);
-	if (!is_taken("hnsw.scan_mem_multiplier"))
+	if (!hnsw_setting_is_taken("hnsw.scan_mem_multiplier"))
 		DefineCustomRealVariable("hnsw.scan_mem_multiplier",
 								 "Has no effect; accepted because pgvector has it.",
 								 "The memory of a scan grows with the rows it returns.",

@@ -708,6 +708,7 @@ extern void ivfflat_init(void);
 /* functions in hnsw.c */
 extern void hnsw_init(void);
 extern void hnsw_add_reloptions(bits32 kind);
+extern bool hnsw_setting_is_taken(const char *name);
 extern int	hnsw_ef_search(void);
 extern uint32 hnsw_max_scan_nodes(void);
 extern bool hnsw_relaxed_order(void);

@@ -5,8 +5,9 @@
  *
  * Dumps, migrations and frameworks that were written for pgvector create
  * ivfflat indexes.  They get an hnsw index: the same pages, searches and
- * settings, under the name that was asked for.  The option "lists" is accepted
- * and has no effect; "m" and "ef_construction" have theirs.
+ * settings, under the name that was asked for.  The option "lists" and the
+ * settings "ivfflat.*" are accepted and have no effect; "m" and
+ * "ef_construction" have theirs.
  *
  *-------------------------------------------------------------------------
  */
@@ -15,11 +16,24 @@
 #include "hnsw/hnsw.h"
 
 #include "access/reloptions.h"
+#include "utils/guc.h"
 
 /* pgvector's default and limits of "lists" */
 #define IVFFLAT_DEFAULT_LISTS 100
 #define IVFFLAT_MIN_LISTS 1
 #define IVFFLAT_MAX_LISTS 32768
+
+/* pgvector's values of ivfflat.iterative_scan */
+static const struct config_enum_entry iterative_scan_options[] = {
+	{"off", 0, false},
+	{"relaxed_order", 1, false},
+	{NULL, 0, false}
+};
+
+/* Settings without an effect. */
+static int	probes;
+static int	iterative_scan;
+static int	max_probes;
 
 /* What hnsw reads goes first. */
 typedef struct IvfflatOptions
@@ -30,7 +44,36 @@ typedef struct IvfflatOptions
 
 static relopt_kind ivfflat_relopt_kind;
 
-/* Register reloptions; called once, when the library is loaded. */
+/*
+ * pgvector's settings, with its types, defaults and ranges.  PostgreSQL takes
+ * a setting that no library defines, too, but lets only superusers store one
+ * with a function or a role, and lets SHOW and typing errors go wrong.
+ */
+static void
+define_settings(void)
+{
+	if (!hnsw_setting_is_taken("ivfflat.probes"))
+		DefineCustomIntVariable("ivfflat.probes",
+								"Has no effect; accepted because pgvector has it.",
+								"hnsw.ef_search sets the width of searches in ivfflat indexes, too.",
+								&probes, 1, IVFFLAT_MIN_LISTS, IVFFLAT_MAX_LISTS,
+								PGC_USERSET, 0, NULL, NULL, NULL);
+	if (!hnsw_setting_is_taken("ivfflat.iterative_scan"))
+		DefineCustomEnumVariable("ivfflat.iterative_scan",
+								 "Has no effect; accepted because pgvector has it.",
+								 "hnsw.iterative_scan works on ivfflat indexes, too.",
+								 &iterative_scan, 0, iterative_scan_options,
+								 PGC_USERSET, 0, NULL, NULL, NULL);
+	if (!hnsw_setting_is_taken("ivfflat.max_probes"))
+		DefineCustomIntVariable("ivfflat.max_probes",
+								"Has no effect; accepted because pgvector has it.",
+								"hnsw.max_scan_tuples works on ivfflat indexes, too.",
+								&max_probes, IVFFLAT_MAX_LISTS, IVFFLAT_MIN_LISTS, IVFFLAT_MAX_LISTS,
+								PGC_USERSET, 0, NULL, NULL, NULL);
+	MarkGUCPrefixReserved("ivfflat");
+}
+
+/* Register reloptions and settings; called once, when the library is loaded. */
 void
 ivfflat_init(void)
 {
@@ -40,6 +83,7 @@ ivfflat_init(void)
 					  "Has no effect; accepted because pgvector has it",
 					  IVFFLAT_DEFAULT_LISTS, IVFFLAT_MIN_LISTS, IVFFLAT_MAX_LISTS,
 					  AccessExclusiveLock);
+	define_settings();
 }
 
 static bytea *

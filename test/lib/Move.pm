@@ -196,10 +196,12 @@ sub compat_conf
 {
 	my ($node, $directory) = @_;
 	my $share = $node->config_data('--sharedir');
-	return $node->safe_psql('postgres',
-		"SELECT count(*) FROM pg_settings WHERE name = 'extension_control_path'")
-	  ? "extension_control_path = '$directory$share:\$system'\n"
-	  : "extension_destdir = '$directory'\n";
+	my $library = $node->config_data('--pkglibdir');
+	return ($node->safe_psql('postgres',
+			"SELECT count(*) FROM pg_settings WHERE name = 'extension_control_path'")
+		? "extension_control_path = '$directory$share:\$system'\n"
+		: "extension_destdir = '$directory'\n")
+	  . "dynamic_library_path = '$directory$library:\$libdir'\n";
 }
 
 # What an extension is made of, with all that depends on each other in it.

@@ -23,10 +23,11 @@ as_root() {
 	fi
 }
 
+can_be_root() { [ "$EUID" -eq 0 ] || command -v sudo >/dev/null; }
+
 # need_root COMMAND: stop, saying what to run as root, where we cannot.
 need_root() {
-	[ "$EUID" -eq 0 ] || command -v sudo >/dev/null ||
-		die "this needs root, and there is no sudo.  As root, run:
+	can_be_root || die "this needs root, and there is no sudo.  As root, run:
   $*"
 }
 
@@ -87,16 +88,41 @@ apt_has() {
 }
 
 apt_updated=
+apt_problem=	# what apt-get update said when it failed
+
+# Bring the package lists up to date, once.  Where that fails, or nobody here
+# may do it, those that are there have to do.
 apt_update() {
+	local log
 	[ -z "$apt_updated" ] || return 0
-	as_root apt-get -q update >/dev/null 2>&1 ||
-		warn "apt-get update did not succeed; going on with the lists that are there"
 	apt_updated=yes
+	can_be_root || return 0
+	log=$(mktemp)
+	# Without the option, downloads that fail are no error.
+	if ! LC_ALL=C as_root apt-get -q -o APT::Update::Error-Mode=any update >"$log" 2>&1; then
+		apt_problem=$(grep -v '^Reading' "$log" | tail -n 4)
+		warn "apt-get update failed: is there no network?  Going on with the lists that are there.  It said:
+$apt_problem"
+	fi
+	rm -f "$log"
+}
+
+# dots PATTERN: a dot for each line of standard input that matches, so that
+# what takes long is seen to go on.
+dots() {
+	local line any=
+	while IFS= read -r line; do
+		if [[ $line =~ $1 ]]; then
+			printf '.'
+			any=yes
+		fi
+	done
+	[ -z "$any" ] || echo
 }
 
 # apt_install PACKAGE...: install those that are missing.
 apt_install() {
-	local package log missing=()
+	local package log install missing=()
 	for package; do
 		[ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] ||
 			missing+=("$package")
@@ -105,10 +131,14 @@ apt_install() {
 	need_root "apt-get install ${missing[*]}"
 	apt_update
 	say "installing ${missing[*]}"
+	install=(env LC_ALL=C DEBIAN_FRONTEND=noninteractive apt-get install -q
+		--no-install-recommends -o DPkg::Lock::Timeout=300)
+	# What it will be, as far as apt tells: packages, and what to download.
+	as_root "${install[@]}" --assume-no "${missing[@]}" </dev/null 2>/dev/null |
+		sed -nE 's/.*, ([0-9]+) newly installed.*/  packages: \1/p; s/^Need to get (.*) of archives.*/  download: \1/p' || true
 	log=$(mktemp)
-	if ! as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q \
-		--no-install-recommends -o DPkg::Lock::Timeout=300 "${missing[@]}" \
-		</dev/null >"$log" 2>&1; then
+	if ! as_root "${install[@]}" -y "${missing[@]}" </dev/null 2>&1 |
+		tee "$log" | dots '^(Get:|Unpacking |Setting up )'; then
 		tail -n 20 "$log" >&2
 		rm -f "$log"
 		die "could not install ${missing[*]}"
@@ -129,7 +159,6 @@ packaged_pg() {
 		fi
 	done
 	if [ -z "$best" ]; then
-		apt_update
 		best=$(apt-cache show postgresql 2>/dev/null |
 			sed -n 's/^Depends:.*postgresql-\([0-9][0-9]*\).*/\1/p' | head -n 1)
 	fi
@@ -160,9 +189,15 @@ need_postgres() {
 	if ! pg_config=$(find_pg_config "$major"); then
 		have_apt || die "PostgreSQL ${major:-$oldest_pg or newer} with its server headers is not here, and there is no apt-get to install it.
 Install the server and its development package, and set PG_CONFIG to its pg_config."
-		[ -n "$major" ] || major=$(packaged_pg)
-		if [ "${major:-0}" -lt "$oldest_pg" ] || [ "$major" -gt "$newest_pg" ]; then
-			die "this release packages PostgreSQL ${major:-?}; piramid needs $oldest_pg to $newest_pg.
+		if [ -z "$major" ]; then
+			apt_update
+			major=$(packaged_pg)
+		fi
+		[ -n "$major" ] || die "no package of PostgreSQL is known here${apt_problem:+, and apt-get update failed (see above)}.
+Once there is a network, run this again; or install PostgreSQL $oldest_pg to $newest_pg yourself.  As root, run:
+  apt-get update && apt-get install postgresql postgresql-server-dev-all build-essential"
+		if [ "$major" -lt "$oldest_pg" ] || [ "$major" -gt "$newest_pg" ]; then
+			die "this release packages PostgreSQL $major; piramid needs $oldest_pg to $newest_pg.
 Install one of them with its server-dev package, then run this again."
 		fi
 		install_postgres "$major"
@@ -188,8 +223,12 @@ source_tar() {
 # copy_source FROM TO: a copy that the server's user owns.  Files keep their
 # times, so building in it again is incremental.
 copy_source() {
+	local errors
 	as_server mkdir -p "$2"
-	source_tar "$1" | as_server tar -C "$2" -xf - --no-same-owner --no-same-permissions
+	# tar says the same of every file.
+	errors=$({ source_tar "$1" | as_server tar -C "$2" -xf - --no-same-owner --no-same-permissions; } 2>&1) ||
+		die "cannot copy the sources to $2:
+$(head -n 1 <<<"$errors")"
 }
 
 # extension_conf DIR: settings with which a server finds an extension that was

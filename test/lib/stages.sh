@@ -163,7 +163,9 @@ show_crashes() {
 unit_tests() {
 	local target=$1 tap=$work/src/build/$2 log=$work/$2.log status=0
 	shift 2
-	make_in_work -C test/unit "$target" "$@" 2>&1 | as_server tee "$log.make" >/dev/null || status=$?
+	say "  compiling $(make_in_work -C test/unit list "$@" | wc -w) programs ($target)"
+	make_in_work -C test/unit "$target" "$@" 2>&1 | as_server tee "$log.make" |
+		sed -nu 's/^# test_/  test_/p' || status=$?
 	cat "$tap"/*.tap 2>/dev/null | as_server tee "$log" >/dev/null || true
 	count_tap "$log" "$status" "make -C test/unit $target" || {
 		show_tap "$log"
@@ -183,10 +185,12 @@ stage_unit() {
 
 # One check per type: what the fuzzer finds, or the corpus without a fuzzer.
 stage_fuzz() {
-	local type
+	local type start
 	[ ${#names[@]} -eq 0 ] || return 0
 	for type in $(make_in_work -C test/fuzz list); do
+		start=$SECONDS
 		check "make -C test/fuzz check TYPES=$type" make_in_work -C test/fuzz check TYPES="$type"
+		say "  $type ($((SECONDS - start)) s)"
 	done
 }
 

@@ -43,6 +43,12 @@ my @unnamed = grep { $text !~ /`(T )?\Q$_\E( T|\(.*?\))?`/ } @names;
 cmp_ok(scalar(@names), '>', 30, 'the extension has objects');
 is("@unnamed", '', 'every function, type, operator, operator class and access method is documented');
 
+my @columns = split /\n/, $node->safe_psql('postgres', q{
+	SELECT unnest(proargnames[2:]) FROM pg_proc WHERE proname = 'piramid_hnsw_info'});
+@unnamed = grep { $text !~ /^\|.*`$_`.*\|.*\|$/m } @columns;
+cmp_ok(scalar(@columns), '>', 10, 'piramid_hnsw_info has columns');
+is("@unnamed", '', 'all of which are documented');
+
 # Everything that has a comment, and users call, says what it is.
 is( $node->safe_psql(
 		'postgres', q{
@@ -54,7 +60,7 @@ is( $node->safe_psql(
 	'', 'every object has a comment');
 
 # The examples, file by file in an empty database.
-foreach my $file ('README.md', 'docs/types.md', 'docs/operators.md')
+foreach my $file ('README.md', 'docs/types.md', 'docs/operators.md', 'docs/performance.md')
 {
 	my $n = 0;
 	(my $database = $file) =~ s/\W/_/g;

@@ -51,6 +51,7 @@ like($output, qr/replace +\| function l2_distance\(vector,vector\)\n/, 'what is 
 like($output, qr/create +\| function piramid_version\(\)/, 'what is new');
 like($output, qr/drop +\| function hnswhandler\(internal\)\n/, 'what goes');
 like($output, qr/rebuild +\| index public\.by_lists using ivfflat\n/, 'and what is to be rebuilt');
+like($output, qr/rebuild +\|.*drop +\|.*create +\|.*replace +\|.*keep +\|/s, 'what matters most comes first');
 unlike($output, qr/refuse/, 'nothing stands in the way');
 is($node->safe_psql('shop', 'SELECT max(xmin::text::bigint) FROM pg_depend') . members($node, 'shop'), $state,
 	'the dry run changes nothing');
@@ -80,6 +81,8 @@ my $nearest = 'SELECT nearest(v) FROM words WHERE id = 99';
 is($holder->query_safe($nearest), 99, 'a session that uses pgvector');
 ($ok, $output) = follow('move', %at);
 ok($ok, 'the move');
+like($output, qr/INFO:  this database has piramid now; 11 indexes have to be rebuilt\nHINT:  .*piramid_move\.reindex/,
+	'it says what comes next');
 is($holder->query_safe($nearest), 99, 'that session goes on');
 is(members($node, 'shop'), members($node, 'fresh_piramid'), 'everything is as CREATE EXTENSION piramid makes it');
 is($node->safe_psql('shop', $oids), $types, 'columns keep their types');
