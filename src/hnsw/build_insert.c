@@ -111,23 +111,30 @@ typedef struct Shuffle
 	TupleTableSlot *slot;
 } Shuffle;
 
-/* table_index_build_scan callback */
+/*
+ * table_index_build_scan callback.  A value that lies outside the table's row is
+ * read now: a row that is dying may be gone when the sort comes to it.
+ */
 static void
 shuffle_callback(Relation rel, ItemPointer tid, Datum *values, bool *isnull,
 				 bool tuple_is_alive, void *arg)
 {
 	Shuffle    *shuffle = arg;
 	TupleTableSlot *slot = shuffle->slot;
+	Datum		value;
 
 	if (isnull[0])
 		return;
+	value = PointerGetDatum(PG_DETOAST_DATUM(values[0]));
 	ExecClearTuple(slot);
 	memset(slot->tts_isnull, false, sizeof(bool) * 3);
 	slot->tts_values[0] = Int32GetDatum((int32) pg_prng_uint32(&pg_global_prng_state));
-	slot->tts_values[1] = values[0];
+	slot->tts_values[1] = value;
 	slot->tts_values[2] = PointerGetDatum(tid);
 	ExecStoreVirtualTuple(slot);
 	tuplesort_puttupleslot(shuffle->sort, slot);
+	if (DatumGetPointer(value) != DatumGetPointer(values[0]))
+		pfree(DatumGetPointer(value));
 }
 
 /*
