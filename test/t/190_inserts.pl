@@ -55,4 +55,26 @@ foreach my $try (1 .. 3)
 	at_most(growing('vector', 'vector_l1_ops', '<+>', 1000), 5, "growing rows by L1, try $try");
 }
 
+# Uniform rows, each twice, built in parts: some are missed by a narrow search,
+# but none of them is in a group that searches lose.
+$node->safe_psql(
+	'postgres', q{
+	SELECT setseed(0.3);
+	CREATE TABLE uniform (id int, v vector(64));
+	INSERT INTO uniform SELECT n, (SELECT array_agg(random() * 100) FROM generate_series(1, 64)
+		WHERE n > 0)::vector(64) FROM generate_series(1, 6000) AS n;
+	INSERT INTO uniform SELECT * FROM uniform});
+foreach my $try (1 .. 2)
+{
+	my ($status, $stdout, $stderr) = $node->psql(
+		'postgres', q{
+		SET client_min_messages = notice;
+		SET maintenance_work_mem = '2MB';
+		SET max_parallel_maintenance_workers = 0;
+		CREATE INDEX ON uniform USING hnsw (v vector_l2_ops)});
+
+	like($stderr, qr/is built in parts/, "a build in parts, try $try");
+	unlike($stderr, qr/tuple by tuple/, "it is not thrown away, try $try");
+}
+
 done_testing();
