@@ -29,9 +29,25 @@
 #define MIN_CHECKS 200
 #define MAX_CHECKS 500
 
-/* Width of these searches, and share of them that may fail */
+/*
+ * Width of these searches.  A row that a wider one finds belongs to no lost
+ * group: from there on, only its own links are few.
+ */
 #define CHECK_WIDTH 100
+#define CHECK_WIDTH_AGAIN 200
+
+/* Share of them that may fail */
 #define MISSED_SHARE 0.005
+
+/* Has a search met a node that is as near? */
+static bool
+met(const HnswSearch *search, float key)
+{
+	for (uint32 i = 0; i < search->nfound; i++)
+		if (search->found[i].key <= key)
+			return true;
+	return false;
+}
 
 /*
  * Does a search for a node's vector find one that is as near?  The last page of
@@ -63,8 +79,13 @@ finds_node(HnswInserter *inserter, const HnswMetaPageData *meta, HnswNodeId id)
 
 	hnsw_search_enter(search, meta, 0, CHECK_WIDTH);
 	hnsw_search_run(search);
-	for (uint32 i = 0; i < search->nfound && !found; i++)
-		found = search->found[i].key <= key;
+	found = met(search, key);
+	if (!found)
+	{
+		hnsw_search_widen(search, CHECK_WIDTH_AGAIN);
+		hnsw_search_run(search);
+		found = met(search, key);
+	}
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(inserter->context);
 	return found;
@@ -111,23 +132,30 @@ typedef struct Shuffle
 	TupleTableSlot *slot;
 } Shuffle;
 
-/* table_index_build_scan callback */
+/*
+ * table_index_build_scan callback.  A value that lies outside the table's row is
+ * read now: a row that is dying may be gone when the sort comes to it.
+ */
 static void
 shuffle_callback(Relation rel, ItemPointer tid, Datum *values, bool *isnull,
 				 bool tuple_is_alive, void *arg)
 {
 	Shuffle    *shuffle = arg;
 	TupleTableSlot *slot = shuffle->slot;
+	Datum		value;
 
 	if (isnull[0])
 		return;
+	value = PointerGetDatum(PG_DETOAST_DATUM(values[0]));
 	ExecClearTuple(slot);
 	memset(slot->tts_isnull, false, sizeof(bool) * 3);
 	slot->tts_values[0] = Int32GetDatum((int32) pg_prng_uint32(&pg_global_prng_state));
-	slot->tts_values[1] = values[0];
+	slot->tts_values[1] = value;
 	slot->tts_values[2] = PointerGetDatum(tid);
 	ExecStoreVirtualTuple(slot);
 	tuplesort_puttupleslot(shuffle->sort, slot);
+	if (DatumGetPointer(value) != DatumGetPointer(values[0]))
+		pfree(DatumGetPointer(value));
 }
 
 /*

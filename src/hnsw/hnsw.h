@@ -637,7 +637,14 @@ extern void hnsw_node_init(const HnswIndex *index, HnswNodeHeader node, int leve
 						   const HnswOwn *own);
 extern bool hnsw_add_link(HnswIndex *index, const HnswQuery *query, const HnswNeighbour *from,
 						  const HnswNeighbour *to, int level, bool force);
+extern void hnsw_put_link(const HnswLayout *layout, HnswNodeHeader node, int i,
+						  const HnswOverflowLink *link, bool kept);
 extern void hnsw_add_waiting(HnswIndex *index, const HnswOverflowLink *links, int n);
+
+/* functions in force.c */
+extern void hnsw_force_back(HnswIndex *index, HnswNodeId id, int level);
+extern bool hnsw_force_link(HnswIndex *index, const HnswNeighbour *from, const HnswNeighbour *to,
+							int level);
 
 /* What inserts need again and again; made once for a statement. */
 typedef struct HnswInserter

@@ -256,11 +256,8 @@ write_level(HnswInserter *inserter, const HnswOwn *own, ItemPointer tid, InsertL
 	if (nlater > 0)
 		nback += hnsw_overflow_store(inserter, &self, later, nlater);
 	/* Nobody else leads to a row that none of its neighbours wanted. */
-	for (int i = 0; i < level->n && nback == 0; i++)
-	{
-		self.distance = level->neighbours[i].distance;
-		nback = hnsw_add_link(index, inserter->query, &level->neighbours[i], &self, at, true);
-	}
+	if (nback == 0)
+		hnsw_force_back(index, self.id, at);
 }
 
 /*

@@ -155,8 +155,8 @@ set_factor(half *factors, float *scale, int n, int i, float value)
 }
 
 /* Put a link at a position of a node: number, diversity, code and factors. */
-static void
-put_link(const HnswLayout *layout, HnswNodeHeader node, int i, const HnswOverflowLink *link,
+void
+hnsw_put_link(const HnswLayout *layout, HnswNodeHeader node, int i, const HnswOverflowLink *link,
 		 bool kept)
 {
 	int			n = Max(node->nlinks, i + 1);
@@ -185,7 +185,7 @@ hnsw_set_link(const HnswIndex *index, HnswNodeHeader node, int i, const HnswNeig
 	link.code = layout->code.units <= lengthof(buffer) ? buffer : palloc(layout->code.units);
 	if (layout->code.units > 0)
 		hnsw_link_encode(index, from, to->rotated, link.code, &link.a, &link.b);
-	put_link(layout, node, i, &link, kept);
+	hnsw_put_link(layout, node, i, &link, kept);
 	if (link.code != buffer)
 		pfree(link.code);
 }
@@ -274,48 +274,6 @@ find_replaceable(const HnswLayout *layout, HnswNodeHeader node, const HnswNeighb
 		d->may_go[i] = hnsw_find_link(to->links, to->nlinks, HnswNodeLinks(layout, node)[i]) >= 0;
 }
 
-/* The vector of a node, rotated. */
-static const float *
-read_rotated(HnswIndex *index, HnswNodeId id)
-{
-	float	   *vector = palloc(sizeof(float) * hnsw_vector_length(&index->layout));
-	HnswRead	read;
-
-	hnsw_read(index, id, &read);
-	hnsw_own_decode(index, read.node, vector);
-	hnsw_read_end(&read);
-	return hnsw_rotated(index, vector);
-}
-
-/*
- * Link a node that nobody links to, and whose links therefore nobody needs
- * yet, to another one in place of a filler.
- */
-static void
-adopt(HnswIndex *index, HnswNodeId from, HnswNodeId id)
-{
-	const HnswLayout *layout = &index->layout;
-	const float *rotated = read_rotated(index, from);
-	HnswNeighbour to = {0};
-	HnswWrite	write;
-	int			position;
-
-	to.id = id;
-	to.rotated = read_rotated(index, id);
-
-	hnsw_write(index, from, &write);
-	position = write.node->nlinks;
-	if (position >= layout->degree)
-	{
-		position = layout->degree - 1;
-		for (int i = 0; i < layout->degree; i++)
-			if (!hnsw_kept(HnswNodeKept(layout, write.node), i))
-				position = i;
-	}
-	hnsw_set_link(index, write.node, position, &to, rotated, true);
-	hnsw_write_end(index, &write, true);
-}
-
 /* Distances of a coded node, which may be locked; the query is the new neighbour. */
 static void
 coded_distances(const HnswIndex *index, const HnswQuery *query, HnswNodeHeader node,
@@ -381,43 +339,23 @@ is_diverse(const HnswLayout *layout, HnswNodeHeader node, const Distances *d)
 	return true;
 }
 
-/* Where a new link goes */
-typedef struct Place
-{
-	int			position;		/* -1: nowhere */
-	bool		diverse;
-	HnswNodeId	orphan;			/* what the new neighbour has to take over */
-} Place;
-
 /*
- * Where a link to a new neighbour goes, if there is room or a link that should
- * give way.  With force, some link gives way in any case.
+ * Where a link to a new neighbour goes, or -1: if there is no room, and no link
+ * that should give way.
  */
-static Place
-find_place(const HnswLayout *layout, HnswNodeHeader node, Distances *d, bool force)
+static int
+find_place(const HnswLayout *layout, HnswNodeHeader node, const Distances *d, bool *diverse)
 {
-	bool		diverse = is_diverse(layout, node, d);
-	Place		place = {node->nlinks, diverse || force, HNSW_NO_NODE};
-
-	if (node->nlinks < layout->degree)
-		return place;
-	place.position = choose_victim(layout, node, d, diverse);
-	if (place.position < 0 && force)
-	{
-		memset(d->may_go, true, sizeof(d->may_go));
-		place.position = farthest(layout, node, d, false);
-		if (place.position < 0)
-			place.position = farthest(layout, node, d, true);
-		place.orphan = HnswNodeLinks(layout, node)[place.position];
-	}
-	return place;
+	*diverse = is_diverse(layout, node, d);
+	return node->nlinks < layout->degree ? node->nlinks :
+		choose_victim(layout, node, d, *diverse);
 }
 
 /*
  * Link "from" to "to", whose query is given unless links are plain, if "from"
  * has room or a link that should give way.  With force, which is for a node
- * that nobody links to, some link gives way in any case, and "to" takes it
- * over.  Only one page is locked at a time.  False if no link was made.
+ * that nobody links to, some link gives way in any case.  Only one page is
+ * locked at a time.  False if no link was made.
  */
 bool
 hnsw_add_link(HnswIndex *index, const HnswQuery *query, const HnswNeighbour *from,
@@ -431,7 +369,8 @@ hnsw_add_link(HnswIndex *index, const HnswQuery *query, const HnswNeighbour *fro
 	HnswWrite	write;
 	HnswNodeHeader node;
 	bool		usable;
-	Place		place;
+	bool		diverse;
+	int			position;
 
 	if (!coded)
 	{
@@ -464,13 +403,13 @@ hnsw_add_link(HnswIndex *index, const HnswQuery *query, const HnswNeighbour *fro
 	}
 
 	find_replaceable(layout, node, to, &d);
-	place = find_place(layout, node, &d, force);
-	if (place.position >= 0)
-		hnsw_set_link(index, node, place.position, to, from->rotated, place.diverse);
-	hnsw_write_end(index, &write, place.position >= 0);
-	if (place.orphan != HNSW_NO_NODE)
-		adopt(index, to->id, place.orphan);
-	return place.position >= 0;
+	position = find_place(layout, node, &d, &diverse);
+	if (position >= 0)
+		hnsw_set_link(index, node, position, to, from->rotated, diverse);
+	hnsw_write_end(index, &write, position >= 0);
+	if (position < 0 && force)
+		return hnsw_force_link(index, from, to, level);
+	return position >= 0;
 }
 
 /*
@@ -506,7 +445,7 @@ void
 hnsw_add_waiting(HnswIndex *index, const HnswOverflowLink *links, int n)
 {
 	const HnswLayout *layout = &index->layout;
-	HnswNodeId *orphans = palloc0(sizeof(HnswNodeId) * n);
+	bool	   *declined = palloc0(sizeof(bool) * n);
 	bool		changed = false;
 	HnswWrite	write;
 	HnswNodeHeader node;
@@ -517,26 +456,26 @@ hnsw_add_waiting(HnswIndex *index, const HnswOverflowLink *links, int n)
 		n = 0;
 	for (int i = 0; i < n; i++)
 	{
-		const HnswTarget *target = links[i].target;
 		Distances	d;
-		Place		place;
+		bool		diverse;
+		int			position;
 
-		if (target == NULL || hnsw_find_link(HnswNodeLinks(layout, node), node->nlinks, links[i].to) >= 0)
+		if (links[i].target == NULL ||
+			hnsw_find_link(HnswNodeLinks(layout, node), node->nlinks, links[i].to) >= 0)
 			continue;
 		waiting_distances(index, node, &links[i], &d);
-		place = find_place(layout, node, &d,
-						   target->nlinks > 0 && target->links[0] == links[i].from);
-		if (place.position < 0)
+		position = find_place(layout, node, &d, &diverse);
+		declined[i] = position < 0;
+		if (position < 0)
 			continue;
-		put_link(layout, node, place.position, &links[i], place.diverse);
-		orphans[i] = place.orphan;
+		hnsw_put_link(layout, node, position, &links[i], diverse);
 		changed = true;
 	}
 	hnsw_write_end(index, &write, changed);
 	for (int i = 0; i < n; i++)
-		if (orphans[i] != HNSW_NO_NODE)
-			adopt(index, links[i].to, orphans[i]);
-	pfree(orphans);
+		if (declined[i] && links[i].target->nlinks > 0 && links[i].target->links[0] == links[i].from)
+			hnsw_force_back(index, links[i].to, 0);
+	pfree(declined);
 }
 
 /* Take a link out of a node; the last one takes its place. */

@@ -155,7 +155,9 @@ move_plain(HnswIndex *index, const HnswOverflowLink *links, int n)
 			!read_neighbour(index, links[i].to, &to))
 			continue;
 		to.distance = hnsw_graph_distance(index, from.vector, from.norm, to.vector, to.norm);
-		hnsw_add_link(index, NULL, &from, &to, 0, to.nlinks > 0 && to.links[0] == from.id);
+		if (!hnsw_add_link(index, NULL, &from, &to, 0, false) && to.nlinks > 0 &&
+			to.links[0] == from.id)
+			hnsw_force_back(index, to.id, 0);
 	}
 	MemoryContextSwitchTo(old);
 }

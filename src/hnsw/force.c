@@ -1,0 +1,243 @@
+/*-------------------------------------------------------------------------
+ *
+ * force.c
+ *		Links that are made although no node wants them.
+ *
+ * A row far from all others is nobody's near neighbour: all that it links to
+ * have nearer ones.  One of them has to lead to it, in place of another link.
+ * If that were the farthest, it would be the one that was made for the last
+ * such row, and this one would be lost.  So a spare link gives way: one to
+ * what searches reach without it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "hnsw/hnsw.h"
+
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+/* A live node's links, as they were when it was read. */
+typedef struct LinksRead
+{
+	int			n;
+	HnswNodeId	ids[HNSW_MAX_DEGREE];
+	bool		kept[HNSW_MAX_DEGREE];
+	float		lengths[HNSW_MAX_DEGREE];	/* plain links have none */
+	float		norm;
+	float	   *vector;			/* if there is room */
+} LinksRead;
+
+/* False, and no links, if the node is not a live one of the level. */
+static bool
+read_links(HnswIndex *index, HnswNodeId id, int level, LinksRead *links)
+{
+	const HnswLayout *layout = &index->layout;
+	HnswRead	read;
+	bool		live;
+
+	hnsw_read(index, id, &read);
+	live = read.node->flags == HNSW_NODE_USED && read.node->level == level;
+	links->n = 0;
+	if (live)
+	{
+		links->n = Min(read.node->nlinks, layout->degree);
+		memcpy(links->ids, HnswNodeLinks(layout, read.node), sizeof(HnswNodeId) * links->n);
+		for (int i = 0; i < links->n; i++)
+			links->kept[i] = hnsw_kept(HnswNodeKept(layout, read.node), i);
+		if (layout->code.units > 0)
+			(void) hnsw_link_lengths(index, read.node, links->lengths);
+	}
+	if (links->vector != NULL)
+		hnsw_own_decode(index, read.node, links->vector);
+	links->norm = read.node->norm;
+	hnsw_read_end(&read);
+	return live;
+}
+
+/*
+ * Which links of a node are spare: those to what another of its neighbours
+ * leads to, and is nearer to.  A search that comes to the node for that row
+ * finds it one hop later.
+ */
+static void
+find_spare(HnswIndex *index, LinksRead *from, int level, bool *spare)
+{
+	bool		plain = index->layout.code.units == 0;
+	int			length = hnsw_vector_length(&index->layout);
+	float	   *vectors = plain ? palloc(sizeof(float) * length * Max(from->n, 1)) : NULL;
+	float		norms[HNSW_MAX_DEGREE];
+	LinksRead  *others = palloc(sizeof(LinksRead) * Max(from->n, 1));
+
+	for (int i = 0; i < from->n; i++)
+	{
+		others[i].vector = plain ? vectors + (Size) i * length : NULL;
+		(void) read_links(index, from->ids[i], level, &others[i]);
+		norms[i] = others[i].norm;
+		if (plain)
+			from->lengths[i] = hnsw_graph_distance(index, from->vector, from->norm,
+												   others[i].vector, norms[i]);
+	}
+	memset(spare, false, sizeof(bool) * HNSW_MAX_DEGREE);
+	for (int i = 0; i < from->n; i++)
+		for (int j = 0; j < others[i].n; j++)
+		{
+			int			at = hnsw_find_link(from->ids, from->n, others[i].ids[j]);
+
+			if (at < 0)
+				continue;
+			if (plain)
+				others[i].lengths[j] = hnsw_graph_distance(index, others[i].vector, norms[i],
+														   others[at].vector, norms[at]);
+			spare[at] |= others[i].lengths[j] < from->lengths[at];
+		}
+	pfree(others);
+	if (plain)
+		pfree(vectors);
+}
+
+/* Which link goes first, or -1: fillers before diverse ones, then the farthest. */
+static int
+first_to_go(const LinksRead *links, const bool *may_go)
+{
+	int			best = -1;
+
+	for (int i = 0; i < links->n; i++)
+		if (may_go[i] &&
+			(best < 0 || links->kept[i] < links->kept[best] ||
+			 (links->kept[i] == links->kept[best] && links->lengths[i] > links->lengths[best])))
+			best = i;
+	return best;
+}
+
+/* Make the link from one live node to another; false if one of them is none. */
+static bool
+make_link(HnswIndex *index, HnswNodeId from, HnswNodeId to, int level, HnswOverflowLink *link)
+{
+	Size		size = sizeof(float) * hnsw_vector_length(&index->layout);
+	HnswNeighbour ends[2] = {{.id = from}, {.id = to}};
+
+	for (int i = 0; i < 2; i++)
+	{
+		LinksRead	read;
+
+		read.vector = palloc(size);
+		if (!read_links(index, ends[i].id, level, &read))
+			return false;
+		ends[i].rotated = hnsw_rotated(index, read.vector);
+	}
+	hnsw_overflow_link(index, &ends[0], &ends[1], link);
+	return true;
+}
+
+/*
+ * Link a node that nobody leads to, and whose links therefore nobody needs yet,
+ * to what lost its link to it.
+ */
+static void
+adopt(HnswIndex *index, HnswNodeId id, HnswNodeId orphan, int level)
+{
+	const HnswLayout *layout = &index->layout;
+	HnswOverflowLink link;
+	HnswWrite	write;
+	int			position;
+
+	/* Vacuum frees a dying node, and may have been at this one already. */
+	if (!make_link(index, id, orphan, level, &link))
+		return;
+	hnsw_write(index, id, &write);
+	position = write.node->nlinks;
+	if (position >= layout->degree)
+	{
+		position = layout->degree - 1;
+		for (int i = 0; i < layout->degree; i++)
+			if (!hnsw_kept(HnswNodeKept(layout, write.node), i))
+				position = i;
+	}
+	hnsw_put_link(layout, write.node, position, &link, true);
+	hnsw_write_end(index, &write, true);
+}
+
+/*
+ * Make a link in place of a spare one; with "any", in place of another one if
+ * there is none, which the new neighbour adopts then.  False if no link was made.
+ */
+static bool
+force_link(HnswIndex *index, const HnswOverflowLink *link, int level, bool any)
+{
+	const HnswLayout *layout = &index->layout;
+	HnswNodeId	orphan = HNSW_NO_NODE;
+	bool		may_go[HNSW_MAX_DEGREE];
+	LinksRead	links;
+	HnswWrite	write;
+	HnswNodeHeader node;
+	int			victim;
+	int			position;
+
+	links.vector = palloc(sizeof(float) * hnsw_vector_length(layout));
+	if (!read_links(index, link->from, level, &links))
+		return false;
+	find_spare(index, &links, level, may_go);
+	victim = first_to_go(&links, may_go);
+	if (victim < 0 && any)
+	{
+		memset(may_go, true, sizeof(may_go));
+		victim = first_to_go(&links, may_go);
+		orphan = victim >= 0 ? links.ids[victim] : HNSW_NO_NODE;
+	}
+
+	hnsw_write(index, link->from, &write);
+	node = write.node;
+	if (node->flags != HNSW_NODE_USED || node->level != level)
+		position = -1;
+	else if (node->nlinks < layout->degree)
+	{
+		position = node->nlinks;
+		orphan = HNSW_NO_NODE;
+	}
+	else
+		position = victim < 0 ? -1 :
+			hnsw_find_link(HnswNodeLinks(layout, node), node->nlinks, links.ids[victim]);
+	if (position >= 0)
+		hnsw_put_link(layout, node, position, link, true);
+	hnsw_write_end(index, &write, position >= 0);
+	if (position >= 0 && orphan != HNSW_NO_NODE)
+		adopt(index, link->to, orphan, level);
+	return position >= 0;
+}
+
+/*
+ * Make one of the neighbours of a node, which nobody else may lead to, link back
+ * to it: one that has a spare link if there is any, or else the first.
+ */
+void
+hnsw_force_back(HnswIndex *index, HnswNodeId id, int level)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "hnsw forced link",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	LinksRead	links = {0};
+	bool		made = false;
+
+	(void) read_links(index, id, level, &links);
+	for (int any = 0; any <= 1; any++)
+		for (int i = 0; i < links.n && !made; i++)
+		{
+			HnswOverflowLink link;
+
+			CHECK_FOR_INTERRUPTS();
+			made = make_link(index, links.ids[i], id, level, &link) &&
+				force_link(index, &link, level, any == 1);
+		}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+}
+
+/* Make a neighbour of a node that nobody leads to link to it, in place of any link. */
+bool
+hnsw_force_link(HnswIndex *index, const HnswNeighbour *from, const HnswNeighbour *to, int level)
+{
+	HnswOverflowLink link;
+
+	hnsw_overflow_link(index, from, to, &link);
+	return force_link(index, &link, level, true);
+}
