@@ -416,13 +416,11 @@ build_levels(BuildState *state)
 		build_loaded(state, &chunks[at], &levels[at]);
 	build_team_end(state);
 	entry = state->total > 0 ? chunks[nlevels - 1].first : HNSW_NO_NODE;
-	if (!build_finds_rows(state, entry, nlevels - 1, chunks[0].first))
-	{
-		build_insert(state, "Searches would miss many vectors, which are in groups far from each other.");
-		return;
-	}
 	hnsw_build_finish(state->index, entry, nlevels - 1);
-	write_duplicates(state);
+	if (build_finds_rows(state, chunks[0].first))
+		write_duplicates(state);
+	else
+		build_insert(state, "Searches would miss many vectors, which are in groups far from each other.");
 }
 
 /*

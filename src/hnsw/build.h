@@ -145,8 +145,7 @@ extern int32 build_sparse_distance(void *arg, uint32 a, uint32 b);
 extern void build_sparse_free(BuildSparse *sparse);
 
 /* functions in build_insert.c */
-extern bool build_finds_rows(BuildState *state, HnswNodeId entry, int entry_level,
-							 HnswNodeId first);
+extern bool build_finds_rows(BuildState *state, HnswNodeId first);
 extern void build_insert(BuildState *state, const char *why);
 
 /* functions in build_spill.c */

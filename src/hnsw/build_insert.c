@@ -26,8 +26,8 @@
 
 /* One in so many rows is looked for, but at least and at most so many */
 #define ROWS_PER_CHECK 100
-#define MIN_CHECKS 200
-#define MAX_CHECKS 500
+#define MIN_CHECKS 400
+#define MAX_CHECKS 1000
 
 /*
  * Width of these searches.  A row that a wider one finds belongs to no lost
@@ -36,8 +36,13 @@
 #define CHECK_WIDTH 100
 #define CHECK_WIDTH_AGAIN 200
 
-/* Share of them that may fail */
-#define MISSED_SHARE 0.005
+/*
+ * How often rows are looked for, each time twice as many, and shares of them that
+ * may be missed: in each round, so that it pays to mend the graph, and in the last
+ */
+#define CHECK_ROUNDS 4
+#define MENDED_SHARE 0.005
+#define MISSED_SHARE 0.002
 
 /* Has a search met a node that is as near? */
 static bool
@@ -50,11 +55,12 @@ met(const HnswSearch *search, float key)
 }
 
 /*
- * Does a search for a node's vector find one that is as near?  The last page of
- * a part may have slots without a node, for which nobody searches.
+ * How wide a search for a node's vector has to be to find one that is as near:
+ * CHECK_WIDTH, CHECK_WIDTH_AGAIN, or more.  The last page of a part may have
+ * slots without a node, for which nobody searches.
  */
-static bool
-finds_node(HnswInserter *inserter, const HnswMetaPageData *meta, HnswNodeId id)
+static int
+width_to_find(HnswInserter *inserter, const HnswMetaPageData *meta, HnswNodeId id)
 {
 	HnswIndex  *index = inserter->index;
 	HnswSearch *search = inserter->search;
@@ -63,14 +69,14 @@ finds_node(HnswInserter *inserter, const HnswMetaPageData *meta, HnswNodeId id)
 	HnswRead	read;
 	float		l2sq;
 	float		key;
-	bool		found = false;
+	int			width = CHECK_WIDTH;
 
 	hnsw_read(index, id, &read);
 	if (!(read.node->flags & HNSW_NODE_USED))
 	{
 		hnsw_read_end(&read);
 		MemoryContextSwitchTo(old);
-		return true;
+		return width;
 	}
 	hnsw_own_decode(index, read.node, vector);
 	hnsw_query_set_node(index, inserter->query, read.node, vector);
@@ -79,49 +85,63 @@ finds_node(HnswInserter *inserter, const HnswMetaPageData *meta, HnswNodeId id)
 
 	hnsw_search_enter(search, meta, 0, CHECK_WIDTH);
 	hnsw_search_run(search);
-	found = met(search, key);
-	if (!found)
+	if (!met(search, key))
 	{
 		hnsw_search_widen(search, CHECK_WIDTH_AGAIN);
 		hnsw_search_run(search);
-		found = met(search, key);
+		width = met(search, key) ? CHECK_WIDTH_AGAIN : PG_INT32_MAX;
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(inserter->context);
-	return found;
+	return width;
 }
 
 /*
- * Do searches from this entry point find some of the rows, whose nodes are from
- * "first" on?  By inner product, something better than the row will do.
+ * Do searches find the rows, whose base nodes are from "first" on?  Some are
+ * looked for.  Where one is missed, a whole group may be, to which no links lead
+ * and in which no row has an upper node: so it gets one, and others are looked
+ * for.  Many that a wide search misses, too, are more than that can mend.  By inner product, something better than the row will do.
  */
 bool
-build_finds_rows(BuildState *state, HnswNodeId entry, int entry_level, HnswNodeId first)
+build_finds_rows(BuildState *state, HnswNodeId first)
 {
-	const HnswLayout *layout = &state->layout;
 	uint32		n = (uint32) state->done;
 	int			checks = Max(MIN_CHECKS, Min(n / ROWS_PER_CHECK, MAX_CHECKS));
+	int			missed = 0;
 	HnswInserter *inserter;
 	HnswMetaPageData meta;
 	pg_prng_state random;
-	int			missed = 0;
 
-	if (entry == HNSW_NO_NODE)
-		return true;
 	pg_prng_seed(&random, n);
 	inserter = hnsw_inserter_create(state->index);
-	inserter->search->keep_vectors = false;
 	hnsw_meta_read(state->rel, &meta);
-	meta.entry = entry;
-	meta.entry_level = entry_level;
-	for (int i = 0; i < checks; i++)
+	for (int round = 0; round < CHECK_ROUNDS && meta.entry != HNSW_NO_NODE; round++)
 	{
-		uint32		row = (uint32) pg_prng_uint64_range(&random, 0, n - 1);
+		int			promoted = 0;
 
-		missed += !finds_node(inserter, &meta, build_nth_node(layout, first, row));
+		missed = 0;
+		checks *= round > 0 ? 2 : 1;
+		for (int i = 0; i < checks && missed <= checks * MENDED_SHARE; i++)
+		{
+			uint32		row = (uint32) pg_prng_uint64_range(&random, 0, n - 1);
+			HnswNodeId	id = build_nth_node(&state->layout, first, row);
+			int			width;
+
+			inserter->search->keep_vectors = false;
+			width = width_to_find(inserter, &meta, id);
+			if (width == CHECK_WIDTH)
+				continue;
+			missed += width > CHECK_WIDTH_AGAIN;
+			promoted++;
+			inserter->search->keep_vectors = true;
+			hnsw_promote(inserter, id);
+		}
+		elog(DEBUG1, "hnsw build: %d of %d vectors were not found at once, %d not at all",
+			 promoted, checks, missed);
+		if (promoted == 0 || missed > checks * MENDED_SHARE)
+			break;
 	}
 	hnsw_search_free(inserter->search);
-	elog(DEBUG1, "hnsw build: %d of %d vectors were not found", missed, checks);
 	return missed <= Max(1, checks * MISSED_SHARE);
 }
 

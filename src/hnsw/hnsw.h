@@ -51,9 +51,11 @@
 
 /*
  * Width of the search just above the level that is searched, and seeds from
- * there; and width further up.
+ * there: a share of that search's, within limits.  And the width further up.
  */
+#define HNSW_DESCENT_SHARE 10
 #define HNSW_DESCENT_WIDTH 4
+#define HNSW_MAX_SEEDS 128
 #define HNSW_TOP_WIDTH 2
 
 /* Diversity of links: u-v is kept if no kept w has ALPHA * |v-w| < |u-v|. */
@@ -664,6 +666,7 @@ extern bool hnsw_insert(Relation rel, Datum *values, bool *isnull, ItemPointer t
 						bool index_unchanged, IndexInfo *index_info);
 extern HnswInserter *hnsw_inserter_create(HnswIndex *index);
 extern void hnsw_insert_value(HnswInserter *inserter, const HnswValue *value, ItemPointer tid);
+extern void hnsw_promote(HnswInserter *inserter, HnswNodeId id);
 extern int	hnsw_found_neighbours(HnswInserter *inserter, HnswNodeId self, float norm,
 								  HnswNeighbour *neighbours);
 

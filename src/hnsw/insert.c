@@ -25,6 +25,16 @@
 /* Width of the search for an equal vector, which comes first */
 #define DUPLICATE_WIDTH 8
 
+/*
+ * A row is an outlier if it is so many times as far from the nearest node as
+ * that is from so many of those that are found near it; the width of its
+ * search, in that of others.
+ */
+#define OUTLIER_FACTOR 2
+#define OUTLIER_RANK 3
+#define OUTLIER_SAMPLE 32
+#define OUTLIER_WIDTH 4
+
 /* The nodes that are new at one level, and their links to be. */
 typedef struct InsertLevel
 {
@@ -279,15 +289,42 @@ nearest_found(const HnswSearch *search)
 }
 
 /*
- * Search the levels from the entry point down, choosing links for those at
- * which the row gets a node.  True if the row was added to an equal one.
+ * Is the row far from all that the search has found, compared with how near
+ * the nearest of these is to others of them?  The first row of a group is, and
+ * one whose group the search has missed.
  */
 static bool
+is_outlier(const HnswIndex *index, const HnswNeighbour *neighbours, int n)
+{
+	float		factor = hnsw_unsquared(&index->layout) ? OUTLIER_FACTOR :
+		OUTLIER_FACTOR * OUTLIER_FACTOR;
+	int			nearer = 0;
+
+	for (int i = 1; i < Min(n, OUTLIER_SAMPLE) && nearer < OUTLIER_RANK; i++)
+		nearer += factor * hnsw_graph_distance(index, neighbours[0].vector, neighbours[0].norm,
+											   neighbours[i].vector, neighbours[i].norm) <
+			neighbours[0].distance;
+	return nearer == OUTLIER_RANK;
+}
+
+/* What searching the levels came to */
+typedef enum InsertFound
+{
+	FOUND_EQUAL,				/* the row was added to an equal one */
+	FOUND_NEAR,
+	FOUND_FAR					/* the row is an outlier */
+} InsertFound;
+
+/*
+ * Search the levels from the entry point down with some width, choosing links
+ * for those at which the row gets a node.
+ */
+static InsertFound
 search_levels(HnswInserter *inserter, const HnswOwn *own, const HnswMetaPageData *meta,
-			  ItemPointer tid, InsertLevel *levels, int top)
+			  ItemPointer tid, InsertLevel *levels, int top, int width)
 {
 	HnswSearch *search = inserter->search;
-	int			width = search_width(&inserter->index->layout);
+	bool		outlier = false;
 
 	search->keep_vectors = false;
 	hnsw_search_enter(search, meta, top, top > 0 ? width : DUPLICATE_WIDTH);
@@ -304,20 +341,47 @@ search_levels(HnswInserter *inserter, const HnswOwn *own, const HnswMetaPageData
 
 			/* An equal row is met early: most updates end here. */
 			if (insert_duplicate(inserter, own, tid))
-				return true;
+				return FOUND_EQUAL;
 			hnsw_search_widen(search, width);
 			hnsw_search_run(search);
 			if (nearest_found(search) != nearest && insert_duplicate(inserter, own, tid))
-				return true;
+				return FOUND_EQUAL;
 		}
 		neighbours = palloc(sizeof(HnswNeighbour) * Max(search->nfound, 1));
 		n = hnsw_found_neighbours(inserter, HNSW_NO_NODE, own->norm, neighbours);
 		choose_links(inserter, neighbours, n, &levels[at]);
+		outlier = is_outlier(inserter->index, neighbours, n);
 		pfree(neighbours);
 		if (at > 0)
 			hnsw_search_down(search, at > 1 ? width : DUPLICATE_WIDTH);
 	}
-	return false;
+	return outlier ? FOUND_FAR : FOUND_NEAR;
+}
+
+/*
+ * Find the links of a new row with a node at each level up to *top.  True if
+ * the row was added to an equal one.
+ *
+ * What is far from all that was found is looked for once more, wider and from
+ * more of the level above.  If it then still is, a group begins with it, to
+ * which few links will lead; so the row gets a node at the level above, from
+ * which searches come to the group.
+ */
+static bool
+find_links(HnswInserter *inserter, const HnswOwn *own, const HnswMetaPageData *meta,
+		   ItemPointer tid, InsertLevel *levels, int *top)
+{
+	int			width = search_width(&inserter->index->layout);
+	int			above = Max(*top, 1);
+	InsertFound found = search_levels(inserter, own, meta, tid, levels, *top, width);
+
+	if (found == FOUND_FAR)
+	{
+		found = search_levels(inserter, own, meta, tid, levels, above, OUTLIER_WIDTH * width);
+		if (found == FOUND_FAR)
+			*top = above;
+	}
+	return found == FOUND_EQUAL;
 }
 
 /*
@@ -361,7 +425,7 @@ hnsw_insert_value(HnswInserter *inserter, const HnswValue *value, ItemPointer ti
 		learn_norm(index, &meta, own.norm);
 		if (meta.entry == HNSW_NO_NODE)
 			top = 0;
-		else if (search_levels(inserter, &own, &meta, tid, levels, top))
+		else if (find_links(inserter, &own, &meta, tid, levels, &top))
 			break;
 		for (int at = 0; at <= top; at++)
 			write_level(inserter, &own, tid, levels, at);
@@ -384,6 +448,52 @@ hnsw_insert_value(HnswInserter *inserter, const HnswValue *value, ItemPointer ti
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(inserter->context);
 	inserter->busy = false;
+}
+
+/*
+ * Give a base node, to which searches do not come, a node at the level above.
+ * Nothing happens if the index has no such level.  The inserter's query becomes
+ * the node.
+ */
+void
+hnsw_promote(HnswInserter *inserter, HnswNodeId id)
+{
+	HnswIndex  *index = inserter->index;
+	const HnswLayout *layout = &index->layout;
+	MemoryContext old = MemoryContextSwitchTo(inserter->context);
+	float	   *vector = palloc(sizeof(float) * hnsw_vector_length(layout));
+	InsertLevel levels[2] = {{.id = id}};
+	HnswMetaPageData meta;
+	HnswOwn		own = {0};
+	HnswRead	read;
+
+	hnsw_read(index, id, &read);
+	own.data = palloc(layout->own_size);
+	memcpy(own.data, HnswNodeOwn(layout, read.node), layout->own_size);
+	own.nnz = read.node->nnz;
+	own.scale = read.node->scale;
+	own.norm = read.node->norm;
+	own.own_norm = read.node->own_norm;
+	own.error = read.node->error;
+	hnsw_own_decode(index, read.node, vector);
+	hnsw_query_set_node(index, inserter->query, read.node, vector);
+	hnsw_read_end(&read);
+
+	hnsw_meta_refresh(index, &meta);
+	if (meta.entry_level > 0)
+	{
+		HnswNeighbour *neighbours;
+		int			n;
+
+		hnsw_search_enter(inserter->search, &meta, 1, OUTLIER_WIDTH * search_width(layout));
+		hnsw_search_run(inserter->search);
+		neighbours = palloc(sizeof(HnswNeighbour) * Max(inserter->search->nfound, 1));
+		n = hnsw_found_neighbours(inserter, HNSW_NO_NODE, own.norm, neighbours);
+		choose_links(inserter, neighbours, n, &levels[1]);
+		write_level(inserter, &own, NULL, levels, 1);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(inserter->context);
 }
 
 /* aminsert */

@@ -263,15 +263,17 @@ choose_victim(const HnswLayout *layout, HnswNodeHeader node, const Distances *d,
 }
 
 /*
- * Only links to what the new neighbour links to itself may give way to it:
- * then whatever could be reached through the node still can, one hop later.
+ * A link that only fills the node may give way to the new neighbour, and so may
+ * one to what that links to itself: then whatever could be reached through the
+ * node still can, one hop later.
  */
 static void
 find_replaceable(const HnswLayout *layout, HnswNodeHeader node, const HnswNeighbour *to,
 				 Distances *d)
 {
 	for (int i = 0; i < node->nlinks; i++)
-		d->may_go[i] = hnsw_find_link(to->links, to->nlinks, HnswNodeLinks(layout, node)[i]) >= 0;
+		d->may_go[i] = !hnsw_kept(HnswNodeKept(layout, node), i) ||
+			hnsw_find_link(to->links, to->nlinks, HnswNodeLinks(layout, node)[i]) >= 0;
 }
 
 /* Distances of a coded node, which may be locked; the query is the new neighbour. */

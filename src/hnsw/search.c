@@ -686,11 +686,11 @@ hnsw_search_widen(HnswSearch *search, int width)
 void
 hnsw_search_down(HnswSearch *search, int width)
 {
-	HnswNodeId	ids[HNSW_DESCENT_WIDTH];
-	float		keys[HNSW_DESCENT_WIDTH];
+	HnswNodeId	ids[HNSW_MAX_SEEDS];
+	float		keys[HNSW_MAX_SEEDS];
 	int			n = 0;
 
-	for (int i = 0; i < search->npool && n < HNSW_DESCENT_WIDTH; i++)
+	for (int i = 0; i < search->npool && n < HNSW_MAX_SEEDS; i++)
 	{
 		const HnswCandidate *candidate = &search->candidates[search->pool[i].candidate];
 
@@ -710,7 +710,9 @@ level_width(int above, int width)
 {
 	if (above == 0)
 		return width;
-	return above == 1 ? HNSW_DESCENT_WIDTH : HNSW_TOP_WIDTH;
+	if (above > 1)
+		return HNSW_TOP_WIDTH;
+	return Min(Max(width / HNSW_DESCENT_SHARE, HNSW_DESCENT_WIDTH), HNSW_MAX_SEEDS);
 }
 
 /*
