@@ -53,7 +53,7 @@
  * Width of the search just above the level that is searched, and seeds from
  * there: a share of that search's, within limits.  And the width further up.
  */
-#define HNSW_DESCENT_SHARE 10
+#define HNSW_DESCENT_SHARE 16
 #define HNSW_DESCENT_WIDTH 4
 #define HNSW_MAX_SEEDS 128
 #define HNSW_TOP_WIDTH 2

@@ -62,9 +62,6 @@
 /* A sweep of an index that is larger than this share of the buffers has a few of its own. */
 #define BULK_SHARE 4
 
-/* A search of some width starts from so many nodes of the level above. */
-#define UPPER_SHARE 8
-
 typedef enum HnswScanPhase
 {
 	SCAN_START,
@@ -367,7 +364,7 @@ static void
 seed_from_above(HnswScanState *state, int width)
 {
 	HnswSearch *upper = state->above;
-	int			upper_width = width / UPPER_SHARE;
+	int			upper_width = width / HNSW_DESCENT_SHARE;
 	HnswMetaPageData meta;
 
 	if (upper_width <= HNSW_DESCENT_WIDTH)
@@ -398,8 +395,10 @@ run_search(HnswScanState *state, const HnswMetaPageData *meta, int width)
 	if (meta != NULL)
 		hnsw_search_enter(state->search, meta, 0, width);
 	else
+	{
 		hnsw_search_widen(state->search, width);
-	seed_from_above(state, width);
+		seed_from_above(state, width);
+	}
 	hnsw_search_run(state->search);
 	if (state->search->npool < width)
 		sweep(state);
