@@ -66,7 +66,7 @@ hnsw_setting_is_taken(const char *name)
 /*
  * Settings.  Scans go on for as long as rows are asked for, whatever
  * iterative_scan says: it only lets max_scan_tuples bound them, and
- * strict_order leaves out rows that are found too late for their place.
+ * relaxed_order lets rows come that are found too late for their place.
  */
 static void
 define_settings(void)
@@ -83,7 +83,7 @@ define_settings(void)
 		DefineCustomEnumVariable("hnsw.iterative_scan",
 								 "Sets how scans of hnsw indexes go on until the query has enough rows.",
 								 "Unless it is \"off\", hnsw.max_scan_tuples bounds them. "
-								 "Rows that are found too late for their place in the order come last; with \"strict_order\", they are left out.",
+								 "Rows that are found too late for their place in the order are left out; with \"relaxed_order\", they come where they are found.",
 								 &iterative_scan, ITERATIVE_SCAN_OFF, iterative_scan_options,
 								 PGC_USERSET, 0, NULL, NULL, NULL);
 	if (!hnsw_setting_is_taken("hnsw.max_scan_tuples"))
