@@ -21,7 +21,7 @@
  * Share of a hop's page read that is paid on average: the pages near the entry
  * point and those of popular regions stay in memory.
  */
-#define COLD_SHARE 0.3
+#define COLD_SHARE 0.2
 
 /* Hops from the entry point down through one upper level, and for each candidate of the width. */
 #define HOPS_PER_LEVEL 6

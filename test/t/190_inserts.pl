@@ -55,6 +55,49 @@ foreach my $try (1 .. 3)
 	at_most(growing('vector', 'vector_l1_ops', '<+>', 1000), 5, "growing rows by L1, try $try");
 }
 
+# Rows group by group, of all sizes and by all distances, and sorted ones: few of the
+# links to a group that comes late stay, but searches come to it from above.
+$node->safe_psql(
+	'postgres', q{
+	CREATE FUNCTION gauss(dim int) RETURNS float8[] LANGUAGE sql VOLATILE AS
+		'SELECT array_agg(sqrt(-2 * ln(1 - random())) * cos(2 * pi() * random())) FROM generate_series(1, dim)';
+	-- so many groups, each of a size that "size" tells for its number g
+	CREATE FUNCTION make_groups(groups int, size text, dim int, width float8) RETURNS void LANGUAGE plpgsql AS $$
+	BEGIN
+		DROP TABLE IF EXISTS source;
+		CREATE TABLE source (id serial, x float8[]);
+		EXECUTE format('INSERT INTO source (x) SELECT (SELECT array_agg(a + $2 * b) FROM unnest(c, gauss($3)) AS y(a, b) WHERE i > 0)
+			FROM (SELECT g, gauss($3 + 0 * g) AS c FROM generate_series(1, $1) AS g ORDER BY g) AS centres, generate_series(1, %s) AS i', size)
+			USING groups, width, dim;
+	END $$});
+foreach my $set (
+	[ 'groups of 100', "make_groups(30, '100', 16, 0.05)", 'vector(16)', 'vector_l2_ops', '<->', 'x::vector' ],
+	[ 'groups of 10', "make_groups(300, '10', 16, 0.02)", 'vector(16)', 'vector_l2_ops', '<->', 'x::vector' ],
+	[ 'groups of 2 to 10 by cosine', "make_groups(500, '2 + g % 9', 32, 0.01)", 'halfvec(32)', 'halfvec_cosine_ops', '<=>', 'x::vector::halfvec' ],
+	[ 'groups of Zipf sizes', "make_groups(400, 'greatest(600 / g, 1)', 16, 0.03)", 'vector(16)', 'vector_l2_ops', '<->', 'x::vector' ],
+	[ 'groups by L1', "make_groups(100, '30', 16, 0.03)", 'vector(16)', 'vector_l1_ops', '<+>', 'x::vector' ],
+	[ 'groups of bit strings', "make_groups(100, '30', 128, 0.1)", 'bit(128)', 'bit_hamming_ops', '<~>', 'binary_quantize(x::vector)' ],
+	[ 'groups by Jaccard', "make_groups(100, '30', 128, 0.1)", 'bit(128)', 'bit_jaccard_ops', '<%>', 'binary_quantize(x::vector)' ],
+	[ 'sorted rows', "make_groups(1, '3000', 16, 1)", 'vector(16)', 'vector_l2_ops', '<->', 'x::vector', 'x[1]' ],
+	[ 'rows by length', "make_groups(1, '3000', 16, 1)", 'vector(16)', 'vector_l2_ops', '<->', 'x::vector', 'vector_norm(x::vector)' ])
+{
+	my ($name, $make, $type, $class, $op, $value, $order) = @$set;
+	$order //= 'id';
+
+	$node->safe_psql('postgres', qq{
+		SET client_min_messages = error;
+		SELECT setseed(0.4);
+		SELECT $make;
+		DROP TABLE IF EXISTS grouped;
+		CREATE TABLE grouped (id int, v $type);
+		CREATE INDEX ON grouped USING hnsw (v $class);
+		INSERT INTO grouped SELECT id, $value FROM source ORDER BY $order});
+	my $lost = lost('grouped', $op);
+	at_most($lost, 3, "$name, inserted");
+	$node->safe_psql('postgres', 'SET client_min_messages = error; REINDEX TABLE grouped');
+	at_most(lost('grouped', $op), 30, "$name, built");
+}
+
 # Uniform rows, each twice, built in parts: some are missed by a narrow search,
 # but none of them is in a group that searches lose.
 $node->safe_psql(

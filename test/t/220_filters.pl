@@ -1,0 +1,59 @@
+# Filters above a scan: near rows come in their place, also where the index's bounds of distances
+# are wide against the gaps between rows; and the planner takes the index where it is cheaper.
+
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Piramid;
+
+my $node = piramid_node('filters', conf => "autovacuum = off\njit = off\nmaintenance_work_mem = '128MB'");
+
+$node->safe_psql(
+	'postgres', q{
+	SELECT setseed(0.2);
+	CREATE TABLE t (id int, v vector(3));
+	INSERT INTO t SELECT i, ARRAY[random(), random(), random()]::vector FROM generate_series(1, 30000) AS i;
+	CREATE INDEX ON t USING hnsw (v vector_cosine_ops);
+	ANALYZE t;
+	CREATE TABLE queries AS SELECT ARRAY[random(), random(), random()]::vector AS v FROM generate_series(1, 20);
+	-- how many of the nearest rows that pass the filter a scan finds
+	CREATE FUNCTION found(filter text, most int) RETURNS numeric LANGUAGE plpgsql AS $$
+	DECLARE
+		q vector;
+		worst float8;
+		hits int;
+		sum int := 0;
+	BEGIN
+		FOR q IN SELECT v FROM queries LOOP
+			EXECUTE format('SELECT max(d) FROM (SELECT (v <=> $1) + 0 AS d FROM t WHERE %s ORDER BY d LIMIT %s) AS x', filter, most) INTO worst USING q;
+			PERFORM set_config('enable_seqscan', 'off', true);
+			EXECUTE format('SELECT count(*) FILTER (WHERE d <= $2) FROM (SELECT v <=> $1 AS d FROM t WHERE %s ORDER BY v <=> $1 LIMIT %s) AS x', filter, most)
+				INTO hits USING q, worst;
+			PERFORM set_config('enable_seqscan', 'on', true);
+			sum := sum + hits;
+		END LOOP;
+		RETURN round(sum / 20.0 / most, 4);
+	END $$});
+at_least($node->safe_psql('postgres', "SELECT found('id % 50 = 0', 20)"), 0.99, 'recall of a filter that one row in 50 passes');
+at_least($node->safe_psql('postgres', "SELECT found('id % 50 = 0', 500)"), 0.99, 'recall of many of these rows');
+at_least($node->safe_psql('postgres', "SELECT found('id % 5 = 0', 20)"), 0.99, 'recall of a filter that one row in 5 passes');
+at_least($node->safe_psql('postgres', "SELECT found('true', 1000)"), 0.99, 'recall of 1,000 rows without a filter');
+
+# Vectors out of line: a plan that sorts has to read them, which its cost does not tell.
+$node->safe_psql(
+	'postgres', q{
+	CREATE TABLE wide (id int, v vector(1536));
+	INSERT INTO wide SELECT i, (SELECT array_agg(random()) FROM generate_series(1, 1536) WHERE i > 0)::vector FROM generate_series(1, 1000) AS i;
+	CREATE INDEX ON wide USING hnsw (v vector_l2_ops);
+	ANALYZE wide});
+like($node->safe_psql('postgres', 'EXPLAIN SELECT id FROM wide ORDER BY v <-> (SELECT v FROM wide LIMIT 1) LIMIT 10'),
+	qr/Index Scan using wide_v_idx/, 'the index is cheaper than reading all vectors out of line');
+unlike($node->safe_psql('postgres', 'EXPLAIN SELECT id FROM wide ORDER BY v <-> (SELECT v FROM wide LIMIT 1)'),
+	qr/Index Scan using wide_v_idx on wide /, 'but not for all rows');
+like($node->safe_psql('postgres', 'CREATE INDEX ON t (id); EXPLAIN SELECT id FROM t WHERE id < 20 ORDER BY v <=> (SELECT v FROM queries LIMIT 1) LIMIT 10'),
+	qr/t_id_idx/, 'a filter that few rows pass has a better index');
+
+done_testing();
