@@ -37,12 +37,21 @@
 #define CHECK_WIDTH_AGAIN 200
 
 /*
- * How often rows are looked for, each time twice as many, and shares of them that
- * may be missed: in each round, so that it pays to mend the graph, and in the last
+ * How often rows are looked for, each time twice as many; and the shares that may be
+ * missed at once and by the wider search, so that it pays to mend the graph, and by
+ * the wider search in the last round
  */
 #define CHECK_ROUNDS 4
-#define MENDED_SHARE 0.005
+#define MENDED_SHARE 0.01
+#define MENDED_SHARE_AGAIN 0.005
 #define MISSED_SHARE 0.002
+
+/* Is so much missed that the graph is better thrown away? */
+static inline bool
+misses_many(int checks, int promoted, int missed)
+{
+	return promoted > checks * MENDED_SHARE || missed > checks * MENDED_SHARE_AGAIN;
+}
 
 /* Has a search met a node that is as near? */
 static bool
@@ -100,7 +109,7 @@ width_to_find(HnswInserter *inserter, const HnswMetaPageData *meta, HnswNodeId i
  * Do searches find the rows, whose base nodes are from "first" on?  Some are
  * looked for.  Where one is missed, a whole group may be, to which no links lead
  * and in which no row has an upper node: so it gets one, and others are looked
- * for.  Many that a wide search misses, too, are more than that can mend.  By inner product, something better than the row will do.
+ * for.  Many that are missed are more than that can mend.  By inner product, something better than the row will do.
  */
 bool
 build_finds_rows(BuildState *state, HnswNodeId first)
@@ -108,6 +117,7 @@ build_finds_rows(BuildState *state, HnswNodeId first)
 	uint32		n = (uint32) state->done;
 	int			checks = Max(MIN_CHECKS, Min(n / ROWS_PER_CHECK, MAX_CHECKS));
 	int			missed = 0;
+	bool		many = false;
 	HnswInserter *inserter;
 	HnswMetaPageData meta;
 	pg_prng_state random;
@@ -121,7 +131,7 @@ build_finds_rows(BuildState *state, HnswNodeId first)
 
 		missed = 0;
 		checks *= round > 0 ? 2 : 1;
-		for (int i = 0; i < checks && missed <= checks * MENDED_SHARE; i++)
+		for (int i = 0; i < checks && !misses_many(checks, promoted, missed); i++)
 		{
 			uint32		row = (uint32) pg_prng_uint64_range(&random, 0, n - 1);
 			HnswNodeId	id = build_nth_node(&state->layout, first, row);
@@ -138,11 +148,12 @@ build_finds_rows(BuildState *state, HnswNodeId first)
 		}
 		elog(DEBUG1, "hnsw build: %d of %d vectors were not found at once, %d not at all",
 			 promoted, checks, missed);
-		if (promoted == 0 || missed > checks * MENDED_SHARE)
+		many = misses_many(checks, promoted, missed);
+		if (promoted == 0 || many)
 			break;
 	}
 	hnsw_search_free(inserter->search);
-	return missed <= Max(1, checks * MISSED_SHARE);
+	return !many && missed <= Max(1, checks * MISSED_SHARE);
 }
 
 /* Rows on their way into an order that is not the table's */

@@ -116,7 +116,7 @@ foreach my $shape (@shapes)
 	my $fill = sub {
 		my ($from, $to) = @_;
 		(my $rows = $source) =~ s/\bN\b/$to/;
-		return "INSERT INTO t SELECT id, v::text::$type FROM ($rows) AS x (id, v) WHERE id >= $from";
+		return "INSERT INTO t SELECT id, v::$type FROM ($rows) AS x (id, v) WHERE id >= $from";
 	};
 	my %steps = (
 		build  => [ $fill->(1, 1500), $index ],
