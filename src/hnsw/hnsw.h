@@ -289,8 +289,7 @@ extern void hnsw_load_block(Relation rel, BlockNumber block);
 extern void hnsw_read_ahead(HnswIndex *index, HnswNodeId id);
 extern void hnsw_prefetch_hint(HnswIndex *index, HnswNodeId id);
 extern void hnsw_read_end(HnswRead *read);
-extern int	hnsw_read_block(HnswIndex *index, BlockNumber block, BufferAccessStrategy strategy,
-							HnswRead *read);
+extern int	hnsw_read_block(HnswIndex *index, BlockNumber block, HnswRead *read);
 extern HnswNodeHeader hnsw_block_node(const HnswIndex *index, const HnswRead *read, int slot);
 extern void hnsw_write(HnswIndex *index, HnswNodeId id, HnswWrite *write);
 extern HnswNodeId hnsw_allocate(HnswIndex *index, bool upper, HnswWrite *write);
@@ -540,8 +539,7 @@ extern void hnsw_search_widen(HnswSearch *search, int width);
 extern void hnsw_search_enter(HnswSearch *search, const HnswMetaPageData *meta, int level,
 							  int width);
 extern void hnsw_search_down(HnswSearch *search, int width);
-extern void hnsw_search_sweep(HnswSearch *search, BlockNumber block,
-							  BufferAccessStrategy strategy, bool keyed);
+extern void hnsw_search_sweep(HnswSearch *search, BlockNumber block, bool keyed);
 
 /* A filter by which no row at a larger distance qualifies: slope * distance + offset < value */
 typedef struct HnswDistanceLimit

@@ -659,37 +659,46 @@ hnsw_read_end(HnswRead *read)
 }
 
 /*
- * Lock a block's nodes for reading, as part of a pass over all blocks; returns
- * how many slots it uses.  If that is 0, the block holds no nodes, and nothing
- * is locked.  Else hnsw_read_end must follow soon.
+ * Lock a block for reading, as part of a pass over all blocks.  Returns how many
+ * slots of nodes it uses: 0 if it holds no nodes, -1 if it is empty.
+ */
+static int
+lock_block(HnswIndex *index, BlockNumber block, Buffer *buffer)
+{
+	Page		page;
+	HnswPageOpaque opaque;
+
+	*buffer = ReadBufferExtended(index->rel, MAIN_FORKNUM, block, RBM_NORMAL, index->strategy);
+	page = BufferGetPage(*buffer);
+	LockBuffer(*buffer, BUFFER_LOCK_SHARE);
+	if (PageIsNew(page))
+		return -1;
+	opaque = HnswPageGetOpaque(page);
+	if (PageGetSpecialSize(page) != MAXALIGN(sizeof(HnswPageOpaqueData)) ||
+		opaque->magic != HNSW_MAGIC)
+		hnsw_report_corrupt(index->rel, block, "a foreign page");
+	if (opaque->kind != HNSW_PAGE_NODE || block > HNSW_MAX_NODE_BLOCK(&index->layout))
+		return 0;
+	return Min(opaque->nused, index->layout.nodes_per_page);
+}
+
+/*
+ * Lock a block's nodes for reading; returns how many slots it uses.  If that is
+ * 0, the block holds no nodes, and nothing is locked.  Else hnsw_read_end must
+ * follow soon.
  */
 int
-hnsw_read_block(HnswIndex *index, BlockNumber block, BufferAccessStrategy strategy,
-				HnswRead *read)
+hnsw_read_block(HnswIndex *index, BlockNumber block, HnswRead *read)
 {
-	Buffer		buffer = ReadBufferExtended(index->rel, MAIN_FORKNUM, block, RBM_NORMAL, strategy);
-	Page		page = BufferGetPage(buffer);
-	int			n = 0;
+	int			n = lock_block(index, block, &read->buffer);
 
-	LockBuffer(buffer, BUFFER_LOCK_SHARE);
-	if (!PageIsNew(page))
-	{
-		HnswPageOpaque opaque = HnswPageGetOpaque(page);
-
-		if (PageGetSpecialSize(page) != MAXALIGN(sizeof(HnswPageOpaqueData)) ||
-			opaque->magic != HNSW_MAGIC)
-			hnsw_report_corrupt(index->rel, block, "a foreign page");
-		if (opaque->kind == HNSW_PAGE_NODE && block <= HNSW_MAX_NODE_BLOCK(&index->layout))
-			n = Min(opaque->nused, index->layout.nodes_per_page);
-	}
-	read->buffer = buffer;
-	read->lsn = PageGetLSN(page);
+	read->lsn = PageGetLSN(BufferGetPage(read->buffer));
 	if (n > 0 && index->layout.pages_per_node == 1)
 		return n;
-	UnlockReleaseBuffer(buffer);
+	UnlockReleaseBuffer(read->buffer);
 	if (n > 0)
 		hnsw_read(index, HnswMakeNodeId(&index->layout, block, 0), read);
-	return n;
+	return Max(n, 0);
 }
 
 /* A node of a block that is locked so. */
@@ -876,28 +885,15 @@ int
 hnsw_block_nodes(HnswIndex *index, BlockNumber block, HnswNodeId *ids)
 {
 	const HnswLayout *layout = &index->layout;
-	Buffer		buffer = ReadBufferExtended(index->rel, MAIN_FORKNUM, block, RBM_NORMAL,
-											index->strategy);
-	Page		page = BufferGetPage(buffer);
+	Buffer		buffer;
+	int			slots = lock_block(index, block, &buffer);
 	int			n = 0;
 
-	LockBuffer(buffer, BUFFER_LOCK_SHARE);
-	if (!PageIsNew(page))
-	{
-		HnswPageOpaque opaque = HnswPageGetOpaque(page);
-
-		if (PageGetSpecialSize(page) != MAXALIGN(sizeof(HnswPageOpaqueData)) ||
-			opaque->magic != HNSW_MAGIC)
-			hnsw_report_corrupt(index->rel, block, "a foreign page");
-		if (opaque->kind == HNSW_PAGE_NODE && block <= HNSW_MAX_NODE_BLOCK(layout))
-			for (int slot = 0; slot < Min(opaque->nused, layout->nodes_per_page); slot++)
-				if (page_node(layout, page, slot)->flags & HNSW_NODE_USED)
-					ids[n++] = HnswMakeNodeId(layout, block, slot);
-	}
-	else
-		n = -1;
+	for (int slot = 0; slot < slots; slot++)
+		if (page_node(layout, BufferGetPage(buffer), slot)->flags & HNSW_NODE_USED)
+			ids[n++] = HnswMakeNodeId(layout, block, slot);
 	UnlockReleaseBuffer(buffer);
-	return n;
+	return slots < 0 ? -1 : n;
 }
 
 /*

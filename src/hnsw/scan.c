@@ -329,17 +329,19 @@ collect_found(HnswScanState *state)
 static void
 sweep(HnswScanState *state)
 {
-	BlockNumber nblocks = RelationGetNumberOfBlocks(state->index->rel);
-	BufferAccessStrategy strategy = nblocks > NBuffers / BULK_SHARE ?
-		GetAccessStrategy(BAS_BULKREAD) : NULL;
+	HnswIndex  *index = state->index;
+	BlockNumber nblocks = RelationGetNumberOfBlocks(index->rel);
 
+	if (nblocks > NBuffers / BULK_SHARE)
+		index->strategy = GetAccessStrategy(BAS_BULKREAD);
 	for (BlockNumber block = HNSW_METAPAGE + 1; block < nblocks; block++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		hnsw_search_sweep(state->search, block, strategy, true);
+		hnsw_search_sweep(state->search, block, true);
 	}
-	if (strategy != NULL)
-		FreeAccessStrategy(strategy);
+	if (index->strategy != NULL)
+		FreeAccessStrategy(index->strategy);
+	index->strategy = NULL;
 	state->phase = SCAN_SWEPT;
 	collect_found(state);
 }
@@ -522,7 +524,7 @@ refill(IndexScanDesc scan)
 				}
 				CHECK_FOR_INTERRUPTS();
 				hnsw_search_reset(state->search, 0, 1);
-				hnsw_search_sweep(state->search, state->block++, NULL, false);
+				hnsw_search_sweep(state->search, state->block++, false);
 				collect_found(state);
 				break;
 			case SCAN_DONE:

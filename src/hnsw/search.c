@@ -752,12 +752,11 @@ was_met(const HnswSearch *search, HnswNodeId id)
  * The search cannot go on after that, as it does not know what was found.
  */
 void
-hnsw_search_sweep(HnswSearch *search, BlockNumber block, BufferAccessStrategy strategy,
-				  bool keyed)
+hnsw_search_sweep(HnswSearch *search, BlockNumber block, bool keyed)
 {
 	HnswIndex  *index = search->index;
 	HnswRead	read;
-	int			n = hnsw_read_block(index, block, strategy, &read);
+	int			n = hnsw_read_block(index, block, &read);
 
 	for (int slot = 0; slot < n; slot++)
 	{
