@@ -38,7 +38,7 @@ $node->safe_psql(
 	-- One random statement over the table t; how many rows or ranks are wrong.
 	CREATE FUNCTION statement(op text, form int) RETURNS bigint LANGUAGE plpgsql AS $$
 	DECLARE
-		q text := (SELECT v::text FROM t ORDER BY random() LIMIT 1);
+		q text := (SELECT v::text FROM t WHERE v IS NOT NULL ORDER BY random() LIMIT 1);
 		d text := format('(v %s %L)', op, q);
 		most int := (ARRAY[5, 10, 20, 50, 200, 5000])[1 + floor(random() * 6)::int];
 		modulus int := (ARRAY[1, 3, 10, 50])[1 + floor(random() * 4)::int];
