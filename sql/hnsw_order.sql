@@ -99,6 +99,39 @@ SELECT count(*) FROM (SELECT id FROM rows WHERE (v <-> :'v') * 0 < 1 ORDER BY v 
 SELECT bool_and(n = least(k, 31)) AS right_number FROM generate_series(1, 60, 7) AS k,
 	LATERAL (SELECT count(*) AS n FROM (SELECT id FROM rows WHERE v <-> :'v' < 0.0001 * k ORDER BY v <-> :'v' LIMIT k) AS x) AS y;
 
+-- whoever reads all rows has them all, however the plan comes to it; with a graph that loses many
+CREATE TABLE poor AS SELECT i AS id, (SELECT array_agg(random()) FROM generate_series(1, 32) WHERE i > 0)::vector(32) AS v FROM generate_series(1, 3000) AS i;
+ALTER TABLE poor ALTER v TYPE vector(32);
+CREATE INDEX ON poor USING hnsw (v vector_l2_ops) WITH (m = 4, ef_construction = 8);
+ANALYZE poor;
+CREATE FUNCTION p() RETURNS vector LANGUAGE sql IMMUTABLE AS 'SELECT v FROM poor WHERE id = 77';
+CREATE VIEW nearest AS SELECT id FROM poor ORDER BY v <-> p() OFFSET 0;
+SET hnsw.ef_search = 5;
+SET enable_sort = off;
+SELECT count(*) FROM nearest LIMIT 1;
+SELECT count(*) OVER () FROM nearest LIMIT 1;
+SELECT (SELECT count(*) FROM nearest);
+SELECT count(*) FROM (SELECT id FROM poor EXCEPT SELECT id FROM nearest LIMIT 1000) AS x;
+SELECT count(*) FROM (SELECT id FROM poor WHERE id NOT IN (SELECT id FROM nearest) LIMIT 1000) AS x;
+CREATE TABLE copied (id int);
+WITH x AS (INSERT INTO copied SELECT id FROM nearest RETURNING 1) SELECT 1 AS one;
+SELECT count(*) FROM copied;
+DO $$ DECLARE n int; BEGIN SELECT count(*) INTO n FROM nearest; RAISE NOTICE '% rows', n; END $$;
+SELECT count(*) FROM (SELECT id FROM poor WHERE id % 40 = 3 ORDER BY v <-> p() LIMIT 100) AS x;
+-- but max_scan_tuples bounds a scan
+SET hnsw.iterative_scan = strict_order;
+SET hnsw.max_scan_tuples = 300;
+SELECT count(*) BETWEEN 250 AND 900 AS bounded FROM nearest;
+RESET hnsw.iterative_scan;
+RESET hnsw.max_scan_tuples;
+-- a limit that rounding touches
+SELECT count(*) FROM (SELECT id FROM poor WHERE ((v <-> p()) + 1e20) - 1e20 < 5 ORDER BY v <-> p() LIMIT 4000) AS x;
+DROP VIEW nearest;
+DROP TABLE poor, copied;
+DROP FUNCTION p;
+RESET hnsw.ef_search;
+RESET enable_sort;
+
 -- relaxed order has all rows, also of a cursor
 SET hnsw.iterative_scan = relaxed_order;
 SELECT sum(rows) = 20 * 3030 AS all_rows FROM generate_series(1, 1000, 50) AS n,
@@ -115,6 +148,16 @@ SELECT sum(rows) > 15 * 3030 AS most, sum(wrong) AS wrong FROM generate_series(1
 SELECT count(*) AS rows, count(*) FILTER (WHERE d < before) AS wrong FROM (SELECT d, lag(d) OVER (ORDER BY r) AS before
 	FROM (SELECT d, row_number() OVER () AS r FROM (SELECT v <-> q(3) AS d FROM rows ORDER BY d LIMIT 5000) AS a) AS b) AS c;
 SELECT v <-> q(7) AS d1, v <-> q(8) > 0 AS d2 FROM rows ORDER BY v <-> q(7), v <-> q(8) LIMIT 2;
+-- a limit, where some rows are stored more coarsely than others
+CREATE TABLE coarse AS SELECT i AS id, (SELECT array_agg(CASE WHEN j = 1 AND i % 20 = 0 THEN 50 ELSE random() - 0.5 END)
+	FROM generate_series(1, 16) AS j WHERE i > 0)::vector(16) AS v FROM generate_series(1, 2000) AS i;
+ALTER TABLE coarse ALTER v TYPE vector(16);
+CREATE INDEX ON coarse USING hnsw (v vector_ip_ops) WITH (layout = compact);
+SELECT count(*) FILTER (WHERE a < 0.99 * b) AS lost FROM generate_series(1, 1000, 50) AS n, LATERAL (SELECT v AS w FROM coarse WHERE id = n) AS x,
+	LATERAL (SELECT percentile_disc(0.1) WITHIN GROUP (ORDER BY v <#> w) AS most FROM coarse) AS y,
+	LATERAL (SELECT count(*) AS a FROM (SELECT id FROM coarse WHERE v <#> w < most ORDER BY v <#> w LIMIT 3000) AS z) AS z,
+	LATERAL (SELECT count(*) AS b FROM coarse WHERE (v <#> w) + 0 < most) AS t;
+DROP TABLE coarse;
 -- of an expression, and of rows that this transaction does not see
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 UPDATE rows SET v = v + v WHERE id % 2 = 0;

@@ -19,7 +19,6 @@
  */
 #include "hnsw/hnsw.h"
 
-#include "access/parallel.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "nodes/nodeFuncs.h"
@@ -33,6 +32,7 @@ static QueryDesc *running = NULL;
 static bool to_the_end = false;
 
 static ExecutorRun_hook_type next_run_hook = NULL;
+static ExecutorFinish_hook_type next_finish_hook = NULL;
 
 static void
 note_run(EXECUTOR_RUN_ARGS)
@@ -41,8 +41,7 @@ note_run(EXECUTOR_RUN_ARGS)
 	bool		outer_to_the_end = to_the_end;
 
 	running = queryDesc;
-	/* A worker's part of a plan does not tell what the leader needs of it. */
-	to_the_end = count == 0 && !IsParallelWorker();
+	to_the_end = count == 0;
 	PG_TRY();
 	{
 		if (next_run_hook != NULL)
@@ -58,45 +57,99 @@ note_run(EXECUTOR_RUN_ARGS)
 	PG_END_TRY();
 }
 
+/* Statements within WITH that change rows are run to their end here. */
+static void
+note_finish(QueryDesc *queryDesc)
+{
+	QueryDesc  *outer = running;
+	bool		outer_to_the_end = to_the_end;
+
+	running = queryDesc;
+	to_the_end = true;
+	PG_TRY();
+	{
+		if (next_finish_hook != NULL)
+			next_finish_hook(queryDesc);
+		else
+			standard_ExecutorFinish(queryDesc);
+	}
+	PG_FINALLY();
+	{
+		running = outer;
+		to_the_end = outer_to_the_end;
+	}
+	PG_END_TRY();
+}
+
 /* Called once, when the library is loaded. */
 void
 hnsw_demand_init(void)
 {
 	next_run_hook = ExecutorRun_hook;
 	ExecutorRun_hook = note_run;
+	next_finish_hook = ExecutorFinish_hook;
+	ExecutorFinish_hook = note_finish;
 }
 
-/* The way down to the plan node of a scan. */
+/* The way down to the plan node of a scan: so far to the parent */
 typedef struct Descent
 {
 	IndexScanDesc scan;
 	PlanState  *parent;
-	double		rows;			/* that its children are asked for, at least; 0: unknown */
+	double		rows;			/* that it is asked for, at least; 0: unknown */
 	IndexScanState *found;
 } Descent;
 
-/* Is a child of a node one of its subplans? */
-static bool
-is_subplan(const PlanState *parent, const PlanState *child)
+/* The subplan of a node whose tree this is, or NULL. */
+static const SubPlan *
+find_subplan(const PlanState *parent, const PlanState *child)
 {
-	ListCell   *lc;
+	List	   *lists[2] = {parent->initPlan, parent->subPlan};
 
-	if (parent == NULL)
-		return false;
-	foreach(lc, parent->initPlan)
-		if (((SubPlanState *) lfirst(lc))->planstate == child)
-			return true;
-	foreach(lc, parent->subPlan)
-		if (((SubPlanState *) lfirst(lc))->planstate == child)
-			return true;
-	return false;
+	for (int i = 0; i < 2; i++)
+	{
+		ListCell   *lc;
+
+		foreach(lc, lists[i])
+			if (((SubPlanState *) lfirst(lc))->planstate == child)
+				return ((SubPlanState *) lfirst(lc))->subplan;
+	}
+	return NULL;
 }
 
-/* How many rows a node asks its children for, at least, if it is asked for some. */
+/*
+ * How many rows a subplan is asked for at least.  One that looks for a value may
+ * end early, but has to be sure where it finds none.
+ */
 static double
-child_rows(const PlanState *state, double rows)
+subplan_rows(const SubPlan *subplan)
+{
+	switch (subplan->subLinkType)
+	{
+		case EXISTS_SUBLINK:
+		case EXPR_SUBLINK:
+		case MULTIEXPR_SUBLINK:
+		case ROWCOMPARE_SUBLINK:
+			return 1;
+		default:
+			return get_float8_infinity();
+	}
+}
+
+/* Does a window need all rows before it returns one? */
+static bool
+needs_all(const WindowAgg *window)
+{
+	return window->ordNumCols == 0 ||
+		(window->frameOptions & FRAMEOPTION_END_UNBOUNDED_FOLLOWING) != 0;
+}
+
+/* How many rows a node asks its child for, at least, if it is asked for some itself. */
+static double
+child_rows(const PlanState *state, const PlanState *child, double rows)
 {
 	const LimitState *limit = (const LimitState *) state;
+	const double all = get_float8_infinity();
 
 	switch (nodeTag(state))
 	{
@@ -113,18 +166,32 @@ child_rows(const PlanState *state, double rows)
 		case T_AppendState:
 		case T_IncrementalSortState:
 		case T_UniqueState:
+		case T_GroupState:
 			return rows;
+		case T_MergeAppendState:
+			return rows / ((const MergeAppendState *) state)->ms_nplans;
+		case T_AggState:
+			return ((const AggState *) state)->aggstrategy == AGG_SORTED ? rows : all;
+		case T_WindowAggState:
+			if (needs_all((const WindowAgg *) state->plan))
+				return all;
+			/* may stop at some rank */
+			return ((const WindowAggState *) state)->runcondition == NULL ? rows : 0;
 
-			/* all of the child's before the first row */
+			/*
+			 * All of the child's before the first row, or all in the end; and a
+			 * join that is lost where a row is missing
+			 */
 		case T_SortState:
 		case T_HashState:
-			return get_float8_infinity();
+		case T_SetOpState:
+		case T_ModifyTableState:
+		case T_MergeJoinState:
+			return all;
+		case T_NestLoopState:
+			return child == innerPlanState(state) || isinf(rows) ? all : 0;
 
-			/* may stop at some rank */
-		case T_WindowAggState:
-			return isinf(rows) && ((const WindowAggState *) state)->runcondition == NULL ? rows : 0;
-
-			/* joins, groups, merged partitions: who knows */
+			/* other joins and whatever there is: who knows */
 		default:
 			return isinf(rows) ? rows : 0;
 	}
@@ -136,20 +203,24 @@ descend(PlanState *state, void *context)
 {
 	Descent    *descent = context;
 	Descent		outer = *descent;
-	bool		found;
 
+	if (descent->parent != NULL)
+	{
+		const SubPlan *subplan = find_subplan(descent->parent, state);
+
+		descent->rows = subplan != NULL ? subplan_rows(subplan) :
+			child_rows(descent->parent, state, descent->rows);
+	}
 	if (IsA(state, IndexScanState) && ((IndexScanState *) state)->iss_ScanDesc == descent->scan)
 	{
 		descent->found = (IndexScanState *) state;
 		return true;
 	}
-	/* Subplans run as often, and as far, as their expressions need them. */
-	descent->rows = child_rows(state, is_subplan(outer.parent, state) ? 0 : outer.rows);
 	descent->parent = state;
-	found = planstate_tree_walker(state, descend, context);
-	if (!found)
-		*descent = outer;
-	return found;
+	if (planstate_tree_walker(state, descend, context))
+		return true;
+	*descent = outer;
+	return false;
 }
 
 /* A numeric expression as slope * distance + offset */
@@ -157,6 +228,7 @@ typedef struct Line
 {
 	double		slope;
 	double		offset;
+	double		size;			/* of the constants, as they are rounded */
 } Line;
 
 static bool
@@ -184,7 +256,7 @@ as_line(Node *node, Node *distance, Line *line)
 
 	if (equal(node, distance))
 	{
-		*line = (Line) {1, 0};
+		*line = (Line) {1, 0, 0};
 		return true;
 	}
 	if (!IsA(node, OpExpr))
@@ -196,13 +268,14 @@ as_line(Node *node, Node *distance, Line *line)
 		case F_FLOAT8UM:
 			if (!as_line(left, distance, line))
 				return false;
-			*line = (Line) {-line->slope, -line->offset};
+			*line = (Line) {-line->slope, -line->offset, line->size};
 			return true;
 		case F_FLOAT8PL:
 			if (constant_value(left, &c) ? !as_line(right, distance, line) :
 				!constant_value(right, &c) || !as_line(left, distance, line))
 				return false;
 			line->offset += c;
+			line->size += fabs(c);
 			return true;
 		case F_FLOAT8MI:
 			if (constant_value(right, &c))
@@ -210,17 +283,18 @@ as_line(Node *node, Node *distance, Line *line)
 				if (!as_line(left, distance, line))
 					return false;
 				line->offset -= c;
+				line->size += fabs(c);
 				return true;
 			}
 			if (!constant_value(left, &c) || !as_line(right, distance, line))
 				return false;
-			*line = (Line) {-line->slope, c - line->offset};
+			*line = (Line) {-line->slope, c - line->offset, line->size + fabs(c)};
 			return true;
 		case F_FLOAT8MUL:
 			if (constant_value(left, &c) ? !as_line(right, distance, line) :
 				!constant_value(right, &c) || !as_line(left, distance, line))
 				return false;
-			*line = (Line) {line->slope * c, line->offset * c};
+			*line = (Line) {line->slope * c, line->offset * c, line->size * fabs(c)};
 			return true;
 		default:
 			return false;
@@ -262,12 +336,13 @@ as_limit(Node *filter, Node *distance, HnswDistanceLimit *limit)
 
 		/* "less": is the side of the distance the lesser one? */
 		if (as_line(sides[i], distance, &line) && (less == (i == 0)) == (line.slope > 0) &&
-			isfinite(1 / line.slope) && isfinite(line.offset) && !contain_var_clause(value) &&
+			isfinite(1 / line.slope) && isfinite(line.size) && !contain_var_clause(value) &&
 			!contain_volatile_functions(value) && !contain_subplans(value))
 		{
 			limit->value = (Expr *) value;
 			limit->slope = line.slope;
 			limit->offset = line.offset;
+			limit->size = line.size;
 			return true;
 		}
 	}
@@ -318,7 +393,7 @@ distance_limit(HnswDemand *demand, IndexScanState *node)
 		Datum		datum = ExecEvalExprSwitchContext(limit->state, node->ss.ps.ps_ExprContext,
 													  &isnull);
 		double		value = isnull ? get_float8_nan() : DatumGetFloat8(datum);
-		double		slack = 8 * DBL_EPSILON * (fabs(value) + fabs(limit->offset));
+		double		slack = 16 * DBL_EPSILON * (fabs(value) + limit->size);
 
 		/* NULL keeps no row, and NaN is larger than any distance. */
 		if (isnull)
@@ -349,4 +424,8 @@ hnsw_demand_find(IndexScanDesc scan, HnswDemand *demand)
 	if (demand->node != descent.found)
 		read_filters(demand, descent.found);
 	demand->limit = distance_limit(demand, descent.found);
+
+	/* More than there are by the planner's guess: then the scan goes to its end. */
+	if (demand->share < 1 && demand->rows >= descent.found->ss.ps.plan->plan_rows)
+		demand->rows = get_float8_infinity();
 }

@@ -548,6 +548,7 @@ typedef struct HnswDistanceLimit
 	ExprState  *state;
 	double		slope;
 	double		offset;
+	double		size;			/* what rounding is relative to */
 } HnswDistanceLimit;
 
 #define HNSW_DISTANCE_LIMITS 4

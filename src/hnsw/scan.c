@@ -112,6 +112,7 @@ typedef struct HnswScanState
 	/* the item being returned: its heap TIDs */
 	double		lower;			/* its bounds */
 	double		upper;
+	double		error;			/* of its stored vector */
 	bool		doubtful;		/* its rows may be late */
 	bool		certain;		/* its place is */
 	ItemPointerData tids[HNSW_CHUNK_TIDS];
@@ -124,7 +125,9 @@ typedef struct HnswScanState
 	pairingheap *ranked;
 	uint64		nlooked_up;
 	uint64		nhanded_out;
-	double		squares;		/* sum of squared errors of the estimates */
+	double		squares;		/* sum of squared errors of the estimates, each by the
+								 * bound of its row's */
+	double		max_error;		/* the largest of these bounds */
 	BlockNumber heap_blocks;	/* of the table, as last seen; 0: unknown */
 	/* rows of the table that are read ahead */
 	int64		reads;			/* blocks that this backend had read when it left us */
@@ -228,6 +231,7 @@ hnsw_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int n
 	state->nlooked_up = 0;
 	state->nhanded_out = 0;
 	state->squares = 0;
+	state->max_error = 0;
 }
 
 /* ---------------------------------------------------------------------
@@ -274,6 +278,8 @@ add_item(HnswScanState *state, uint32 i)
 	item->lower = item->upper = 0;
 	if (state->phase != SCAN_UNORDERED)
 		hnsw_key_bounds(state->index, state->query, found, &item->lower, &item->upper);
+	if (is_compact(state) && isfinite(found->error) && found->error < FLT_MAX)
+		state->max_error = Max(state->max_error, found->error);
 	if (item->upper < state->watermark && !is_compact(state) && !state->relaxed)
 	{
 		found->emitted = true;
@@ -346,15 +352,24 @@ sweep(HnswScanState *state)
 	collect_found(state);
 }
 
-/* Is a sweep cheaper than a search so wide? */
+/* How many nodes the index may have. */
+static double
+count_nodes(const HnswScanState *state)
+{
+	const HnswLayout *layout = &state->index->layout;
+
+	return (double) RelationGetNumberOfBlocks(state->index->rel) *
+		layout->nodes_per_page / layout->pages_per_node;
+}
+
+/* Is a sweep cheaper than a search so wide, and within hnsw.max_scan_tuples? */
 static bool
 sweep_pays(const HnswScanState *state, double width)
 {
-	const HnswLayout *layout = &state->index->layout;
-	double		nodes = (double) RelationGetNumberOfBlocks(state->index->rel) *
-		layout->nodes_per_page / layout->pages_per_node;
+	double		nodes = count_nodes(state);
 
-	return width * (SWEPT_PER_CANDIDATE + width / WIDTH_PER_SWEPT) >= nodes;
+	return width * (SWEPT_PER_CANDIDATE + width / WIDTH_PER_SWEPT) >= nodes &&
+		nodes <= hnsw_max_scan_nodes();
 }
 
 /*
@@ -386,6 +401,14 @@ seed_from_above(HnswScanState *state, int width)
 	}
 }
 
+/* The end of a bounded scan: what was found. */
+static void
+end_search(HnswScanState *state)
+{
+	state->phase = SCAN_SWEPT;
+	collect_found(state);
+}
+
 /*
  * Search, from the entry point or on from where the last search ended, and
  * collect what it has found.  If it was wide enough for everything that can be
@@ -402,10 +425,12 @@ run_search(HnswScanState *state, const HnswMetaPageData *meta, int width)
 		seed_from_above(state, width);
 	}
 	hnsw_search_run(state->search);
-	if (state->search->npool < width)
+	if (state->search->npool == width)
+		collect_pool(state);
+	else if (count_nodes(state) <= hnsw_max_scan_nodes())
 		sweep(state);
 	else
-		collect_pool(state);
+		end_search(state);
 }
 
 /* Set up the search from the scan's query; the first rows come after it. */
@@ -463,15 +488,13 @@ start(IndexScanDesc scan)
 		width = Max(width, Min(2 * state->demand.rows / state->demand.share,
 							   FILTERED_WIDTH * ef_search));
 	state->phase = SCAN_SEARCH;
-	if (!sweep_pays(state, width))
-		run_search(state, &meta, (int) width);
-	else if (hnsw_max_scan_nodes() == PG_UINT32_MAX)
+	if (sweep_pays(state, width))
 	{
 		hnsw_search_reset(state->search, 0, 1);
 		sweep(state);
 	}
 	else
-		run_search(state, &meta, ef_search);
+		run_search(state, &meta, (int) Min(width, Max(hnsw_max_scan_nodes() / 2, ef_search)));
 }
 
 /*
@@ -484,10 +507,7 @@ continue_search(HnswScanState *state)
 	double		width = 2.0 * state->search->width;
 
 	if (state->search->nfound >= hnsw_max_scan_nodes())
-	{
-		state->phase = SCAN_SWEPT;
-		collect_found(state);
-	}
+		end_search(state);
 	else if (sweep_pays(state, width))
 		sweep(state);
 	else
@@ -588,6 +608,7 @@ start_item(HnswScanState *state)
 	state->returned++;
 	state->lower = item->lower;
 	state->upper = item->upper;
+	state->error = found->error;
 	state->ntids = found->ntids;
 	state->next_tid = 0;
 	memcpy(state->tids, state->search->tids + found->tids,
@@ -749,7 +770,8 @@ rows_to_rank(const HnswScanState *state)
 static double
 estimate_slack(const HnswScanState *state)
 {
-	return RANKED_DEVIATIONS * sqrt(state->squares / Max(state->nlooked_up, 1));
+	return RANKED_DEVIATIONS * sqrt(state->squares / Max(state->nlooked_up, 1)) *
+		state->max_error;
 }
 
 /* May the nearest ranked row be returned? */
@@ -779,8 +801,12 @@ rank_row(IndexScanDesc scan, ItemPointer tid)
 	if (!lookup_distance(scan, tid, &distance))
 		return;
 	state->nlooked_up++;
-	if (isfinite(distance) && isfinite(estimate))
-		state->squares += (distance - estimate) * (distance - estimate);
+	if (isfinite(distance) && isfinite(estimate) && state->error > 0)
+	{
+		double		error = (distance - estimate) / state->error;
+
+		state->squares += error * error;
+	}
 	if (distance < state->watermark && !state->relaxed)
 	{
 		state->late++;
