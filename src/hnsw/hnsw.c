@@ -109,14 +109,27 @@ hnsw_ef_search(void)
 	return settings_taken ? atoi(GetConfigOption("hnsw.ef_search", false, false)) : ef_search;
 }
 
+/* hnsw.iterative_scan; pgvector's values have the same names. */
+static HnswIterativeScan
+iterative_scan_mode(void)
+{
+	const char *name;
+
+	if (!settings_taken)
+		return iterative_scan;
+	name = GetConfigOption("hnsw.iterative_scan", false, false);
+	return strcmp(name, "off") == 0 ? ITERATIVE_SCAN_OFF :
+		strcmp(name, "relaxed_order") == 0 ? ITERATIVE_SCAN_RELAXED : ITERATIVE_SCAN_STRICT;
+}
+
 /* After about how many nodes a scan ends, though more rows are asked for. */
 uint32
 hnsw_max_scan_nodes(void)
 {
-	int			max = atoi(GetConfigOption("hnsw.max_scan_tuples", false, false));
+	int			max = settings_taken ?
+		atoi(GetConfigOption("hnsw.max_scan_tuples", false, false)) : max_scan_tuples;
 
-	if (max == HNSW_DEFAULT_MAX_SCAN_TUPLES ||
-		strcmp(GetConfigOption("hnsw.iterative_scan", false, false), "off") == 0)
+	if (max == HNSW_DEFAULT_MAX_SCAN_TUPLES || iterative_scan_mode() == ITERATIVE_SCAN_OFF)
 		return PG_UINT32_MAX;
 	return max;
 }
@@ -125,7 +138,7 @@ hnsw_max_scan_nodes(void)
 bool
 hnsw_relaxed_order(void)
 {
-	return strcmp(GetConfigOption("hnsw.iterative_scan", false, false), "relaxed_order") == 0;
+	return iterative_scan_mode() == ITERATIVE_SCAN_RELAXED;
 }
 
 /* Add the options of hnsw to a kind of reloptions. */

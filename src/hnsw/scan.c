@@ -128,7 +128,7 @@ typedef struct HnswScanState
 	double		squares;		/* sum of squared errors of the estimates, each by the
 								 * bound of its row's */
 	double		max_error;		/* the largest of these bounds */
-	BlockNumber heap_blocks;	/* of the table, as last seen; 0: unknown */
+	BlockNumber heap_blocks;	/* of the table, as last seen: it only grows */
 	/* rows of the table that are read ahead */
 	int64		reads;			/* blocks that this backend had read when it left us */
 	uint32		asked;			/* items before it are asked for */
@@ -352,14 +352,13 @@ sweep(HnswScanState *state)
 	collect_found(state);
 }
 
-/* How many nodes the index may have. */
+/* How many nodes the index may have, as far as was seen. */
 static double
 count_nodes(const HnswScanState *state)
 {
 	const HnswLayout *layout = &state->index->layout;
 
-	return (double) RelationGetNumberOfBlocks(state->index->rel) *
-		layout->nodes_per_page / layout->pages_per_node;
+	return (double) state->index->nblocks * layout->nodes_per_page / layout->pages_per_node;
 }
 
 /* Is a sweep cheaper than a search so wide, and within hnsw.max_scan_tuples? */
@@ -454,7 +453,6 @@ start(IndexScanDesc scan)
 	state->watermark = -get_float8_infinity();
 	state->max_upper = -get_float8_infinity();
 	state->relaxed = hnsw_relaxed_order();
-	state->heap_blocks = has_heap(scan) ? RelationGetNumberOfBlocks(scan->heapRelation) : 0;
 	state->block = HNSW_METAPAGE + 1;
 	memset(scan->xs_orderbynulls, 0, sizeof(bool) * scan->numberOfOrderBys);
 	scan->xs_orderbynulls[0] = (orderby->sk_flags & SK_ISNULL) != 0;
