@@ -74,7 +74,7 @@ operator_budget(const HnswLayout *layout, const HnswQuery *query)
 {
 	if (layout->type == HNSW_TYPE_SPARSEVEC)
 		return double_sum(query->sparse->nnz + SPARSEVEC_MAX_NNZ);
-	if (layout->metric == HNSW_COSINE && distance->level == SIMD_NEON)
+	if (layout->space->unit && distance->level == SIMD_NEON)
 		return float_sum(layout->dim, 8);
 	return float_sum(layout->dim, 16);
 }
@@ -375,8 +375,8 @@ jaccard_bounds(const HnswFound *found, double *lower, double *upper)
 static void
 drop_unknown(const HnswLayout *layout, const HnswFound *found, double *lower, double *upper)
 {
-	double		least = layout->metric == HNSW_IP ? -get_float8_infinity() : 0;
-	bool		sizes = (layout->metric == HNSW_L2 || layout->metric == HNSW_L1) &&
+	double		least = layout->space->lifted ? -get_float8_infinity() : 0;
+	bool		sizes = !layout->space->lifted && !layout->space->unit &&
 		layout->own_kind != HNSW_OWN_INT8;
 	bool		unknown = fabsf(found->key) >= HNSW_MAX_KEY;
 
@@ -385,6 +385,26 @@ drop_unknown(const HnswLayout *layout, const HnswFound *found, double *lower, do
 	if (isnan(*upper) || unknown)
 		*upper = get_float8_infinity();
 	*lower = Max(*lower, least);
+}
+
+/* The operator's distance, if the key were exact */
+static double
+estimated_distance(const HnswLayout *layout, const HnswQuery *query, double key)
+{
+	switch (layout->metric)
+	{
+		case HNSW_L2:
+			return sqrt(Max(key, 0));
+		case HNSW_COSINE:
+			return key / 2;
+		case HNSW_IP:
+			return key * query->unscale;
+		case HNSW_L1:
+		case HNSW_HAMMING:
+		case HNSW_JACCARD:
+			return key;
+	}
+	pg_unreachable();
 }
 
 /*
@@ -399,10 +419,7 @@ hnsw_key_bounds(const HnswIndex *index, const HnswQuery *query, const HnswFound 
 
 	if (layout->own_kind == HNSW_OWN_INT4)
 	{
-		double		key = found->key;
-
-		*lower = *upper = layout->metric == HNSW_L2 ? sqrt(Max(key, 0)) :
-			layout->metric == HNSW_COSINE ? key / 2 : key * query->unscale;
+		*lower = *upper = estimated_distance(layout, query, found->key);
 		return;
 	}
 	switch (layout->metric)

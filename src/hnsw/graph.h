@@ -23,9 +23,6 @@
 #define HNSW_MAX_SEEDS 128
 #define HNSW_TOP_WIDTH 2
 
-/* Diversity of links: u-v is kept if no kept w has ALPHA * |v-w| < |u-v|. */
-#define HNSW_ALPHA 1.1f
-
 /* A node met by a search; expanded ones have a HnswFound too. */
 typedef struct HnswCandidate
 {

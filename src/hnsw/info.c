@@ -31,27 +31,6 @@ typedef struct HnswCounts
 } HnswCounts;
 
 static const char *
-metric_name(HnswMetric metric)
-{
-	switch (metric)
-	{
-		case HNSW_L2:
-			return "l2";
-		case HNSW_IP:
-			return "ip";
-		case HNSW_COSINE:
-			return "cosine";
-		case HNSW_L1:
-			return "l1";
-		case HNSW_HAMMING:
-			return "hamming";
-		case HNSW_JACCARD:
-			return "jaccard";
-	}
-	return "unknown";
-}
-
-static const char *
 own_name(HnswOwnKind kind)
 {
 	switch (kind)
@@ -194,7 +173,7 @@ piramid_hnsw_info(PG_FUNCTION_ARGS)
 
 	values[i++] = Int32GetDatum((int32) meta.version);
 	values[i++] = Int32GetDatum(layout->column_dim);
-	values[i++] = CStringGetTextDatum(metric_name(layout->metric));
+	values[i++] = CStringGetTextDatum(layout->space->name);
 	values[i++] = Int32GetDatum(layout->m);
 	values[i++] = Int32GetDatum(layout->ef_construction);
 	values[i++] = Int32GetDatum(meta.entry != HNSW_NO_NODE ? meta.entry_level + 1 : 0);

@@ -117,7 +117,7 @@ hnsw_found_neighbours(HnswInserter *inserter, HnswNodeId self, float norm,
 		neighbour->vector = search->vectors + (Size) i * length;
 		neighbour->lsn = found->lsn;
 		neighbour->distance = found->key;
-		if (index->layout.metric == HNSW_IP)
+		if (index->layout.space->lifted)
 		{
 			float		extra = hnsw_extra(index, norm) - hnsw_extra(index, found->norm);
 
@@ -297,8 +297,8 @@ nearest_found(const HnswSearch *search)
 static bool
 is_outlier(const HnswIndex *index, const HnswNeighbour *neighbours, int n)
 {
-	float		factor = hnsw_unsquared(&index->layout) ? OUTLIER_FACTOR :
-		OUTLIER_FACTOR * OUTLIER_FACTOR;
+	float		factor = index->layout.space->euclidean ?
+		OUTLIER_FACTOR * OUTLIER_FACTOR : OUTLIER_FACTOR;
 	int			nearer = 0;
 
 	for (int i = 1; i < Min(n, OUTLIER_SAMPLE) && nearer < OUTLIER_RANK; i++)
@@ -396,7 +396,7 @@ learn_norm(HnswIndex *index, const HnswMetaPageData *meta, float norm)
 {
 	float		length = sqrtf(norm);
 
-	if (index->layout.metric != HNSW_IP || index->layout.code.units == 0 ||
+	if (!index->layout.space->lifted || index->layout.code.units == 0 ||
 		meta->calibration != InvalidBlockNumber || !(length > meta->norm && length < HNSW_MAX_KEY))
 		return;
 	hnsw_norm_raise(index, meta->norm > 0 ? Min(length, 1.1f * meta->norm) : length);

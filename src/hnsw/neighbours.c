@@ -15,35 +15,14 @@
 #define FACTOR_LIMIT 65000.0f
 
 /*
- * Diversity, see HNSW_ALPHA.  Jaccard distances are all but equal, and nearly
- * all of them below 1: more would prune most links between rows of different
- * density.
- */
-static inline float
-alpha(const HnswLayout *layout)
-{
-	return layout->metric == HNSW_JACCARD ? 1 : HNSW_ALPHA;
-}
-
-/*
  * The coordinate that inner product adds, so that the graph is one of
  * Euclidean distances: all rows get the same length (Bachrach et al., 2014).
  */
 float
 hnsw_extra(const HnswIndex *index, float norm)
 {
-	return index->layout.metric == HNSW_IP ?
+	return index->layout.space->lifted ?
 		sqrtf(Max(index->norm * index->norm - norm, 0)) : 0;
-}
-
-/* Jaccard distance of two vectors of 0 and 1. */
-static float
-jaccard(int n, const float *a, const float *b)
-{
-	float		both = distance->ip(n, a, b);
-	float		either = distance->normsq(n, a) + distance->normsq(n, b) - both;
-
-	return either > 0 ? 1 - both / either : 1;
 }
 
 /* Distance of two vectors as the graph sees it; squared for some metrics. */
@@ -51,15 +30,10 @@ float
 hnsw_graph_distance(const HnswIndex *index, const float *a, float norm_a,
 					const float *b, float norm_b)
 {
-	int			n = hnsw_vector_length(&index->layout);
-	float		d;
+	const HnswMetricInfo *space = index->layout.space;
+	float		d = space->distance(hnsw_vector_length(&index->layout), a, b);
 
-	if (index->layout.metric == HNSW_L1)
-		return distance->l1(n, a, b);
-	if (index->layout.metric == HNSW_JACCARD)
-		return jaccard(n, a, b);
-	d = distance->l2sq(n, a, b);
-	if (index->layout.metric == HNSW_IP)
+	if (space->lifted)
 	{
 		float		extra = hnsw_extra(index, norm_a) - hnsw_extra(index, norm_b);
 
@@ -79,7 +53,7 @@ int
 hnsw_select(const HnswIndex *index, const HnswNeighbour *neighbours, int n, int most,
 			int *chosen, int *nkept)
 {
-	float		slack = alpha(&index->layout) * (hnsw_unsquared(&index->layout) ? 1 : alpha(&index->layout));
+	float		slack = index->layout.space->slack;
 	bool	   *kept = palloc0(sizeof(bool) * Max(n, 1));
 	int			count = 0;
 
@@ -235,6 +209,13 @@ farthest(const HnswLayout *layout, HnswNodeHeader node, const Distances *d, bool
 	return best;
 }
 
+/* The metric's slack for Distances, which are not squared */
+static inline float
+alpha_of(const HnswLayout *layout)
+{
+	return layout->space->euclidean ? sqrtf(layout->space->slack) : layout->space->slack;
+}
+
 /*
  * Which link of a full node gives way to a new one, or -1 if none should.
  * Links that only fill the node give way first.  A new neighbour that a
@@ -244,6 +225,7 @@ farthest(const HnswLayout *layout, HnswNodeHeader node, const Distances *d, bool
 static int
 choose_victim(const HnswLayout *layout, HnswNodeHeader node, const Distances *d, bool diverse)
 {
+	float		alpha = alpha_of(layout);
 	int			filler = farthest(layout, node, d, false);
 	int			best = -1;
 
@@ -253,7 +235,7 @@ choose_victim(const HnswLayout *layout, HnswNodeHeader node, const Distances *d,
 		return -1;
 	for (int i = 0; i < node->nlinks; i++)
 		if (d->may_go[i] && d->lengths[i] > d->length &&
-			alpha(layout) * d->estimates[i] < d->lengths[i] &&
+			alpha * d->estimates[i] < d->lengths[i] &&
 			(best < 0 || d->lengths[i] > d->lengths[best]))
 			best = i;
 	if (best >= 0)
@@ -292,7 +274,7 @@ coded_distances(const HnswIndex *index, const HnswQuery *query, HnswNodeHeader n
 		float		e = d->estimates[i];
 
 		/* by inner product, a neighbour's own length is unknown: like the node's */
-		if (index->layout.metric == HNSW_IP)
+		if (index->layout.space->lifted)
 			e += query->norm + node->norm;
 		d->estimates[i] = sqrtf(Max(e, 0));
 	}
@@ -306,10 +288,10 @@ static void
 plain_distances(HnswIndex *index, const HnswNodeId *links, int nlinks,
 				const HnswNeighbour *from, const HnswNeighbour *to, Distances *d)
 {
-	bool		unsquared = hnsw_unsquared(&index->layout);
+	bool		squared = index->layout.space->euclidean;
 	float	   *x = palloc(sizeof(float) * index->layout.dim);
 
-	d->length = unsquared ? to->distance : sqrtf(to->distance);
+	d->length = squared ? sqrtf(to->distance) : to->distance;
 	for (int i = 0; i < nlinks; i++)
 	{
 		HnswRead	read;
@@ -321,7 +303,7 @@ plain_distances(HnswIndex *index, const HnswNodeId *links, int nlinks,
 		hnsw_read_end(&read);
 		d->lengths[i] = hnsw_graph_distance(index, from->vector, from->norm, x, norm);
 		d->estimates[i] = hnsw_graph_distance(index, to->vector, to->norm, x, norm);
-		if (!unsquared)
+		if (squared)
 		{
 			d->lengths[i] = sqrtf(d->lengths[i]);
 			d->estimates[i] = sqrtf(d->estimates[i]);
@@ -334,8 +316,10 @@ plain_distances(HnswIndex *index, const HnswNodeId *links, int nlinks,
 static bool
 is_diverse(const HnswLayout *layout, HnswNodeHeader node, const Distances *d)
 {
+	float		alpha = alpha_of(layout);
+
 	for (int i = 0; i < node->nlinks; i++)
-		if (d->lengths[i] < d->length && alpha(layout) * d->estimates[i] < d->length &&
+		if (d->lengths[i] < d->length && alpha * d->estimates[i] < d->length &&
 			hnsw_kept(HnswNodeKept(layout, node), i))
 			return false;
 	return true;
