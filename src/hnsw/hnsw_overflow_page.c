@@ -233,7 +233,7 @@ make_page(HnswIndex *index, uint32 group)
 		UnlockReleaseBuffer(buffer);
 	}
 	else
-		index->overflow_pages++;	/* somebody else made it: "there is none" is outdated */
+		index->overflow_pages++;	/* at least */
 	UnlockReleaseBuffer(mapbuf);
 }
 

@@ -48,7 +48,7 @@ typedef struct HnswLink
 	const struct HnswTarget *target;	/* to, if it is coded and the link may move to its node */
 } HnswLink;
 
-/* functions in hnsw_page.c: nodes and the metapage */
+/* functions in hnsw_page.c: the file that touches buffers and WAL */
 extern void hnsw_create(Relation rel, ForkNumber fork, HnswMetaPageData *meta,
 						const float *mean, const Projection *projection);
 extern void hnsw_meta_init(HnswMetaPageData *meta, const HnswLayout *layout);
@@ -74,13 +74,13 @@ extern void hnsw_release(HnswIndex *index, HnswNodeId id);
 extern int	hnsw_block_nodes(HnswIndex *index, BlockNumber block, HnswNodeId *ids);
 extern void hnsw_block_reclaim(HnswIndex *index, BlockNumber block);
 
-/* functions in hnsw_build_page.c */
+/* functions in hnsw_build_page.c: buffers and WAL too */
 extern void hnsw_build_extend(HnswIndex *index, BlockNumber blocks);
 extern void hnsw_build_page(HnswIndex *index, HnswNodeId id, bool upper, int nodes,
 							const char *data);
 extern void hnsw_build_finish(HnswIndex *index, HnswNodeId entry, int entry_level);
 
-/* functions in hnsw_tids_page.c: further heap TIDs */
+/* functions in hnsw_tids_page.c: further heap TIDs, buffers and WAL too */
 extern void hnsw_chain_step(HnswIndex *index, uint32 chunk_id, uint64 *steps);
 extern int	hnsw_chunk_read(HnswIndex *index, HnswNodeId owner, uint32 *chunk,
 							ItemPointer tids);
@@ -92,7 +92,7 @@ extern void hnsw_tid_append(HnswIndex *index, HnswWrite *write, ItemPointer tid)
 extern void hnsw_check_tid(HnswIndex *index, BlockNumber index_block, ItemPointer tid,
 						   BlockNumber heap_blocks);
 
-/* functions in hnsw_overflow_page.c */
+/* functions in hnsw_overflow_page.c: buffers and WAL too */
 extern void hnsw_overflow_forget(void);
 extern int	hnsw_overflow_read(HnswIndex *index, HnswNodeId id, HnswNodeId *links, float *a,
 							   float *b, uint8 *codes);

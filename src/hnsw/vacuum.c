@@ -422,10 +422,7 @@ repair_node(VacuumState *state, HnswNodeId id)
 
 	if (nlost * SUSPECT_LINKS >= header.nlinks)
 		set_bit(state, state->suspect, id);
-	/*
-	 * If most links are lost, the lost nodes may not lead to live ones: search
-	 * from the entry point.
-	 */
+	/* Where most are gone, the neighbourhood may be, too. */
 	n = find_around(state, &read, id, lost, nlost * 2 > header.nlinks ? 0 : nlost, &neighbours);
 	repair_links(state, id, neighbours, n);
 
