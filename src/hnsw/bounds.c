@@ -12,6 +12,12 @@
  *	error		what the node stores of the row, |x - stored x| (own.c)
  *	query		its rounding: to unit length, to typical length, by the rotation
  *
+ * Key and operator are computed in one session, so both have the budget of its
+ * instruction set.  Sums that a node keeps (norm, own_norm) are rounded once.
+ * Older libraries kept the kernels' sums: these are covered if the same kind of
+ * instructions (scalar or not) made them.  What a rotation (int8) is off by
+ * counts here and not in the node's error, as old nodes have it, too.
+ *
  * Letters in the derivations: q the query, x the row, s what the node stores,
  * Q, X, S their lengths; D = |q - x| and D' = |q - s| in the metric's norm,
  * so that |D - D'| <= E by the triangle inequality; g and a the relative and

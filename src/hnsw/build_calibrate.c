@@ -287,10 +287,10 @@ sample_codes(BuildState *state, int n)
 }
 
 /*
- * Do int8 codes with one scale for all rows tell the nearest ones of too few
- * of them?  That is so where most rows are much shorter than others, or lie in
- * groups which are denser than the scale is fine, of more rows than a node has
- * links.  "total" is the number of rows in the table, of which some or all are loaded.
+ * Is one int8 scale for all rows too coarse?  It is if, for more than a tenth
+ * of the rows, more neighbours are within the rounding error than a node has
+ * links.  Such rows are much shorter than others, or lie in very dense groups.
+ * "total" is the number of rows in the table; some or all of them are loaded.
  */
 bool
 build_is_blurred(BuildState *state, double total)

@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * hnsw_page.c
- *		Buffers, locks and WAL of the hnsw index; nothing else touches them.
+ *		Nodes and the metapage: their buffers, locks and WAL.  Only the *_page.c
+ *		files touch these.
  *
  * Lock order: a node's pages (first to last), then a page of heap TIDs, then
  * the metapage; pages of overflow links are locked without a node.  Nobody
@@ -458,7 +459,7 @@ hnsw_prefetch(HnswIndex *index, HnswNodeId id)
 		__builtin_prefetch(node + i);
 }
 
-/* The same for the start of a page, and its end. */
+/* Ask the processor for the start of a page, and its end, if a hint tells where it is. */
 void
 hnsw_prefetch_block(Relation rel, BlockNumber block, Size size)
 {

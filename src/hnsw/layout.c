@@ -24,7 +24,7 @@
 #define COMPACT_SIZE_BUDGET 0.30
 #define LONG_DIM 640
 
-/* Further links in a half-empty slot pay up to here. */
+/* A slot that is half empty gets further links, up to this degree. */
 #define MAX_FILL_DEGREE 64
 
 /* Share of the rotated coordinates that a code must have. */

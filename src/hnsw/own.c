@@ -88,7 +88,8 @@ encode_int4(const HnswIndex *index, const float *prepared, HnswOwn *own)
 /*
  * binary16 of n values.  For cosine the values themselves are stored, and
  * their length goes into the scale: what binary16 holds exactly then stays
- * exact.  The rounding of the prepared vector is not the stored one's fault.
+ * exact.  So the error is counted from these values, not from the prepared
+ * vector, which was rounded itself.
  */
 static void
 encode_half(const HnswIndex *index, int n, const float *x, float length, half *h, HnswOwn *own)

@@ -44,7 +44,7 @@
 /* The largest search that is kept for the next scan, in candidates */
 #define SPARE_CANDIDATES 8192
 
-/* and the vectors of one, in bytes */
+/* The largest vectors of a search that is kept, in bytes */
 #define SPARE_VECTORS (1024 * 1024)
 
 /* Room for scans that come one after the other; NULL while one uses it. */
