@@ -12,6 +12,7 @@
 
 #include "common/pg_prng.h"
 
+#include "hnsw/pool.h"
 #include "hnsw/value.h"
 
 /*
@@ -26,19 +27,7 @@
 /* Diversity of links: u-v is kept if no kept w has ALPHA * |v-w| < |u-v|. */
 #define HNSW_ALPHA 1.1f
 
-/* A node met by a search; expanded ones have a HnswFound too. */
-typedef struct HnswCandidate
-{
-	HnswNodeId	id;
-	float		key;			/* exact when expanded, else averaged estimate */
-	float		variance;		/* of the mean of its estimates, in relative terms */
-	int32		found;			/* index into found, or one of those below */
-} HnswCandidate;
-
-#define HNSW_GONE			(-1)	/* free, or a node of another level */
-#define HNSW_NOT_EXPANDED	(-2)
-#define HNSW_ASKED_FOR		(-3)	/* not expanded, but its page is being read */
-
+/* What a search keeps of a node that it has expanded. */
 typedef struct HnswFound
 {
 	HnswNodeId	id;
@@ -58,12 +47,6 @@ typedef struct HnswFound
 extern void hnsw_key_bounds(const HnswIndex *index, const HnswQuery *query,
 							const HnswFound *found, double *lower, double *upper);
 
-typedef struct HnswPoolEntry
-{
-	float		key;
-	uint32		candidate;
-} HnswPoolEntry;
-
 /* The state of a search over one level; resumable with a larger width. */
 typedef struct HnswSearch
 {
@@ -71,20 +54,9 @@ typedef struct HnswSearch
 	HnswQuery  *query;
 	MemoryContext context;
 	int			level;
-	int			width;			/* ef */
 	int			cold;			/* hops for which pages are asked for ahead */
 	bool		keep_vectors;	/* inserts: keep each expanded node's decoded vector */
-	/* the pool: the best "width" candidates, by key */
-	HnswPoolEntry *pool;
-	int			npool;
-	int			pool_capacity;
-	int			cursor;			/* all entries before it are expanded */
-	/* all candidates, and a hash table of them by id */
-	HnswCandidate *candidates;
-	uint32		ncandidates;
-	uint32		candidates_capacity;
-	uint32	   *table;			/* 1 + index into candidates, or 0 */
-	uint32		table_mask;
+	HnswPool	pool;
 	HnswFound  *found;
 	uint32		nfound;
 	uint32		found_capacity;

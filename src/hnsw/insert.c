@@ -170,8 +170,8 @@ insert_duplicate(HnswInserter *inserter, const HnswOwn *own, ItemPointer tid)
 {
 	HnswSearch *search = inserter->search;
 
-	for (int i = 0; i < Min(search->npool, DUPLICATE_CANDIDATES); i++)
-		if (add_to_node(inserter, own, search->candidates[search->pool[i].candidate].id, tid))
+	for (int i = 0; i < Min(search->pool.n, DUPLICATE_CANDIDATES); i++)
+		if (add_to_node(inserter, own, pool_at(&search->pool, i)->id, tid))
 			return true;
 	return false;
 }
@@ -286,7 +286,7 @@ search_width(const HnswLayout *layout)
 static HnswNodeId
 nearest_found(const HnswSearch *search)
 {
-	return search->npool > 0 ? search->candidates[search->pool[0].candidate].id : HNSW_NO_NODE;
+	return search->pool.n > 0 ? pool_at(&search->pool, 0)->id : HNSW_NO_NODE;
 }
 
 /*

@@ -9,6 +9,10 @@
 #ifndef PIRAMID_HNSW_PAGES_H
 #define PIRAMID_HNSW_PAGES_H
 
+#include "postgres.h"
+
+#include "executor/instrument.h"
+
 #include "hnsw/index.h"
 
 /* A node locked for reading. */
@@ -47,6 +51,13 @@ typedef struct HnswLink
 	const struct HnswNeighbour *neighbour; /* from, when it is new */
 	const struct HnswTarget *target;	/* to, if it is coded and the link may move to its node */
 } HnswLink;
+
+/* Blocks that this backend has read from outside shared buffers. */
+static inline int64
+hnsw_blocks_read(void)
+{
+	return pgBufferUsage.shared_blks_read + pgBufferUsage.local_blks_read;
+}
 
 /* functions in hnsw_page.c: the file that touches buffers and WAL */
 extern void hnsw_create(Relation rel, ForkNumber fork, HnswMetaPageData *meta,

@@ -26,7 +26,6 @@
 
 #include "access/relscan.h"
 #include "access/tableam.h"
-#include "executor/instrument.h"
 #include "lib/pairingheap.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -134,13 +133,6 @@ typedef struct HnswScanState
 	uint32		asked;			/* items before it are asked for */
 } HnswScanState;
 
-/* Blocks that this backend has read from outside shared buffers. */
-static inline int64
-blocks_read(void)
-{
-	return pgBufferUsage.shared_blks_read + pgBufferUsage.local_blks_read;
-}
-
 /* Does the index only estimate distances? */
 static inline bool
 is_compact(const HnswScanState *state)
@@ -225,7 +217,7 @@ hnsw_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int n
 	state->next_tid = 0;
 	state->more_tids = 0;
 	state->asked = 0;
-	state->reads = blocks_read();
+	state->reads = hnsw_blocks_read();
 	while (is_compact(state) && !pairingheap_is_empty(state->ranked))
 		pfree(pairingheap_remove_first(state->ranked));
 	state->nlooked_up = 0;
@@ -297,15 +289,15 @@ static void
 collect_pool(HnswScanState *state)
 {
 	HnswSearch *search = state->search;
-	uint32		trusted = (search->width + 1) / 2;
+	uint32		trusted = (search->pool.width + 1) / 2;
 	double		bound = -get_float8_infinity();
 
 	/* A compact index searches less well, which shows when a scan goes on. */
 	if (is_compact(state))
 		trusted = Max(state->demand.share < 1 ? trusted / 2 : trusted,
-					  Min(search->width, RANKED_ROWS));
-	for (int i = 0; i < search->npool; i++)
-		add_item(state, search->candidates[search->pool[i].candidate].found);
+					  Min(search->pool.width, RANKED_ROWS));
+	for (int i = 0; i < search->pool.n; i++)
+		add_item(state, pool_at(&search->pool, i)->found);
 	sort_items(state->items, state->nitems);
 	state->nsorted = state->nitems;
 	state->nitems = Min(state->nitems, Max(trusted, state->returned) - state->returned);
@@ -392,9 +384,9 @@ seed_from_above(HnswScanState *state, int width)
 		upper = state->above = hnsw_search_create(state->index, state->query);
 	hnsw_search_enter(upper, &meta, 1, upper_width);
 	hnsw_search_run(upper);
-	for (int i = 0; i < upper->npool; i++)
+	for (int i = 0; i < upper->pool.n; i++)
 	{
-		const HnswCandidate *candidate = &upper->candidates[upper->pool[i].candidate];
+		const HnswCandidate *candidate = pool_at(&upper->pool, i);
 
 		hnsw_search_seed(state->search, upper->found[candidate->found].below, candidate->key);
 	}
@@ -424,7 +416,7 @@ run_search(HnswScanState *state, const HnswMetaPageData *meta, int width)
 		seed_from_above(state, width);
 	}
 	hnsw_search_run(state->search);
-	if (state->search->npool == width)
+	if (state->search->pool.n == width)
 		collect_pool(state);
 	else if (count_nodes(state) <= hnsw_max_scan_nodes())
 		sweep(state);
@@ -502,7 +494,7 @@ start(IndexScanDesc scan)
 static void
 continue_search(HnswScanState *state)
 {
-	double		width = 2.0 * state->search->width;
+	double		width = 2.0 * state->search->pool.width;
 
 	if (state->search->nfound >= hnsw_max_scan_nodes())
 		end_search(state);
@@ -568,7 +560,7 @@ read_rows_ahead(IndexScanDesc scan)
 	HnswScanState *state = scan->opaque;
 	uint32		concurrency;
 
-	if (!has_heap(scan) || (state->search->cold == 0 && state->reads == blocks_read()))
+	if (!has_heap(scan) || (state->search->cold == 0 && state->reads == hnsw_blocks_read()))
 		return;
 	concurrency = get_tablespace_io_concurrency(scan->heapRelation->rd_rel->reltablespace);
 	state->asked = Max(state->asked, state->next_item);
@@ -864,7 +856,7 @@ hnsw_gettuple(IndexScanDesc scan, ScanDirection direction)
 	found = is_compact(state) ? next_ranked(scan) : next_bounded(scan);
 	MemoryContextSwitchTo(old);
 	scan->xs_recheck = false;
-	state->reads = blocks_read();
+	state->reads = hnsw_blocks_read();
 	return found;
 }
 
