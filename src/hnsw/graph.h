@@ -55,7 +55,9 @@ typedef struct HnswSearch
 	MemoryContext context;
 	int			level;
 	int			cold;			/* hops for which pages are asked for ahead */
-	bool		keep_vectors;	/* inserts: keep each expanded node's decoded vector */
+	bool		keep_vectors;	/* finders: keep each expanded node's decoded vector */
+	bool		running;		/* what an error leaves now may be broken */
+	MemoryContextCallback end;	/* of the owner */
 	HnswPool	pool;
 	HnswFound  *found;
 	uint32		nfound;
@@ -75,7 +77,6 @@ typedef struct HnswSearch
 
 /* functions in search.c */
 extern HnswSearch *hnsw_search_create(HnswIndex *index, HnswQuery *query);
-extern void hnsw_search_free(HnswSearch *search);
 extern void hnsw_search_reset(HnswSearch *search, int level, int width);
 extern void hnsw_search_seed(HnswSearch *search, HnswNodeId id, float key);
 extern void hnsw_search_run(HnswSearch *search);
@@ -129,7 +130,7 @@ extern void hnsw_node_init(const HnswIndex *index, HnswNodeHeader node, int leve
 						   const HnswOwn *own);
 extern int	hnsw_random_level(pg_prng_state *random);
 extern bool hnsw_add_link(HnswIndex *index, const HnswQuery *query, const HnswNeighbour *from,
-						  const HnswNeighbour *to, int level, bool force);
+						  const HnswNeighbour *to, int level);
 extern void hnsw_link_make(HnswIndex *index, const HnswNeighbour *from,
 							   const HnswNeighbour *to, HnswLink *link);
 extern void hnsw_put_link(const HnswLayout *layout, HnswNodeHeader node, int i,
@@ -141,27 +142,48 @@ extern void hnsw_force_back(HnswIndex *index, HnswNodeId id, int level);
 extern bool hnsw_force_link(HnswIndex *index, const HnswNeighbour *from, const HnswNeighbour *to,
 							int level);
 
-/* What inserts need again and again; made once for a statement. */
-typedef struct HnswInserter
+/* What looks for rows and nodes, and for their neighbours; made once for a statement. */
+typedef struct HnswFinder
 {
 	HnswIndex  *index;
 	HnswQuery  *query;
-	HnswSearch *search;
+	HnswSearch *search;			/* keeps vectors */
 	HnswValue  *value;
 	MemoryContext context;		/* reset after each row */
-	bool		busy;			/* in the middle of a row */
-	MemoryContextCallback end;	/* of the statement */
-} HnswInserter;
+} HnswFinder;
 
-/* functions in insert.c */
-extern HnswInserter *hnsw_inserter_create(HnswIndex *index);
-extern void hnsw_insert_value(HnswInserter *inserter, const HnswValue *value, ItemPointer tid);
-extern void hnsw_promote(HnswInserter *inserter, HnswNodeId id);
-extern int	hnsw_found_neighbours(HnswInserter *inserter, HnswNodeId self, float norm,
-								  HnswNeighbour *neighbours);
+/* What a search for a node has to meet: the node, or anything with as small a key */
+typedef struct HnswSought
+{
+	HnswNodeId	id;
+	int			level;
+	float		key;			/* -infinity: nothing but the node */
+} HnswSought;
+
+typedef enum HnswLinkMode
+{
+	HNSW_LINK_IF_WANTED,
+	HNSW_LINK_ANYWAY			/* another link gives way */
+} HnswLinkMode;
+
+/* functions in finder.c */
+extern HnswFinder *hnsw_finder_create(HnswIndex *index);
+extern void hnsw_neighbour_fill(const HnswIndex *index, HnswNodeId id,
+								const HnswNodeHeaderData *node, HnswNeighbour *neighbour);
+extern void hnsw_finder_ask(HnswFinder *finder, HnswNodeId id, const HnswNodeHeaderData *node,
+							HnswNeighbour *self);
+extern int	hnsw_finder_neighbours(HnswFinder *finder, const HnswNeighbour *self,
+								   HnswNeighbour **neighbours);
+extern int	hnsw_finder_misses(HnswFinder *finder, const HnswMetaPageData *meta,
+							   const HnswSought *sought, const int *widths, int n);
+extern bool hnsw_link_back(HnswFinder *finder, const HnswNeighbour *self,
+						   const HnswNeighbour *neighbour, int level, HnswLinkMode mode);
 
 /* functions in overflow.c */
-extern int	hnsw_overflow_store(HnswInserter *inserter, const HnswNeighbour *to,
-								HnswLink *links, int n);
+extern int	hnsw_overflow_store(HnswFinder *finder, const HnswNeighbour *to, HnswLink *links,
+								int n);
+
+/* functions in insert.c */
+extern void hnsw_promote(HnswFinder *finder, HnswNodeId id);
 
 #endif							/* PIRAMID_HNSW_GRAPH_H */

@@ -355,13 +355,12 @@ find_place(const HnswLayout *layout, HnswNodeHeader node, const Distances *d, bo
 
 /*
  * Link "from" to "to", whose query is given unless links are plain, if "from"
- * has room or a link that should give way.  With force, which is for a node
- * that nobody links to, some link gives way in any case.  Only one page is
- * locked at a time.  False if no link was made.
+ * has room or a link that should give way.  Only one page is locked at a time.
+ * False if no link was made.
  */
 bool
 hnsw_add_link(HnswIndex *index, const HnswQuery *query, const HnswNeighbour *from,
-			  const HnswNeighbour *to, int level, bool force)
+			  const HnswNeighbour *to, int level)
 {
 	const HnswLayout *layout = &index->layout;
 	bool		coded = layout->code.units > 0;
@@ -401,7 +400,7 @@ hnsw_add_link(HnswIndex *index, const HnswQuery *query, const HnswNeighbour *fro
 		/* Somebody changed it meanwhile: once more. */
 		hnsw_write_end(index, &write, false);
 		CHECK_FOR_INTERRUPTS();
-		return hnsw_add_link(index, query, from, to, level, force);
+		return hnsw_add_link(index, query, from, to, level);
 	}
 
 	find_replaceable(layout, node, to, &d);
@@ -409,8 +408,6 @@ hnsw_add_link(HnswIndex *index, const HnswQuery *query, const HnswNeighbour *fro
 	if (position >= 0)
 		hnsw_set_link(index, node, position, to, from->rotated, diverse);
 	hnsw_write_end(index, &write, position >= 0);
-	if (position < 0 && force)
-		return hnsw_force_link(index, from, to, level);
 	return position >= 0;
 }
 

@@ -92,25 +92,13 @@ move_coded(HnswIndex *index, HnswLink *links, int n)
 static bool
 read_neighbour(HnswIndex *index, HnswNodeId id, HnswNeighbour *neighbour)
 {
-	const HnswLayout *layout = &index->layout;
-	float	   *vector = palloc(sizeof(float) * hnsw_vector_length(layout));
-	HnswNodeId *links = palloc(sizeof(HnswNodeId) * layout->degree);
 	HnswRead	read;
 	bool		live;
 
 	hnsw_read(index, id, &read);
 	live = is_live(read.node);
 	if (live)
-	{
-		hnsw_own_decode(index, read.node, vector);
-		*neighbour = (HnswNeighbour) {0};
-		neighbour->id = id;
-		neighbour->norm = read.node->norm;
-		neighbour->nlinks = read.node->nlinks;
-		memcpy(links, HnswNodeLinks(layout, read.node), sizeof(HnswNodeId) * read.node->nlinks);
-		neighbour->links = links;
-		neighbour->vector = vector;
-	}
+		hnsw_neighbour_fill(index, id, read.node, neighbour);
 	hnsw_read_end(&read);
 	return live;
 }
@@ -137,7 +125,7 @@ move_plain(HnswIndex *index, const HnswLink *links, int n)
 			!read_neighbour(index, links[i].to, &to))
 			continue;
 		to.distance = hnsw_graph_distance(index, from.vector, from.norm, to.vector, to.norm);
-		if (!hnsw_add_link(index, NULL, &from, &to, 0, false) && to.nlinks > 0 &&
+		if (!hnsw_add_link(index, NULL, &from, &to, 0) && to.nlinks > 0 &&
 			to.links[0] == from.id)
 			hnsw_force_back(index, to.id, 0);
 	}
@@ -234,9 +222,9 @@ make_room(HnswIndex *index, uint32 group)
  * are made in their nodes, if these agree.  Returns how many were made.
  */
 int
-hnsw_overflow_store(HnswInserter *inserter, const HnswNeighbour *to, HnswLink *links, int n)
+hnsw_overflow_store(HnswFinder *finder, const HnswNeighbour *to, HnswLink *links, int n)
 {
-	HnswIndex  *index = inserter->index;
+	HnswIndex  *index = finder->index;
 	int			made = 0;
 	int			end;
 
@@ -254,12 +242,7 @@ hnsw_overflow_store(HnswInserter *inserter, const HnswNeighbour *to, HnswLink *l
 			done += hnsw_overflow_append(index, links + done, end - done);
 		made += done - start;
 		for (; done < end; done++)
-		{
-			HnswNeighbour self = *to;
-
-			self.distance = links[done].neighbour->distance;
-			made += hnsw_add_link(index, inserter->query, links[done].neighbour, &self, 0, false);
-		}
+			made += hnsw_link_back(finder, to, links[done].neighbour, 0, HNSW_LINK_IF_WANTED);
 	}
 	return made;
 }

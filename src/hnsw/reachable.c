@@ -23,10 +23,11 @@
 #include "commands/vacuum.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
+#include "utils/float.h"
 #include "utils/memutils.h"
 
 /* Width of the search that shall find a node: that of a scan by default */
-#define VERIFY_WIDTH HNSW_DEFAULT_EF_SEARCH
+static const int verify_width = HNSW_DEFAULT_EF_SEARCH;
 
 /* Nodes that shall link to a lost one, and those asked for it */
 #define ENTRANCES 2
@@ -179,54 +180,34 @@ find_unreached(Reach *reach)
  * ---------------------------------------------------------------------
  */
 
-/*
- * Search for a node from the entry point, and tell whether that meets it.
- * Keeping the vectors of what it meets takes time.
- */
-static bool
-search_finds(Reach *reach, HnswNodeId id, int level, bool keep_vectors)
-{
-	HnswSearch *search = reach->state->inserter->search;
-
-	search->keep_vectors = false;
-	hnsw_search_enter(search, &reach->meta, level, VERIFY_WIDTH);
-	search->keep_vectors = keep_vectors;
-	if (search->level != level)
-		return true;			/* above the entry point: nobody looks there */
-	hnsw_search_run(search);
-	for (uint32 i = 0; i < search->nfound; i++)
-		if (search->found[i].id == id)
-			return true;
-	return false;
-}
-
 /* Make the nearest nodes that a search for this one has found link to it. */
 static void
-link_lost(Reach *reach, HnswNeighbour *self, int level)
+link_lost(Reach *reach, const HnswNeighbour *self, int level)
 {
 	VacuumState *state = reach->state;
-	HnswIndex  *index = state->index;
-	HnswSearch *search = state->inserter->search;
-	HnswNeighbour *neighbours = palloc(sizeof(HnswNeighbour) * Max(search->nfound, 1));
-	int			n = hnsw_found_neighbours(state->inserter, self->id, self->norm, neighbours);
+	HnswNeighbour *neighbours;
+	int			n = hnsw_finder_neighbours(state->finder, self, &neighbours);
 	int			made = 0;
 
 	for (int i = 0; i < Min(n, ENTRANCES_ASKED) && made < ENTRANCES; i++)
-	{
-		self->distance = neighbours[i].distance;
-		neighbours[i].rotated = hnsw_rotated(index, neighbours[i].vector);
-		made += hnsw_add_link(index, state->inserter->query, &neighbours[i], self, level, false);
-	}
+		made += hnsw_link_back(state->finder, self, &neighbours[i], level, HNSW_LINK_IF_WANTED);
 	for (int i = 0; i < n && made == 0; i++)
 	{
-		self->distance = neighbours[i].distance;
-		neighbours[i].rotated = hnsw_rotated(index, neighbours[i].vector);
-		made += hnsw_add_link(index, state->inserter->query, &neighbours[i], self, level, true);
+		made += hnsw_link_back(state->finder, self, &neighbours[i], level, HNSW_LINK_ANYWAY);
 		reach->forced = true;
 	}
 	for (int i = 0; i < self->nlinks; i++)
 		set_bit(state, state->suspect, self->links[i]);
 	pfree(neighbours);
+}
+
+/* Do searches miss the node that the finder was asked for? */
+static bool
+is_missed(Reach *reach, HnswNodeId id, int level)
+{
+	const HnswSought sought = {id, level, -get_float4_infinity()};
+
+	return hnsw_finder_misses(reach->state->finder, &reach->meta, &sought, &verify_width, 1) > 0;
 }
 
 /* Look for a suspect of the base or of the levels above; link it if it is lost. */
@@ -235,14 +216,12 @@ check_suspect(Reach *reach, HnswNodeId id, bool upper)
 {
 	VacuumState *state = reach->state;
 	HnswIndex  *index = state->index;
-	const HnswLayout *layout = &index->layout;
-	HnswQuery  *query = state->inserter->query;
-	HnswNeighbour self = {0};
-	HnswNodeId	links[HNSW_MAX_DEGREE];
+	HnswFinder *finder = state->finder;
+	HnswNeighbour self;
 	MemoryContext old;
 	HnswRead	read;
-	float	   *vector;
 	int			level;
+	bool		lost;
 
 	hnsw_read(index, id, &read);
 	level = read.node->level;
@@ -259,27 +238,22 @@ check_suspect(Reach *reach, HnswNodeId id, bool upper)
 	}
 	set_bit(state, reach->checked, id);
 
-	old = MemoryContextSwitchTo(state->inserter->context);
-	vector = palloc(sizeof(float) * hnsw_vector_length(layout));
-	hnsw_own_decode(index, read.node, vector);
-	hnsw_query_set_node(index, query, read.node, vector);
-	self.id = id;
-	self.norm = read.node->norm;
-	self.vector = vector;
-	self.rotated = query->rotated;
-	self.links = links;
-	self.nlinks = Min(read.node->nlinks, layout->degree);
-	memcpy(links, HnswNodeLinks(layout, read.node), sizeof(HnswNodeId) * self.nlinks);
+	old = MemoryContextSwitchTo(finder->context);
+	hnsw_finder_ask(finder, id, read.node, &self);
 	hnsw_read_end(&read);
 
+	/* Keeping the vectors of what a search meets takes time: only if they are needed. */
 	reach->nchecked++;
-	if (!search_finds(reach, id, level, false) && !search_finds(reach, id, level, true))
+	finder->search->keep_vectors = false;
+	lost = is_missed(reach, id, level);
+	finder->search->keep_vectors = true;
+	if (lost && is_missed(reach, id, level))
 	{
 		reach->nlost++;
 		link_lost(reach, &self, level);
 	}
 	MemoryContextSwitchTo(old);
-	MemoryContextReset(state->inserter->context);
+	MemoryContextReset(finder->context);
 }
 
 /* Check the suspects until there are no new ones. */

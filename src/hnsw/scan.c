@@ -868,9 +868,6 @@ hnsw_endscan(IndexScanDesc scan)
 	report_late(state);
 	if (state->lookup != NULL)
 		hnsw_lookup_end(state->lookup);
-	hnsw_search_free(state->search);
-	if (state->above != NULL)
-		hnsw_search_free(state->above);
 	MemoryContextDelete(state->context);
 	scan->opaque = NULL;
 }

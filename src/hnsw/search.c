@@ -45,32 +45,16 @@
 /* and the vectors of one, in bytes */
 #define SPARE_VECTORS (1024 * 1024)
 
-/* Room for scans that come one after the other; NULL while one uses it. */
+/* Room for searches that come one after the other; NULL while one uses it. */
 static HnswSearch *spare = NULL;
 
-/* Allocate a search; hnsw_search_reset makes it ready. */
-HnswSearch *
-hnsw_search_create(HnswIndex *index, HnswQuery *query)
+static HnswSearch *
+new_search(void)
 {
-	MemoryContext context;
-	HnswSearch *search;
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "hnsw search",
+												  ALLOCSET_DEFAULT_SIZES);
+	HnswSearch *search = MemoryContextAllocZero(context, sizeof(HnswSearch));
 
-	if (spare != NULL)
-	{
-		search = spare;
-		spare = NULL;
-		MemoryContextSetParent(search->context, CurrentMemoryContext);
-		search->index = index;
-		search->query = query;
-		search->keep_vectors = false;
-		search->cold = 0;
-		return search;
-	}
-
-	context = AllocSetContextCreate(CurrentMemoryContext, "hnsw search", ALLOCSET_DEFAULT_SIZES);
-	search = MemoryContextAllocZero(context, sizeof(HnswSearch));
-	search->index = index;
-	search->query = query;
 	search->context = context;
 	pool_init(&search->pool, context);
 	search->found_capacity = INITIAL_FOUND;
@@ -80,32 +64,55 @@ hnsw_search_create(HnswIndex *index, HnswQuery *query)
 	search->links = MemoryContextAlloc(context, sizeof(HnswNodeId) * HNSW_MAX_LINKS);
 	search->estimates = MemoryContextAlloc(context, sizeof(float) * HNSW_MAX_LINKS);
 	search->lengths = MemoryContextAlloc(context, sizeof(float) * HNSW_MAX_LINKS);
+	/* Now that nothing can fail: the owner's end decides what becomes of it. */
+	MemoryContextSetParent(context, TopMemoryContext);
 	return search;
 }
 
 /*
- * Free a search, or keep its memory for the next one.  One that an error
- * leaves behind goes with the context that it was made in.
+ * The owner of a search goes: keep the search's memory for the next one, unless
+ * that is much, or an error came in the middle of a search.
  */
-void
-hnsw_search_free(HnswSearch *search)
+static void
+release_search(void *arg)
 {
-	if (spare != NULL || search->vectors_size > SPARE_VECTORS ||
+	HnswSearch *search = arg;
+
+	if (spare != NULL || search->running || search->vectors_size > SPARE_VECTORS ||
 		search->pool.candidates_capacity > SPARE_CANDIDATES ||
 		search->found_capacity > SPARE_CANDIDATES || search->tids_capacity > SPARE_CANDIDATES ||
 		search->pool.capacity > SPARE_CANDIDATES)
-	{
 		MemoryContextDelete(search->context);
-		return;
-	}
-	MemoryContextSetParent(search->context, TopMemoryContext);
-	spare = search;
+	else
+		spare = search;
+}
+
+/*
+ * Get a search; hnsw_search_reset makes it ready.  The current memory context
+ * owns it: the search is there until that is reset or deleted.
+ */
+HnswSearch *
+hnsw_search_create(HnswIndex *index, HnswQuery *query)
+{
+	HnswSearch *search = spare != NULL ? spare : new_search();
+
+	spare = NULL;
+	search->index = index;
+	search->query = query;
+	search->keep_vectors = false;
+	search->running = false;
+	search->cold = 0;
+	search->end.func = release_search;
+	search->end.arg = search;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, &search->end);
+	return search;
 }
 
 /* Forget everything and get ready to search a level. */
 void
 hnsw_search_reset(HnswSearch *search, int level, int width)
 {
+	search->running = true;
 	pool_reset(&search->pool, width);
 	search->level = level;
 	search->nfound = 0;
@@ -466,6 +473,7 @@ hnsw_search_run(HnswSearch *search)
 		expand(search);
 		note_reads(search, reads);
 	}
+	search->running = false;
 }
 
 /* May a candidate be in the pool?  Not if it is gone, or all its rows are. */
@@ -491,6 +499,7 @@ hnsw_search_widen(HnswSearch *search, int width)
 	/* Most candidates are not good enough: no need to sort them, if few are. */
 	bool		sorted = width > MAX_INSERTED_WIDTH;
 
+	search->running = true;
 	pool_refill(pool, width);
 	for (uint32 i = 0; i < pool->ncandidates; i++)
 	{
@@ -544,12 +553,15 @@ level_width(int above, int width)
 
 /*
  * Get ready to search a level, or the entry point's if that is lower, coming
- * down from the entry point.
+ * down from the entry point.  Nobody wants the vectors of the levels above.
  */
 void
 hnsw_search_enter(HnswSearch *search, const HnswMetaPageData *meta, int level, int width)
 {
+	bool		keep_vectors = search->keep_vectors;
+
 	level = Min(level, meta->entry_level);
+	search->keep_vectors = false;
 	hnsw_search_reset(search, meta->entry_level, level_width(meta->entry_level - level, width));
 	if (meta->entry != HNSW_NO_NODE)
 		hnsw_search_seed(search, meta->entry, -HNSW_MAX_KEY);
@@ -558,6 +570,7 @@ hnsw_search_enter(HnswSearch *search, const HnswMetaPageData *meta, int level, i
 		hnsw_search_run(search);
 		hnsw_search_down(search, level_width(search->level - 1 - level, width));
 	}
+	search->keep_vectors = keep_vectors;
 }
 
 /*
@@ -570,8 +583,10 @@ hnsw_search_sweep(HnswSearch *search, BlockNumber block, bool keyed)
 {
 	HnswIndex  *index = search->index;
 	HnswRead	read;
-	int			n = hnsw_read_block(index, block, &read);
+	int			n;
 
+	search->running = true;
+	n = hnsw_read_block(index, block, &read);
 	for (int slot = 0; slot < n; slot++)
 	{
 		HnswNodeHeader node = hnsw_block_node(index, &read, slot);
@@ -587,4 +602,5 @@ hnsw_search_sweep(HnswSearch *search, BlockNumber block, bool keyed)
 	}
 	if (n > 0)
 		hnsw_read_end(&read);
+	search->running = false;
 }

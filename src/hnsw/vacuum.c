@@ -272,18 +272,14 @@ mark_upper(VacuumState *state)
  */
 
 /*
- * What is around a node, found from the given nodes or, without any, from the
- * entry point.  Sorted by distance.  The inserter's query becomes the node.
+ * What is around a node that the finder was asked for, found from the given
+ * nodes or, without any, from the entry point.  Sorted by distance.
  */
 static int
-find_around(VacuumState *state, const HnswRead *read, HnswNodeId id,
-			const HnswNodeId *seeds, int nseeds, HnswNeighbour **neighbours)
+find_around(VacuumState *state, const HnswNeighbour *self, int level, const HnswNodeId *seeds,
+			int nseeds, HnswNeighbour **neighbours)
 {
-	HnswInserter *inserter = state->inserter;
-	HnswSearch *search = inserter->search;
-	int			level = read->node->level;
-	float		norm = read->node->norm;
-	int			n;
+	HnswSearch *search = state->finder->search;
 
 	if (nseeds > 0)
 	{
@@ -296,17 +292,13 @@ find_around(VacuumState *state, const HnswRead *read, HnswNodeId id,
 		HnswMetaPageData meta;
 
 		hnsw_meta_refresh(state->index, &meta);
-		search->keep_vectors = false;
 		hnsw_search_enter(search, &meta, level, state->index->layout.ef_construction);
-		search->keep_vectors = true;
 		*neighbours = NULL;
 		if (search->level != level)
 			return 0;
 	}
 	hnsw_search_run(search);
-	*neighbours = palloc(sizeof(HnswNeighbour) * Max(search->nfound, 1));
-	n = hnsw_found_neighbours(inserter, id, norm, *neighbours);
-	return n;
+	return hnsw_finder_neighbours(state->finder, self, neighbours);
 }
 
 /*
@@ -321,7 +313,7 @@ repair_links(VacuumState *state, HnswNodeId id, HnswNeighbour *neighbours, int n
 	int		   *chosen = palloc(sizeof(int) * layout->degree);
 	int			nkept;
 	int			nchosen = hnsw_select(index, neighbours, n, layout->degree, chosen, &nkept);
-	int			lost[256];
+	int			lost[HNSW_MAX_DEGREE];
 	int			nlost = 0;
 	int			filled = 0;
 	HnswWrite	write;
@@ -342,7 +334,7 @@ repair_links(VacuumState *state, HnswNodeId id, HnswNeighbour *neighbours, int n
 			continue;
 		position = filled < nlost ? lost[filled++] : node->nlinks;
 		to->rotated = hnsw_rotated(index, to->vector);
-		hnsw_set_link(index, node, position, to, state->inserter->query->rotated, i < nkept);
+		hnsw_set_link(index, node, position, to, state->finder->query->rotated, i < nkept);
 	}
 	while (nlost > filled)
 		hnsw_remove_link(index, node, lost[--nlost]);
@@ -385,9 +377,9 @@ repair_node(VacuumState *state, HnswNodeId id)
 	MemoryContext old;
 	HnswRead	read;
 	HnswNodeHeaderData header;
-	HnswNodeId	lost[256];
+	HnswNodeId	lost[HNSW_MAX_DEGREE];
 	int			nlost = 0;
-	float	   *vector;
+	HnswNeighbour self;
 	HnswNeighbour *neighbours;
 	int			n;
 
@@ -413,21 +405,19 @@ repair_node(VacuumState *state, HnswNodeId id)
 		return;
 	}
 
-	old = MemoryContextSwitchTo(state->inserter->context);
-	vector = palloc(sizeof(float) * hnsw_vector_length(layout));
-	hnsw_own_decode(index, read.node, vector);
-	hnsw_query_set_node(index, state->inserter->query, read.node, vector);
+	old = MemoryContextSwitchTo(state->finder->context);
+	hnsw_finder_ask(state->finder, id, read.node, &self);
 	hnsw_read_end(&read);
-	read.node = &header;
 
 	if (nlost * SUSPECT_LINKS >= header.nlinks)
 		set_bit(state, state->suspect, id);
-	/* Where most are gone, the neighbourhood may be, too. */
-	n = find_around(state, &read, id, lost, nlost * 2 > header.nlinks ? 0 : nlost, &neighbours);
+	/* If most links are lost, the lost nodes may lead to no live ones: from the entry point. */
+	n = find_around(state, &self, header.level, lost,
+					nlost * 2 > header.nlinks ? 0 : nlost, &neighbours);
 	repair_links(state, id, neighbours, n);
 
 	MemoryContextSwitchTo(old);
-	MemoryContextReset(state->inserter->context);
+	MemoryContextReset(state->finder->context);
 }
 
 /* Drop overflow links from and to dying nodes. */
@@ -554,7 +544,7 @@ hnsw_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 	old = MemoryContextSwitchTo(context);
 	state.index = hnsw_open(info->index);
 	state.index->strategy = info->strategy;
-	state.inserter = hnsw_inserter_create(state.index);
+	state.finder = hnsw_finder_create(state.index);
 	hnsw_meta_refresh(state.index, &meta);
 	state.stats = stats;
 	state.callback = callback;

@@ -18,7 +18,7 @@
 typedef struct VacuumState
 {
 	HnswIndex  *index;
-	HnswInserter *inserter;
+	HnswFinder *finder;
 	IndexBulkDeleteResult *stats;
 	IndexBulkDeleteCallback callback;
 	void	   *callback_state;
