@@ -132,10 +132,10 @@ extern int	hnsw_random_level(pg_prng_state *random);
 extern bool hnsw_add_link(HnswIndex *index, const HnswQuery *query, const HnswNeighbour *from,
 						  const HnswNeighbour *to, int level);
 extern void hnsw_link_make(HnswIndex *index, const HnswNeighbour *from,
-							   const HnswNeighbour *to, HnswLink *link);
+						   const HnswNeighbour *to, HnswLink *link);
 extern void hnsw_put_link(const HnswLayout *layout, HnswNodeHeader node, int i,
 						  const HnswLink *link, bool kept);
-extern void hnsw_add_waiting(HnswIndex *index, const HnswLink *links, int n);
+extern void hnsw_add_overflow(HnswIndex *index, const HnswLink *links, int n);
 
 /* functions in force.c */
 extern void hnsw_force_back(HnswIndex *index, HnswNodeId id, int level);

@@ -139,8 +139,8 @@ write_level(HnswFinder *finder, const HnswOwn *own, ItemPointer tid, InsertLevel
 	HnswWrite	write;
 	HnswNeighbour self = {0};
 	HnswNodeId	links[HNSW_MAX_DEGREE];
-	HnswLink later[BACK_LINKS(HNSW_MAX_DEGREE)];
-	int			nlater = 0;
+	HnswLink	overflow[BACK_LINKS(HNSW_MAX_DEGREE)];
+	int			noverflow = 0;
 	int			nback = 0;
 
 	self.norm = own->norm;
@@ -167,20 +167,20 @@ write_level(HnswFinder *finder, const HnswOwn *own, ItemPointer tid, InsertLevel
 	 * enough do; the others only if they have room: each costs a record, and
 	 * after a checkpoint a page in WAL.
 	 */
-	for (int i = 0; i < level->n && nback + nlater < BACK_LINKS(layout->degree); i++)
+	for (int i = 0; i < level->n && nback + noverflow < BACK_LINKS(layout->degree); i++)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (at == 0 && hnsw_needs_image(index, level->neighbours[i].lsn))
 		{
-			hnsw_link_make(index, &level->neighbours[i], &self, &later[nlater++]);
+			hnsw_link_make(index, &level->neighbours[i], &self, &overflow[noverflow++]);
 			continue;
 		}
 		if (i >= Max(level->nkept, layout->degree / 2) && !has_room(index, level->neighbours[i].id))
 			continue;
 		nback += hnsw_link_back(finder, &self, &level->neighbours[i], at, HNSW_LINK_IF_WANTED);
 	}
-	if (nlater > 0)
-		nback += hnsw_overflow_store(finder, &self, later, nlater);
+	if (noverflow > 0)
+		nback += hnsw_overflow_store(finder, &self, overflow, noverflow);
 	/* Nobody else leads to a row that none of its neighbours wanted. */
 	if (nback == 0)
 		hnsw_force_back(index, self.id, at);

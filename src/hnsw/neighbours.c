@@ -157,7 +157,7 @@ set_factor(half *factors, float *scale, int n, int i, float value)
 /* Put a link at a position of a node: number, diversity, code and factors. */
 void
 hnsw_put_link(const HnswLayout *layout, HnswNodeHeader node, int i, const HnswLink *link,
-		 bool kept)
+			  bool kept)
 {
 	int			n = Max(node->nlinks, i + 1);
 
@@ -179,7 +179,7 @@ hnsw_set_link(const HnswIndex *index, HnswNodeHeader node, int i, const HnswNeig
 {
 	const HnswLayout *layout = &index->layout;
 	uint8		buffer[2048];
-	HnswLink link = {0};
+	HnswLink	link = {0};
 
 	link.to = to->id;
 	link.code = layout->code.units <= lengthof(buffer) ? buffer : palloc(layout->code.units);
@@ -417,8 +417,8 @@ hnsw_add_link(HnswIndex *index, const HnswQuery *query, const HnswNeighbour *fro
  * far from it.
  */
 static void
-waiting_distances(const HnswIndex *index, HnswNodeHeader node, const HnswLink *link,
-				  Distances *d)
+overflow_distances(const HnswIndex *index, HnswNodeHeader node, const HnswLink *link,
+				   Distances *d)
 {
 	const HnswTarget *target = link->target;
 	int			n = hnsw_link_lengths(index, node, d->lengths);
@@ -435,13 +435,12 @@ waiting_distances(const HnswIndex *index, HnswNodeHeader node, const HnswLink *l
 }
 
 /*
- * Make links of a coded base node that waited as overflow links, n of them, in
- * one change; those without a target are left out.  The node may decline, but
+ * Move overflow links of a coded base node into the node, n of them, in one change; those without a target are left out.  The node may decline, but
  * not the nearest neighbour of the one that the link leads to: so that can
  * still be reached.
  */
 void
-hnsw_add_waiting(HnswIndex *index, const HnswLink *links, int n)
+hnsw_add_overflow(HnswIndex *index, const HnswLink *links, int n)
 {
 	const HnswLayout *layout = &index->layout;
 	bool	   *declined = palloc0(sizeof(bool) * n);
@@ -462,7 +461,7 @@ hnsw_add_waiting(HnswIndex *index, const HnswLink *links, int n)
 		if (links[i].target == NULL ||
 			hnsw_find_link(HnswNodeLinks(layout, node), node->nlinks, links[i].to) >= 0)
 			continue;
-		waiting_distances(index, node, &links[i], &d);
+		overflow_distances(index, node, &links[i], &d);
 		position = find_place(layout, node, &d, &diverse);
 		declined[i] = position < 0;
 		if (position < 0)
@@ -522,7 +521,7 @@ hnsw_random_level(pg_prng_state *random)
 /* Fill in a link from a neighbour to a node; its code takes memory. */
 void
 hnsw_link_make(HnswIndex *index, const HnswNeighbour *from, const HnswNeighbour *to,
-				   HnswLink *link)
+			   HnswLink *link)
 {
 	const HnswLayout *layout = &index->layout;
 

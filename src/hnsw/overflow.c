@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * overflow.c
- *		Links back to a new row that wait outside their nodes.
+ *		Overflow links: links back to a new row that stand outside their nodes.
  *
  * A new row is linked from some 16 nodes, on about as many pages.  The first
  * change of a page after a checkpoint logs all of it; so such a link goes to
@@ -14,12 +14,6 @@
 
 #include "miscadmin.h"
 #include "utils/memutils.h"
-
-static inline uint32
-group_of(const HnswLayout *layout, HnswNodeId id)
-{
-	return HnswNodeBlock(layout, id) / HNSW_GROUP_BLOCKS;
-}
 
 /* By node, and so by group */
 static int
@@ -84,7 +78,7 @@ move_coded(HnswIndex *index, HnswLink *links, int n)
 		CHECK_FOR_INTERRUPTS();
 		for (end = i + 1; end < n && links[end].from == links[i].from; end++)
 			;
-		hnsw_add_waiting(index, links + i, end - i);
+		hnsw_add_overflow(index, links + i, end - i);
 	}
 }
 
@@ -185,7 +179,7 @@ choose_moves(HnswIndex *index, HnswLink *links, int n)
 	{
 		if (chosen[HnswNodeBlock(layout, links[i].from) % HNSW_GROUP_BLOCKS])
 		{
-			HnswLink link = links[i];
+			HnswLink	link = links[i];
 
 			links[i] = links[moves];
 			links[moves++] = link;
@@ -199,7 +193,7 @@ static bool
 make_room(HnswIndex *index, uint32 group)
 {
 	const HnswLayout *layout = &index->layout;
-	HnswLink *links;
+	HnswLink   *links;
 	uint8	   *codes;
 	int			n;
 
@@ -231,11 +225,11 @@ hnsw_overflow_store(HnswFinder *finder, const HnswNeighbour *to, HnswLink *links
 	qsort(links, n, sizeof(HnswLink), compare_groups);
 	for (int start = 0; start < n; start = end)
 	{
-		uint32		group = group_of(&index->layout, links[start].from);
+		uint32		group = HnswNodeGroup(&index->layout, links[start].from);
 		int			done;
 
 		CHECK_FOR_INTERRUPTS();
-		for (end = start + 1; end < n && group_of(&index->layout, links[end].from) == group; end++)
+		for (end = start + 1; end < n && HnswNodeGroup(&index->layout, links[end].from) == group; end++)
 			;
 		done = start + hnsw_overflow_append(index, links + start, end - start);
 		if (done < end && make_room(index, group))

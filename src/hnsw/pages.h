@@ -40,7 +40,7 @@ typedef struct HnswWrite
 	HnswPageOpaqueData chunk_opaque;
 } HnswWrite;
 
-/* A link that waits outside its node; see overflow.c. */
+/* A link that does not stand in its node: an overflow link, or one to be made. */
 typedef struct HnswLink
 {
 	HnswNodeId	from;
@@ -105,11 +105,11 @@ extern void hnsw_check_tid(HnswIndex *index, BlockNumber index_block, ItemPointe
 
 /* functions in hnsw_overflow_page.c: buffers and WAL too */
 extern void hnsw_overflow_forget(void);
+extern uint32 hnsw_overflow_groups(const HnswIndex *index);
 extern int	hnsw_overflow_read(HnswIndex *index, HnswNodeId id, HnswNodeId *links, float *a,
 							   float *b, uint8 *codes);
 extern void hnsw_overflow_prefetch(HnswIndex *index, HnswNodeId id);
 extern int	hnsw_overflow_append(HnswIndex *index, const HnswLink *links, int n);
-extern int	hnsw_overflow_list(HnswIndex *index, uint32 group, HnswLink *links);
 extern int	hnsw_overflow_load(HnswIndex *index, uint32 group, HnswLink *links,
 							   uint8 *codes);
 extern void hnsw_overflow_remove(HnswIndex *index, uint32 group, const HnswLink *links,

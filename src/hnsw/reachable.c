@@ -50,7 +50,7 @@ typedef struct Reach
 	/* overflow links of the group that was asked for last */
 	uint32		group;
 	int			noverflow;
-	HnswLink *overflow;
+	HnswLink   *overflow;
 } Reach;
 
 /* ---------------------------------------------------------------------
@@ -73,11 +73,11 @@ static void
 reach_overflow(Reach *reach, HnswNodeId id)
 {
 	HnswIndex  *index = reach->state->index;
-	uint32		group = HnswNodeBlock(&index->layout, id) / HNSW_GROUP_BLOCKS;
+	uint32		group = HnswNodeGroup(&index->layout, id);
 
 	if (group != reach->group)
 	{
-		reach->noverflow = hnsw_overflow_list(index, group, reach->overflow);
+		reach->noverflow = hnsw_overflow_load(index, group, reach->overflow, NULL);
 		reach->group = group;
 	}
 	for (int i = 0; i < reach->noverflow; i++)

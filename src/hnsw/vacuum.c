@@ -425,14 +425,14 @@ static void
 clean_overflow(VacuumState *state)
 {
 	HnswIndex  *index = state->index;
-	HnswLink *links = palloc(sizeof(HnswLink) * index->layout.overflow_links);
-	uint32		ngroups = RelationGetNumberOfBlocks(index->rel) / HNSW_GROUP_BLOCKS + 1;
+	HnswLink   *links = palloc(sizeof(HnswLink) * index->layout.overflow_links);
+	uint32		ngroups = hnsw_overflow_groups(index);
 	HnswMetaPageData meta;
 
 	hnsw_meta_refresh(index, &meta);
 	for (uint32 group = 0; group < ngroups && index->overflow_pages > 0; group++)
 	{
-		int			n = hnsw_overflow_list(index, group, links);
+		int			n = hnsw_overflow_load(index, group, links, NULL);
 		int			ndead = 0;
 
 		if (n == 0)
