@@ -40,9 +40,9 @@ typedef struct Reach
 {
 	VacuumState *state;
 	HnswMetaPageData meta;
-	uint8	   *reached;		/* there is a path from the entry point */
-	uint8	   *expanded;		/* and its links have been followed */
-	uint8	   *checked;		/* a search looked for it */
+	HnswBitmap	reached;		/* there is a path from the entry point */
+	HnswBitmap	expanded;		/* and its links have been followed */
+	HnswBitmap	checked;		/* a search looked for it */
 	bool		pending;		/* some are reached, but not expanded */
 	bool		forced;			/* a link had to give way */
 	int64		nlost;
@@ -61,9 +61,9 @@ typedef struct Reach
 static void
 reach_node(Reach *reach, HnswNodeId id)
 {
-	if (!get_bit(reach->state, reach->reached, id))
+	if (!bitmap_get(&reach->reached, id))
 	{
-		set_bit(reach->state, reach->reached, id);
+		bitmap_set(&reach->reached, id);
 		reach->pending = true;
 	}
 }
@@ -94,7 +94,7 @@ expand_node(Reach *reach, HnswNodeId id)
 	HnswNodeId	below = HNSW_NO_NODE;
 	bool		base;
 
-	set_bit(reach->state, reach->expanded, id);
+	bitmap_set(&reach->expanded, id);
 	hnsw_read(index, id, &read);
 	base = read.node->level == 0;
 	if (read.node->flags & HNSW_NODE_USED)
@@ -120,18 +120,16 @@ expand_node(Reach *reach, HnswNodeId id)
 static void
 follow_links(Reach *reach)
 {
-	VacuumState *state = reach->state;
-
 	while (reach->pending)
 	{
 		reach->pending = false;
-		for (uint64 byte = 0; byte <= state->nids / 8; byte++)
+		for (uint64 byte = 0; byte <= reach->reached.size / 8; byte++)
 		{
-			if (reach->reached[byte] == reach->expanded[byte])
+			if (reach->reached.bytes[byte] == reach->expanded.bytes[byte])
 				continue;
 			hnsw_vacuum_delay();
-			for (uint64 id = byte * 8; id < Min(byte * 8 + 8, state->nids); id++)
-				if (get_bit(state, reach->reached, id) && !get_bit(state, reach->expanded, id))
+			for (uint64 id = byte * 8; id < Min(byte * 8 + 8, reach->reached.size); id++)
+				if (bitmap_get(&reach->reached, id) && !bitmap_get(&reach->expanded, id))
 					expand_node(reach, id);
 		}
 	}
@@ -146,32 +144,32 @@ find_unreached(Reach *reach)
 	int			per_page = index->layout.nodes_per_page;
 	HnswNodeId	entry;
 
-	memset(reach->reached, 0, state->nids / 8 + 1);
-	memset(reach->expanded, 0, state->nids / 8 + 1);
+	bitmap_clear_all(&reach->reached);
+	bitmap_clear_all(&reach->expanded);
 	reach->group = PG_UINT32_MAX;
 	entry = reach->meta.entry;
 	reach_node(reach, entry);
 	/* One that was inserted meanwhile has no bit. */
-	while (entry != HNSW_NO_NODE && entry >= state->nids)
+	while (entry != HNSW_NO_NODE && entry >= reach->reached.size)
 		entry = expand_node(reach, entry);
 	follow_links(reach);
 
-	for (BlockNumber block = HNSW_METAPAGE + 1; block < state->nids / per_page; block++)
+	for (BlockNumber block = HNSW_METAPAGE + 1; block < reach->reached.size / per_page; block++)
 	{
 		HnswNodeId	ids[HNSW_MAX_NODES_PER_PAGE];
 		bool		all = true;
 		int			n;
 
 		for (int slot = 0; slot < per_page && all; slot++)
-			all = get_bit(state, reach->reached, HnswMakeNodeId(&index->layout, block, slot)) ||
-				get_bit(state, state->dying, HnswMakeNodeId(&index->layout, block, slot));
+			all = bitmap_get(&reach->reached, HnswMakeNodeId(&index->layout, block, slot)) ||
+				bitmap_get(&state->dying, HnswMakeNodeId(&index->layout, block, slot));
 		if (all)
 			continue;
 		hnsw_vacuum_delay();
 		n = hnsw_block_nodes(index, block, ids);
 		for (int i = 0; i < n; i++)
-			if (!get_bit(state, reach->reached, ids[i]) && !get_bit(state, state->dying, ids[i]))
-				set_bit(state, state->suspect, ids[i]);
+			if (!bitmap_get(&reach->reached, ids[i]) && !bitmap_get(&state->dying, ids[i]))
+				bitmap_set(&state->suspect, ids[i]);
 	}
 }
 
@@ -197,7 +195,7 @@ link_lost(Reach *reach, const HnswNeighbour *self, int level)
 		reach->forced = true;
 	}
 	for (int i = 0; i < self->nlinks; i++)
-		set_bit(state, state->suspect, self->links[i]);
+		bitmap_set(&state->suspect, self->links[i]);
 	pfree(neighbours);
 }
 
@@ -230,13 +228,13 @@ check_suspect(Reach *reach, HnswNodeId id, bool upper)
 		hnsw_read_end(&read);
 		return;
 	}
-	state->suspect[id / 8] &= ~(1 << (id % 8));
-	if (read.node->flags != HNSW_NODE_USED || get_bit(state, reach->checked, id))
+	bitmap_clear(&state->suspect, id);
+	if (read.node->flags != HNSW_NODE_USED || bitmap_get(&reach->checked, id))
 	{
 		hnsw_read_end(&read);
 		return;
 	}
-	set_bit(state, reach->checked, id);
+	bitmap_set(&reach->checked, id);
 
 	old = MemoryContextSwitchTo(finder->context);
 	hnsw_finder_ask(finder, id, read.node, &self);
@@ -266,17 +264,17 @@ check_suspects(Reach *reach, bool upper)
 	while (again)
 	{
 		again = false;
-		for (uint64 byte = 0; byte <= state->nids / 8; byte++)
+		for (uint64 byte = 0; byte <= state->suspect.size / 8; byte++)
 		{
-			if (state->suspect[byte] == 0)
+			if (state->suspect.bytes[byte] == 0)
 				continue;
-			for (uint64 id = byte * 8; id < Min(byte * 8 + 8, state->nids); id++)
+			for (uint64 id = byte * 8; id < Min(byte * 8 + 8, state->suspect.size); id++)
 			{
-				if (!get_bit(state, state->suspect, id))
+				if (!bitmap_get(&state->suspect, id))
 					continue;
 				hnsw_vacuum_delay();
 				check_suspect(reach, id, upper);
-				again |= !get_bit(state, state->suspect, id);
+				again |= !bitmap_get(&state->suspect, id);
 			}
 		}
 	}
@@ -295,9 +293,9 @@ vacuum_restore_reach(VacuumState *state)
 	if (reach.meta.entry == HNSW_NO_NODE)
 		return;
 	reach.state = state;
-	reach.reached = make_bitmap(state);
-	reach.expanded = make_bitmap(state);
-	reach.checked = make_bitmap(state);
+	reach.reached = bitmap_make(state->dying.size);
+	reach.expanded = bitmap_make(state->dying.size);
+	reach.checked = bitmap_make(state->dying.size);
 	reach.overflow = palloc(sizeof(HnswLink) * state->index->layout.overflow_links);
 
 	for (int round = 0; round < MAX_ROUNDS; round++)
@@ -311,6 +309,6 @@ vacuum_restore_reach(VacuumState *state)
 								 reach.nchecked, reach.nlost)));
 		if (!reach.forced)
 			break;
-		memset(reach.checked, 0, state->nids / 8 + 1);
+		bitmap_clear_all(&reach.checked);
 	}
 }

@@ -166,6 +166,23 @@ remove_tids(const HnswLayout *layout, HnswNodeHeader node, ItemPointer dead, int
 	return left;
 }
 
+/* Remember an upper node. */
+static void
+note_upper(VacuumState *state, HnswNodeId id)
+{
+	if (state->nupper == state->upper_capacity)
+	{
+		state->upper_capacity = Max(state->upper_capacity * 2, 1024);
+		if (state->upper == NULL)
+			state->upper = palloc_extended(sizeof(HnswNodeId) * state->upper_capacity,
+										   MCXT_ALLOC_HUGE);
+		else
+			state->upper = repalloc_huge(state->upper,
+										 sizeof(HnswNodeId) * state->upper_capacity);
+	}
+	state->upper[state->nupper++] = id;
+}
+
 static void
 clean_node(VacuumState *state, HnswNodeId id)
 {
@@ -193,23 +210,13 @@ clean_node(VacuumState *state, HnswNodeId id)
 		return;
 	if (flags & HNSW_NODE_DYING)
 	{
-		set_bit(state, state->dying, id);
+		bitmap_set(&state->dying, id);
 		state->any_dying = true;
 		return;
 	}
 	if (level > 0)
 	{
-		if (state->nupper == state->upper_capacity)
-		{
-			state->upper_capacity = Max(state->upper_capacity * 2, 1024);
-			if (state->upper == NULL)
-				state->upper = palloc_extended(sizeof(HnswNodeId) * state->upper_capacity,
-											   MCXT_ALLOC_HUGE);
-			else
-				state->upper = repalloc_huge(state->upper,
-											 sizeof(HnswNodeId) * state->upper_capacity);
-		}
-		state->upper[state->nupper++] = id;
+		note_upper(state, id);
 		return;
 	}
 
@@ -226,7 +233,7 @@ clean_node(VacuumState *state, HnswNodeId id)
 		write.node->more_tids == more && hnsw_chunks_empty(index, id, more))
 	{
 		write.node->flags |= HNSW_NODE_DYING;
-		set_bit(state, state->dying, id);
+		bitmap_set(&state->dying, id);
 		state->any_dying = true;
 	}
 	hnsw_write_end(index, &write, true);
@@ -250,17 +257,17 @@ mark_upper(VacuumState *state)
 			HnswWrite	write;
 			bool		dies;
 
-			if (get_bit(state, state->dying, id))
+			if (bitmap_get(&state->dying, id))
 				continue;
 			hnsw_read(index, id, &read);
-			dies = get_bit(state, state->dying, read.node->below);
+			dies = bitmap_get(&state->dying, read.node->below);
 			hnsw_read_end(&read);
 			if (!dies)
 				continue;
 			hnsw_write(index, id, &write);
 			write.node->flags |= HNSW_NODE_DYING;
 			hnsw_write_end(index, &write, true);
-			set_bit(state, state->dying, id);
+			bitmap_set(&state->dying, id);
 			again = true;
 		}
 	}
@@ -322,14 +329,14 @@ repair_links(VacuumState *state, HnswNodeId id, HnswNeighbour *neighbours, int n
 	hnsw_write(index, id, &write);
 	node = write.node;
 	for (int i = 0; i < node->nlinks; i++)
-		if (get_bit(state, state->dying, HnswNodeLinks(layout, node)[i]))
+		if (bitmap_get(&state->dying, HnswNodeLinks(layout, node)[i]))
 			lost[nlost++] = i;
 	for (int i = 0; i < nchosen && (filled < nlost || node->nlinks < layout->degree); i++)
 	{
 		HnswNeighbour *to = &neighbours[chosen[i]];
 		int			position;
 
-		if (get_bit(state, state->dying, to->id) ||
+		if (bitmap_get(&state->dying, to->id) ||
 			hnsw_find_link(HnswNodeLinks(layout, node), node->nlinks, to->id) >= 0)
 			continue;
 		position = filled < nlost ? lost[filled++] : node->nlinks;
@@ -360,9 +367,9 @@ suspect_nearest(VacuumState *state, HnswNodeId id)
 	{
 		HnswNodeId	to = HnswNodeLinks(&index->layout, read.node)[i];
 
-		if (!get_bit(state, state->dying, to))
+		if (!bitmap_get(&state->dying, to))
 		{
-			set_bit(state, state->suspect, to);
+			bitmap_set(&state->suspect, to);
 			break;
 		}
 	}
@@ -383,7 +390,7 @@ repair_node(VacuumState *state, HnswNodeId id)
 	HnswNeighbour *neighbours;
 	int			n;
 
-	if (get_bit(state, state->dying, id))
+	if (bitmap_get(&state->dying, id))
 	{
 		suspect_nearest(state, id);
 		return;
@@ -395,7 +402,7 @@ repair_node(VacuumState *state, HnswNodeId id)
 	{
 		HnswNodeId	to = HnswNodeLinks(layout, read.node)[i];
 
-		if (get_bit(state, state->dying, to))
+		if (bitmap_get(&state->dying, to))
 			lost[nlost++] = to;
 	}
 	note_level(state, id, &header);
@@ -410,7 +417,7 @@ repair_node(VacuumState *state, HnswNodeId id)
 	hnsw_read_end(&read);
 
 	if (nlost * SUSPECT_LINKS >= header.nlinks)
-		set_bit(state, state->suspect, id);
+		bitmap_set(&state->suspect, id);
 	/* If most links are lost, the lost nodes may lead to no live ones: from the entry point. */
 	n = find_around(state, &self, header.level, lost,
 					nlost * 2 > header.nlinks ? 0 : nlost, &neighbours);
@@ -440,8 +447,8 @@ clean_overflow(VacuumState *state)
 		hnsw_vacuum_delay();
 		for (int i = 0; i < n; i++)
 		{
-			if (get_bit(state, state->dying, links[i].from) ||
-				get_bit(state, state->dying, links[i].to))
+			if (bitmap_get(&state->dying, links[i].from) ||
+				bitmap_get(&state->dying, links[i].to))
 				links[ndead++] = links[i];
 		}
 		hnsw_overflow_remove(index, group, links, ndead);
@@ -456,18 +463,18 @@ clean_overflow(VacuumState *state)
 
 /* Note the first live node of a block; the bitmap says whether more may come there. */
 static void
-find_best(VacuumState *state, BlockNumber block, uint8 *room)
+find_best(VacuumState *state, BlockNumber block, HnswBitmap *room)
 {
 	HnswNodeId	ids[HNSW_MAX_NODES_PER_PAGE];
 	int			n = hnsw_block_nodes(state->index, block, ids);
 
 	if (room != NULL && n < state->index->layout.nodes_per_page)
-		room[block / 8] |= 1 << (block % 8);
+		bitmap_set(room, block);
 	for (int i = 0; i < n && state->best == HNSW_NO_NODE; i++)
 	{
 		HnswRead	read;
 
-		if (get_bit(state, state->dying, ids[i]))
+		if (bitmap_get(&state->dying, ids[i]))
 			continue;
 		hnsw_read(state->index, ids[i], &read);
 		note_level(state, ids[i], read.node);
@@ -479,7 +486,7 @@ static bool
 entry_is_dying(VacuumState *state, HnswMetaPageData *meta)
 {
 	hnsw_meta_read(state->index->rel, meta);
-	return meta->entry != HNSW_NO_NODE && get_bit(state, state->dying, meta->entry);
+	return meta->entry != HNSW_NO_NODE && bitmap_get(&state->dying, meta->entry);
 }
 
 /*
@@ -495,18 +502,16 @@ replace_entry(VacuumState *state)
 {
 	HnswIndex  *index = state->index;
 	HnswMetaPageData meta;
-	BlockNumber nblocks = 0;
-	uint8	   *room = NULL;
+	HnswBitmap	room = {0};		/* blocks with room */
 
 	if (entry_is_dying(state, &meta) && state->best == HNSW_NO_NODE)
 	{
-		nblocks = RelationGetNumberOfBlocks(index->rel);
-		room = palloc_extended(nblocks / 8 + 1, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+		room = bitmap_make(RelationGetNumberOfBlocks(index->rel));
 		for (BlockNumber block = HNSW_METAPAGE + 1;
-			 block < nblocks && state->best == HNSW_NO_NODE; block++)
+			 block < room.size && state->best == HNSW_NO_NODE; block++)
 		{
 			hnsw_vacuum_delay();
-			find_best(state, block, room);
+			find_best(state, block, &room);
 		}
 	}
 
@@ -518,13 +523,14 @@ replace_entry(VacuumState *state)
 		for (BlockNumber block = HNSW_METAPAGE + 1; block < now && state->best == HNSW_NO_NODE; block++)
 		{
 			CHECK_FOR_INTERRUPTS();
-			if (block >= nblocks || (room[block / 8] >> (block % 8)) & 1)
+			if (block >= room.size || bitmap_get(&room, block))
 				find_best(state, block, NULL);
 		}
 		hnsw_entry_update(index, meta.entry, state->best, Max(state->best_level, 0));
 	}
 	/* What was inserted so far may lead nowhere else: it is to be looked at. */
-	vacuum_grow_bitmaps(state, count_ids(index));
+	bitmap_grow(&state->dying, count_ids(index));
+	bitmap_grow(&state->suspect, state->dying.size);
 	UnlockPage(index->rel, HNSW_METAPAGE, ExclusiveLock);
 }
 
@@ -550,9 +556,8 @@ hnsw_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 	state.callback = callback;
 	state.callback_state = callback_state;
 	state.best_level = -1;
-	state.nids = count_ids(state.index);
-	state.dying = make_bitmap(&state);
-	state.suspect = make_bitmap(&state);
+	state.dying = bitmap_make(count_ids(state.index));
+	state.suspect = bitmap_make(state.dying.size);
 	stats->num_index_tuples = 0;
 
 	for_each_node(&state, clean_node);
@@ -566,9 +571,9 @@ hnsw_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 		clean_overflow(&state);
 		replace_entry(&state);
 		vacuum_restore_reach(&state);
-		for (uint64 id = 1; id < state.nids; id++)
+		for (uint64 id = 1; id < state.dying.size; id++)
 		{
-			if (get_bit(&state, state.dying, id))
+			if (bitmap_get(&state.dying, id))
 			{
 				hnsw_vacuum_delay();
 				hnsw_release(state.index, id);
