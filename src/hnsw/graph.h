@@ -84,7 +84,8 @@ extern void hnsw_search_widen(HnswSearch *search, int width);
 extern void hnsw_search_enter(HnswSearch *search, const HnswMetaPageData *meta, int level,
 							  int width);
 extern void hnsw_search_down(HnswSearch *search, int width);
-extern void hnsw_search_sweep(HnswSearch *search, BlockNumber block, bool keyed);
+extern void hnsw_search_sweep(HnswSearch *search, BlockNumber block);
+extern void hnsw_search_list(HnswSearch *search, BlockNumber block);
 
 /* A possible neighbour of a node: its vector as hnsw_own_decode gives it. */
 typedef struct HnswNeighbour

@@ -573,13 +573,9 @@ hnsw_search_enter(HnswSearch *search, const HnswMetaPageData *meta, int level, i
 	search->keep_vectors = keep_vectors;
 }
 
-/*
- * Find the base nodes of a block that the search has not expanded, without
- * their links.  "keyed" is false if there is no query to compute keys for.
- * The search cannot go on after that, as it does not know what was found.
- */
-void
-hnsw_search_sweep(HnswSearch *search, BlockNumber block, bool keyed)
+/* Find the nodes of a block that the search has not expanded, without their links. */
+static void
+find_unmet(HnswSearch *search, BlockNumber block, const HnswQuery *query)
 {
 	HnswIndex  *index = search->index;
 	HnswRead	read;
@@ -596,11 +592,28 @@ hnsw_search_sweep(HnswSearch *search, BlockNumber block, bool keyed)
 
 		if (!node_usable(search, node) || pool_was_expanded(&search->pool, id))
 			continue;
-		if (keyed)
-			key = hnsw_node_key(index, search->query, node, &l2sq);
+		if (query != NULL)
+			key = hnsw_node_key(index, query, node, &l2sq);
 		(void) record_found(search, id, node, read.lsn, key);
 	}
 	if (n > 0)
 		hnsw_read_end(&read);
 	search->running = false;
+}
+
+/*
+ * Find the nodes of a block that the search has not met, and their keys.  The
+ * search cannot go on after that, as it does not know what was found.
+ */
+void
+hnsw_search_sweep(HnswSearch *search, BlockNumber block)
+{
+	find_unmet(search, block, search->query);
+}
+
+/* Find all nodes of a block where there is nothing to search for: they have no keys. */
+void
+hnsw_search_list(HnswSearch *search, BlockNumber block)
+{
+	find_unmet(search, block, NULL);
 }
