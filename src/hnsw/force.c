@@ -40,7 +40,7 @@ read_links(HnswIndex *index, HnswNodeId id, int level, LinksRead *links)
 	links->n = 0;
 	if (live)
 	{
-		links->n = Min(read.node->nlinks, layout->degree);
+		links->n = read.node->nlinks;
 		memcpy(links->ids, HnswNodeLinks(layout, read.node), sizeof(HnswNodeId) * links->n);
 		for (int i = 0; i < links->n; i++)
 			links->kept[i] = hnsw_kept(HnswNodeKept(layout, read.node), i);

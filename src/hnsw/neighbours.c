@@ -136,8 +136,8 @@ set_factor(half *factors, float *scale, int n, int i, float value)
 	if (*scale == 0 || fabsf(value) > *scale * FACTOR_LIMIT ||
 		(value != 0 && fabsf(value) < *scale * FACTOR_SMALL))
 	{
-		float		values[256];
-		float		sizes[256];
+		float		values[HNSW_MAX_DEGREE];
+		float		sizes[HNSW_MAX_DEGREE];
 		float		typical;
 
 		for (int j = 0; j < n; j++)
@@ -378,7 +378,7 @@ hnsw_add_link(HnswIndex *index, const HnswQuery *query, const HnswNeighbour *fro
 		HnswRead	read;
 
 		hnsw_read(index, from->id, &read);
-		nlinks = Min(read.node->nlinks, layout->degree);
+		nlinks = read.node->nlinks;
 		memcpy(links, HnswNodeLinks(layout, read.node), sizeof(HnswNodeId) * nlinks);
 		hnsw_read_end(&read);
 		plain_distances(index, links, nlinks, from, to, &d);

@@ -99,7 +99,7 @@ expand_node(Reach *reach, HnswNodeId id)
 	base = read.node->level == 0;
 	if (read.node->flags & HNSW_NODE_USED)
 	{
-		for (int i = 0; i < Min(read.node->nlinks, index->layout.degree); i++)
+		for (int i = 0; i < read.node->nlinks; i++)
 			reach_node(reach, HnswNodeLinks(&index->layout, read.node)[i]);
 		if (!base)
 		{

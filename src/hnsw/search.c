@@ -157,9 +157,10 @@ static uint32
 record_found(HnswSearch *search, HnswNodeId id, HnswNodeHeader node, XLogRecPtr lsn, float key)
 {
 	const HnswLayout *layout = &search->index->layout;
-	int			ntids = Min(node->ntids, layout->inline_tids);
+	int			ntids = node->ntids;
 	HnswFound  *found;
 
+	Assert(ntids <= layout->inline_tids);
 	if (search->nfound == search->found_capacity)
 	{
 		search->found_capacity *= 2;
@@ -218,7 +219,8 @@ copy_links(HnswSearch *search, HnswNodeHeader node, float key)
 		nlinks = hnsw_node_estimates(search->index, search->query, node, key,
 									 search->estimates, search->lengths);
 	else
-		nlinks = Min(node->nlinks, layout->degree);
+		nlinks = node->nlinks;
+	Assert(nlinks <= layout->degree);
 	memcpy(search->links, HnswNodeLinks(layout, node), sizeof(HnswNodeId) * nlinks);
 	return nlinks;
 }

@@ -188,7 +188,7 @@ clean_node(VacuumState *state, HnswNodeId id)
 {
 	HnswIndex  *index = state->index;
 	const HnswLayout *layout = &index->layout;
-	ItemPointerData tids[256];
+	ItemPointerData tids[HNSW_CHUNK_TIDS];
 	HnswRead	read;
 	HnswWrite	write;
 	int			ntids;
@@ -201,7 +201,7 @@ clean_node(VacuumState *state, HnswNodeId id)
 	hnsw_read(index, id, &read);
 	flags = read.node->flags;
 	level = read.node->level;
-	ntids = Min(read.node->ntids, layout->inline_tids);
+	ntids = read.node->ntids;
 	more = read.node->more_tids;
 	memcpy(tids, HnswNodeTids(layout, read.node), sizeof(ItemPointerData) * ntids);
 	hnsw_read_end(&read);
@@ -363,7 +363,7 @@ suspect_nearest(VacuumState *state, HnswNodeId id)
 	if (id % SUSPECT_SAMPLE != 0)
 		return;
 	hnsw_read(index, id, &read);
-	for (int i = 0; i < Min(read.node->nlinks, index->layout.degree); i++)
+	for (int i = 0; i < read.node->nlinks; i++)
 	{
 		HnswNodeId	to = HnswNodeLinks(&index->layout, read.node)[i];
 
@@ -398,7 +398,7 @@ repair_node(VacuumState *state, HnswNodeId id)
 
 	hnsw_read(index, id, &read);
 	header = *read.node;
-	for (int i = 0; i < Min(header.nlinks, layout->degree); i++)
+	for (int i = 0; i < header.nlinks; i++)
 	{
 		HnswNodeId	to = HnswNodeLinks(layout, read.node)[i];
 
