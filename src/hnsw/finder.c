@@ -86,6 +86,7 @@ hnsw_finder_neighbours(HnswFinder *finder, const HnswNeighbour *self, HnswNeighb
 	int			length = hnsw_vector_length(&index->layout);
 	int			n = 0;
 
+	Assert(search->keep_vectors && !search->running);
 	*neighbours = palloc(sizeof(HnswNeighbour) * Max(search->nfound, 1));
 	for (uint32 i = 0; i < search->nfound; i++)
 	{

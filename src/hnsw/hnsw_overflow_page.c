@@ -455,7 +455,8 @@ is_among(HnswNodeId from, HnswNodeId to, const HnswLink *links, int n)
 }
 
 /*
- * Remove these links of a group, n of them.  The last ones move to where they
+ * Remove these links of a group, n of them.  The caller keeps others from moving
+ * them (hnsw_overflow_trylock), or is a vacuum.  The last ones move to where they
  * were, so that not much is logged.
  */
 void

@@ -610,6 +610,7 @@ write_start(HnswIndex *index, HnswNodeId id, Buffer buffer, HnswWrite *write)
 	const HnswLayout *layout = &index->layout;
 	Page		page = BufferGetPage(buffer);
 
+	Assert(hnsw_is_locked_exclusively(buffer));
 	memset(write, 0, sizeof(*write));
 	write->id = id;
 	write->buffer = buffer;

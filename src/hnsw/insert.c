@@ -5,7 +5,8 @@
  *
  * Inserts hold the update lock of the index in share mode, and vacuum takes
  * it exclusively between marking nodes and freeing them: so a node that an
- * insert has seen alive is not reused before the insert is done.
+ * insert has seen alive is not reused before the insert is done.  Functions of
+ * this file lock one node at a time, and none when they return.
  *
  *-------------------------------------------------------------------------
  */
@@ -128,7 +129,10 @@ has_room(HnswIndex *index, HnswNodeId id)
 	return result;
 }
 
-/* Write the new node of a level, and link its neighbours to it. */
+/*
+ * Write the new node of a level, and link its neighbours to it.  What they are
+ * is known from an earlier look: they may have changed since.
+ */
 static void
 write_level(HnswFinder *finder, const HnswOwn *own, ItemPointer tid, InsertLevel *levels,
 			int at)
@@ -315,7 +319,10 @@ learn_norm(HnswIndex *index, const HnswMetaPageData *meta, float norm)
 	hnsw_norm_raise(index, meta->norm > 0 ? Min(length, 1.1f * meta->norm) : length);
 }
 
-/* Insert one value, as the column has it, under a heap TID. */
+/*
+ * Insert one value, as the column has it, under a heap TID.  Takes the update
+ * lock, and frees it at the end.
+ */
 static void
 insert_value(HnswFinder *finder, const HnswValue *value, ItemPointer tid)
 {
@@ -365,7 +372,7 @@ insert_value(HnswFinder *finder, const HnswValue *value, ItemPointer tid)
 /*
  * Give a base node, to which searches do not come, a node at the level above.
  * Nothing happens if the index has no such level.  The finder's query becomes
- * the node.
+ * the node.  Takes no update lock: the index is one that is being built.
  */
 void
 hnsw_promote(HnswFinder *finder, HnswNodeId id)

@@ -3,6 +3,10 @@
  * neighbours.c
  *		Which links a node has, and writing them.
  *
+ * Functions that change a HnswNodeHeader get an HnswWrite's, and leave its lock
+ * to the caller.  hnsw_add_link and hnsw_add_overflow lock nodes themselves, one
+ * at a time: the caller holds no page, and holds none afterwards.
+ *
  *-------------------------------------------------------------------------
  */
 #include "hnsw/graph.h"
@@ -161,6 +165,7 @@ hnsw_put_link(const HnswLayout *layout, HnswNodeHeader node, int i, const HnswLi
 {
 	int			n = Max(node->nlinks, i + 1);
 
+	Assert(i >= 0 && i <= node->nlinks && i < layout->degree);
 	HnswNodeLinks(layout, node)[i] = link->to;
 	hnsw_set_kept(HnswNodeKept(layout, node), i, kept);
 	if (layout->code.units > 0)
@@ -448,6 +453,7 @@ hnsw_add_overflow(HnswIndex *index, const HnswLink *links, int n)
 	HnswWrite	write;
 	HnswNodeHeader node;
 
+	Assert(n > 0 && links[0].from == links[n - 1].from);
 	hnsw_write(index, links[0].from, &write);
 	node = write.node;
 	if (node->flags != HNSW_NODE_USED || node->level != 0)
@@ -484,6 +490,7 @@ hnsw_remove_link(const HnswIndex *index, HnswNodeHeader node, int i)
 	int			last = --node->nlinks;
 	int			units = layout->code.units;
 
+	Assert(i >= 0 && i <= last);
 	if (i < last)
 	{
 		HnswNodeLinks(layout, node)[i] = HnswNodeLinks(layout, node)[last];

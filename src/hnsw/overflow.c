@@ -8,6 +8,10 @@
  * the page of overflow links that its group of blocks shares.  When that is
  * full, links move to their nodes, those of one block together.
  *
+ * Nobody holds a page when a function of this file is called, or afterwards.
+ * While links move, the lock of their group's page (a heavyweight one) keeps
+ * others from moving them too; who does not get it makes links in their nodes.
+ *
  *-------------------------------------------------------------------------
  */
 #include "hnsw/graph.h"
@@ -126,7 +130,10 @@ move_plain(HnswIndex *index, const HnswLink *links, int n)
 	MemoryContextSwitchTo(old);
 }
 
-/* Move links, n of them, to their nodes, and remove them from their group. */
+/*
+ * Move links, n of them, to their nodes, and remove them from their group, whose
+ * lock the caller holds.
+ */
 static void
 move_links(HnswIndex *index, uint32 group, HnswLink *links, int n)
 {

@@ -427,6 +427,7 @@ hnsw_search_seed(HnswSearch *search, HnswNodeId id, float key)
 	bool		is_new;
 	uint32		i;
 
+	Assert(search->running);
 	pool_reserve(pool, 1);
 	i = pool_candidate_of(pool, id, &is_new);
 	if (is_new)
@@ -501,6 +502,7 @@ hnsw_search_widen(HnswSearch *search, int width)
 	/* Most candidates are not good enough: no need to sort them, if few are. */
 	bool		sorted = width > MAX_INSERTED_WIDTH;
 
+	Assert(!search->running);
 	search->running = true;
 	pool_refill(pool, width);
 	for (uint32 i = 0; i < pool->ncandidates; i++)
@@ -528,6 +530,7 @@ hnsw_search_down(HnswSearch *search, int width)
 	float		keys[HNSW_MAX_SEEDS];
 	int			n = 0;
 
+	Assert(search->level > 0 && !search->running);
 	for (int i = 0; i < search->pool.n && n < HNSW_MAX_SEEDS; i++)
 	{
 		const HnswCandidate *candidate = pool_at(&search->pool, i);
