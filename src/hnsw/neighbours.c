@@ -440,9 +440,10 @@ overflow_distances(const HnswIndex *index, HnswNodeHeader node, const HnswLink *
 }
 
 /*
- * Move overflow links of a coded base node into the node, n of them, in one change; those without a target are left out.  The node may decline, but
- * not the nearest neighbour of the one that the link leads to: so that can
- * still be reached.
+ * Move overflow links of a coded base node into the node, n of them, in one
+ * change; those without a target are left out.  The node may decline, but not the
+ * nearest neighbour of the one that the link leads to: so that can still be
+ * reached.
  */
 void
 hnsw_add_overflow(HnswIndex *index, const HnswLink *links, int n)

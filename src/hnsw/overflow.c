@@ -226,17 +226,18 @@ int
 hnsw_overflow_store(HnswFinder *finder, const HnswNeighbour *to, HnswLink *links, int n)
 {
 	HnswIndex  *index = finder->index;
+	const HnswLayout *layout = &index->layout;
 	int			made = 0;
 	int			end;
 
 	qsort(links, n, sizeof(HnswLink), compare_groups);
 	for (int start = 0; start < n; start = end)
 	{
-		uint32		group = HnswNodeGroup(&index->layout, links[start].from);
+		uint32		group = HnswNodeGroup(layout, links[start].from);
 		int			done;
 
 		CHECK_FOR_INTERRUPTS();
-		for (end = start + 1; end < n && HnswNodeGroup(&index->layout, links[end].from) == group; end++)
+		for (end = start + 1; end < n && HnswNodeGroup(layout, links[end].from) == group; end++)
 			;
 		done = start + hnsw_overflow_append(index, links + start, end - start);
 		if (done < end && make_room(index, group))

@@ -11,7 +11,8 @@
 
 #define INITIAL_CANDIDATES 1024
 
-StaticAssertDecl(HNSW_MAX_LINKS <= INITIAL_CANDIDATES, "twice the room is enough for a node's links");
+StaticAssertDecl(HNSW_MAX_LINKS <= INITIAL_CANDIDATES,
+				 "twice the room is enough for a node's links");
 
 /* Slots of the hash table for each candidate that there is room for */
 #define SLOTS_PER_CANDIDATE 4
