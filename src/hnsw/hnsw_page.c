@@ -424,7 +424,11 @@ page_node(const HnswLayout *layout, Page page, int slot)
 	return (HnswNodeHeader) ((char *) page + HNSW_PAGE_START + slot * layout->node_size);
 }
 
-/* Later code trusts the counts of a node, and its heap TIDs. */
+/*
+ * All nodes that hnsw_read, hnsw_block_node and hnsw_write give out come through
+ * here: other code trusts that there are not more links and heap TIDs than fit,
+ * and that the TIDs can be some.  Nothing else is checked; see hnsw_own_sparse.
+ */
 static inline void
 check_node(const HnswIndex *index, const HnswNodeHeaderData *node, BlockNumber block)
 {
@@ -607,6 +611,7 @@ write_start(HnswIndex *index, HnswNodeId id, Buffer buffer, HnswWrite *write)
 	const HnswLayout *layout = &index->layout;
 	Page		page = BufferGetPage(buffer);
 
+	Assert(hnsw_is_locked_exclusively(buffer));
 	memset(write, 0, sizeof(*write));
 	write->id = id;
 	write->buffer = buffer;

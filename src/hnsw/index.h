@@ -124,6 +124,7 @@ typedef struct HnswIndex
 
 #define HnswNodeBlock(layout, id) ((BlockNumber) ((id) / (layout)->nodes_per_page))
 #define HnswNodeSlot(layout, id) ((int) ((id) % (layout)->nodes_per_page))
+#define HnswNodeGroup(layout, id) (HnswNodeBlock(layout, id) / HNSW_GROUP_BLOCKS)
 #define HnswMakeNodeId(layout, block, slot) \
 	((HnswNodeId) (block) * (layout)->nodes_per_page + (slot))
 

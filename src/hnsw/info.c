@@ -195,8 +195,8 @@ piramid_hnsw_info(PG_FUNCTION_ARGS)
 }
 
 /*
- * piramid_overflow_links(index regclass): how many links wait outside their
- * nodes (overflow.c).  Needs SELECT on the table.
+ * piramid_overflow_links(index regclass): how many overflow links there are
+ * (overflow.c).  Needs SELECT on the table.
  */
 PG_FUNCTION_INFO_V1(piramid_overflow_links);
 Datum
@@ -204,8 +204,8 @@ piramid_overflow_links(PG_FUNCTION_ARGS)
 {
 	Relation	rel = hnsw_open_index(PG_GETARG_OID(0));
 	HnswIndex  *index = hnsw_open(rel);
-	HnswLink *links = palloc(sizeof(HnswLink) * index->layout.overflow_links);
-	uint32		ngroups = RelationGetNumberOfBlocks(rel) / HNSW_GROUP_BLOCKS + 1;
+	HnswLink   *links = palloc(sizeof(HnswLink) * index->layout.overflow_links);
+	uint32		ngroups = hnsw_overflow_groups(index);
 	HnswMetaPageData meta;
 	int64		count = 0;
 
@@ -213,7 +213,7 @@ piramid_overflow_links(PG_FUNCTION_ARGS)
 	for (uint32 group = 0; group < ngroups && index->overflow_pages > 0; group++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		count += hnsw_overflow_list(index, group, links);
+		count += hnsw_overflow_load(index, group, links, NULL);
 	}
 	relation_close(rel, AccessShareLock);
 	PG_RETURN_INT64(count);

@@ -3,6 +3,10 @@
  * neighbours.c
  *		Which links a node has, and writing them.
  *
+ * Functions that change a HnswNodeHeader get an HnswWrite's, and leave its lock
+ * to the caller.  hnsw_add_link and hnsw_add_overflow lock nodes themselves, one
+ * at a time: the caller holds no page, and holds none afterwards.
+ *
  *-------------------------------------------------------------------------
  */
 #include "hnsw/graph.h"
@@ -110,8 +114,8 @@ set_factor(half *factors, float *scale, int n, int i, float value)
 	if (*scale == 0 || fabsf(value) > *scale * FACTOR_LIMIT ||
 		(value != 0 && fabsf(value) < *scale * FACTOR_SMALL))
 	{
-		float		values[256];
-		float		sizes[256];
+		float		values[HNSW_MAX_DEGREE];
+		float		sizes[HNSW_MAX_DEGREE];
 		float		typical;
 
 		for (int j = 0; j < n; j++)
@@ -131,10 +135,11 @@ set_factor(half *factors, float *scale, int n, int i, float value)
 /* Put a link at a position of a node: number, diversity, code and factors. */
 void
 hnsw_put_link(const HnswLayout *layout, HnswNodeHeader node, int i, const HnswLink *link,
-		 bool kept)
+			  bool kept)
 {
 	int			n = Max(node->nlinks, i + 1);
 
+	Assert(i >= 0 && i <= node->nlinks && i < layout->degree);
 	HnswNodeLinks(layout, node)[i] = link->to;
 	hnsw_set_kept(HnswNodeKept(layout, node), i, kept);
 	if (layout->code.units > 0)
@@ -153,7 +158,7 @@ hnsw_set_link(const HnswIndex *index, HnswNodeHeader node, int i, const HnswNeig
 {
 	const HnswLayout *layout = &index->layout;
 	uint8		buffer[2048];
-	HnswLink link = {0};
+	HnswLink	link = {0};
 
 	link.to = to->id;
 	link.code = layout->code.units <= lengthof(buffer) ? buffer : palloc(layout->code.units);
@@ -339,13 +344,12 @@ find_place(const HnswLayout *layout, HnswNodeHeader node, const Distances *d, bo
 
 /*
  * Link "from" to "to", whose query is given unless links are plain, if "from"
- * has room or a link that should give way.  With force, which is for a node
- * that nobody links to, some link gives way in any case.  Only one page is
- * locked at a time.  False if no link was made.
+ * has room or a link that should give way.  Only one page is locked at a time.
+ * False if no link was made.
  */
 bool
 hnsw_add_link(HnswIndex *index, const HnswQuery *query, const HnswNeighbour *from,
-			  const HnswNeighbour *to, int level, bool force)
+			  const HnswNeighbour *to, int level)
 {
 	const HnswLayout *layout = &index->layout;
 	bool		coded = layout->code.units > 0;
@@ -363,7 +367,7 @@ hnsw_add_link(HnswIndex *index, const HnswQuery *query, const HnswNeighbour *fro
 		HnswRead	read;
 
 		hnsw_read(index, from->id, &read);
-		nlinks = Min(read.node->nlinks, layout->degree);
+		nlinks = read.node->nlinks;
 		memcpy(links, HnswNodeLinks(layout, read.node), sizeof(HnswNodeId) * nlinks);
 		hnsw_read_end(&read);
 		plain_distances(index, links, nlinks, from, to, &d);
@@ -385,7 +389,7 @@ hnsw_add_link(HnswIndex *index, const HnswQuery *query, const HnswNeighbour *fro
 		/* Somebody changed it meanwhile: once more. */
 		hnsw_write_end(index, &write, false);
 		CHECK_FOR_INTERRUPTS();
-		return hnsw_add_link(index, query, from, to, level, force);
+		return hnsw_add_link(index, query, from, to, level);
 	}
 
 	find_replaceable(layout, node, to, &d);
@@ -393,8 +397,6 @@ hnsw_add_link(HnswIndex *index, const HnswQuery *query, const HnswNeighbour *fro
 	if (position >= 0)
 		hnsw_set_link(index, node, position, to, from->rotated, diverse);
 	hnsw_write_end(index, &write, position >= 0);
-	if (position < 0 && force)
-		return hnsw_force_link(index, from, to, level);
 	return position >= 0;
 }
 
@@ -404,8 +406,8 @@ hnsw_add_link(HnswIndex *index, const HnswQuery *query, const HnswNeighbour *fro
  * far from it.
  */
 static void
-waiting_distances(const HnswIndex *index, HnswNodeHeader node, const HnswLink *link,
-				  Distances *d)
+overflow_distances(const HnswIndex *index, HnswNodeHeader node, const HnswLink *link,
+				   Distances *d)
 {
 	const HnswTarget *target = link->target;
 	int			n = hnsw_link_lengths(index, node, d->lengths);
@@ -422,13 +424,13 @@ waiting_distances(const HnswIndex *index, HnswNodeHeader node, const HnswLink *l
 }
 
 /*
- * Make links of a coded base node that waited as overflow links, n of them, in
- * one change; those without a target are left out.  The node may decline, but
- * not the nearest neighbour of the one that the link leads to: so that can
- * still be reached.
+ * Move overflow links of a coded base node into the node, n of them, in one
+ * change; those without a target are left out.  The node may decline, but not the
+ * nearest neighbour of the one that the link leads to: so that can still be
+ * reached.
  */
 void
-hnsw_add_waiting(HnswIndex *index, const HnswLink *links, int n)
+hnsw_add_overflow(HnswIndex *index, const HnswLink *links, int n)
 {
 	const HnswLayout *layout = &index->layout;
 	bool	   *declined = palloc0(sizeof(bool) * n);
@@ -436,6 +438,7 @@ hnsw_add_waiting(HnswIndex *index, const HnswLink *links, int n)
 	HnswWrite	write;
 	HnswNodeHeader node;
 
+	Assert(n > 0 && links[0].from == links[n - 1].from);
 	hnsw_write(index, links[0].from, &write);
 	node = write.node;
 	if (node->flags != HNSW_NODE_USED || node->level != 0)
@@ -449,7 +452,7 @@ hnsw_add_waiting(HnswIndex *index, const HnswLink *links, int n)
 		if (links[i].target == NULL ||
 			hnsw_find_link(HnswNodeLinks(layout, node), node->nlinks, links[i].to) >= 0)
 			continue;
-		waiting_distances(index, node, &links[i], &d);
+		overflow_distances(index, node, &links[i], &d);
 		position = find_place(layout, node, &d, &diverse);
 		declined[i] = position < 0;
 		if (position < 0)
@@ -472,6 +475,7 @@ hnsw_remove_link(const HnswIndex *index, HnswNodeHeader node, int i)
 	int			last = --node->nlinks;
 	int			units = layout->code.units;
 
+	Assert(i >= 0 && i <= last);
 	if (i < last)
 	{
 		HnswNodeLinks(layout, node)[i] = HnswNodeLinks(layout, node)[last];
@@ -509,7 +513,7 @@ hnsw_random_level(pg_prng_state *random)
 /* Fill in a link from a neighbour to a node; its code takes memory. */
 void
 hnsw_link_make(HnswIndex *index, const HnswNeighbour *from, const HnswNeighbour *to,
-				   HnswLink *link)
+			   HnswLink *link)
 {
 	const HnswLayout *layout = &index->layout;
 

@@ -359,8 +359,9 @@ int
 hnsw_link_lengths(const HnswIndex *index, const HnswNodeHeaderData *node, float *lengths)
 {
 	const HnswLayout *layout = &index->layout;
-	int			n = Min(node->nlinks, layout->degree);
+	int			n = node->nlinks;
 
+	Assert(n <= layout->degree);
 	distance->half_to_float(n, HnswNodeFactorsB(layout, node), lengths);
 	for (int i = 0; i < n; i++)
 		lengths[i] = hnsw_code_length(layout, lengths[i] * node->scale_b);
@@ -414,11 +415,12 @@ hnsw_node_estimates(const HnswIndex *index, const HnswQuery *query,
 					float *lengths)
 {
 	const HnswLayout *layout = &index->layout;
-	int			nlinks = Min(node->nlinks, layout->degree);
+	int			nlinks = node->nlinks;
 	int			nblocks = (nlinks + FASTSCAN_BLOCK - 1) / FASTSCAN_BLOCK;
 	int			n = nblocks * FASTSCAN_BLOCK;
 	uint32		sums[HNSW_MAX_DEGREE];
 
+	Assert(nlinks <= layout->degree);
 	distance->half_to_float(n, HnswNodeFactorsA(layout, node), estimates);
 	distance->half_to_float(n, HnswNodeFactorsB(layout, node), lengths);
 	estimate(layout, query, HnswNodeCodes(layout, node), n, key, node->scale_a, node->scale_b,
