@@ -38,6 +38,7 @@
 #define HNSW_DISTANCE_PROC 1	/* distance for ordering */
 #define HNSW_METRIC_PROC 2		/* internal: which HnswMetric */
 #define HNSW_TYPE_PROC 3		/* internal: which HnswType; without it, vector */
+#define HNSW_KEY_PROC 4			/* internal, filter columns only: which HnswKeyKind */
 
 /* Progress phases of CREATE INDEX */
 #define HNSW_PHASE_LOAD		2
