@@ -32,7 +32,7 @@ stage_lint() {
 			COPT="-Werror -Wno-ignored-optimization-argument -Wno-unknown-warning-option -Wno-ignored-attributes"
 	! command -v shellcheck >/dev/null ||
 		check "shellcheck" shellcheck -x -P .:SCRIPTDIR .ci/run test/run bench/quickstart compat/install \
-			test/clients/quotes test/clients/*/run
+			test/clients/quotes test/clients/*/run test/packages/run test/packages/docker debian/build
 	check "includes run downward" includes_run_downward
 	check "PG_VERSION_NUM only in src/compat.h" \
 		none PG_VERSION_NUM --exclude=compat.h src
