@@ -58,7 +58,8 @@ tap_of() {
 build_image() {
 	local builder major=$1 image=piramid-test-$$
 	for builder in docker podman; do
-		if "$builder" info >/dev/null 2>&1 && "$builder" pull "docker.io/library/postgres:$major" >/dev/null 2>&1; then
+		if "$builder" info >/dev/null 2>&1 &&
+			"$builder" pull "docker.io/library/postgres:$major" >/dev/null 2>&1; then
 			check "$builder build" "$builder" build -t "$image" --build-arg "PG_MAJOR=$major" "$root"
 			check "the image has piramid" "$builder" run --rm "$image" \
 				ls "/usr/share/postgresql/$major/extension/piramid.control" \
