@@ -60,7 +60,7 @@ stage_lint() {
 			COPT="-Werror -Wno-ignored-optimization-argument -Wno-unknown-warning-option -Wno-ignored-attributes"
 	! command -v shellcheck >/dev/null ||
 		check "shellcheck" shellcheck -x -P .:SCRIPTDIR .ci/run test/run bench/quickstart compat/install \
-			test/clients/quotes test/clients/*/run
+			test/clients/quotes test/clients/*/run test/packages/run test/packages/docker debian/build
 	check "includes run downward" includes_run_downward
 	check "calls inside src/hnsw run downward" perl test/lib/tiers.pl src/hnsw/README.md
 	check "READMEs are short, and their lines" readmes_are_readable
