@@ -138,7 +138,7 @@ count_nodes(HnswIndex *index, HnswCounts *counts)
 			{
 				CHECK_FOR_INTERRUPTS();
 				hnsw_chain_step(index, chunk, &steps);
-				counts->tids += hnsw_chunk_read(index, ids[i], &chunk, tids);
+				counts->tids += hnsw_chunk_read(index, ids[i], &chunk, tids, NULL);
 			}
 		}
 	}

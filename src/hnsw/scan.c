@@ -650,7 +650,7 @@ next_tid(IndexScanDesc scan, ItemPointer tid)
 			CHECK_FOR_INTERRUPTS();
 			hnsw_chain_step(state->index, state->more_tids, &state->chain_steps);
 			state->ntids = hnsw_chunk_read(state->index, state->owner, &state->more_tids,
-										   state->tids);
+										   state->tids, NULL);
 			state->next_tid = 0;
 		}
 		else if (state->next_item < state->ready || refill(scan))
