@@ -342,3 +342,21 @@ CREATE OPERATOR CLASS uuid_array_key_ops
 	OPERATOR 9 @> (anyarray, anyarray),
 	FUNCTION 4 hnsw_uuid_array_key(internal);
 COMMENT ON OPERATOR CLASS uuid_array_key_ops USING hnsw IS 'filter column: equality, overlap and containment, by signature';
+
+-- ===========================================================================
+-- hnsw: what key pages say
+-- ===========================================================================
+
+CREATE FUNCTION piramid_hnsw_keys(
+	index regclass,
+	OUT key_columns integer,
+	OUT key_size integer,
+	OUT key_pages bigint,
+	OUT entries bigint,
+	OUT exact bigint,
+	OUT several bigint,
+	OUT unknown bigint,
+	OUT absent bigint
+)
+	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION piramid_hnsw_keys(regclass) IS 'filter columns of an hnsw index, and its key pages; checks that these say what the nodes have';
