@@ -30,7 +30,7 @@ check_meta(Relation rel, const HnswMetaPageData *meta, const HnswKeyColumns *key
 	int			typmod = hnsw_column_dimensions(rel);
 
 	if (meta->magic != HNSW_MAGIC || meta->version < HNSW_FIRST_VERSION ||
-		meta->version > HNSW_VERSION)
+		meta->version > HNSW_VERSION || meta->sketch_bits != 0 || meta->link_key_bytes != 0)
 		hnsw_report_corrupt(rel, HNSW_METAPAGE, "an unknown metapage");
 	if (meta->dim < 1 || (typmod > 0 && meta->dim != hnsw_graph_dim(type, typmod)) ||
 		meta->degree < FASTSCAN_BLOCK || meta->degree > HNSW_MAX_DEGREE ||
