@@ -12,7 +12,7 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 
-#define PIRAMID_VERSION "0.2.0"
+#define PIRAMID_VERSION "0.3.0"
 
 PG_MODULE_MAGIC_EXT(.name = "piramid", .version = PIRAMID_VERSION);
 

@@ -35,7 +35,7 @@
 /* Rows that make it worth while to start workers */
 #define MIN_TEAM_ROWS 10000
 
-/* A duplicate's heap TID, in the file of them */
+/* A duplicate's heap TID, in the file of them, followed by its key */
 typedef struct DuplicateTid
 {
 	HnswNodeId	id;
@@ -136,7 +136,7 @@ start_spill(BuildState *state, double rows, bool keep)
 					 ceil(rows * (state->row_memory + loaded.data_used / Max(loaded.n, 1)) / (1024 * 1024)))));
 	build_spill_start(state, rows);
 	MemoryContextSwitchTo(old);
-	build_rows_init(&state->rows, state->context);
+	build_rows_init(&state->rows, state->context, loaded.key_room);
 	for (uint32 i = 0; i < loaded.n && keep; i++)
 	{
 		BuildRow	row = loaded.rows[i];
@@ -146,6 +146,9 @@ start_spill(BuildState *state, double rows, bool keep)
 		for (uint32 more = row.more; more != 0; more = loaded.tids[more - 1].next)
 		{
 			row.tid = loaded.tids[more - 1].tid;
+			/* With its own key before the value */
+			memcpy(loaded.data + row.packed - loaded.key_room,
+				   loaded.tid_keys + (more - 1) * loaded.key_room, loaded.key_room);
 			build_spill_add(state, &row, loaded.data + row.packed, build_row_size(&loaded, i));
 		}
 	}
@@ -167,19 +170,22 @@ build_callback(Relation rel, ItemPointer tid, Datum *values, bool *isnull,
 			   bool tuple_is_alive, void *arg)
 {
 	BuildState *state = arg;
+	int			column = state->vector_column - 1;
 	MemoryContext old;
 
-	if (isnull[0])
+	if (isnull[column])
 		return;
 
 	old = MemoryContextSwitchTo(state->row_context);
-	hnsw_value_set(&state->layout, state->value, values[0], false);
+	hnsw_value_set(&state->layout, state->value, values[column], false);
 	if (hnsw_value_indexable(&state->layout, state->value))
 	{
 		Size		size = hnsw_value_pack_size(&state->layout, state->value);
-		char	   *packed = palloc(size);
+		Size		key_room = build_key_room(&state->layout);
+		char	   *packed = (char *) palloc0(key_room + size) + key_room;
 		BuildRow	row = {0};
 
+		hnsw_key_make(&state->keys, state->rel, values, isnull, (uint8 *) packed - key_room);
 		row.tid = *tid;
 		row.error = hnsw_value_pack(&state->layout, state->value, packed, &row.scale);
 		state->indtuples++;
@@ -240,7 +246,7 @@ sample_table(BuildState *state)
 	else
 	{
 		build_rows_free(&state->rows);
-		build_rows_init(&state->rows, state->context);
+		build_rows_init(&state->rows, state->context, build_key_room(&state->layout));
 	}
 }
 
@@ -263,6 +269,9 @@ note_duplicates(BuildState *state, const BuildChunk *chunk, const BuildRows *row
 			duplicate.id = build_nth_node(&state->layout, chunk->first, i);
 			duplicate.tid = rows->tids[more - 1].tid;
 			BufFileWrite(state->duplicates, &duplicate, sizeof(duplicate));
+			if (rows->key_room > 0)
+				BufFileWrite(state->duplicates, rows->tid_keys + (more - 1) * rows->key_room,
+							 rows->key_room);
 		}
 }
 
@@ -281,6 +290,8 @@ static void
 write_duplicates(BuildState *state)
 {
 	DuplicateTid duplicate;
+	Size		key_room = build_key_room(&state->layout);
+	uint8		key[INTALIGN(HNSW_MAX_KEY_SIZE)];
 
 	if (state->duplicates == NULL)
 		return;
@@ -290,11 +301,32 @@ write_duplicates(BuildState *state)
 		HnswWrite	write;
 
 		CHECK_FOR_INTERRUPTS();
+		if (key_room > 0)
+			BufFileReadExact(state->duplicates, key, key_room);
 		hnsw_write(state->index, duplicate.id, &write);
-		hnsw_tid_append(state->index, &write, &duplicate.tid);
+		hnsw_tid_append(state->index, &write, &duplicate.tid, key);
 		hnsw_write_end(state->index, &write, true);
 	}
 	BufFileClose(state->duplicates);
+}
+
+/* Set the entries of a chunk's nodes in the key pages. */
+static void
+write_keys(BuildState *state, const BuildChunk *chunk, const BuildRows *rows)
+{
+	const HnswLayout *layout = &state->layout;
+
+	for (uint32 i = 0; i < chunk->n && layout->key_size > 0; i++)
+	{
+		const uint8 *key = (const uint8 *) chunk->data + chunk->rows[i].packed - rows->key_room;
+		HnswKeyState key_state = HNSW_KEY_ONE;
+
+		CHECK_FOR_INTERRUPTS();
+		for (uint32 more = chunk->rows[i].more; more != 0; more = rows->tids[more - 1].next)
+			if (memcmp(rows->tid_keys + (more - 1) * rows->key_room, key, layout->key_size) != 0)
+				key_state = HNSW_KEY_SEVERAL;
+		hnsw_build_key(state->index, build_nth_node(layout, chunk->first, i), key_state, key);
+	}
 }
 
 /* Build a chunk of loaded rows, which are used up. */
@@ -318,6 +350,7 @@ build_loaded(BuildState *state, BuildChunk *chunk, BuildRows *rows)
 	MemoryContextSwitchTo(old);
 	if (chunk->level == 0)
 	{
+		write_keys(state, chunk, rows);
 		note_duplicates(state, chunk, rows);
 		state->done += chunk->n;
 	}
@@ -350,6 +383,7 @@ build_levels(BuildState *state)
 	int			nlevels = 1;
 	BlockNumber block;
 	BlockNumber blocks;
+	BlockNumber base_blocks;
 	Size		memory;
 	HnswNodeId	entry;
 
@@ -359,7 +393,7 @@ build_levels(BuildState *state)
 	for (int at = 0; at <= HNSW_MAX_LEVEL; at++)
 	{
 		if (at > 0)
-			build_rows_init(&levels[at], state->context);
+			build_rows_init(&levels[at], state->context, build_key_room(layout));
 		chunks[at].level = at;
 	}
 
@@ -378,6 +412,7 @@ build_levels(BuildState *state)
 		blocks = build_chunk_blocks(layout, &chunks[0]);
 		collect_upper(state, &levels[0], 0, chunks[0].first, &levels[1]);
 	}
+	base_blocks = blocks;
 	for (int at = 1; at <= HNSW_MAX_LEVEL && levels[at].n > 0; at++)
 	{
 		chunks[at].first = HnswMakeNodeId(layout, block + blocks, 0);
@@ -394,6 +429,9 @@ build_levels(BuildState *state)
 				 errmsg("index \"%s\" would have too many nodes", RelationGetRelationName(state->rel))));
 
 	hnsw_build_extend(state->index, blocks);
+	if (layout->key_size > 0 && base_blocks > 0)
+		hnsw_build_key_pages(state->index, chunks[0].first,
+							 HnswMakeNodeId(layout, block + base_blocks, 0) - 1);
 	if (state->total >= MIN_TEAM_ROWS)
 		build_team_start(state, memory);
 	if (state->spill != NULL)
@@ -421,7 +459,7 @@ column_dimensions(Relation rel, HnswType type)
 	static const char *const names[] = {"vector", "halfvec", "sparsevec", "bit"};
 	int			dim = hnsw_column_dimensions(rel);
 
-	if (TupleDescAttr(RelationGetDescr(rel), 0)->atttypid == VARBITOID)
+	if (TupleDescAttr(RelationGetDescr(rel), hnsw_vector_column(rel) - 1)->atttypid == VARBITOID)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("type not supported for hnsw index"),
@@ -444,6 +482,9 @@ column_dimensions(Relation rel, HnswType type)
 static void
 choose_layout(Relation rel, HnswLayout *layout, HnswLayoutRequest *request)
 {
+	HnswKeyColumns keys;
+
+	hnsw_key_columns(rel, &keys);
 	memset(request, 0, sizeof(*request));
 	request->type = hnsw_type(rel);
 	request->column_dim = column_dimensions(rel, request->type);
@@ -451,6 +492,7 @@ choose_layout(Relation rel, HnswLayout *layout, HnswLayoutRequest *request)
 	request->m = hnsw_m(rel);
 	request->ef_construction = hnsw_ef_construction(rel);
 	request->elements = HNSW_DEFAULT_ELEMENTS;
+	request->key_size = keys.size;
 	request->compact = hnsw_compact(rel);
 	if (request->ef_construction < 2 * request->m)
 		ereport(ERROR,
@@ -485,6 +527,8 @@ hnsw_build(Relation heap, Relation rel, IndexInfo *index_info)
 	state.rel = rel;
 	state.info = index_info;
 	state.memory = (Size) maintenance_work_mem * 1024;
+	state.vector_column = hnsw_vector_column(rel);
+	hnsw_key_columns(rel, &state.keys);
 	choose_layout(rel, &state.layout, &state.request);
 
 	/* Memory is planned for the layout with more links. */
@@ -499,7 +543,7 @@ hnsw_build(Relation heap, Relation rel, IndexInfo *index_info)
 	state.stride = build_stride(&state.layout);
 	state.row_memory = row_memory(&state);
 	state.workers = plan_workers(&state);
-	build_rows_init(&state.rows, state.context);
+	build_rows_init(&state.rows, state.context, build_key_room(&state.layout));
 	MemoryContextSwitchTo(old);
 
 	build_phase(&state, NULL, HNSW_PHASE_LOAD);

@@ -28,7 +28,7 @@ typedef struct BuildRow
 	uint32		more;			/* 1 + index of a further TID, or 0 */
 	uint32		next;			/* 1 + index of the next row of the same hash, or 0 */
 	HnswNodeId	below;			/* above the base: its node a level down */
-	Size		packed;			/* where the packed value is in "data" */
+	Size		packed;			/* where the packed value is in "data", the row's key before it */
 } BuildRow;
 
 typedef struct BuildTid
@@ -44,15 +44,27 @@ typedef struct BuildRows
 	uint32		n;
 	uint32		capacity;
 	BuildRow   *rows;
-	char	   *data;			/* packed values */
+	Size		key_room;		/* see build_key_room */
+	char	   *data;			/* keys and packed values */
 	Size		data_used;
 	Size		data_capacity;
 	uint32	   *buckets;		/* 1 + index of the first row with a hash */
 	uint32		nbuckets;
 	BuildTid   *tids;			/* of duplicates */
 	uint32		ntids;
+	uint8	   *tid_keys;		/* keys of these, key_room bytes each */
 	uint32		tids_capacity;
 } BuildRows;
+
+/*
+ * Bytes that a row's key takes, aligned for the packed value behind it.  So wherever a
+ * packed value is handed on, the key is in front of it.
+ */
+static inline Size
+build_key_room(const HnswLayout *layout)
+{
+	return INTALIGN(layout->key_size);
+}
 
 typedef struct BuildChunk
 {
@@ -61,7 +73,7 @@ typedef struct BuildChunk
 	uint32		nguests;		/* rows of other chunks, to link to */
 	HnswNodeId	first;			/* node number of the first row */
 	BuildRow   *rows;			/* n */
-	const char *data;			/* packed values of the rows */
+	const char *data;			/* keys and packed values of the rows */
 	int8	   *codes;			/* of rows and guests, each "stride" bytes */
 	bool		coded;			/* codes are there already */
 	int8	   *projected;		/* of rows and guests, if links' codes are projected */
@@ -86,6 +98,8 @@ typedef struct BuildState
 	HnswIndex  *index;			/* once the metapage is written */
 	HnswLayout	layout;
 	HnswLayoutRequest request;	/* what it was chosen for */
+	AttrNumber	vector_column;
+	HnswKeyColumns keys;		/* the filter columns */
 	MemoryContext context;		/* of everything that lives until the end */
 	MemoryContext row_context;	/* reset after each row */
 	HnswValue  *value;			/* room for the value at hand */
@@ -115,7 +129,7 @@ extern void build_loaded(BuildState *state, BuildChunk *chunk, BuildRows *rows);
 extern void build_progress(BuildState *state, double fraction);
 
 /* functions in build_rows.c */
-extern void build_rows_init(BuildRows *rows, MemoryContext parent);
+extern void build_rows_init(BuildRows *rows, MemoryContext parent, Size key_room);
 extern void build_rows_free(BuildRows *rows);
 extern void build_rows_free_values(BuildRows *rows);
 extern bool build_rows_add(BuildRows *rows, const BuildRow *row, const char *packed, Size size);

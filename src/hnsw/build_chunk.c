@@ -172,6 +172,8 @@ make_node(BuildState *state, const BuildChunk *chunk, const PartitionGraph *grap
 	if (chunk->level == 0)
 	{
 		HnswNodeTids(layout, node)[0] = row->tid;
+		memcpy(HnswNodeKeys(layout, node), chunk->data + row->packed - build_key_room(layout),
+			   layout->key_size);
 		node->ntids = 1;
 	}
 	else

@@ -141,9 +141,14 @@ build_finds_rows(BuildState *state, HnswNodeId first)
 /* Rows on their way into an order that is not the table's */
 typedef struct Shuffle
 {
-	Tuplesortstate *sort;		/* a random number, the value, the heap TID */
+	Tuplesortstate *sort;		/* a random number, the heap TID, the index's columns */
 	TupleTableSlot *slot;
+	int			columns;		/* of the index */
+	int			vector;			/* which of them, from 0 */
 } Shuffle;
+
+/* What stands before the index's columns */
+#define SHUFFLE_COLUMNS 2
 
 /*
  * table_index_build_scan callback.  A value that lies outside the table's row is
@@ -157,17 +162,19 @@ shuffle_callback(Relation rel, ItemPointer tid, Datum *values, bool *isnull,
 	TupleTableSlot *slot = shuffle->slot;
 	Datum		value;
 
-	if (isnull[0])
+	if (isnull[shuffle->vector])
 		return;
-	value = PointerGetDatum(PG_DETOAST_DATUM(values[0]));
+	value = PointerGetDatum(PG_DETOAST_DATUM(values[shuffle->vector]));
 	ExecClearTuple(slot);
-	memset(slot->tts_isnull, false, sizeof(bool) * 3);
+	memset(slot->tts_isnull, false, sizeof(bool) * SHUFFLE_COLUMNS);
 	slot->tts_values[0] = Int32GetDatum((int32) pg_prng_uint32(&pg_global_prng_state));
-	slot->tts_values[1] = value;
-	slot->tts_values[2] = PointerGetDatum(tid);
+	slot->tts_values[1] = PointerGetDatum(tid);
+	memcpy(slot->tts_values + SHUFFLE_COLUMNS, values, sizeof(Datum) * shuffle->columns);
+	memcpy(slot->tts_isnull + SHUFFLE_COLUMNS, isnull, sizeof(bool) * shuffle->columns);
+	slot->tts_values[SHUFFLE_COLUMNS + shuffle->vector] = value;
 	ExecStoreVirtualTuple(slot);
 	tuplesort_puttupleslot(shuffle->sort, slot);
-	if (DatumGetPointer(value) != DatumGetPointer(values[0]))
+	if (DatumGetPointer(value) != DatumGetPointer(values[shuffle->vector]))
 		pfree(DatumGetPointer(value));
 }
 
@@ -179,15 +186,20 @@ shuffle_callback(Relation rel, ItemPointer tid, Datum *values, bool *isnull,
 static void
 shuffle_start(BuildState *state, Shuffle *shuffle)
 {
-	TupleDesc	desc = CreateTemplateTupleDesc(3);
+	TupleDesc	index_desc = RelationGetDescr(state->rel);
+	TupleDesc	desc = CreateTemplateTupleDesc(SHUFFLE_COLUMNS + index_desc->natts);
 	AttrNumber	key = 1;
 	Oid			operator = Int4LessOperator;
 	Oid			collation = InvalidOid;
 	bool		nulls_first = false;
 
 	TupleDescInitEntry(desc, 1, "place", INT4OID, -1, 0);
-	TupleDescInitEntry(desc, 2, "value", TupleDescAttr(RelationGetDescr(state->rel), 0)->atttypid, -1, 0);
-	TupleDescInitEntry(desc, 3, "tid", TIDOID, -1, 0);
+	TupleDescInitEntry(desc, 2, "tid", TIDOID, -1, 0);
+	for (int i = 0; i < index_desc->natts; i++)
+		TupleDescInitEntry(desc, SHUFFLE_COLUMNS + 1 + i, NameStr(TupleDescAttr(index_desc, i)->attname),
+						   TupleDescAttr(index_desc, i)->atttypid, -1, 0);
+	shuffle->columns = index_desc->natts;
+	shuffle->vector = state->vector_column - 1;
 	shuffle->sort = tuplesort_begin_heap(desc, 1, &key, &operator, &collation, &nulls_first,
 										 maintenance_work_mem, NULL, TUPLESORT_NONE);
 	shuffle->slot = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
@@ -204,12 +216,12 @@ insert_shuffled(BuildState *state, Shuffle *shuffle)
 	while (tuplesort_gettupleslot(shuffle->sort, true, false, shuffle->slot, NULL))
 	{
 		MemoryContext old = MemoryContextSwitchTo(state->row_context);
-		bool		isnull = false;
-		Datum		value = slot_getattr(shuffle->slot, 2, &isnull);
-		Datum		tid = slot_getattr(shuffle->slot, 3, &isnull);
+		TupleTableSlot *slot = shuffle->slot;
 
 		CHECK_FOR_INTERRUPTS();
-		hnsw_insert(state->rel, &value, &isnull, (ItemPointer) DatumGetPointer(tid), state->heap,
+		slot_getallattrs(slot);
+		hnsw_insert(state->rel, slot->tts_values + SHUFFLE_COLUMNS, slot->tts_isnull + SHUFFLE_COLUMNS,
+					(ItemPointer) DatumGetPointer(slot->tts_values[1]), state->heap,
 					UNIQUE_CHECK_NO, false, state->info);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(state->row_context);

@@ -12,9 +12,10 @@
 #include "utils/memutils.h"
 
 void
-build_rows_init(BuildRows *rows, MemoryContext parent)
+build_rows_init(BuildRows *rows, MemoryContext parent, Size key_room)
 {
 	memset(rows, 0, sizeof(*rows));
+	rows->key_room = key_room;
 	rows->context = AllocSetContextCreate(parent, "hnsw build rows", ALLOCSET_DEFAULT_SIZES);
 }
 
@@ -53,7 +54,7 @@ grow(BuildRows *rows, void *array, Size size)
 Size
 build_row_size(const BuildRows *rows, uint32 i)
 {
-	Size		end = i + 1 < rows->n ? rows->rows[i + 1].packed : rows->data_used;
+	Size		end = i + 1 < rows->n ? rows->rows[i + 1].packed - rows->key_room : rows->data_used;
 
 	return end - rows->rows[i].packed;
 }
@@ -102,33 +103,37 @@ grow_rows(BuildRows *rows, Size size)
 	rows->data = grow(rows, rows->data, rows->data_capacity);
 }
 
-/* Add a heap TID to a row that has the same vector. */
+/* Add a heap TID and its key to a row that has the same vector. */
 static void
-add_duplicate(BuildRows *rows, BuildRow *row, const BuildRow *duplicate)
+add_duplicate(BuildRows *rows, BuildRow *row, const BuildRow *duplicate, const char *packed)
 {
 	if (rows->ntids == rows->tids_capacity)
 	{
 		rows->tids_capacity = Max(rows->tids_capacity * 2, 64);
 		rows->tids = grow(rows, rows->tids, sizeof(BuildTid) * rows->tids_capacity);
+		if (rows->key_room > 0)
+			rows->tid_keys = grow(rows, rows->tid_keys, rows->key_room * rows->tids_capacity);
 	}
+	if (rows->key_room > 0)
+		memcpy(rows->tid_keys + rows->ntids * rows->key_room, packed - rows->key_room, rows->key_room);
 	rows->tids[rows->ntids].tid = duplicate->tid;
 	rows->tids[rows->ntids].next = row->more;
 	row->more = ++rows->ntids;
 	row->error = Max(row->error, duplicate->error);
 }
 
-/* Add a row as it is, but for where its value lies. */
+/* Add a row as it is, but for where its key and value lie. */
 void
 build_rows_copy(BuildRows *rows, const BuildRow *row, const char *packed, Size size)
 {
 	BuildRow   *added;
 
-	grow_rows(rows, size);
+	grow_rows(rows, rows->key_room + size);
 	added = &rows->rows[rows->n++];
 	*added = *row;
-	added->packed = rows->data_used;
-	memcpy(rows->data + rows->data_used, packed, size);
-	rows->data_used += size;
+	added->packed = rows->data_used + rows->key_room;
+	memcpy(rows->data + rows->data_used, packed - rows->key_room, rows->key_room + size);
+	rows->data_used += rows->key_room + size;
 }
 
 /* Add a row, or its TID to the row with the same value; was it a new row? */
@@ -139,7 +144,7 @@ build_rows_add(BuildRows *rows, const BuildRow *row, const char *packed, Size si
 
 	if (rows->nbuckets == 0 || rows->n == rows->nbuckets)
 	{
-		grow_rows(rows, size);
+		grow_rows(rows, rows->key_room + size);
 		grow_buckets(rows);
 	}
 	bucket = bucket_of(rows, packed, size);
@@ -150,7 +155,7 @@ build_rows_add(BuildRows *rows, const BuildRow *row, const char *packed, Size si
 		if (other->scale == row->scale && build_row_size(rows, i - 1) == size &&
 			memcmp(rows->data + other->packed, packed, size) == 0)
 		{
-			add_duplicate(rows, other, row);
+			add_duplicate(rows, other, row, packed);
 			return false;
 		}
 	}

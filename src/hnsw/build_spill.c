@@ -39,7 +39,7 @@
 
 #define NO_HOST PG_UINT16_MAX
 
-/* A row in a chunk's file, followed by its packed value and its code */
+/* A row in a chunk's file, followed by its key, its packed value and its code */
 typedef struct SpillRow
 {
 	BuildRow	row;
@@ -67,7 +67,7 @@ struct BuildSpill
 	/* rows that wait for their pivots */
 	int			nwaiting;
 	SpillRow	waiting[PARTITION_BLOCK];
-	char	   *packed[PARTITION_BLOCK];
+	char	   *packed[PARTITION_BLOCK];	/* keys and packed values */
 	int8	   *codes;
 	float	   *room;
 };
@@ -177,7 +177,7 @@ flush_waiting(BuildState *state)
 			row->hosts[j] = j + 1 < nearest && margins[i * nearest + j + 1] < spill->margin ?
 				which[i * nearest + j + 1] : NO_HOST;
 		BufFileWrite(file, row, sizeof(*row));
-		BufFileWrite(file, spill->packed[i], row->size);
+		BufFileWrite(file, spill->packed[i], build_key_room(&state->layout) + row->size);
 		BufFileWrite(file, spill->codes + (Size) i * state->stride, state->stride);
 		pfree(spill->packed[i]);
 	}
@@ -189,29 +189,33 @@ void
 build_spill_add(BuildState *state, const BuildRow *row, const char *packed, Size size)
 {
 	BuildSpill *spill = state->spill;
+	Size		key_room = build_key_room(&state->layout);
 	int			i = spill->nwaiting++;
 
 	hnsw_value_unpack(&state->layout, packed, row->scale, state->value);
 	build_encode(state, state->value, spill->room, spill->codes + (Size) i * state->stride);
 	spill->waiting[i].row = *row;
 	spill->waiting[i].size = size;
-	spill->packed[i] = MemoryContextAlloc(spill->context, size);
-	memcpy(spill->packed[i], packed, size);
+	spill->packed[i] = MemoryContextAlloc(spill->context, key_room + size);
+	memcpy(spill->packed[i], packed - key_room, key_room + size);
 	if (spill->nwaiting == PARTITION_BLOCK)
 		flush_waiting(state);
 }
 
 /*
- * Read the next row of a file, its value to *packed and its code to "code";
+ * Read the next row of a file, its key and value to *data and its code to "code";
  * false at the end.
  */
 static bool
-read_row(BuildState *state, BufFile *file, SpillRow *row, char **packed, int8 *code)
+read_row(BuildState *state, BufFile *file, SpillRow *row, char **data, int8 *code)
 {
+	Size		size;
+
 	if (BufFileReadMaybeEOF(file, row, sizeof(*row), true) == 0)
 		return false;
-	*packed = palloc(row->size);
-	BufFileReadExact(file, *packed, row->size);
+	size = build_key_room(&state->layout) + row->size;
+	*data = palloc(size);
+	BufFileReadExact(file, *data, size);
 	BufFileReadExact(file, code, state->stride);
 	return true;
 }
@@ -229,14 +233,14 @@ load_chunk(BuildState *state, int c, BuildRows *rows, int8 *codes, bool announce
 	int8	   *code = palloc(state->stride);
 	pg_prng_state random;
 	SpillRow	row;
-	char	   *packed;
+	char	   *data;
 
 	pg_prng_seed(&random, c + 1);
 	build_rewind(chunk->rows);
-	while (read_row(state, chunk->rows, &row, &packed, code))
+	while (read_row(state, chunk->rows, &row, &data, code))
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (build_rows_add(rows, &row.row, packed, row.size))
+		if (build_rows_add(rows, &row.row, data + build_key_room(&state->layout), row.size))
 		{
 			uint32		i = rows->n - 1;
 			HnswNodeId	id = build_nth_node(&state->layout, chunk->first, i);
@@ -256,7 +260,7 @@ load_chunk(BuildState *state, int c, BuildRows *rows, int8 *codes, bool announce
 				host->nguests++;
 			}
 		}
-		pfree(packed);
+		pfree(data);
 	}
 	pfree(code);
 }
@@ -279,7 +283,7 @@ build_spill_number(BuildState *state, HnswNodeId first, BuildRows *upper)
 		BuildRows	rows;
 
 		chunk->first = first;
-		build_rows_init(&rows, spill->context);
+		build_rows_init(&rows, spill->context, build_key_room(&state->layout));
 		load_chunk(state, c, &rows, NULL, true);
 		chunk->n = rows.n;
 		for (uint32 i = 0; i < rows.n; i++)
@@ -345,7 +349,7 @@ build_spill_build(BuildState *state)
 		Size		n = (Size) chunk.n + chunk.nguests;
 		BuildRows	rows;
 
-		build_rows_init(&rows, spill->context);
+		build_rows_init(&rows, spill->context, build_key_room(&state->layout));
 		chunk.coded = true;
 		chunk.codes = MemoryContextAllocHuge(rows.context, Max(n, 1) * state->stride);
 		chunk.guests = MemoryContextAllocHuge(rows.context, sizeof(HnswNodeId) * Max(chunk.nguests, 1));

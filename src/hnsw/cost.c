@@ -6,7 +6,9 @@
  *-------------------------------------------------------------------------
  */
 #include "hnsw/hnsw.h"
+#include "hnsw/key.h"
 
+#include "access/genam.h"
 #include "access/table.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/cost.h"
@@ -18,32 +20,94 @@
 #include "utils/spccache.h"
 
 /*
- * Share of a hop's page read that is paid on average: the pages near the entry
- * point and those of popular regions stay in memory.
+ * What a search of some width costs, in nodes read in a sweep over the index, and
+ * how the scan widens it: see sweep_pays, start and continue_search in scan.c.
  */
-#define COLD_SHARE 0.2
+#define SWEPT_PER_CANDIDATE 10
+#define WIDTH_PER_SWEPT 400
+#define FILTERED_WIDTH 4
 
-/* Hops from the entry point down through one upper level, and for each candidate of the width. */
-#define HOPS_PER_LEVEL 6
+/* A node met in a sweep, beside its share of a page, and a row that the index returns */
+#define SWEPT_NODE_COST (20 * cpu_tuple_cost)
+#define RETURNED_ROW_COST (50 * cpu_tuple_cost)
+
+/* Hops for each candidate of the width, each to a page that may not be in memory */
 #define HOPS_PER_CANDIDATE 1.2
 
-/* What a search of an index costs, and a sweep over all of it */
+/*
+ * Under conditions on filter columns, a search needs fewer candidates, as only those
+ * count that match; these hops lead down to the base.
+ */
+#define MATCHING_WIDTH 20
+#define HOPS_PER_MATCH 1.5
+#define DESCENT_HOPS 12
+
+/* A page of keys, in pages that are only read */
+#define KEY_PAGE_COST 2
+
+/* A dimension of a distance */
+#define DIMENSION_COST (cpu_operator_cost / 2)
+
+/* The pages of the index that are in memory, of those that could be */
+#define CACHED_SHARE 0.75
+
+/* What a scan of an index costs */
 typedef struct ScanCosts
 {
-	double		tuples;
-	double		hop;
-	double		sweep;
+	double		nodes;
+	double		swept;			/* a node in a sweep */
+	double		miss;			/* reading a page at random, by how likely that is */
+	double		matching;		/* nodes that match the conditions; all, if there are none */
+	double		key_pages;		/* all of them; 0: no conditions */
+	double		first_width;
 } ScanCosts;
 
-/* The cost of getting so many rows from the index; see scan.c. */
+static double
+search_cost(const ScanCosts *costs, double width)
+{
+	return width * (SWEPT_PER_CANDIDATE + width / WIDTH_PER_SWEPT) * costs->swept +
+		width * HOPS_PER_CANDIDATE * costs->miss;
+}
+
+/* The cost of getting so many rows by searches wider and wider, and then a sweep. */
+static double
+widening_cost(const ScanCosts *costs, double rows)
+{
+	const double sweep = costs->nodes * costs->swept;
+	double		width = costs->first_width;
+	double		cost = search_cost(costs, width);
+
+	while (width < 2 * rows && cost < sweep)
+	{
+		double		wider = search_cost(costs, width * 2);
+
+		if (wider >= sweep)
+			return cost + sweep;
+		width *= 2;
+		cost = wider;
+	}
+	return Min(cost, sweep);
+}
+
+/* The cost of getting so many rows that match: by a search, or from the key pages. */
+static double
+matching_cost(const ScanCosts *costs, double rows)
+{
+	double		width = Max(MATCHING_WIDTH, 2 * rows);
+	double		hops = DESCENT_HOPS + HOPS_PER_MATCH * width * costs->nodes / costs->matching;
+	double		hop = costs->swept * SWEPT_PER_CANDIDATE / HOPS_PER_CANDIDATE + costs->miss;
+	double		exact = costs->key_pages + costs->matching * (2 * costs->swept + costs->miss);
+
+	return Min(hops * hop, exact);
+}
+
 static double
 rows_cost(const ScanCosts *costs, double rows)
 {
-	double		width = Max(2 * rows, hnsw_ef_search());
-	double		levels = log(costs->tuples) / log(HNSW_LEVEL_RATIO);
-	double		hops = Min(costs->tuples, HOPS_PER_CANDIDATE * width + HOPS_PER_LEVEL * levels);
+	double		index = costs->key_pages > 0 ? matching_cost(costs, rows) :
+		widening_cost(costs, rows);
 
-	return Min(costs->hop * hops, costs->sweep);
+	return index + rows * RETURNED_ROW_COST;
 }
 
 /*
@@ -51,9 +115,9 @@ rows_cost(const ScanCosts *costs, double rows)
  * has to read them, which PostgreSQL's own costs do not know.
  */
 static double
-outside_blocks(PlannerInfo *root, IndexOptInfo *info)
+outside_blocks(PlannerInfo *root, IndexOptInfo *info, int vector)
 {
-	Node	   *column = (Node *) linitial_node(TargetEntry, info->indextlist)->expr;
+	Node	   *column = (Node *) list_nth_node(TargetEntry, info->indextlist, vector)->expr;
 	int			dimensions = exprTypmod(column);
 	Relation	heap = table_open(planner_rt_fetch(info->rel->relid, root)->relid, NoLock);
 	Oid			toast_oid = heap->rd_rel->reltoastrelid;
@@ -73,17 +137,91 @@ outside_blocks(PlannerInfo *root, IndexOptInfo *info)
 	return blocks;
 }
 
-/* By how much the cost of the cheapest scan counts beside a plan that sorts. */
+/*
+ * By how much the cost of the cheapest scan counts beside a plan that sorts.  Such
+ * a plan computes the distances of all rows that filters leave, which PostgreSQL
+ * takes for operators like others.
+ */
 static double
-beside_sort(PlannerInfo *root, IndexOptInfo *info)
+beside_sort(PlannerInfo *root, IndexOptInfo *info, int vector)
 {
+	Node	   *column = (Node *) list_nth_node(TargetEntry, info->indextlist, vector)->expr;
+	double		distances = info->rel->rows * Max(exprTypmod(column), 0) * DIMENSION_COST;
 	double		known;
 	double		seq_cost;
 
 	get_tablespace_page_costs(info->rel->reltablespace, NULL, &seq_cost);
 	known = info->rel->pages * seq_cost +
 		info->rel->tuples * (cpu_tuple_cost + cpu_operator_cost);
-	return known / (known + outside_blocks(root, info) * seq_cost);
+	return known / (known + distances + outside_blocks(root, info, vector) * seq_cost);
+}
+
+/* Rows without a vector are not in the index, and nothing is without an order. */
+static bool
+is_of_use(IndexPath *path)
+{
+	ListCell   *lc;
+
+	if (path->indexorderbys == NIL)
+		return false;
+	foreach(lc, path->indexclauses)
+	{
+		IndexClause *clause = lfirst_node(IndexClause, lc);
+		NullTest   *test = (NullTest *) clause->rinfo->clause;
+
+		if (clause->indexcol == linitial_int(path->indexorderbycols) && IsA(test, NullTest) &&
+			test->nulltesttype == IS_NULL)
+			return false;
+	}
+	return true;
+}
+
+/* Does the index test a condition on one of its filter columns? */
+static bool
+has_conditions(IndexPath *path)
+{
+	ListCell   *lc;
+
+	foreach(lc, path->indexclauses)
+		if (lfirst_node(IndexClause, lc)->indexcol != linitial_int(path->indexorderbycols))
+			return true;
+	return false;
+}
+
+/* Bytes of a key; the planner has locked the index, if there is one. */
+static int
+key_size(IndexOptInfo *info)
+{
+	HnswKeyColumns columns;
+	Relation	rel;
+
+	if (info->hypothetical)
+		return 1 + info->nkeycolumns * sizeof(int32);
+	rel = index_open(info->indexoid, NoLock);
+	hnsw_key_columns(rel, &columns);
+	index_close(rel, NoLock);
+	return columns.size;
+}
+
+static void
+set_scan_costs(IndexPath *path, double share, ScanCosts *costs)
+{
+	IndexOptInfo *info = path->indexinfo;
+	double		pages = Max(info->pages, 1);
+	double		random_cost;
+	double		seq_cost;
+
+	get_tablespace_page_costs(info->reltablespace, &random_cost, &seq_cost);
+	costs->nodes = Max(info->tuples, 1.0);
+	costs->swept = pages / costs->nodes * seq_cost + SWEPT_NODE_COST;
+	costs->miss = random_cost * Max(0, 1 - CACHED_SHARE * effective_cache_size / pages);
+	costs->matching = costs->nodes;
+	costs->key_pages = 0;
+	if (has_conditions(path))
+	{
+		costs->matching = Max(costs->nodes * share, 1);
+		costs->key_pages = costs->nodes * key_size(info) / BLCKSZ * KEY_PAGE_COST * seq_cost;
+	}
 }
 
 /*
@@ -100,13 +238,11 @@ hnsw_costestimate(PlannerInfo *root, IndexPath *path, double loop_count,
 	IndexOptInfo *info = path->indexinfo;
 	GenericCosts generic;
 	ScanCosts	costs;
-	double		rows = Max(info->rel->rows, 1);
-	double		wanted = rows;
+	double		rows;
+	double		wanted;
 	double		first;
-	double		random_cost;
-	double		seq_cost;
 
-	if (path->indexorderbys == NIL)
+	if (!is_of_use(path))
 	{
 		hnsw_disable_path(path);
 		*startup = *total = get_float8_infinity();
@@ -116,21 +252,22 @@ hnsw_costestimate(PlannerInfo *root, IndexPath *path, double loop_count,
 		return;
 	}
 
+	hnsw_push_conditions(root, path);
 	MemSet(&generic, 0, sizeof(generic));
 	genericcostestimate(root, path, loop_count, &generic);
 
-	get_tablespace_page_costs(info->reltablespace, &random_cost, &seq_cost);
-	costs.tuples = Max(info->tuples, 1.0);
-	costs.hop = random_cost * COLD_SHARE + 2 * HNSW_DEFAULT_M * cpu_operator_cost;
-	costs.sweep = info->pages * seq_cost + costs.tuples * cpu_tuple_cost;
-	rows = Min(rows, costs.tuples);
+	set_scan_costs(path, generic.indexSelectivity, &costs);
+	rows = wanted = Min(Max(info->rel->rows, 1), costs.matching);
 	if (root->limit_tuples > 0 && bms_membership(root->all_baserels) == BMS_SINGLETON)
 		wanted = Min(rows, root->limit_tuples);
+	costs.first_width = Max(2 * wanted, hnsw_ef_search());
+	costs.first_width = Max(costs.first_width, Min(2 * wanted * costs.nodes / rows,
+												   FILTERED_WIDTH * hnsw_ef_search()));
 
-	first = rows_cost(&costs, 0);
-	*startup = first * beside_sort(root, info);
-	*total = *startup + costs.tuples * cpu_index_tuple_cost +
-		(rows_cost(&costs, wanted * costs.tuples / rows) - first) * rows / wanted;
+	first = rows_cost(&costs, 1);
+	*startup = first * beside_sort(root, info, linitial_int(path->indexorderbycols));
+	*total = *startup + costs.matching * cpu_index_tuple_cost +
+		(rows_cost(&costs, wanted * costs.matching / rows) - first) * rows / wanted;
 	*selectivity = generic.indexSelectivity;
 	*correlation = generic.indexCorrelation;
 	*pages = generic.numIndexPages;

@@ -8,6 +8,7 @@
 #include "compat.h"
 
 #include "hnsw/hnsw.h"
+#include "hnsw/key.h"
 
 #include "access/amvalidate.h"
 #include "access/htup_details.h"
@@ -72,28 +73,18 @@ hnsw_buildphasename(int64 phase)
 	}
 }
 
-/*
- * An operator class needs ordering operator 1 on its type, returning double
- * precision and sorted as such, and support functions 1 (distance) and 2
- * (metric); 3 (type) unless it is for vector.
- */
+/* Report what is wrong with an operator class or its family. */
+#define report_invalid(...) \
+	ereport(INFO, (errcode(ERRCODE_INVALID_OBJECT_DEFINITION), errmsg(__VA_ARGS__)))
+
+/* Check the support functions of an operator class, and say which there are (bits). */
 static bool
-hnsw_validate(Oid opclassoid)
+validate_functions(Form_pg_opclass opclass, int *seen)
 {
-	HeapTuple	classtup;
-	Form_pg_opclass opclass;
-	CatCList   *operators;
-	CatCList   *procs;
+	CatCList   *procs = SearchSysCacheList1(AMPROCNUM, ObjectIdGetDatum(opclass->opcfamily));
 	bool		result = true;
-	int			seen = 0;
-	bool		ordered = false;
 
-	classtup = SearchSysCache1(CLAOID, ObjectIdGetDatum(opclassoid));
-	if (!HeapTupleIsValid(classtup))
-		elog(ERROR, "cache lookup failed for operator class %u", opclassoid);
-	opclass = (Form_pg_opclass) GETSTRUCT(classtup);
-
-	procs = SearchSysCacheList1(AMPROCNUM, ObjectIdGetDatum(opclass->opcfamily));
+	*seen = 0;
 	for (int i = 0; i < procs->n_members; i++)
 	{
 		Form_pg_amproc proc = (Form_pg_amproc) GETSTRUCT(&procs->members[i]->tuple);
@@ -108,53 +99,90 @@ hnsw_validate(Oid opclassoid)
 			ok = check_amproc_signature(proc->amproc, INT4OID, true, 1, 1, INTERNALOID);
 		if (!ok)
 		{
-			ereport(INFO,
-					(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
-					 errmsg("hnsw operator family contains function %s with wrong signature for support number %d",
-							format_procedure(proc->amproc), proc->amprocnum)));
+			report_invalid("hnsw operator family contains function %s with wrong signature for support number %d",
+						   format_procedure(proc->amproc), proc->amprocnum);
 			result = false;
 		}
-		seen |= 1 << proc->amprocnum;
+		*seen |= 1 << proc->amprocnum;
 	}
-	if ((seen & 6) != 6)
-	{
-		ereport(INFO,
-				(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
-				 errmsg("hnsw operator class \"%s\" is missing support functions",
-						NameStr(opclass->opcname))));
-		result = false;
-	}
+	ReleaseCatCacheList(procs);
+	return result;
+}
 
-	operators = SearchSysCacheList1(AMOPSTRATEGY, ObjectIdGetDatum(opclass->opcfamily));
+/* Is this an operator as its family needs it: of a vector, or of a filter column? */
+static bool
+is_valid_operator(Form_pg_amop op, bool of_vector)
+{
+	if (of_vector)
+		return op->amopstrategy == 1 && op->amoppurpose == AMOP_ORDER &&
+			op->amoplefttype == op->amoprighttype &&
+			check_amop_signature(op->amopopr, FLOAT8OID, op->amoplefttype, op->amoprighttype) &&
+			opfamily_can_sort_type(op->amopsortfamily, FLOAT8OID);
+	return op->amopstrategy >= HNSW_LESS_STRATEGY && op->amopstrategy <= HNSW_CONTAINS_STRATEGY &&
+		op->amoppurpose == AMOP_SEARCH &&
+		check_amop_signature(op->amopopr, BOOLOID, op->amoplefttype, op->amoprighttype);
+}
+
+/* Check the operators of a family; an operator class for a vector needs the one that orders. */
+static bool
+validate_operators(Form_pg_opclass opclass, bool of_vector)
+{
+	CatCList   *operators = SearchSysCacheList1(AMOPSTRATEGY, ObjectIdGetDatum(opclass->opcfamily));
+	bool		result = true;
+	bool		ordered = false;
+
 	for (int i = 0; i < operators->n_members; i++)
 	{
 		Form_pg_amop op = (Form_pg_amop) GETSTRUCT(&operators->members[i]->tuple);
 
 		ordered |= op->amoplefttype == opclass->opcintype && op->amopstrategy == 1;
-		if (op->amopstrategy != 1 || op->amoppurpose != AMOP_ORDER ||
-			op->amoplefttype != op->amoprighttype ||
-			!check_amop_signature(op->amopopr, FLOAT8OID, op->amoplefttype, op->amoprighttype) ||
-			!opfamily_can_sort_type(op->amopsortfamily, FLOAT8OID))
+		if (!is_valid_operator(op, of_vector))
 		{
-			ereport(INFO,
-					(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
-					 errmsg("hnsw operator family contains invalid operator %s",
-							format_operator(op->amopopr))));
+			report_invalid("hnsw operator family contains invalid operator %s",
+						   format_operator(op->amopopr));
 			result = false;
 		}
 	}
-
-	if (!ordered)
+	if (of_vector && !ordered)
 	{
-		ereport(INFO,
-				(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
-				 errmsg("hnsw operator class \"%s\" is missing its ordering operator",
-						NameStr(opclass->opcname))));
+		report_invalid("hnsw operator class \"%s\" is missing its ordering operator",
+					   NameStr(opclass->opcname));
 		result = false;
 	}
-
-	ReleaseCatCacheList(procs);
 	ReleaseCatCacheList(operators);
+	return result;
+}
+
+/*
+ * An operator class for vectors needs ordering operator 1 on its type, returning
+ * double precision and sorted as such, and support functions 1 (distance) and 2
+ * (metric); 3 (type) unless it is for vector.  One for filter columns has support
+ * function 4 (kind of key) and operators that return boolean.
+ */
+static bool
+hnsw_validate(Oid opclassoid)
+{
+	const int	for_vector = 1 << HNSW_DISTANCE_PROC | 1 << HNSW_METRIC_PROC;
+	const int	for_filter = 1 << HNSW_KEY_PROC;
+	HeapTuple	classtup;
+	Form_pg_opclass opclass;
+	int			seen;
+	bool		result;
+
+	classtup = SearchSysCache1(CLAOID, ObjectIdGetDatum(opclassoid));
+	if (!HeapTupleIsValid(classtup))
+		elog(ERROR, "cache lookup failed for operator class %u", opclassoid);
+	opclass = (Form_pg_opclass) GETSTRUCT(classtup);
+
+	result = validate_functions(opclass, &seen);
+	if ((seen & for_vector) != for_vector && seen != for_filter)
+	{
+		report_invalid("hnsw operator class \"%s\" is missing support functions",
+					   NameStr(opclass->opcname));
+		result = false;
+	}
+	if (!validate_operators(opclass, (seen & for_filter) == 0))
+		result = false;
 	ReleaseSysCache(classtup);
 	return result;
 }
@@ -165,10 +193,15 @@ hnsw_handler(PG_FUNCTION_ARGS)
 {
 	IndexAmRoutine *am = makeNode(IndexAmRoutine);
 
-	am->amstrategies = 1;
-	am->amsupport = 3;
+	am->amstrategies = HNSW_STRATEGIES;
+	am->amsupport = HNSW_KEY_PROC;
 	am->amcanorderbyop = true;
+	am->amcanmulticol = true;
 	am->amoptionalkey = true;
+	am->amsearcharray = true;
+	am->amsearchnulls = true;
+	/* so that hnsw_key_columns can say what to do instead */
+	am->amcaninclude = true;
 	am->amparallelvacuumoptions = VACUUM_OPTION_PARALLEL_BULKDEL;
 	am->amkeytype = InvalidOid;
 

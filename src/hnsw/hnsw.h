@@ -103,6 +103,9 @@ extern IndexBulkDeleteResult *hnsw_bulkdelete(IndexVacuumInfo *info,
 extern IndexBulkDeleteResult *hnsw_vacuumcleanup(IndexVacuumInfo *info,
 												 IndexBulkDeleteResult *stats);
 
+/* functions in clauses.c */
+extern void hnsw_push_conditions(PlannerInfo *root, IndexPath *path);
+
 /* functions in cost.c */
 extern void hnsw_costestimate(PlannerInfo *root, IndexPath *path, double loop_count,
 							  Cost *startup, Cost *total, Selectivity *selectivity,

@@ -23,8 +23,11 @@ typedef struct HnswEdit
 	const void *data;
 } HnswEdit;
 
-/* A node, its page's counts and fill, and the same of a page of heap TIDs */
-#define HNSW_MAX_EDITS 6
+/*
+ * A node, its page's counts and fill, and the same of a page of heap TIDs; or an entry
+ * of a key page: state, null flags, values, and the page's counts
+ */
+#define HNSW_MAX_EDITS (3 + HNSW_MAX_KEY_COLUMNS)
 
 /* The lists of pages with free slots; whoever works with one says which. */
 typedef enum HnswFreeList
@@ -56,7 +59,7 @@ hnsw_is_locked_exclusively(Buffer buffer)
 pg_noreturn extern void hnsw_report_corrupt(Relation rel, BlockNumber block,
 											const char *what);
 extern void hnsw_hints_grow(BlockNumber nblocks);
-extern void hnsw_init_page(Page page, int kind, bool upper);
+extern void hnsw_init_page(Page page, uint32 version, BlockNumber block, int kind, bool upper);
 extern void hnsw_set_fill(const HnswLayout *layout, Page page, int nodes);
 extern void hnsw_finish_new_page(Buffer buffer, bool log);
 extern Buffer hnsw_extend(Relation rel, ForkNumber fork);
@@ -75,6 +78,23 @@ extern Buffer hnsw_page_with_room(HnswIndex *index, HnswFreeList list, int slots
 
 /* functions in hnsw_edit_page.c */
 extern void hnsw_edit_pages(Relation rel, const HnswEdit *edits, int n);
+
+/* Pages that are found by a number */
+typedef enum HnswMapList
+{
+	HNSW_MAP_OVERFLOW,			/* by group */
+	HNSW_MAP_KEYS				/* by ordinal */
+} HnswMapList;
+
+#define HNSW_MAP_LISTS 2
+
+/* functions in hnsw_map_page.c */
+extern BlockNumber hnsw_map_find(HnswIndex *index, HnswMapList list, uint32 number);
+extern BlockNumber hnsw_map_recall(HnswIndex *index, HnswMapList list, uint32 number);
+extern BlockNumber hnsw_map_make(HnswIndex *index, HnswMapList list, uint32 number,
+								 void (*init) (const HnswLayout *layout, Page page));
+extern void hnsw_map_build(HnswIndex *index, HnswMapList list, uint32 first, uint32 last,
+						   void (*init) (const HnswLayout *layout, Page page));
 
 /* functions in hnsw_tids_page.c */
 extern HnswEdit hnsw_edit_chunk(const HnswWrite *write);

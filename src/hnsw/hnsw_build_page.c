@@ -51,7 +51,8 @@ hnsw_build_page(HnswIndex *index, HnswNodeId id, bool upper, int nodes, const ch
 		Size		size = layout->pages_per_node > 1 ? hnsw_part_size(layout, i) :
 			nodes * layout->node_size;
 
-		hnsw_init_page(page, i == 0 ? HNSW_PAGE_NODE : HNSW_PAGE_NODE_PART, upper);
+		hnsw_init_page(page, index->version, BufferGetBlockNumber(buffer),
+					   i == 0 ? HNSW_PAGE_NODE : HNSW_PAGE_NODE_PART, upper);
 		memcpy(PageGetContents(page), data + i * HNSW_PAGE_SPACE, size);
 		if (i == 0)
 		{

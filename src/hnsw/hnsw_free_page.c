@@ -47,7 +47,8 @@ hnsw_free_push(HnswIndex *index, HnswFreeList list, Buffer buffer)
 	Page		page = GenericXLogRegisterBuffer(xlog, buffer, GENERIC_XLOG_FULL_IMAGE);
 	BlockNumber *head = first_of_list(HnswPageGetMeta(GenericXLogRegisterBuffer(xlog, metabuf, 0)), list);
 
-	hnsw_init_page(page, kind_of_list(list), list == HNSW_FREE_UPPER);
+	hnsw_init_page(page, index->version, BufferGetBlockNumber(buffer), kind_of_list(list),
+				   list == HNSW_FREE_UPPER);
 	if (list != HNSW_FREE_TIDS)
 		hnsw_set_fill(&index->layout, page, 0);
 	HnswPageGetOpaque(page)->next = *head;
@@ -137,7 +138,8 @@ new_listed_page(HnswIndex *index, HnswFreeList list)
 		GenericXLogState *xlog = GenericXLogStart(index->rel);
 
 		hnsw_init_page(GenericXLogRegisterBuffer(xlog, part, GENERIC_XLOG_FULL_IMAGE),
-					   HNSW_PAGE_NODE_PART, list == HNSW_FREE_UPPER);
+					   index->version, BufferGetBlockNumber(part), HNSW_PAGE_NODE_PART,
+					   list == HNSW_FREE_UPPER);
 		GenericXLogFinish(xlog);
 		UnlockReleaseBuffer(part);
 	}

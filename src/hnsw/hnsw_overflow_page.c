@@ -1,13 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * hnsw_overflow_page.c
- *		Pages of overflow links, and the maps that lead to them.
+ *		Pages of overflow links.
  *
  * A group of blocks has at most one page of overflow links, which is made
- * when it is first needed and stays.  Backends remember where these pages are;
- * the metapage counts them, so that they know when to look again for one
- * that did not exist.  Lock order: a map, the page, the metapage; nobody holds
- * a node's lock meanwhile.
+ * when it is first needed and stays (hnsw_map_page.c).  Nobody holds a node's
+ * lock while it has one of these pages locked.
  *
  *-------------------------------------------------------------------------
  */
@@ -16,39 +14,7 @@
 #include "access/xlog.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
-#include "utils/memutils.h"
 #include "utils/rel.h"
-
-/*
- * Where the page of a group was found to be, or that there was none.  File
- * numbers alone are unique only within a tablespace, OIDs in the database.
- */
-typedef struct GroupHint
-{
-	Oid			index;
-	Oid			file;			/* of the index */
-	uint32		group;
-	BlockNumber block;			/* 0: none, when there were so many pages */
-	uint32		pages;
-} GroupHint;
-
-#define GROUP_HINTS (1 << 14)
-
-static GroupHint *group_hints = NULL;
-
-/* The place of a group's hint. */
-static inline GroupHint *
-hint_slot(const HnswIndex *index, uint32 group)
-{
-	return &group_hints[(group + index->rel->rd_rel->relfilenode * 0x9E3779B1u) & (GROUP_HINTS - 1)];
-}
-
-static inline bool
-hint_is_for(const GroupHint *hint, const HnswIndex *index, uint32 group)
-{
-	return hint->group == group && hint->index == RelationGetRelid(index->rel) &&
-		hint->file == index->rel->rd_rel->relfilenode;
-}
 
 /* A node within its group, and back */
 static inline uint16
@@ -91,163 +57,19 @@ hnsw_overflow_groups(const HnswIndex *index)
 	return RelationGetNumberOfBlocks(index->rel) / HNSW_GROUP_BLOCKS + 1;
 }
 
-/* ---------------------------------------------------------------------
- * Maps
- * ---------------------------------------------------------------------
- */
-
-/* The map of a group, or 0 if there is none; as for blocks beyond what maps can tell. */
-static BlockNumber
-find_map(HnswIndex *index, uint32 group)
-{
-	Buffer		buffer;
-	BlockNumber map;
-
-	if (group / HNSW_MAP_GROUPS >= HNSW_MAX_MAPS)
-		return 0;
-	buffer = hnsw_get_page(index->rel, HNSW_METAPAGE, BUFFER_LOCK_SHARE, HNSW_PAGE_META);
-	map = HnswPageGetMaps(BufferGetPage(buffer))[group / HNSW_MAP_GROUPS];
-	UnlockReleaseBuffer(buffer);
-	return map;
-}
-
-/*
- * Forget where pages were, since an index got a new relcache entry: a TRUNCATE
- * in the transaction that made the table leaves it another index in the same file.
- */
-void
-hnsw_overflow_forget(void)
-{
-	if (group_hints != NULL)
-		memset(group_hints, 0, sizeof(GroupHint) * GROUP_HINTS);
-}
-
 /* Where the overflow links of a group are, 0 if there are none. */
 static BlockNumber
 find_page(HnswIndex *index, uint32 group)
 {
-	GroupHint  *hint;
-	BlockNumber map;
-
-	if (group_hints == NULL)
-		group_hints = MemoryContextAllocZero(TopMemoryContext, sizeof(GroupHint) * GROUP_HINTS);
-	hint = hint_slot(index, group);
-	if (hint_is_for(hint, index, group) &&
-		(hint->block != 0 || hint->pages == index->overflow_pages))
-		return hint->block;
-
-	hint->index = InvalidOid;
-	hint->block = 0;
-	map = find_map(index, group);
-	if (map != 0)
-	{
-		Buffer		buffer = hnsw_get_linked_page(index->rel, map, BUFFER_LOCK_SHARE,
-										 HNSW_PAGE_OVERFLOW_MAP);
-
-		hint->block = ((BlockNumber *) PageGetContents(BufferGetPage(buffer)))[group % HNSW_MAP_GROUPS];
-		UnlockReleaseBuffer(buffer);
-	}
-	hint->pages = index->overflow_pages;
-	hint->group = group;
-	hint->file = index->rel->rd_rel->relfilenode;
-	hint->index = RelationGetRelid(index->rel);
-	return hint->block;
+	return hnsw_map_find(index, HNSW_MAP_OVERFLOW, group);
 }
 
-/* A new page, empty and locked. */
-static Buffer
-new_page(HnswIndex *index)
-{
-	Buffer		buffer;
-
-	LockRelationForExtension(index->rel, ExclusiveLock);
-	buffer = hnsw_extend(index->rel, MAIN_FORKNUM);
-	UnlockRelationForExtension(index->rel, ExclusiveLock);
-	return buffer;
-}
-
-/* Make the map of a group, unless somebody did meanwhile. */
+/* The contents of a new page. */
 static void
-make_map(HnswIndex *index, uint32 group)
+init_page(const HnswLayout *layout, Page page)
 {
-	Buffer		buffer = new_page(index);
-	Buffer		metabuf = hnsw_get_page(index->rel, HNSW_METAPAGE, BUFFER_LOCK_EXCLUSIVE,
-										HNSW_PAGE_META);
-
-	if (HnswPageGetMaps(BufferGetPage(metabuf))[group / HNSW_MAP_GROUPS] == 0)
-	{
-		GenericXLogState *xlog = GenericXLogStart(index->rel);
-		Page		page = GenericXLogRegisterBuffer(xlog, buffer, GENERIC_XLOG_FULL_IMAGE);
-		Page		metapage = GenericXLogRegisterBuffer(xlog, metabuf, 0);
-
-		hnsw_init_page(page, HNSW_PAGE_OVERFLOW_MAP, false);
-		HnswPageGetMaps(metapage)[group / HNSW_MAP_GROUPS] = BufferGetBlockNumber(buffer);
-		GenericXLogFinish(xlog);
-	}
-	UnlockReleaseBuffer(metabuf);
-	UnlockReleaseBuffer(buffer);
+	((PageHeader) page)->pd_lower = link_offset(layout, 0);
 }
-
-/*
- * Make the page of a group's overflow links, unless somebody did meanwhile.
- * Indexes that have one are of a later version.
- */
-static void
-make_page(HnswIndex *index, uint32 group)
-{
-	BlockNumber map = find_map(index, group);
-	BlockNumber *mapped;
-	Buffer		mapbuf;
-	Buffer		buffer;
-	Buffer		metabuf;
-
-	if (map == 0)
-	{
-		make_map(index, group);
-		map = find_map(index, group);
-	}
-	mapbuf = hnsw_get_linked_page(index->rel, map, BUFFER_LOCK_EXCLUSIVE, HNSW_PAGE_OVERFLOW_MAP);
-	mapped = (BlockNumber *) PageGetContents(BufferGetPage(mapbuf)) + group % HNSW_MAP_GROUPS;
-	if (*mapped == 0)
-	{
-		GenericXLogState *xlog = GenericXLogStart(index->rel);
-		Page		page;
-		Page		map_page;
-		Page		metapage;
-
-		buffer = new_page(index);
-		metabuf = hnsw_get_page(index->rel, HNSW_METAPAGE, BUFFER_LOCK_EXCLUSIVE, HNSW_PAGE_META);
-
-		page = GenericXLogRegisterBuffer(xlog, buffer, GENERIC_XLOG_FULL_IMAGE);
-		hnsw_init_page(page, HNSW_PAGE_OVERFLOW, false);
-		((PageHeader) page)->pd_lower = link_offset(&index->layout, 0);
-		HnswPageGetOpaque(page)->next = group;
-		map_page = GenericXLogRegisterBuffer(xlog, mapbuf, 0);
-		((BlockNumber *) PageGetContents(map_page))[group % HNSW_MAP_GROUPS] =
-			BufferGetBlockNumber(buffer);
-		metapage = GenericXLogRegisterBuffer(xlog, metabuf, 0);
-		index->overflow_pages = ++HnswPageGetMeta(metapage)->overflow_pages;
-		HnswPageGetMeta(metapage)->version = HNSW_VERSION;
-		HnswPageGetOpaque(metapage)->version = HNSW_VERSION;
-		GenericXLogFinish(xlog);
-		UnlockReleaseBuffer(metabuf);
-		UnlockReleaseBuffer(buffer);
-	}
-	else
-	{
-		/*
-		 * Somebody else made it, so there are more pages than we know of.  A hint
-		 * that there is none, as of the number that we know, holds no longer.
-		 */
-		index->overflow_pages++;
-	}
-	UnlockReleaseBuffer(mapbuf);
-}
-
-/* ---------------------------------------------------------------------
- * Pages
- * ---------------------------------------------------------------------
- */
 
 /* Lock the page of a group's overflow links. */
 static Buffer
@@ -337,14 +159,10 @@ void
 hnsw_overflow_prefetch(HnswIndex *index, HnswNodeId id)
 {
 	uint32		group = HnswNodeGroup(&index->layout, id);
-	const GroupHint *hint;
+	BlockNumber block = hnsw_map_recall(index, HNSW_MAP_OVERFLOW, group);
 
-	if (group_hints == NULL)
-		return;
-	hint = hint_slot(index, group);
-	if (hint_is_for(hint, index, group) && hint->block != 0)
-		hnsw_prefetch_block(index->rel, hint->block,
-							index->layout.overflow_links * sizeof(uint16));
+	if (block != 0)
+		hnsw_prefetch_block(index->rel, block, index->layout.overflow_links * sizeof(uint16));
 }
 
 /*
@@ -364,14 +182,11 @@ hnsw_overflow_append(HnswIndex *index, const HnswLink *links, int n)
 	char	   *data;
 	LocationIndex lower;
 
-	if (group / HNSW_MAP_GROUPS >= HNSW_MAX_MAPS)
+	if (group / HNSW_MAP_PAGES >= HNSW_MAX_MAPS)
 		return 0;
 	block = find_page(index, group);
 	if (block == 0)
-	{
-		make_page(index, group);
-		block = find_page(index, group);
-	}
+		block = hnsw_map_make(index, HNSW_MAP_OVERFLOW, group, init_page);
 	buffer = get_page(index, block, group, BUFFER_LOCK_EXCLUSIVE);
 	page = BufferGetPage(buffer);
 	opaque = *HnswPageGetOpaque(page);

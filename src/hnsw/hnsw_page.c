@@ -5,7 +5,7 @@
  *		files touch these.
  *
  * Lock order: a node's pages (first to last), then a page of heap TIDs, then
- * the metapage; pages of overflow links are locked without a node.  Nobody
+ * the metapage; pages of overflow links and keys are locked without a node.  Nobody
  * holds two nodes at a time, and only vacuum two pages of TIDs.  Every
  * change is one generic WAL record, except that a node which spans pages has
  * one record for each page changed, its first page (header, links, factors)
@@ -39,29 +39,58 @@ hnsw_report_corrupt(Relation rel, BlockNumber block, const char *what)
 			 errhint("Please REINDEX it.")));
 }
 
+/* The magic number of a page, which tells its block, too. */
+static inline uint32
+page_magic(int version, BlockNumber block)
+{
+	return version < HNSW_KEY_VERSION ? HNSW_MAGIC : HNSW_MAGIC + block;
+}
+
+/* Report a page with a magic number that is not the one of its block. */
+pg_noreturn static void
+report_magic(Relation rel, BlockNumber block, const HnswPageOpaqueData *opaque)
+{
+	BlockNumber other = opaque->magic - HNSW_MAGIC;
+
+	if (opaque->version >= HNSW_KEY_VERSION && opaque->version <= HNSW_VERSION &&
+		other < RelationGetNumberOfBlocks(rel))
+		hnsw_report_corrupt(rel, block, psprintf("a page of block %u", other));
+	hnsw_report_corrupt(rel, block, "a foreign page");
+}
+
+/* Verify that a locked page, which is not empty, is one of this block of an index of ours. */
+static inline void
+check_foreign(Relation rel, BlockNumber block, Page page)
+{
+	HnswPageOpaque opaque;
+
+	if (PageGetSpecialSize(page) != MAXALIGN(sizeof(HnswPageOpaqueData)))
+		hnsw_report_corrupt(rel, block, "a foreign page");
+	opaque = HnswPageGetOpaque(page);
+	if (unlikely(opaque->magic != page_magic(opaque->version, block)))
+		report_magic(rel, block, opaque);
+}
+
 /* Verify that a locked page is one of ours and of the expected kind. */
 static void
-check_page(Relation rel, Buffer buffer, int kind)
+check_page(Relation rel, BlockNumber block, Page page, int kind)
 {
-	Page		page = BufferGetPage(buffer);
 	HnswPageOpaque opaque;
 
 	if (PageIsNew(page))
-		hnsw_report_corrupt(rel, BufferGetBlockNumber(buffer), "an empty page");
-	if (PageGetSpecialSize(page) != MAXALIGN(sizeof(HnswPageOpaqueData)))
-		hnsw_report_corrupt(rel, BufferGetBlockNumber(buffer), "a foreign page");
+		hnsw_report_corrupt(rel, block, "an empty page");
+	check_foreign(rel, block, page);
 	opaque = HnswPageGetOpaque(page);
-	if (opaque->magic != HNSW_MAGIC || opaque->upper > 1)
-		hnsw_report_corrupt(rel, BufferGetBlockNumber(buffer), "a foreign page");
+	if (opaque->upper > 1)
+		hnsw_report_corrupt(rel, block, "a foreign page");
 	if (opaque->version < HNSW_FIRST_VERSION || opaque->version > HNSW_VERSION)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("index \"%s\" has format version %d at block %u, but this library reads versions up to %d",
-						RelationGetRelationName(rel), opaque->version,
-						BufferGetBlockNumber(buffer), HNSW_VERSION),
+						RelationGetRelationName(rel), opaque->version, block, HNSW_VERSION),
 				 errhint("Please REINDEX it.")));
 	if (opaque->kind != kind)
-		hnsw_report_corrupt(rel, BufferGetBlockNumber(buffer), "a page of the wrong kind");
+		hnsw_report_corrupt(rel, block, "a page of the wrong kind");
 }
 
 /*
@@ -146,7 +175,7 @@ hnsw_get_page(Relation rel, BlockNumber block, int lockmode, int kind)
 	Buffer		buffer = read_buffer(rel, block);
 
 	LockBuffer(buffer, lockmode);
-	check_page(rel, buffer, kind);
+	check_page(rel, block, BufferGetPage(buffer), kind);
 	return buffer;
 }
 
@@ -170,15 +199,17 @@ hnsw_get_linked_page(Relation rel, BlockNumber block, int lockmode, int kind)
 	return hnsw_get_page(rel, block, lockmode, kind);
 }
 
+/* Make a page an empty one, of an index of the given version. */
 void
-hnsw_init_page(Page page, int kind, bool upper)
+hnsw_init_page(Page page, uint32 version, BlockNumber block, int kind, bool upper)
 {
 	HnswPageOpaque opaque;
 
 	PageInit(page, BLCKSZ, sizeof(HnswPageOpaqueData));
 	opaque = HnswPageGetOpaque(page);
-	opaque->magic = HNSW_MAGIC;
-	opaque->version = HNSW_FIRST_VERSION;
+	opaque->version = version < HNSW_KEY_VERSION && kind != HNSW_PAGE_META ?
+		HNSW_FIRST_VERSION : version;
+	opaque->magic = page_magic(opaque->version, block);
 	opaque->kind = kind;
 	opaque->upper = upper;
 	opaque->next = InvalidBlockNumber;
@@ -218,8 +249,7 @@ hnsw_meta_init(HnswMetaPageData *meta, const HnswLayout *layout)
 {
 	memset(meta, 0, sizeof(*meta));
 	meta->magic = HNSW_MAGIC;
-	meta->version = layout->projected || layout->own_kind == HNSW_OWN_INT4 ?
-		HNSW_VERSION : HNSW_FIRST_VERSION;
+	meta->version = HNSW_VERSION;
 	hnsw_layout_to_meta(layout, meta);
 	meta->seed = UINT64CONST(0x70697261);
 	meta->calibration = InvalidBlockNumber;
@@ -253,7 +283,7 @@ write_chain(Relation rel, ForkNumber fork, int kind, const char *data, Size size
 		Page		page = BufferGetPage(buffer);
 		Size		n = Min(HNSW_PAGE_SPACE, size - start);
 
-		hnsw_init_page(page, kind, false);
+		hnsw_init_page(page, HNSW_VERSION, BufferGetBlockNumber(buffer), kind, false);
 		memcpy(PageGetContents(page), data + start, n);
 		if (start == 0)
 			first = BufferGetBlockNumber(buffer);
@@ -310,7 +340,11 @@ hnsw_create(Relation rel, ForkNumber fork, HnswMetaPageData *meta, const float *
 			const Projection *projection)
 {
 	Buffer		metabuf;
+	HnswKeyColumns keys;
 
+	hnsw_key_columns(rel, &keys);
+	Assert(keys.size == meta->key_size);
+	meta->key_columns = keys.n;
 	/* What hnsw_open knew of an index that was in this file before */
 	if (rel->rd_amcache != NULL)
 		pfree(rel->rd_amcache);
@@ -322,8 +356,7 @@ hnsw_create(Relation rel, ForkNumber fork, HnswMetaPageData *meta, const float *
 										sizeof(float) * meta->dim);
 	if (projection != NULL)
 		write_projection(rel, fork, meta, projection);
-	hnsw_init_page(BufferGetPage(metabuf), HNSW_PAGE_META, false);
-	HnswPageGetOpaque(BufferGetPage(metabuf))->version = meta->version;
+	hnsw_init_page(BufferGetPage(metabuf), HNSW_VERSION, HNSW_METAPAGE, HNSW_PAGE_META, false);
 	memcpy(HnswPageGetMeta(BufferGetPage(metabuf)), meta, sizeof(*meta));
 	hnsw_finish_new_page(metabuf, fork == INIT_FORKNUM);
 	UnlockRelationForExtension(rel, ExclusiveLock);
@@ -334,8 +367,14 @@ void
 hnsw_meta_read(Relation rel, HnswMetaPageData *meta)
 {
 	Buffer		buffer = hnsw_get_page(rel, HNSW_METAPAGE, BUFFER_LOCK_SHARE, HNSW_PAGE_META);
+	Page		page = BufferGetPage(buffer);
+	Size		size = hnsw_meta_size(HnswPageGetMeta(page)->version);
 
-	memcpy(meta, HnswPageGetMeta(BufferGetPage(buffer)), sizeof(*meta));
+	if (HnswPageGetMeta(page)->version != HnswPageGetOpaque(page)->version)
+		hnsw_report_corrupt(rel, HNSW_METAPAGE, "an unknown metapage");
+	memcpy(meta, HnswPageGetMeta(page), size);
+	/* What it is too old to have is 0. */
+	memset((char *) meta + size, 0, sizeof(*meta) - size);
 	UnlockReleaseBuffer(buffer);
 }
 
@@ -346,6 +385,7 @@ hnsw_meta_refresh(HnswIndex *index, HnswMetaPageData *meta)
 	hnsw_meta_read(index->rel, meta);
 	index->norm = meta->norm;
 	index->overflow_pages = meta->overflow_pages;
+	index->key_pages = meta->key_pages;
 }
 
 /* Raise the typical length of vectors. */
@@ -562,10 +602,8 @@ lock_block(HnswIndex *index, BlockNumber block, Buffer *buffer)
 	LockBuffer(*buffer, BUFFER_LOCK_SHARE);
 	if (PageIsNew(page))
 		return -1;
+	check_foreign(index->rel, block, page);
 	opaque = HnswPageGetOpaque(page);
-	if (PageGetSpecialSize(page) != MAXALIGN(sizeof(HnswPageOpaqueData)) ||
-		opaque->magic != HNSW_MAGIC)
-		hnsw_report_corrupt(index->rel, block, "a foreign page");
 	if (opaque->kind != HNSW_PAGE_NODE || block > HNSW_MAX_NODE_BLOCK(&index->layout))
 		return 0;
 	return Min(opaque->nused, index->layout.nodes_per_page);

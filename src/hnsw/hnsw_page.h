@@ -10,17 +10,23 @@
  *	version 2	a projection (its pages, and codes of fewer, projected
  *				coordinates), own vectors in 4 bits, overflow links; indexes
  *				that have none of these are still version 1
+ *	version 3	filter columns: keys in nodes and chunks of heap TIDs, key pages; a
+ *				longer metapage; each page knows its block.  Every new index
  *
- * Spare bytes of both that the first libraries left zero and do not look at:
- * column_dim in the metapage (a column can lose its declared dimensions by ALTER
- * TABLE and keep the index), and sequence in chunks of heap TIDs.
+ * An index keeps its version until it is rebuilt, but that overflow links make
+ * version 1 version 2.  The metapage tells the version.  All other pages have 1
+ * in an index of version 1 or 2, and 3 in one of version 3.
+ *
+ * Spare bytes of versions 1 and 2 that the first libraries left zero and do not
+ * look at: column_dim in the metapage (a column can lose its declared dimensions by
+ * ALTER TABLE and keep the index), and sequence in chunks of heap TIDs.
  *
  * "None" is InvalidBlockNumber for calibration and the lists of free slots, and
- * 0 for projection, maps, pages of overflow links, below and more_tids.
+ * 0 for projection, maps, pages of overflow links, key pages, below and more_tids.
  *
  * An index is a metapage (block 0), calibration pages, node pages, pages of
- * heap TIDs and pages of overflow links, in any order.  Every page has a standard header, no line
- * pointers, and 16 bytes of special space:
+ * heap TIDs, pages of overflow links and key pages, in any order.  Every page has
+ * a standard header, no line pointers, and 16 bytes of special space:
  *
  *	   0  PageHeaderData; pd_lower is the end of the contents
  *	  24  contents, by kind
@@ -41,7 +47,7 @@
  *	   0  HnswNodeHeaderData
  *	  40  heap TIDs				inline_tids * 6
  *		  kept flags			degree / 8			bit set: a diverse link
- *		  key columns			key_size			(none in version 1)
+ *		  keys					inline_tids * key_size	one of each heap TID
  *		  links					degree * 4			node numbers
  *		  factors a				degree * 2			binary16, times scale_a
  *		  factors b				degree * 2			binary16, times scale_b
@@ -61,8 +67,23 @@
  *													nodes_per_page + slot
  *		  links					capacity * overflow_size	HnswOverflowLinkData
  *
- * The metapage has the blocks of the maps, which have the blocks of these
- * pages, by group; 0 means "none".
+ * Keys are the packed values of filter columns (key.h).  A key page repeats those
+ * of its nodes column by column, for scans that look for nodes by their keys; its
+ * opaque has its ordinal (next) and how many entries were ever in use (nused).
+ * Page i has the entries of nodes from i * capacity on:
+ *
+ *	  24  states				capacity			HnswKeyState
+ *		  null flags			capacity			the first byte of keys
+ *		  values				capacity * width	of each column in turn
+ *
+ * where capacity = HNSW_PAGE_SPACE / (1 + key_size), rounded down to a multiple of 8.
+ *
+ * The metapage has the blocks of maps, which have the blocks of pages of overflow
+ * links (by group) and of key pages (by ordinal):
+ *
+ *	  24  HnswMetaPageData		88, since version 3 128
+ *		  maps					HNSW_MAX_MAPS * 4
+ *		  maps of key pages		HNSW_MAX_KEY_MAPS * 4	since version 3
  *
  *-------------------------------------------------------------------------
  */
@@ -76,8 +97,10 @@
 #include "storage/itemptr.h"
 
 #define HNSW_MAGIC			0x504D5248	/* "HRMP" in memory */
-#define HNSW_VERSION		2		/* newest that this library reads */
-#define HNSW_FIRST_VERSION	1		/* oldest; pages but the metapage have this one */
+#define HNSW_VERSION		3		/* newest that this library reads; that of new indexes */
+#define HNSW_FIRST_VERSION	1		/* oldest */
+#define HNSW_OVERFLOW_VERSION 2		/* first one with overflow links */
+#define HNSW_KEY_VERSION	3		/* first one with keys, and magic numbers by block */
 #define HNSW_METAPAGE		0
 
 typedef uint32 HnswNodeId;
@@ -101,10 +124,12 @@ typedef uint32 HnswNodeId;
 #define HNSW_PAGE_PROJECTION	6	/* HnswProjectionData and its matrix */
 #define HNSW_PAGE_OVERFLOW_MAP	7	/* which pages have a group's overflow links */
 #define HNSW_PAGE_OVERFLOW		8	/* overflow links of a group */
+#define HNSW_PAGE_KEYS			9	/* keys of nodes, by node number */
+#define HNSW_PAGE_KEY_MAP		10	/* which pages have the keys of which nodes */
 
 typedef struct HnswPageOpaqueData
 {
-	uint32		magic;
+	uint32		magic;			/* HNSW_MAGIC; since version 3 plus the page's block */
 	uint8		version;
 	uint8		kind;
 	uint8		upper;			/* node page: 1 if it holds upper-level nodes */
@@ -112,7 +137,7 @@ typedef struct HnswPageOpaqueData
 	uint16		nfree;			/* slots (nodes, TID chunks) freed since first used */
 	uint16		nused;			/* slots ever used; those beyond are virgin */
 	BlockNumber next;			/* next page of that list, or of the calibration;
-								 * overflow links: their group */
+								 * overflow links: their group; keys: ordinal */
 } HnswPageOpaqueData;
 
 typedef HnswPageOpaqueData *HnswPageOpaque;
@@ -160,7 +185,7 @@ typedef struct HnswMetaPageData
 	uint8		code_bits;		/* bits per coordinate; 0: plain links */
 	uint8		rotation;		/* 1: seeded Hadamard rotation */
 	uint16		inline_tids;	/* heap TIDs within a node */
-	uint16		key_size;		/* bytes of key columns in each node */
+	uint16		key_size;		/* bytes of a key; 0: no filter columns */
 	uint16		nodes_per_page; /* 1 when a node spans pages */
 	uint16		pages_per_node;
 	uint16		index_size;		/* sparse: bytes of a position, 2 or 4 */
@@ -178,6 +203,13 @@ typedef struct HnswMetaPageData
 	BlockNumber projection;		/* its first page, or 0 if codes are not projected */
 	uint32		overflow_pages; /* pages of overflow links; never shrinks */
 	uint32		column_dim;		/* of the column as it was declared; 0: unknown */
+	/* since version 3 */
+	uint8		key_columns;	/* filter columns */
+	uint8		sketch_bits;	/* 0; room for sketches of the rows */
+	uint8		link_key_bytes;	/* 0; room for a byte of the key for each link */
+	uint8		unused;
+	uint32		key_pages;		/* never shrinks */
+	uint32		spare[8];		/* 0 */
 } HnswMetaPageData;
 
 typedef HnswMetaPageData *HnswMetaPage;
@@ -186,7 +218,17 @@ StaticAssertDecl(offsetof(HnswMetaPageData, seed) == 40, "format of the metapage
 StaticAssertDecl(offsetof(HnswMetaPageData, entry) == 56, "format of the metapage is fixed");
 StaticAssertDecl(offsetof(HnswMetaPageData, overflow_pages) == 80,
 				 "format of the metapage is fixed");
-StaticAssertDecl(sizeof(HnswMetaPageData) == 88, "format of the metapage is fixed");
+StaticAssertDecl(offsetof(HnswMetaPageData, key_columns) == 88, "format of the metapage is fixed");
+StaticAssertDecl(offsetof(HnswMetaPageData, key_pages) == 92, "format of the metapage is fixed");
+StaticAssertDecl(sizeof(HnswMetaPageData) == 128, "format of the metapage is fixed");
+
+/* Bytes of the metapage's data in an index of this version */
+static inline Size
+hnsw_meta_size(uint32 version)
+{
+	return version < HNSW_KEY_VERSION ? offsetof(HnswMetaPageData, key_columns) :
+		sizeof(HnswMetaPageData);
+}
 
 /*
  * Where the rows' energy is: codes are made of matrix * rotated vector * step.
@@ -209,14 +251,40 @@ StaticAssertDecl(offsetof(HnswProjectionData, matrix) == 16, "format of projecti
 /* Blocks whose nodes share a page of overflow links */
 #define HNSW_GROUP_BLOCKS		16
 
-/* Groups of a map, and maps of an index (34 million blocks); their blocks follow the metapage's data. */
-#define HNSW_MAP_GROUPS			(HNSW_PAGE_SPACE / sizeof(BlockNumber))
+/*
+ * Pages of a map; maps of overflow links (34 million blocks); and maps of key pages (at
+ * least 240 million nodes).  Their blocks follow the metapage's data.
+ */
+#define HNSW_MAP_PAGES			(HNSW_PAGE_SPACE / sizeof(BlockNumber))
 #define HNSW_MAX_MAPS			1024
+#define HNSW_MAX_KEY_MAPS		960
 
-#define HnswPageGetMaps(page)	((BlockNumber *) (HnswPageGetMeta(page) + 1))
+static inline BlockNumber *
+HnswPageGetMaps(Page page)
+{
+	return (BlockNumber *) ((char *) HnswPageGetMeta(page) +
+							hnsw_meta_size(HnswPageGetMeta(page)->version));
+}
 
-StaticAssertDecl(sizeof(HnswMetaPageData) + HNSW_MAX_MAPS * sizeof(BlockNumber) <= HNSW_PAGE_SPACE,
-				 "maps fit the metapage");
+#define HnswPageGetKeyMaps(page) (HnswPageGetMaps(page) + HNSW_MAX_MAPS)
+
+StaticAssertDecl(sizeof(HnswMetaPageData) + (HNSW_MAX_MAPS + HNSW_MAX_KEY_MAPS) * sizeof(BlockNumber) <=
+				 HNSW_PAGE_SPACE, "maps fit the metapage");
+
+/*
+ * What an entry of a key page says of its node.  It says HNSW_KEY_ONE only while
+ * the node has exactly this key.
+ */
+typedef enum HnswKeyState
+{
+	HNSW_KEY_UNKNOWN = 0,		/* the node has to be read */
+	HNSW_KEY_ONE = 1,			/* all heap TIDs have the key that is here */
+	HNSW_KEY_SEVERAL = 2,		/* the node has to be read */
+	HNSW_KEY_ABSENT = 3			/* there is no such base node, or it has no heap TIDs */
+} HnswKeyState;
+
+/* Most entries of a key page: of keys of two bytes */
+#define HNSW_KEY_ENTRIES		(HNSW_PAGE_SPACE / 3)
 
 /* A link from the node that its origin tells */
 typedef struct HnswOverflowLinkData
@@ -261,7 +329,8 @@ StaticAssertDecl(sizeof(HnswNodeHeaderData) == 40, "format of hnsw nodes is fixe
  * Chunks of further heap TIDs, 63 to a page of kind HNSW_PAGE_TIDS.  A chunk
  * number is block * HNSW_CHUNKS_PER_PAGE + slot.  The owner lets a reader see
  * that a chunk was given to another node meanwhile; the sequence, that it came
- * back to the same one, since along a list it goes down.
+ * back to the same one, since along a list it goes down.  With keys there are
+ * fewer TIDs in a chunk (HnswLayout.chunk_tids), and their keys behind them.
  */
 #define HNSW_CHUNK_TIDS			19
 #define HNSW_CHUNKS_PER_PAGE	63
@@ -279,6 +348,7 @@ typedef struct HnswTidChunkData
 typedef HnswTidChunkData *HnswTidChunk;
 
 StaticAssertDecl(sizeof(HnswTidChunkData) == 128, "format of TID chunks is fixed");
+StaticAssertDecl(offsetof(HnswTidChunkData, tids) == 10, "format of TID chunks is fixed");
 StaticAssertDecl(sizeof(HnswTidChunkData) * HNSW_CHUNKS_PER_PAGE <= HNSW_PAGE_SPACE,
 				 "TID chunks fit a page");
 

@@ -41,6 +41,13 @@ page_chunk(Page page, uint32 chunk_id)
 	return (HnswTidChunk) PageGetContents(page) + chunk_id % HNSW_CHUNKS_PER_PAGE;
 }
 
+/* The keys of a chunk's heap TIDs, behind the room for these */
+static uint8 *
+chunk_keys(const HnswLayout *layout, HnswTidChunk chunk)
+{
+	return (uint8 *) &chunk->tids[layout->chunk_tids];
+}
+
 static int
 chunk_offset(int slot)
 {
@@ -65,7 +72,7 @@ get_chunk(HnswIndex *index, uint32 chunk_id, int lockmode)
 										 HNSW_PAGE_TIDS);
 	HnswTidChunk chunk = page_chunk(BufferGetPage(buffer), chunk_id);
 
-	if (chunk->ntids > HNSW_CHUNK_TIDS)
+	if (chunk->ntids > index->layout.chunk_tids)
 		hnsw_report_corrupt(index->rel, BufferGetBlockNumber(buffer), "an impossible list of TIDs");
 	hnsw_check_tids(index->rel, BufferGetBlockNumber(buffer), chunk->tids, chunk->ntids);
 	return buffer;
@@ -212,14 +219,15 @@ find_chunk(HnswIndex *index, HnswNodeId owner, uint32 sequence, HnswTidChunkData
 }
 
 /*
- * Copy the TIDs of a chunk and step to the next; hnsw_chain_step comes before
- * it.  The caller holds no lock, so the chunk may have gone, and with it only
+ * Copy the TIDs of a chunk (and their keys, unless that is NULL) and step to the
+ * next; hnsw_chain_step comes before it.  The caller holds no lock, so the chunk may have gone, and with it only
  * dead TIDs: then it is the next one that has not been read.  Behind a chunk
  * without a sequence (made by an older library) vacuum cuts off the end of the
  * list or nothing; so there, what has gone was the end.
  */
 int
-hnsw_chunk_read(HnswIndex *index, HnswNodeId owner, uint32 *chunk_id, ItemPointer tids)
+hnsw_chunk_read(HnswIndex *index, HnswNodeId owner, uint32 *chunk_id, ItemPointer tids,
+				uint8 *keys)
 {
 	HnswTidChunkData chunk;
 	uint32		last = index->chain_sequence;
@@ -232,8 +240,38 @@ hnsw_chunk_read(HnswIndex *index, HnswNodeId owner, uint32 *chunk_id, ItemPointe
 	}
 	index->chain_sequence = chunk.sequence;
 	memcpy(tids, chunk.tids, sizeof(ItemPointerData) * chunk.ntids);
+	if (keys != NULL)
+		memcpy(keys, chunk_keys(&index->layout, &chunk), index->layout.key_size * chunk.ntids);
 	*chunk_id = chunk.next;
 	return chunk.ntids;
+}
+
+/*
+ * Remove dead TIDs out of n, with their keys.  What is left moves to the front,
+ * zeros behind it.  Returns how many TIDs are left.
+ */
+int
+hnsw_tids_remove(const HnswLayout *layout, ItemPointer tids, uint8 *keys, int n,
+				 const ItemPointerData *dead, int ndead)
+{
+	int			size = layout->key_size;
+	int			left = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		bool		keep = true;
+
+		for (int j = 0; j < ndead && keep; j++)
+			keep = !ItemPointerEquals(&tids[i], unconstify(ItemPointerData *, &dead[j]));
+		if (keep)
+		{
+			memmove(keys + left * size, keys + i * size, size);
+			tids[left++] = tids[i];
+		}
+	}
+	memset(&tids[left], 0, sizeof(ItemPointerData) * (n - left));
+	memset(keys + left * size, 0, size * (n - left));
+	return left;
 }
 
 /* Remove dead TIDs from a chunk.  Returns how many TIDs it has left. */
@@ -248,15 +286,8 @@ hnsw_chunk_remove(HnswIndex *index, HnswNodeId owner, uint32 chunk_id,
 
 	if (chunk.owner == owner)
 	{
-		for (int i = 0; i < chunk.ntids; i++)
-		{
-			bool		keep = true;
-
-			for (int j = 0; j < ndead && keep; j++)
-				keep = !ItemPointerEquals(&chunk.tids[i], &dead[j]);
-			if (keep)
-				chunk.tids[left++] = chunk.tids[i];
-		}
+		left = hnsw_tids_remove(&index->layout, chunk.tids, chunk_keys(&index->layout, &chunk),
+								chunk.ntids, dead, ndead);
 		chunk.ntids = left;
 		hnsw_edit_pages(index->rel, &edit, 1);
 	}
@@ -298,12 +329,23 @@ new_chunk(HnswIndex *index, HnswWrite *write, uint32 next_sequence)
 	write->node->more_tids = BufferGetBlockNumber(buffer) * HNSW_CHUNKS_PER_PAGE + slot;
 }
 
+/* Put a heap TID and its key behind the n'th of a node or a chunk. */
+static void
+put_tid(const HnswLayout *layout, ItemPointer tids, uint8 *keys, int n,
+		const ItemPointerData *tid, const uint8 *key)
+{
+	tids[n] = *tid;
+	if (layout->key_size > 0)
+		memcpy(keys + n * layout->key_size, key, layout->key_size);
+}
+
 /*
- * Add a heap TID to a node that is being written: within the node, else in
- * its first chunk, else in a new chunk before that.
+ * Add a heap TID, and its key, to a node that is being written: within the node,
+ * else in its first chunk, else in a new chunk before that.
  */
 void
-hnsw_tid_append(HnswIndex *index, HnswWrite *write, ItemPointer tid)
+hnsw_tid_append(HnswIndex *index, HnswWrite *write, const ItemPointerData *tid,
+				const uint8 *key)
 {
 	const HnswLayout *layout = &index->layout;
 	HnswNodeHeader node = write->node;
@@ -311,7 +353,8 @@ hnsw_tid_append(HnswIndex *index, HnswWrite *write, ItemPointer tid)
 
 	if (node->ntids < layout->inline_tids)
 	{
-		HnswNodeTids(layout, node)[node->ntids++] = *tid;
+		put_tid(layout, HnswNodeTids(layout, node), HnswNodeKeys(layout, node), node->ntids++,
+				tid, key);
 		return;
 	}
 
@@ -323,9 +366,10 @@ hnsw_tid_append(HnswIndex *index, HnswWrite *write, ItemPointer tid)
 		write->chunk = *page_chunk(page, node->more_tids);
 		if (write->chunk.owner != write->id)
 			hnsw_report_corrupt(index->rel, BufferGetBlockNumber(buffer), "TIDs of another node");
-		if (write->chunk.ntids < HNSW_CHUNK_TIDS)
+		if (write->chunk.ntids < layout->chunk_tids)
 		{
-			write->chunk.tids[write->chunk.ntids++] = *tid;
+			put_tid(layout, write->chunk.tids, chunk_keys(layout, &write->chunk),
+					write->chunk.ntids++, tid, key);
 			write->chunk_buffer = buffer;
 			write->chunk_slot = node->more_tids % HNSW_CHUNKS_PER_PAGE;
 			write->chunk_opaque = *HnswPageGetOpaque(page);
@@ -335,7 +379,8 @@ hnsw_tid_append(HnswIndex *index, HnswWrite *write, ItemPointer tid)
 		UnlockReleaseBuffer(buffer);
 	}
 	new_chunk(index, write, sequence);
-	write->chunk.tids[write->chunk.ntids++] = *tid;
+	put_tid(layout, write->chunk.tids, chunk_keys(layout, &write->chunk), write->chunk.ntids++,
+			tid, key);
 }
 
 /* Are a node's chunks all without TIDs?  The node is locked. */

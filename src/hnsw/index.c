@@ -16,19 +16,21 @@
 typedef struct HnswCache
 {
 	HnswMetaPageData meta;
+	AttrNumber	vector_column;
+	HnswKeyColumns keys;
 	float		floats[FLEXIBLE_ARRAY_MEMBER];	/* mean, rotated mean, signs */
 } HnswCache;
 
-/* Does the metapage describe an index that this code can read? */
+/* Does the metapage describe an index that this code can read, with such filter columns? */
 static void
-check_meta(Relation rel, const HnswMetaPageData *meta)
+check_meta(Relation rel, const HnswMetaPageData *meta, const HnswKeyColumns *keys)
 {
 	HnswLayout	layout;
 	HnswType	type = hnsw_type(rel);
 	int			typmod = hnsw_column_dimensions(rel);
 
 	if (meta->magic != HNSW_MAGIC || meta->version < HNSW_FIRST_VERSION ||
-		meta->version > HNSW_VERSION)
+		meta->version > HNSW_VERSION || meta->sketch_bits != 0 || meta->link_key_bytes != 0)
 		hnsw_report_corrupt(rel, HNSW_METAPAGE, "an unknown metapage");
 	if (meta->dim < 1 || (typmod > 0 && meta->dim != hnsw_graph_dim(type, typmod)) ||
 		meta->degree < FASTSCAN_BLOCK || meta->degree > HNSW_MAX_DEGREE ||
@@ -47,7 +49,9 @@ check_meta(Relation rel, const HnswMetaPageData *meta)
 		 (meta->column_dim > MaxAllocSize || meta->dim != hnsw_graph_dim(type, meta->column_dim) ||
 		  (meta->index_size == sizeof(uint16) && meta->column_dim > PG_UINT16_MAX + 1))) ||
 		((meta->projection != 0 || meta->own_kind == HNSW_OWN_INT4 || meta->overflow_pages != 0) &&
-		 meta->version < 2) ||
+		 meta->version < HNSW_OVERFLOW_VERSION) ||
+		(meta->column_dim == 0 && meta->version >= HNSW_KEY_VERSION) ||
+		meta->key_columns != keys->n || meta->key_size != keys->size ||
 		(meta->projection != 0 && (meta->code_dims == 0 ||
 								   rotation_out_dim(meta->dim) > PROJECTION_MAX_WIDTH)) ||
 		meta->rotation != 1 || meta->inline_tids < 1 ||
@@ -83,16 +87,21 @@ hnsw_open(Relation rel)
 	if (cache == NULL)
 	{
 		HnswMetaPageData meta;
+		HnswKeyColumns keys;
 		Size		size;
 
-		hnsw_overflow_forget();
+		hnsw_map_forget();
+
 		hnsw_meta_read(rel, &meta);
-		check_meta(rel, &meta);
+		hnsw_key_columns(rel, &keys);
+		check_meta(rel, &meta, &keys);
 		out_dim = rotation_out_dim(meta.dim);
 		mean_size = sizeof(float) * (meta.dim + out_dim);
 		size = offsetof(HnswCache, floats) + mean_size + rotation_signs_size(out_dim);
 		cache = palloc(size);
 		cache->meta = meta;
+		cache->vector_column = hnsw_vector_column(rel);
+		cache->keys = keys;
 		rotation_init(&index->rotation, meta.dim, meta.seed,
 					  cache->floats + meta.dim + out_dim);
 		memset(cache->floats, 0, sizeof(float) * meta.dim);
@@ -109,6 +118,9 @@ hnsw_open(Relation rel)
 	mean_size = sizeof(float) * (dim + out_dim);
 	signs_size = rotation_signs_size(out_dim);
 	index->rel = rel;
+	index->version = cache->meta.version;
+	index->vector_column = cache->vector_column;
+	index->keys = cache->keys;
 	hnsw_layout_from_meta(&index->layout, &cache->meta);
 	index->layout.type = hnsw_type(rel);
 	if (hnsw_column_dimensions(rel) > 0)

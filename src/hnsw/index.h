@@ -22,6 +22,7 @@
 #include "utils/relcache.h"
 
 #include "hnsw/hnsw_page.h"
+#include "hnsw/key.h"
 #include "hnsw/metric.h"
 #include "quant/quant.h"
 
@@ -66,7 +67,9 @@ typedef struct HnswLayout
 	bool		projected;		/* codes are of projected vectors */
 	int			out_dim;		/* of the rotation */
 	int			inline_tids;
-	int			key_size;
+	int			chunk_tids;		/* most heap TIDs of a chunk */
+	int			key_size;		/* bytes of a key; 0: no filter columns */
+	int			key_entries;	/* of a key page */
 	int			own_size;		/* bytes of the own vector */
 	int			nodes_per_page;
 	int			pages_per_node;
@@ -91,13 +94,17 @@ typedef struct HnswLayout
 typedef struct HnswIndex
 {
 	Relation	rel;
+	uint32		version;		/* of its format; pages but the metapage go by it */
 	HnswLayout	layout;
+	AttrNumber	vector_column;
+	HnswKeyColumns keys;		/* the filter columns */
 	Rotation	rotation;
 	Projection	projection;		/* if codes are projected */
 	float	   *mean;			/* dim values (zeros if unknown), then out_dim values: it rotated */
 	float		norm;			/* typical length of the vectors, 0 if unknown; may grow */
 	BlockNumber nblocks;		/* as last seen; grows */
 	uint32		overflow_pages; /* as last seen; grows */
+	uint32		key_pages;		/* as last seen; grows */
 	char	   *scratch;		/* room for one node, if nodes span pages */
 	uint32		chain_sequence; /* of the chunk of heap TIDs that was read last */
 	BufferAccessStrategy strategy;	/* for going through all pages, or NULL */
@@ -115,6 +122,7 @@ typedef struct HnswIndex
 
 /* Parts of a node */
 #define HnswNodeTids(layout, node) ((ItemPointer) ((char *) (node) + (layout)->tids))
+#define HnswNodeKeys(layout, node) ((uint8 *) (node) + (layout)->keys)
 #define HnswNodeKept(layout, node) ((uint8 *) (node) + (layout)->kept)
 #define HnswNodeKeys(layout, node) ((uint8 *) (node) + (layout)->keys)
 #define HnswNodeLinks(layout, node) ((HnswNodeId *) ((char *) (node) + (layout)->links))
@@ -174,6 +182,7 @@ typedef struct HnswLayoutRequest
 	int			m;
 	int			ef_construction;
 	int			elements;		/* sparse vectors: how many a node shall hold */
+	int			key_size;
 	bool		compact;
 	bool		projected;		/* a projection can be learned, and pays */
 } HnswLayoutRequest;

@@ -138,7 +138,7 @@ count_nodes(HnswIndex *index, HnswCounts *counts)
 			{
 				CHECK_FOR_INTERRUPTS();
 				hnsw_chain_step(index, chunk, &steps);
-				counts->tids += hnsw_chunk_read(index, ids[i], &chunk, tids);
+				counts->tids += hnsw_chunk_read(index, ids[i], &chunk, tids, NULL);
 			}
 		}
 	}
@@ -217,4 +217,92 @@ piramid_overflow_links(PG_FUNCTION_ARGS)
 	}
 	relation_close(rel, AccessShareLock);
 	PG_RETURN_INT64(count);
+}
+
+/* Report a base node whose entry says one key, if the node has others. */
+static void
+check_key(HnswIndex *index, HnswNodeId id)
+{
+	uint8		entry[HNSW_MAX_KEY_SIZE];
+	uint8		key[HNSW_MAX_KEY_SIZE];
+	uint8		again[HNSW_MAX_KEY_SIZE];
+	HnswKeyState keys;
+
+	if (hnsw_key_get(index, id, entry) != HNSW_KEY_ONE)
+		return;
+	keys = hnsw_node_keys(index, id, key);
+	if (keys == HNSW_KEY_ABSENT ||
+		(keys == HNSW_KEY_ONE && memcmp(entry, key, index->layout.key_size) == 0))
+		return;
+	/* Unless the node got another key since */
+	if (hnsw_key_get(index, id, again) == HNSW_KEY_ONE &&
+		memcmp(entry, again, index->layout.key_size) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INDEX_CORRUPTED),
+				 errmsg("index \"%s\" has a node with other keys than its key page says at block %u",
+						RelationGetRelationName(index->rel), HnswNodeBlock(&index->layout, id)),
+				 errhint("Please REINDEX it.")));
+}
+
+/* Check the entries of all base nodes. */
+static void
+check_keys(HnswIndex *index)
+{
+	HnswNodeId	ids[HNSW_MAX_NODES_PER_PAGE];
+	BlockNumber nblocks = RelationGetNumberOfBlocks(index->rel);
+
+	for (BlockNumber block = HNSW_METAPAGE + 1; block < nblocks; block++)
+	{
+		int			n = hnsw_block_nodes(index, block, ids);
+
+		CHECK_FOR_INTERRUPTS();
+		for (int i = 0; i < n; i++)
+			check_key(index, ids[i]);
+	}
+}
+
+/*
+ * piramid_hnsw_keys(index regclass): one row about the filter columns of an index
+ * and its key pages.  Reads all pages, and checks that the key pages say what the
+ * nodes have.  Needs SELECT on the table.
+ */
+PG_FUNCTION_INFO_V1(piramid_hnsw_keys);
+Datum
+piramid_hnsw_keys(PG_FUNCTION_ARGS)
+{
+	Relation	rel = hnsw_open_index(PG_GETARG_OID(0));
+	TupleDesc	desc;
+	Datum		values[8];
+	bool		nulls[8] = {false};
+	HnswIndex  *index;
+	uint32		pages;
+	int64		entries = 0;
+	int64		states[HNSW_KEY_ABSENT + 1] = {0};
+	int			i = 0;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	desc = BlessTupleDesc(desc);
+
+	index = hnsw_open(rel);
+	pages = hnsw_key_pages(index);
+	if (pages > 0)
+		check_keys(index);
+	for (uint32 ordinal = 0; ordinal < pages; ordinal++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		entries += hnsw_key_page_count(index, ordinal, states);
+	}
+
+	values[i++] = Int32GetDatum(index->keys.n);
+	values[i++] = Int32GetDatum(index->keys.size);
+	values[i++] = Int64GetDatum(index->key_pages);
+	values[i++] = Int64GetDatum(entries);
+	values[i++] = Int64GetDatum(states[HNSW_KEY_ONE]);
+	values[i++] = Int64GetDatum(states[HNSW_KEY_SEVERAL]);
+	values[i++] = Int64GetDatum(states[HNSW_KEY_UNKNOWN]);
+	values[i++] = Int64GetDatum(states[HNSW_KEY_ABSENT]);
+
+	relation_close(rel, AccessShareLock);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, values, nulls)));
 }

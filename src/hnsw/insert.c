@@ -37,6 +37,14 @@
 #define OUTLIER_SAMPLE 32
 #define OUTLIER_WIDTH 4
 
+/* A row to insert */
+typedef struct InsertRow
+{
+	HnswOwn		own;
+	ItemPointerData tid;
+	uint8		key[HNSW_MAX_KEY_SIZE];	/* of its filter columns */
+} InsertRow;
+
 /* The nodes that are new at one level, and their links to be. */
 typedef struct InsertLevel
 {
@@ -56,7 +64,7 @@ same_vector(const HnswLayout *layout, const HnswNodeHeaderData *node, const Hnsw
 
 /* If a node has the same vector, then the row is only one more heap TID of it. */
 static bool
-add_to_node(HnswFinder *finder, const HnswOwn *own, HnswNodeId id, ItemPointer tid)
+add_to_node(HnswFinder *finder, const InsertRow *row, HnswNodeId id)
 {
 	HnswIndex  *index = finder->index;
 	const HnswLayout *layout = &index->layout;
@@ -65,30 +73,34 @@ add_to_node(HnswFinder *finder, const HnswOwn *own, HnswNodeId id, ItemPointer t
 	bool		same;
 
 	hnsw_read(index, id, &read);
-	same = same_vector(layout, read.node, own);
+	same = same_vector(layout, read.node, &row->own);
 	hnsw_read_end(&read);
 	if (!same)
 		return false;
 
+	if (layout->key_size > 0)
+		hnsw_key_note(index, id, row->key);
 	hnsw_write(index, id, &write);
-	same = same_vector(layout, write.node, own);
+	same = same_vector(layout, write.node, &row->own);
 	if (same)
 	{
-		write.node->error = hnsw_own_shared_error(layout, write.node, own);
-		hnsw_tid_append(index, &write, tid);
+		write.node->error = hnsw_own_shared_error(layout, write.node, &row->own);
+		hnsw_tid_append(index, &write, &row->tid, row->key);
 	}
 	hnsw_write_end(index, &write, same);
+	if (same && layout->key_size > 0)
+		hnsw_key_note(index, id, row->key);
 	return same;
 }
 
 /* Add the row to an equal one, if that is among the best that the search has found. */
 static bool
-insert_duplicate(HnswFinder *finder, const HnswOwn *own, ItemPointer tid)
+insert_duplicate(HnswFinder *finder, const InsertRow *row)
 {
 	HnswSearch *search = finder->search;
 
 	for (int i = 0; i < Min(search->pool.n, DUPLICATE_CANDIDATES); i++)
-		if (add_to_node(finder, own, pool_at(&search->pool, i)->id, tid))
+		if (add_to_node(finder, row, pool_at(&search->pool, i)->id))
 			return true;
 	return false;
 }
@@ -134,8 +146,7 @@ has_room(HnswIndex *index, HnswNodeId id)
  * is known from an earlier look: they may have changed since.
  */
 static void
-write_level(HnswFinder *finder, const HnswOwn *own, ItemPointer tid, InsertLevel *levels,
-			int at)
+write_level(HnswFinder *finder, const InsertRow *row, InsertLevel *levels, int at)
 {
 	HnswIndex  *index = finder->index;
 	const HnswLayout *layout = &index->layout;
@@ -147,18 +158,20 @@ write_level(HnswFinder *finder, const HnswOwn *own, ItemPointer tid, InsertLevel
 	int			noverflow = 0;
 	int			nback = 0;
 
-	self.norm = own->norm;
+	self.norm = row->own.norm;
 	self.vector = hnsw_query_vector(index, finder->query);
 	self.rotated = finder->query->rotated;
 	level->id = hnsw_allocate(index, at > 0, &write);
-	hnsw_node_init(index, write.node, at, own);
+	hnsw_node_init(index, write.node, at, &row->own);
 	if (at == 0)
-		hnsw_tid_append(index, &write, tid);
+		hnsw_tid_append(index, &write, &row->tid, row->key);
 	else
 		write.node->below = levels[at - 1].id;
 	for (int i = 0; i < level->n; i++)
 		hnsw_set_link(index, write.node, i, &level->neighbours[i], self.rotated, i < level->nkept);
 	hnsw_write_end(index, &write, true);
+	if (at == 0 && layout->key_size > 0)
+		hnsw_key_set(index, level->id, HNSW_KEY_ONE, row->key);
 
 	self.id = level->id;
 	self.links = links;
@@ -240,11 +253,11 @@ typedef enum InsertFound
  * for those at which the row gets a node.
  */
 static InsertFound
-search_levels(HnswFinder *finder, const HnswOwn *own, const HnswMetaPageData *meta,
-			  ItemPointer tid, InsertLevel *levels, int top, int width)
+search_levels(HnswFinder *finder, const InsertRow *row, const HnswMetaPageData *meta,
+			  InsertLevel *levels, int top, int width)
 {
 	HnswSearch *search = finder->search;
-	const HnswNeighbour self = {.norm = own->norm};
+	const HnswNeighbour self = {.norm = row->own.norm};
 	bool		outlier = false;
 
 	hnsw_search_enter(search, meta, top, top > 0 ? width : DUPLICATE_WIDTH);
@@ -259,11 +272,11 @@ search_levels(HnswFinder *finder, const HnswOwn *own, const HnswMetaPageData *me
 			HnswNodeId	nearest = nearest_found(search);
 
 			/* An equal row is met early: most updates end here. */
-			if (insert_duplicate(finder, own, tid))
+			if (insert_duplicate(finder, row))
 				return FOUND_EQUAL;
 			hnsw_search_widen(search, width);
 			hnsw_search_run(search);
-			if (nearest_found(search) != nearest && insert_duplicate(finder, own, tid))
+			if (nearest_found(search) != nearest && insert_duplicate(finder, row))
 				return FOUND_EQUAL;
 		}
 		n = hnsw_finder_neighbours(finder, &self, &neighbours);
@@ -286,16 +299,16 @@ search_levels(HnswFinder *finder, const HnswOwn *own, const HnswMetaPageData *me
  * which searches come to the group.
  */
 static bool
-find_links(HnswFinder *finder, const HnswOwn *own, const HnswMetaPageData *meta,
-		   ItemPointer tid, InsertLevel *levels, int *top)
+find_links(HnswFinder *finder, const InsertRow *row, const HnswMetaPageData *meta,
+		   InsertLevel *levels, int *top)
 {
 	int			width = search_width(&finder->index->layout);
 	int			above = Max(*top, 1);
-	InsertFound found = search_levels(finder, own, meta, tid, levels, *top, width);
+	InsertFound found = search_levels(finder, row, meta, levels, *top, width);
 
 	if (found == FOUND_FAR)
 	{
-		found = search_levels(finder, own, meta, tid, levels, above, OUTLIER_WIDTH * width);
+		found = search_levels(finder, row, meta, levels, above, OUTLIER_WIDTH * width);
 		if (found == FOUND_FAR)
 			*top = above;
 	}
@@ -320,35 +333,34 @@ learn_norm(HnswIndex *index, const HnswMetaPageData *meta, float norm)
 }
 
 /*
- * Insert one value, as the column has it, under a heap TID.  Takes the update
- * lock, and frees it at the end.
+ * Insert a row with this value, as the column has it.  Takes the update lock, and
+ * frees it at the end.
  */
 static void
-insert_value(HnswFinder *finder, const HnswValue *value, ItemPointer tid)
+insert_row(HnswFinder *finder, const HnswValue *value, InsertRow *row)
 {
 	HnswIndex  *index = finder->index;
 	const HnswLayout *layout = &index->layout;
 	MemoryContext old = MemoryContextSwitchTo(finder->context);
 	HnswMetaPageData meta;
 	InsertLevel levels[HNSW_MAX_LEVEL + 1] = {{0}};
-	HnswOwn		own = {0};
 	int			top = hnsw_random_level(&pg_global_prng_state);
 
-	own.data = palloc(layout->own_size);
-	hnsw_own_encode(index, value, &own);
+	row->own.data = palloc(layout->own_size);
+	hnsw_own_encode(index, value, &row->own);
 	hnsw_query_set(index, finder->query, value, false);
 
 	LockPage(index->rel, HNSW_METAPAGE, ShareLock);
 	for (;;)
 	{
 		hnsw_meta_refresh(index, &meta);
-		learn_norm(index, &meta, own.norm);
+		learn_norm(index, &meta, row->own.norm);
 		if (meta.entry == HNSW_NO_NODE)
 			top = 0;
-		else if (find_links(finder, &own, &meta, tid, levels, &top))
+		else if (find_links(finder, row, &meta, levels, &top))
 			break;
 		for (int at = 0; at <= top; at++)
-			write_level(finder, &own, tid, levels, at);
+			write_level(finder, row, levels, at);
 		if (meta.entry != HNSW_NO_NODE && top <= meta.entry_level)
 			break;
 		if (hnsw_entry_update(index, meta.entry, levels[top].id, top))
@@ -361,6 +373,8 @@ insert_value(HnswFinder *finder, const HnswValue *value, ItemPointer tid)
 		 */
 		if (meta.entry != HNSW_NO_NODE)
 			break;
+		if (layout->key_size > 0)
+			hnsw_key_set(index, levels[0].id, HNSW_KEY_ABSENT, NULL);
 		hnsw_release(index, levels[0].id);
 	}
 	UnlockPage(index->rel, HNSW_METAPAGE, ShareLock);
@@ -383,17 +397,17 @@ hnsw_promote(HnswFinder *finder, HnswNodeId id)
 	InsertLevel levels[2] = {{.id = id}};
 	HnswNeighbour self;
 	HnswMetaPageData meta;
-	HnswOwn		own = {0};
+	InsertRow	row = {0};
 	HnswRead	read;
 
 	hnsw_read(index, id, &read);
-	own.data = palloc(layout->own_size);
-	memcpy(own.data, HnswNodeOwn(layout, read.node), layout->own_size);
-	own.nnz = read.node->nnz;
-	own.scale = read.node->scale;
-	own.norm = read.node->norm;
-	own.own_norm = read.node->own_norm;
-	own.error = read.node->error;
+	row.own.data = palloc(layout->own_size);
+	memcpy(row.own.data, HnswNodeOwn(layout, read.node), layout->own_size);
+	row.own.nnz = read.node->nnz;
+	row.own.scale = read.node->scale;
+	row.own.norm = read.node->norm;
+	row.own.own_norm = read.node->own_norm;
+	row.own.error = read.node->error;
 	hnsw_finder_ask(finder, id, read.node, &self);
 	hnsw_read_end(&read);
 
@@ -407,7 +421,7 @@ hnsw_promote(HnswFinder *finder, HnswNodeId id)
 		hnsw_search_run(finder->search);
 		n = hnsw_finder_neighbours(finder, &self, &neighbours);
 		choose_links(finder, neighbours, n, &levels[1]);
-		write_level(finder, &own, NULL, levels, 1);
+		write_level(finder, &row, levels, 1);
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(finder->context);
@@ -421,9 +435,9 @@ hnsw_insert(Relation rel, Datum *values, bool *isnull, ItemPointer tid,
 {
 	HnswFinder *finder = index_info->ii_AmCache;
 	const HnswLayout *layout;
+	int			column;
+	InsertRow	row = {.tid = *tid};
 
-	if (isnull[0])
-		return false;
 	if (finder == NULL)
 	{
 		MemoryContext old = MemoryContextSwitchTo(index_info->ii_Context);
@@ -434,8 +448,14 @@ hnsw_insert(Relation rel, Datum *values, bool *isnull, ItemPointer tid,
 	}
 
 	layout = &finder->index->layout;
-	hnsw_value_set(layout, finder->value, values[0], false);
+	column = finder->index->vector_column - 1;
+	if (isnull[column])
+		return false;
+	hnsw_value_set(layout, finder->value, values[column], false);
 	if (hnsw_value_indexable(layout, finder->value))
-		insert_value(finder, finder->value, tid);
+	{
+		hnsw_key_make(&finder->index->keys, rel, values, isnull, row.key);
+		insert_row(finder, finder->value, &row);
+	}
 	return false;
 }

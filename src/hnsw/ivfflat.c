@@ -117,6 +117,11 @@ ivfflat_handler(PG_FUNCTION_ARGS)
 {
 	IndexAmRoutine *am = (IndexAmRoutine *) DatumGetPointer(hnsw_handler(fcinfo));
 
+	/* as in pgvector, without filter columns */
+	am->amcanmulticol = false;
+	am->amsearcharray = false;
+	am->amsearchnulls = false;
+	am->amcaninclude = false;
 	am->amoptions = ivfflat_options;
 	am->ambuild = ivfflat_build;
 	PG_RETURN_POINTER(am);

@@ -32,6 +32,7 @@
 #define HNSW_GREATER_STRATEGY 7
 #define HNSW_OVERLAP_STRATEGY 8		/* arrays: && */
 #define HNSW_CONTAINS_STRATEGY 9	/* arrays: @> */
+#define HNSW_STRATEGIES 10
 
 /* What support function 4 (HNSW_KEY_PROC) of a filter column's operator class returns */
 typedef enum HnswKeyKind

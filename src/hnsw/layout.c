@@ -81,7 +81,7 @@ layout_offsets(HnswLayout *layout)
 	layout->kept = offset;
 	offset += layout->degree / 8;
 	layout->keys = offset;
-	offset = INTALIGN(offset + layout->key_size);
+	offset = INTALIGN(offset + layout->inline_tids * layout->key_size);
 	layout->links = offset;
 	offset += layout->degree * sizeof(HnswNodeId);
 	layout->factors_a = offset;
@@ -98,6 +98,13 @@ layout_offsets(HnswLayout *layout)
 	offset += layout->degree * layout->code.units;
 	layout->node_size = MAXALIGN(offset);
 	layout->overflow_size = INTALIGN(offsetof(HnswOverflowLinkData, code) + layout->code.units);
+
+	layout->chunk_tids = HNSW_CHUNK_TIDS * sizeof(ItemPointerData) /
+		(sizeof(ItemPointerData) + layout->key_size);
+
+	/* A multiple of 8, so that values of 8 bytes are aligned */
+	if (layout->key_size > 0)
+		layout->key_entries = HNSW_PAGE_SPACE / (1 + layout->key_size) & ~7;
 
 	/* An even number, so that the links behind the origins are aligned */
 	layout->overflow_links = HNSW_PAGE_SPACE / (sizeof(uint16) + layout->overflow_size) & ~1;
@@ -259,7 +266,9 @@ init_layout(HnswLayout *layout, const HnswLayoutRequest *request)
 	layout->degree = (2 * request->m + FASTSCAN_BLOCK - 1) / FASTSCAN_BLOCK * FASTSCAN_BLOCK;
 	layout->out_dim = rotation_out_dim(layout->dim);
 	layout->code.bits = code_bits(layout);
-	layout->inline_tids = request->compact ? 1 : 2;
+	layout->key_size = request->key_size;
+	/* With keys, only as many as there is room for; see fill_slot */
+	layout->inline_tids = request->compact || layout->key_size > 0 ? 1 : 2;
 	layout->pages_per_node = 1;
 	if (type == HNSW_TYPE_SPARSEVEC)
 	{

@@ -61,11 +61,12 @@ hnsw_lookup_distance(HnswLookup *lookup, const ItemPointerData *tid, double *dis
 		MemoryContext old = MemoryContextSwitchTo(econtext->ecxt_per_tuple_memory);
 		Datum		values[INDEX_MAX_KEYS];
 		bool		isnull[INDEX_MAX_KEYS];
+		int			column = orderby->sk_attno - 1;
 
 		FormIndexDatum(lookup->info, lookup->slot, lookup->estate, values, isnull);
-		*distance = isnull[0] ? get_float8_nan() :
+		*distance = isnull[column] ? get_float8_nan() :
 			DatumGetFloat8(FunctionCall2Coll(&orderby->sk_func, orderby->sk_collation,
-											 values[0], orderby->sk_argument));
+											 values[column], orderby->sk_argument));
 		if (isnan(*distance))
 			*distance = get_float8_infinity();
 		MemoryContextSwitchTo(old);

@@ -9,6 +9,7 @@
 #include "compat.h"
 
 #include "hnsw/hnsw.h"
+#include "hnsw/key.h"
 
 #include "access/reloptions.h"
 #include "utils/guc.h"
@@ -200,28 +201,26 @@ hnsw_compact(Relation rel)
 HnswMetric
 hnsw_metric(Relation rel)
 {
-	FmgrInfo   *procinfo = index_getprocinfo(rel, 1, HNSW_METRIC_PROC);
+	FmgrInfo   *procinfo = index_getprocinfo(rel, hnsw_vector_column(rel), HNSW_METRIC_PROC);
 
-	return (HnswMetric) DatumGetInt32(FunctionCall1Coll(procinfo, rel->rd_indcollation[0],
-														PointerGetDatum(NULL)));
+	return (HnswMetric) DatumGetInt32(FunctionCall1(procinfo, PointerGetDatum(NULL)));
 }
 
 /* The type of an index's column, as its operator class tells. */
 HnswType
 hnsw_type(Relation rel)
 {
-	FmgrInfo   *procinfo;
+	AttrNumber	column = hnsw_vector_column(rel);
 
-	if (!OidIsValid(index_getprocid(rel, 1, HNSW_TYPE_PROC)))
+	if (!OidIsValid(index_getprocid(rel, column, HNSW_TYPE_PROC)))
 		return HNSW_TYPE_VECTOR;
-	procinfo = index_getprocinfo(rel, 1, HNSW_TYPE_PROC);
-	return (HnswType) DatumGetInt32(FunctionCall1Coll(procinfo, rel->rd_indcollation[0],
-													  PointerGetDatum(NULL)));
+	return (HnswType) DatumGetInt32(FunctionCall1(index_getprocinfo(rel, column, HNSW_TYPE_PROC),
+												  PointerGetDatum(NULL)));
 }
 
-/* Dimensions of an index's column or expression; below 1 if unknown. */
+/* Dimensions of an index's vector column or expression; below 1 if unknown. */
 int
 hnsw_column_dimensions(Relation rel)
 {
-	return TupleDescAttr(RelationGetDescr(rel), 0)->atttypmod;
+	return TupleDescAttr(RelationGetDescr(rel), hnsw_vector_column(rel) - 1)->atttypmod;
 }

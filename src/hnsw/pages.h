@@ -94,17 +94,22 @@ extern void hnsw_build_finish(HnswIndex *index, HnswNodeId entry, int entry_leve
 /* functions in hnsw_tids_page.c: further heap TIDs, buffers and WAL too */
 extern void hnsw_chain_step(HnswIndex *index, uint32 chunk_id, uint64 *steps);
 extern int	hnsw_chunk_read(HnswIndex *index, HnswNodeId owner, uint32 *chunk,
-							ItemPointer tids);
+							ItemPointer tids, uint8 *keys);
+extern int	hnsw_tids_remove(const HnswLayout *layout, ItemPointer tids, uint8 *keys, int n,
+							 const ItemPointerData *dead, int ndead);
 extern int	hnsw_chunk_remove(HnswIndex *index, HnswNodeId owner, uint32 chunk_id,
 							  ItemPointer dead, int ndead);
 extern bool hnsw_chunk_unlink_next(HnswIndex *index, HnswNodeId owner, uint32 chunk_id);
 extern bool hnsw_chunks_empty(HnswIndex *index, HnswNodeId owner, uint32 chunk_id);
-extern void hnsw_tid_append(HnswIndex *index, HnswWrite *write, ItemPointer tid);
+extern void hnsw_tid_append(HnswIndex *index, HnswWrite *write, const ItemPointerData *tid,
+							const uint8 *key);
 extern void hnsw_check_tid(HnswIndex *index, BlockNumber index_block, ItemPointer tid,
 						   BlockNumber heap_blocks);
 
+/* functions in hnsw_map_page.c: buffers and WAL too */
+extern void hnsw_map_forget(void);
+
 /* functions in hnsw_overflow_page.c: buffers and WAL too */
-extern void hnsw_overflow_forget(void);
 extern uint32 hnsw_overflow_groups(const HnswIndex *index);
 extern int	hnsw_overflow_read(HnswIndex *index, HnswNodeId id, HnswNodeId *links, float *a,
 							   float *b, uint8 *codes);
@@ -117,5 +122,21 @@ extern void hnsw_overflow_remove(HnswIndex *index, uint32 group, const HnswLink 
 extern bool hnsw_overflow_trylock(HnswIndex *index, uint32 group);
 extern void hnsw_overflow_unlock(HnswIndex *index, uint32 group);
 extern bool hnsw_needs_image(HnswIndex *index, XLogRecPtr lsn);
+
+/* functions in hnsw_key_page.c: keys by node number, buffers and WAL too */
+extern int	hnsw_key_page_capacity(const HnswLayout *layout);
+extern uint32 hnsw_key_pages(HnswIndex *index);
+extern int	hnsw_key_page_match(HnswIndex *index, uint32 ordinal, const HnswKeyFilter *filter,
+								HnswNodeId *ids);
+extern int	hnsw_key_page_count(HnswIndex *index, uint32 ordinal, int64 *counts);
+extern HnswKeyState hnsw_node_keys(HnswIndex *index, HnswNodeId id, uint8 *key);
+extern HnswKeyState hnsw_key_get(HnswIndex *index, HnswNodeId id, uint8 *key);
+extern void hnsw_key_set(HnswIndex *index, HnswNodeId id, HnswKeyState state, const uint8 *key);
+extern void hnsw_key_note(HnswIndex *index, HnswNodeId id, const uint8 *key);
+extern void hnsw_key_settle(HnswIndex *index, HnswNodeId id, HnswKeyState state,
+							const uint8 *key);
+extern void hnsw_build_key_pages(HnswIndex *index, HnswNodeId first, HnswNodeId last);
+extern void hnsw_build_key(HnswIndex *index, HnswNodeId id, HnswKeyState state,
+						   const uint8 *key);
 
 #endif							/* PIRAMID_HNSW_PAGES_H */

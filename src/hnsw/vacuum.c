@@ -122,7 +122,7 @@ clean_chunks(VacuumState *state, HnswNodeId id, uint32 chunk)
 		int			ndead;
 
 		hnsw_chain_step(index, chunk, &steps);
-		n = hnsw_chunk_read(index, id, &next, tids);
+		n = hnsw_chunk_read(index, id, &next, tids, NULL);
 		numbered = numbered && index->chain_sequence != 0;
 		ndead = find_dead(state, tids, n);
 		hnsw_vacuum_delay();
@@ -149,21 +149,19 @@ clean_chunks(VacuumState *state, HnswNodeId id, uint32 chunk)
 static int
 remove_tids(const HnswLayout *layout, HnswNodeHeader node, ItemPointer dead, int ndead)
 {
-	ItemPointer tids = HnswNodeTids(layout, node);
-	int			left = 0;
+	node->ntids = hnsw_tids_remove(layout, HnswNodeTids(layout, node),
+								   HnswNodeKeys(layout, node), node->ntids, dead, ndead);
+	return node->ntids;
+}
 
-	for (int i = 0; i < node->ntids; i++)
-	{
-		bool		keep = true;
-
-		for (int j = 0; j < ndead && keep; j++)
-			keep = !ItemPointerEquals(&tids[i], &dead[j]);
-		if (keep)
-			tids[left++] = tids[i];
-	}
-	memset(&tids[left], 0, sizeof(ItemPointerData) * (node->ntids - left));
-	node->ntids = left;
-	return left;
+/* Remember a dying node, which has no keys. */
+static void
+note_dying(VacuumState *state, HnswNodeId id, int level)
+{
+	bitmap_set(&state->dying, id);
+	state->any_dying = true;
+	if (level == 0 && state->index->layout.key_size > 0)
+		hnsw_key_set(state->index, id, HNSW_KEY_ABSENT, NULL);
 }
 
 /* Remember an upper node. */
@@ -183,6 +181,26 @@ note_upper(VacuumState *state, HnswNodeId id)
 	state->upper[state->nupper++] = id;
 }
 
+/*
+ * Let a live node's entry say what keys the node has, unless it does.  An entry that
+ * says one key is right; any other may not be any more, now that rows are removed.
+ * hnsw_key_page.c tells why the node is read again.
+ */
+static void
+clean_key(HnswIndex *index, HnswNodeId id)
+{
+	uint8		key[HNSW_MAX_KEY_SIZE];
+	HnswKeyState old;
+
+	if (index->layout.key_size == 0)
+		return;
+	old = hnsw_key_get(index, id, key);
+	if (old == HNSW_KEY_ONE || hnsw_node_keys(index, id, key) == old)
+		return;
+	hnsw_key_set(index, id, HNSW_KEY_UNKNOWN, NULL);
+	hnsw_key_settle(index, id, hnsw_node_keys(index, id, key), key);
+}
+
 static void
 clean_node(VacuumState *state, HnswNodeId id)
 {
@@ -197,6 +215,7 @@ clean_node(VacuumState *state, HnswNodeId id)
 	int64		chunk_left;
 	int			flags;
 	int			level;
+	bool		dies = false;
 
 	hnsw_read(index, id, &read);
 	flags = read.node->flags;
@@ -210,8 +229,7 @@ clean_node(VacuumState *state, HnswNodeId id)
 		return;
 	if (flags & HNSW_NODE_DYING)
 	{
-		bitmap_set(&state->dying, id);
-		state->any_dying = true;
+		note_dying(state, id, level);
 		return;
 	}
 	if (level > 0)
@@ -225,7 +243,10 @@ clean_node(VacuumState *state, HnswNodeId id)
 	state->stats->tuples_removed += ndead;
 	state->stats->num_index_tuples += chunk_left + ntids - ndead;
 	if (ndead == 0 && (ntids > 0 || chunk_left > 0))
+	{
+		clean_key(index, id);
 		return;
+	}
 
 	/* A row inserted since has its TID here or in a new first chunk. */
 	hnsw_write(index, id, &write);
@@ -233,10 +254,13 @@ clean_node(VacuumState *state, HnswNodeId id)
 		write.node->more_tids == more && hnsw_chunks_empty(index, id, more))
 	{
 		write.node->flags |= HNSW_NODE_DYING;
-		bitmap_set(&state->dying, id);
-		state->any_dying = true;
+		dies = true;
 	}
 	hnsw_write_end(index, &write, true);
+	if (dies)
+		note_dying(state, id, level);
+	else
+		clean_key(index, id);
 }
 
 /* Upper nodes die with the node of the same vector below them. */

@@ -10,7 +10,7 @@
 #include "unit.h"
 
 #define MAX_DIM 16000
-#define MAX_PARTS 8
+#define MAX_PARTS 9
 
 typedef struct Part
 {
@@ -47,6 +47,7 @@ parts_right(const HnswLayout *layout)
 		{0, sizeof(HnswNodeHeaderData), sizeof(uint32)},
 		{layout->tids, layout->inline_tids * sizeof(ItemPointerData), sizeof(uint16)},
 		{layout->kept, layout->degree / 8, 1},
+		{layout->keys, layout->inline_tids * layout->key_size, 1},
 		{layout->links, layout->degree * sizeof(HnswNodeId), sizeof(HnswNodeId)},
 		{layout->factors_a, codes ? layout->degree * sizeof(half) : 0, sizeof(half)},
 		{layout->factors_b, codes ? layout->degree * sizeof(half) : 0, sizeof(half)},
@@ -63,7 +64,7 @@ parts_right(const HnswLayout *layout)
 		end = parts[i].start + parts[i].size;
 	}
 	return end <= layout->node_size && layout->node_size % MAXIMUM_ALIGNOF == 0 &&
-		layout->own_size == parts[6].size;
+		layout->own_size == parts[7].size;
 }
 
 /* As many nodes as told fit the page, or the node fits the pages told. */
@@ -79,12 +80,28 @@ space_right(const HnswLayout *layout)
 		layout->node_size > (layout->pages_per_node - 1) * HNSW_PAGE_SPACE;
 }
 
+/* Chunks and key pages hold as many keys as told, values of 8 bytes aligned. */
+static bool
+keys_right(const HnswLayout *layout, int key_size)
+{
+	int			chunk = layout->chunk_tids * (sizeof(ItemPointerData) + key_size);
+	int			page = layout->key_entries * (1 + key_size);
+
+	if (layout->key_size != key_size || layout->chunk_tids < 1 ||
+		chunk > HNSW_CHUNK_TIDS * sizeof(ItemPointerData))
+		return false;
+	if (key_size == 0)
+		return layout->chunk_tids == HNSW_CHUNK_TIDS && layout->key_entries == 0;
+	return page <= HNSW_PAGE_SPACE && page + 8 * (1 + key_size) > HNSW_PAGE_SPACE &&
+		layout->key_entries % 8 == 0 && layout->key_entries <= HNSW_KEY_ENTRIES;
+}
+
 static bool
 links_right(const HnswLayout *layout, int m)
 {
 	return layout->degree % FASTSCAN_BLOCK == 0 && layout->degree >= FASTSCAN_BLOCK &&
 		layout->degree <= 256 && layout->degree >= 2 * m &&
-		layout->inline_tids >= 1 && layout->key_size == 0;
+		layout->inline_tids >= 1;
 }
 
 /* Codes cover most of the rotated vector, unless they may be short; some have none. */
@@ -150,15 +167,15 @@ first_spanning(HnswMetric metric, int m)
 static void
 check_shapes(const char *name, const HnswLayoutRequest *shape, int max_dim)
 {
-	int			wrong[5] = {0};
-	int			first[5] = {0};
+	int			wrong[6] = {0};
+	int			first[6] = {0};
 	int			m = shape->m;
 
 	for (int dim = 1; dim <= max_dim; dim++)
 	{
 		HnswLayoutRequest request = *shape;
 		HnswLayout	layout;
-		bool		right[5];
+		bool		right[6];
 
 		request.column_dim = dim;
 		request.ef_construction = Max(64, 2 * m);
@@ -175,7 +192,8 @@ check_shapes(const char *name, const HnswLayoutRequest *shape, int max_dim)
 				right[3] &= code_right(&layout, request.compact);
 			}
 		right[4] = meta_right(&layout);
-		for (int j = 0; j < 5; j++)
+		right[5] = keys_right(&layout, request.key_size);
+		for (int j = 0; j < 6; j++)
 			if (!right[j] && wrong[j]++ == 0)
 				first[j] = dim;
 	}
@@ -184,6 +202,40 @@ check_shapes(const char *name, const HnswLayoutRequest *shape, int max_dim)
 	ok(wrong[2] == 0, "%s, m %d: room for links (first wrong: %d)", name, m, first[2]);
 	ok(wrong[3] == 0, "%s, m %d: codes cover the vector (first wrong: %d)", name, m, first[3]);
 	ok(wrong[4] == 0, "%s, m %d: the metapage tells it (first wrong: %d)", name, m, first[4]);
+	ok(wrong[5] == 0, "%s, m %d: room for keys (first wrong: %d)", name, m, first[5]);
+}
+
+/* Keys of all sizes, in nodes of all kinds; and short keys make no node larger. */
+static void
+check_keys(void)
+{
+	for (int key_size = 2; key_size <= HNSW_MAX_KEY_SIZE; key_size += 9)
+	{
+		for (int kind = 0; kind < 4; kind++)
+		{
+			HnswLayoutRequest shape = {.m = 16,.key_size = key_size};
+			char		name[64];
+
+			shape.metric = kind == 3 ? HNSW_L1 : HNSW_COSINE;
+			shape.projected = kind == 1;
+			shape.compact = kind == 2;
+			snprintf(name, sizeof(name), "keys of %d bytes, kind %d", key_size, kind);
+			check_shapes(name, &shape, MAX_DIM);
+		}
+	}
+	for (int dim = 128; dim <= 384; dim *= 3)
+	{
+		HnswLayoutRequest request = {.column_dim = dim,.metric = HNSW_L2,.m = 16};
+		HnswLayout	without;
+		HnswLayout	with;
+
+		hnsw_layout_choose(&without, &request);
+		request.key_size = 9;
+		hnsw_layout_choose(&with, &request);
+		ok(with.nodes_per_page == without.nodes_per_page && with.degree == without.degree &&
+		   with.code.dims == without.code.dims,
+		   "%d dimensions: keys of two integers find room", dim);
+	}
 }
 
 int
@@ -225,6 +277,8 @@ main(void)
 		for (shape.metric = HNSW_HAMMING; shape.metric <= HNSW_JACCARD; shape.metric++)
 			check_shapes(names[shape.metric], &shape, HNSW_MAX_BITS);
 	}
+
+	check_keys();
 
 	/* The last slots that there can be have numbers of 32 bits. */
 	for (int slots = 1; slots <= HNSW_MAX_NODES_PER_PAGE; slots++)

@@ -1,0 +1,138 @@
+# Indexes of older format versions are read and written as they are; REINDEX
+# raises the version.  They are made of new ones, whose file is changed to what an
+# older library wrote.  And a page of another block is told from the right one.
+
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Piramid;
+
+my $node = piramid_node('versions', conf => "autovacuum = off\nignore_checksum_failure = on");
+load_slices($node);
+
+# Places, as hnsw_page.h has them
+use constant { PAGE => 8192, START => 24, SPECIAL => 8176, MAGIC => 0x504D5248 };
+use constant { OLD_META => 88, META => 128, MAPS => 1024 * 4 };
+
+sub index_file
+{
+	my ($index) = @_;
+	return $node->data_dir . '/' . $node->safe_psql('postgres', "SELECT pg_relation_filepath('$index')");
+}
+
+# Let a function change the index's file, while the server is down.
+sub change_file
+{
+	my ($index, $change) = @_;
+	my $name = index_file($index);
+
+	$node->stop;
+	my $file = slurp_file($name);
+	$change->(\$file);
+	open my $handle, '>:raw', $name or die "$name: $!";
+	print $handle $file;
+	close $handle;
+	$node->start;
+}
+
+# The versions that pages but the metapage have
+sub page_versions
+{
+	my ($index) = @_;
+	$node->safe_psql('postgres', 'CHECKPOINT');
+	my $file = slurp_file(index_file($index));
+	my %versions = map { unpack('C', substr($file, $_ * PAGE + SPECIAL + 4, 1)) => 1 }
+	  1 .. length($file) / PAGE - 1;
+	return join ' ', sort keys %versions;
+}
+
+sub version
+{
+	my ($index) = @_;
+	return $node->safe_psql('postgres', "SELECT version FROM piramid_hnsw_info('$index')");
+}
+
+# Make a file one of version 1 or 2.
+sub make_old
+{
+	my ($file, $version) = @_;
+	my $maps = substr($$file, START + META, MAPS);
+
+	foreach my $block (0 .. length($$file) / PAGE - 1)
+	{
+		substr($$file, $block * PAGE + SPECIAL, 4) = pack('L', MAGIC);
+		substr($$file, $block * PAGE + SPECIAL + 4, 1) = pack('C', $block ? 1 : $version);
+	}
+	substr($$file, START + 4, 4) = pack('L', $version);
+	substr($$file, START + OLD_META, SPECIAL - START - OLD_META) =
+	  $maps . "\0" x (SPECIAL - START - OLD_META - MAPS);
+}
+
+# Shape, the oldest version that has it, column, and options
+foreach my $shape (
+	[ 'fast', 1, 'v', '' ],
+	[ 'compact', 2, 'v', 'WITH (layout = compact)' ])
+{
+	my ($name, $version, $column, $options) = @$shape;
+	my $answers = q{SELECT q.id, x.id, x.distance FROM queries q, LATERAL test.nearest('t', '<->', q.v, 20, true) AS x};
+
+	$node->safe_psql(
+		'postgres', qq{
+		DROP TABLE IF EXISTS t;
+		CREATE TABLE t (id int PRIMARY KEY, v vector(128));
+		INSERT INTO t SELECT * FROM slices WHERE id <= 2000;
+		-- Chunks of heap TIDs
+		INSERT INTO t SELECT -n, (SELECT v FROM slices WHERE id = 7) FROM generate_series(1, 50) AS n;
+		CREATE INDEX t_idx ON t USING hnsw (v vector_l2_ops) $options;
+	});
+	is(version('t_idx'), 3, "$name: new indexes have version 3");
+	is(page_versions('t_idx'), 3, "$name: and so have their pages");
+	my $before = $node->safe_psql('postgres', $answers);
+	change_file('t_idx', sub { make_old($_[0], $version) });
+	is(version('t_idx'), $version, "$name: an old index");
+	ok($node->safe_psql('postgres', $answers) eq $before, "$name: an old index gives the same answers");
+
+	# The first changes after a checkpoint become overflow links.
+	$node->safe_psql('postgres', q{CHECKPOINT;
+		INSERT INTO t SELECT * FROM slices WHERE id BETWEEN 2001 AND 2600;
+		INSERT INTO t SELECT -n, (SELECT v FROM slices WHERE id = 8) FROM generate_series(101, 150) AS n});
+	at_least($node->safe_psql('postgres', "SELECT piramid_overflow_links('t_idx')"), 1, "$name: overflow links");
+	is(version('t_idx'), 2, "$name: an old index with overflow links");
+	is(page_versions('t_idx'), 1, "$name: new pages of an old index are old");
+	is_consistent($node, 't', "$name: an old index with new rows");
+	$node->safe_psql('postgres', 'DELETE FROM t WHERE id % 3 = 0; VACUUM t;
+		INSERT INTO t SELECT * FROM slices WHERE id BETWEEN 2601 AND 2800');
+	is_consistent($node, 't', "$name: an old index after a vacuum");
+
+	# Once more as an old file, now with maps
+	$before = $node->safe_psql('postgres', $answers);
+	$node->safe_psql('postgres', 'REINDEX INDEX t_idx; CHECKPOINT; INSERT INTO t SELECT * FROM slices WHERE id BETWEEN 2801 AND 3000');
+	is(version('t_idx'), 3, "$name: REINDEX raises the version");
+	my $links = $node->safe_psql('postgres', "SELECT piramid_overflow_links('t_idx')");
+	at_least($links, 1, "$name: overflow links of version 3");
+	$before = $node->safe_psql('postgres', $answers);
+	change_file('t_idx', sub { make_old($_[0], 2) });
+	is($node->safe_psql('postgres', "SELECT piramid_overflow_links('t_idx')"), $links, "$name: maps of version 2");
+	ok($node->safe_psql('postgres', $answers) eq $before, "$name: version 2 gives the same answers");
+}
+
+# A write that went to the wrong block
+$node->safe_psql('postgres', 'REINDEX INDEX t_idx');
+change_file('t_idx', sub { substr(${ $_[0] }, 4 * PAGE, PAGE) = substr(${ $_[0] }, 3 * PAGE, PAGE) });
+fails_like($node, "SELECT piramid_hnsw_info('t_idx')", qr/index "t_idx" has a page of block 3 at block 4/,
+	'a page of another block');
+
+# A metapage whose parts disagree, and what libraries to come may keep in an index
+foreach my $case ([ version => 4, 'L', 2 ], [ sketch_bits => 89, 'C', 128 ])
+{
+	my ($field, $offset, $type, $value) = @$case;
+	$node->safe_psql('postgres', 'REINDEX INDEX t_idx');
+	change_file('t_idx', sub { substr(${ $_[0] }, START + $offset, length pack($type, 0)) = pack($type, $value) });
+	fails_like($node, "SELECT piramid_hnsw_info('t_idx')", qr/index "t_idx" has an unknown metapage at block 0/,
+		"metapage: $field");
+}
+
+done_testing();
