@@ -120,6 +120,29 @@ cancelled('SET enable_seqscan = off; SET enable_sort = off',
 is_consistent($node, 'slices', 'after cancelled scans');
 cancelled('SELECT 1', 'INSERT INTO filled SELECT id + 100000, v FROM slices WHERE id > 10000', 'insert');
 is_consistent($node, 'filled', 'after cancelled inserts');
+# A session keeps the memory of one search for the next one, but not what an error
+# in the middle of a search left.
+{
+	my $session = 'SET enable_seqscan = off; SET enable_sort = off;';
+	for (my $ms = 1; $ms <= 64; $ms *= 2)
+	{
+		$session .= "SET statement_timeout = $ms;
+			SELECT count(*) FROM (SELECT id FROM slices ORDER BY v <-> (SELECT v FROM queries LIMIT 1)) AS x;
+			INSERT INTO filled SELECT id + 200000, v FROM slices WHERE id > 10000;";
+	}
+	my ($status, $stdout, $stderr) = $node->psql(
+		'postgres', qq{$session
+		SET statement_timeout = 0;
+		SELECT 'recall ' || test.recall('slices', '<->', 'queries');
+		SELECT 'searches ' || count(*) FROM pg_backend_memory_contexts WHERE name = 'hnsw search'},
+		on_error_stop => 0);
+	my $errors = () = $stderr =~ /canceling statement due to statement timeout/g;
+	at_least($errors, 1, 'times cancelled in one session');
+	my ($recall) = $stdout =~ /^recall (.*)$/m;
+	at_least($recall // 0, 0.95, 'recall@10 after them');
+	my ($searches) = $stdout =~ /^searches (.*)$/m;
+	is($searches, 1, 'searches that it keeps the memory of');
+}
 $node->safe_psql('postgres', 'DELETE FROM filled WHERE id % 2 = 0');
 cancelled('SELECT 1', 'VACUUM filled', 'vacuum');
 is_consistent($node, 'filled', 'after cancelled vacuums');
