@@ -126,8 +126,9 @@ build_learn_projection(HnswLayout *layout, const HnswLayoutRequest *request, int
 		matrix = palloc(projection_size(layout->code.dims, width));
 		room = palloc_extended(projection_work_size(layout->code.dims, width, learned),
 							   MCXT_ALLOC_HUGE);
-		projection_learn(projection, layout->code.dims, width, learned,
-						 rows + (Size) judged * projection_stride(width), seed, matrix, room);
+		projection_learn(projection, layout->code.dims, width,
+						 (ByteRows) {learned, rows + (Size) judged * projection_stride(width),
+						 projection_stride(width)}, seed, matrix, room);
 		pfree(room);
 		if (projection->step > 0 &&
 			kept_share(projection, compared, differences) >= min_local &&

@@ -51,6 +51,11 @@ readmes_are_readable() {
 		}' src/README.md src/*/*.md compat/README.md
 }
 
+house_sizes() {
+	find src test bench .ci compat sql -type f \( -name '*.[ch]' -o -name '*.p[lmy]' -o -name '*.sh' -o -name run \) \
+		! -path '*/node_modules/*' -print0 | sort -z | xargs -0 perl test/lib/sizes.pl
+}
+
 stage_lint() {
 	local clang
 	cd "$root" || return
@@ -62,6 +67,7 @@ stage_lint() {
 		check "shellcheck" shellcheck -x -P .:SCRIPTDIR .ci/run test/run bench/quickstart compat/install \
 			test/clients/quotes test/clients/*/run test/packages/run test/packages/docker debian/build
 	check "includes run downward" includes_run_downward
+	check "files, functions and lists of parameters are short" house_sizes
 	check "calls inside src/hnsw run downward" perl test/lib/tiers.pl src/hnsw/README.md
 	check "READMEs are short, and their lines" readmes_are_readable
 	check "links in Markdown lead somewhere" perl test/lib/links.pl ./*.md {bench,compat,docs,src}/*.md \
