@@ -7,18 +7,6 @@
 CREATE FUNCTION made(n int, dim int DEFAULT 3) RETURNS vector LANGUAGE sql IMMUTABLE AS $$
 	SELECT array_agg(sin(n * (i + .37) * 7.13) + n % 7 * .1 ORDER BY i)::vector FROM generate_series(1, dim) AS i
 $$;
--- Runs a statement and undoes it; tells how it failed.
-CREATE FUNCTION error_of(statement text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-	hint text;
-	detail text;
-BEGIN
-	EXECUTE statement;
-	RAISE EXCEPTION 'no error';
-EXCEPTION WHEN OTHERS THEN
-	GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT, detail = PG_EXCEPTION_DETAIL;
-	RETURN SQLSTATE || ': ' || SQLERRM || coalesce(' | ' || nullif(detail, ''), '') || coalesce(' | ' || nullif(hint, ''), '');
-END $$;
 SET hnsw.ef_search = 1000;
 SET max_parallel_maintenance_workers = 0;
 SET jit = off;
@@ -342,4 +330,4 @@ RESET ROLE;
 DROP TABLE i;
 DROP ROLE regress_hnsw_user;
 
-DROP FUNCTION made, error_of, with_options, check_shape, check_shapes;
+DROP FUNCTION made, with_options, check_shape, check_shapes;

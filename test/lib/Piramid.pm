@@ -21,7 +21,7 @@ use Time::HiRes qw(usleep);
 
 our @EXPORT = qw(
   piramid_node load_words load_slices create_pause
-  start_sql crash fails_like is_consistent at_least at_most
+  start_sql wait_until crash fails_like is_consistent at_least at_most
 );
 
 my $demo = abs_path(dirname(__FILE__) . '/../../bench/data/wordnet-demo.tsv.gz');
@@ -96,7 +96,9 @@ sub piramid_node
 
 	$node->init(@{ $params{init} // [] });
 	# Cluster.pm writes nothing to disk by force; crashes of the server are
-	# not crashes of the machine, so that is as good here.
+	# not crashes of the machine, so that is as good here.  A disabled plan node
+	# counts as dear, and nearly every query of the tests would be compiled.
+	$node->append_conf('postgresql.conf', 'jit = off');
 	$node->append_conf('postgresql.conf', $params{conf}) if $params{conf};
 	$node->start;
 	$node->safe_psql('postgres', 'CREATE EXTENSION piramid');
@@ -144,15 +146,15 @@ sub load_slices
 }
 
 # A function pause(v, id) that returns v, but waits for whoever holds the
-# advisory lock 1 when it meets the given id: it stops a build in the middle.
+# advisory lock 1 where this is true of the id: it stops a build in the middle.
 sub create_pause
 {
-	my ($node, $id) = @_;
+	my ($node, $condition) = @_;
 	$node->safe_psql(
 		'postgres', qq{
-		CREATE FUNCTION pause(v vector, id int) RETURNS vector LANGUAGE plpgsql IMMUTABLE AS \$\$
+		CREATE FUNCTION pause(v vector, id int) RETURNS vector LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS \$\$
 		BEGIN
-			IF id = $id THEN
+			IF $condition THEN
 				PERFORM pg_advisory_xact_lock_shared(1);
 			END IF;
 			RETURN v;
@@ -177,15 +179,29 @@ sub run_sql
 }
 
 # Start a script that is not waited for.  Returns a handle of IPC::Run; finish
-# it with $handle->finish, whatever became of the server.
+# it with $handle->finish, whatever became of the server; $$output is then what
+# it has printed.
 sub start_sql
 {
-	my ($node, $sql) = @_;
+	my ($node, $sql, $output) = @_;
 	# From a file: IPC::Run would feed a string only while it is being pumped.
 	my $file = PostgreSQL::Test::Utils::tempdir() . '/script.sql';
 
 	append_to_file($file, $sql);
-	return IPC::Run::start([ psql_command($node), '-f', $file ], '>', '/dev/null', '2>&1');
+	return IPC::Run::start([ psql_command($node), '-f', $file ], '>', $output // '/dev/null', '2>&1');
+}
+
+# For what no query of poll_query_until tells.
+sub wait_until
+{
+	my ($condition, $what) = @_;
+	my $end = time + $PostgreSQL::Test::Utils::timeout_default;
+
+	until ($condition->())
+	{
+		die "timed out waiting for $what" if time > $end;
+		usleep(100_000);
+	}
 }
 
 # Kill every process of the server at once, and start it again.  Handles are
@@ -200,11 +216,7 @@ sub crash
 	kill 'KILL', @pids;
 	$_->finish foreach @handles;
 	# The new server wants the old one's shared memory to be unused.
-	foreach my $attempt (1 .. 1800)
-	{
-		last unless kill 0, @pids;
-		usleep(100_000);
-	}
+	wait_until(sub { !kill 0, @pids }, 'the end of killed processes');
 	$node->start;
 }
 

@@ -1,5 +1,7 @@
 # The SQL surface is pgvector's: every object that pgvector 0.8 has is there with
 # the same properties, but for the deviations that are listed with their reasons.
+#
+# By version: the catalogs and settings.
 
 use strict;
 use warnings;

@@ -1,5 +1,7 @@
 # Filters above a scan: near rows come in their place, also where the index's bounds of distances
 # are wide against the gaps between rows; and the planner takes the index where it is cheaper.
+#
+# By version: the planner.
 
 use strict;
 use warnings;
@@ -9,7 +11,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Piramid;
 
-my $node = piramid_node('filters', conf => "autovacuum = off\njit = off\nmaintenance_work_mem = '128MB'");
+my $node = piramid_node('filters', conf => "autovacuum = off\nmaintenance_work_mem = '128MB'");
 
 $node->safe_psql(
 	'postgres', q{
