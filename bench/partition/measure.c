@@ -18,7 +18,7 @@
 
 #include "common/pg_prng.h"
 #include "distance/distance.h"
-#include "hnsw/partition.h"
+#include "partition/partition.h"
 
 #define K 10
 #define MAX_QUERIES 1000

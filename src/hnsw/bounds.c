@@ -22,7 +22,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "hnsw/hnsw.h"
+#include "hnsw/graph.h"
 
 #include "type/sparsevec.h"
 #include "utils/float.h"

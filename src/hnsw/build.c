@@ -74,18 +74,6 @@ build_progress(BuildState *state, double fraction)
  * ---------------------------------------------------------------------
  */
 
-/* A random level: each has one in HNSW_LEVEL_RATIO of the level below. */
-int
-hnsw_random_level(pg_prng_state *random)
-{
-	int			level = 0;
-
-	while (level < HNSW_MAX_LEVEL &&
-		   pg_prng_uint64_range(random, 0, HNSW_LEVEL_RATIO - 1) == 0)
-		level++;
-	return level;
-}
-
 /* Width of an int8 code of the graph's builder. */
 int
 build_stride(const HnswLayout *layout)

@@ -12,8 +12,9 @@
 #ifndef PIRAMID_HNSW_BUILD_H
 #define PIRAMID_HNSW_BUILD_H
 
+#include "hnsw/graph.h"
 #include "hnsw/hnsw.h"
-#include "hnsw/partition.h"
+#include "partition/partition.h"
 #include "storage/buffile.h"
 #include "storage/shm_toc.h"
 

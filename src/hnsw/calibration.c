@@ -6,7 +6,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "hnsw/hnsw.h"
+#include "hnsw/value.h"
 
 #include "lib/ilist.h"
 #include "miscadmin.h"

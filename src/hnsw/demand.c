@@ -17,7 +17,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "hnsw/hnsw.h"
+#include "hnsw/scan.h"
 
 #include "catalog/pg_type.h"
 #include "executor/executor.h"

@@ -11,7 +11,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "hnsw/hnsw.h"
+#include "hnsw/graph.h"
 
 #include "miscadmin.h"
 #include "utils/memutils.h"
@@ -111,7 +111,7 @@ first_to_go(const LinksRead *links, const bool *may_go)
 
 /* Make the link from one live node to another; false if one of them is none. */
 static bool
-make_link(HnswIndex *index, HnswNodeId from, HnswNodeId to, int level, HnswOverflowLink *link)
+make_link(HnswIndex *index, HnswNodeId from, HnswNodeId to, int level, HnswLink *link)
 {
 	Size		size = sizeof(float) * hnsw_vector_length(&index->layout);
 	HnswNeighbour ends[2] = {{.id = from}, {.id = to}};
@@ -125,7 +125,7 @@ make_link(HnswIndex *index, HnswNodeId from, HnswNodeId to, int level, HnswOverf
 			return false;
 		ends[i].rotated = hnsw_rotated(index, read.vector);
 	}
-	hnsw_overflow_link(index, &ends[0], &ends[1], link);
+	hnsw_link_make(index, &ends[0], &ends[1], link);
 	return true;
 }
 
@@ -137,7 +137,7 @@ static void
 adopt(HnswIndex *index, HnswNodeId id, HnswNodeId orphan, int level)
 {
 	const HnswLayout *layout = &index->layout;
-	HnswOverflowLink link;
+	HnswLink link;
 	HnswWrite	write;
 	int			position;
 
@@ -162,7 +162,7 @@ adopt(HnswIndex *index, HnswNodeId id, HnswNodeId orphan, int level)
  * there is none, which the new neighbour adopts then.  False if no link was made.
  */
 static bool
-force_link(HnswIndex *index, const HnswOverflowLink *link, int level, bool any)
+force_link(HnswIndex *index, const HnswLink *link, int level, bool any)
 {
 	const HnswLayout *layout = &index->layout;
 	HnswNodeId	orphan = HNSW_NO_NODE;
@@ -222,7 +222,7 @@ hnsw_force_back(HnswIndex *index, HnswNodeId id, int level)
 	for (int any = 0; any <= 1; any++)
 		for (int i = 0; i < links.n && !made; i++)
 		{
-			HnswOverflowLink link;
+			HnswLink link;
 
 			CHECK_FOR_INTERRUPTS();
 			made = make_link(index, links.ids[i], id, level, &link) &&
@@ -236,8 +236,8 @@ hnsw_force_back(HnswIndex *index, HnswNodeId id, int level)
 bool
 hnsw_force_link(HnswIndex *index, const HnswNeighbour *from, const HnswNeighbour *to, int level)
 {
-	HnswOverflowLink link;
+	HnswLink link;
 
-	hnsw_overflow_link(index, from, to, &link);
+	hnsw_link_make(index, from, to, &link);
 	return force_link(index, &link, level, true);
 }

@@ -8,7 +8,7 @@
 #ifndef PIRAMID_HNSW_BUFFER_H
 #define PIRAMID_HNSW_BUFFER_H
 
-#include "hnsw/hnsw.h"
+#include "hnsw/pages.h"
 
 /* New contents for a part of a page that is locked exclusively */
 typedef struct HnswEdit
@@ -40,6 +40,7 @@ hnsw_part_size(const HnswLayout *layout, int i)
 /* functions in hnsw_page.c */
 pg_noreturn extern void hnsw_report_corrupt(Relation rel, BlockNumber block,
 											const char *what);
+extern void hnsw_hints_grow(BlockNumber nblocks);
 extern void hnsw_init_page(Page page, int kind, bool upper);
 extern void hnsw_set_fill(const HnswLayout *layout, Page page, int nodes);
 extern void hnsw_finish_new_page(Buffer buffer, bool log);
@@ -48,6 +49,7 @@ extern void hnsw_prefetch_block(Relation rel, BlockNumber block, Size size);
 extern void hnsw_check_block(HnswIndex *index, BlockNumber block);
 extern Buffer hnsw_get_page(Relation rel, BlockNumber block, int lockmode, int kind);
 extern Buffer hnsw_get_linked_page(Relation rel, BlockNumber block, int lockmode, int kind);
+extern void hnsw_read_chain(Relation rel, BlockNumber block, int kind, char *data, Size size);
 extern HnswEdit hnsw_edit_opaque(Buffer buffer, const HnswPageOpaqueData *opaque);
 
 /* functions in hnsw_free_page.c */

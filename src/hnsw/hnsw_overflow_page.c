@@ -345,7 +345,7 @@ hnsw_overflow_prefetch(HnswIndex *index, HnswNodeId id)
  * Returns how many.
  */
 int
-hnsw_overflow_append(HnswIndex *index, const HnswOverflowLink *links, int n)
+hnsw_overflow_append(HnswIndex *index, const HnswLink *links, int n)
 {
 	const HnswLayout *layout = &index->layout;
 	uint32		group = node_group(layout, links[0].from);
@@ -406,7 +406,7 @@ hnsw_overflow_append(HnswIndex *index, const HnswOverflowLink *links, int n)
  * Returns how many there are.
  */
 int
-hnsw_overflow_load(HnswIndex *index, uint32 group, HnswOverflowLink *links, uint8 *codes)
+hnsw_overflow_load(HnswIndex *index, uint32 group, HnswLink *links, uint8 *codes)
 {
 	const HnswLayout *layout = &index->layout;
 	BlockNumber block = find_page(index, group);
@@ -423,7 +423,7 @@ hnsw_overflow_load(HnswIndex *index, uint32 group, HnswOverflowLink *links, uint
 	{
 		const HnswOverflowLinkData *link = page_link(layout, page, i);
 
-		links[i] = (HnswOverflowLink) {0};
+		links[i] = (HnswLink) {0};
 		links[i].from = origin_node(layout, group, page_origins(page)[i]);
 		links[i].to = link->to;
 		links[i].a = link->a;
@@ -440,13 +440,13 @@ hnsw_overflow_load(HnswIndex *index, uint32 group, HnswOverflowLink *links, uint
 
 /* From where to where the overflow links of a group lead. */
 int
-hnsw_overflow_list(HnswIndex *index, uint32 group, HnswOverflowLink *links)
+hnsw_overflow_list(HnswIndex *index, uint32 group, HnswLink *links)
 {
 	return hnsw_overflow_load(index, group, links, NULL);
 }
 
 static bool
-is_among(HnswNodeId from, HnswNodeId to, const HnswOverflowLink *links, int n)
+is_among(HnswNodeId from, HnswNodeId to, const HnswLink *links, int n)
 {
 	for (int i = 0; i < n; i++)
 		if (links[i].from == from && links[i].to == to)
@@ -459,7 +459,7 @@ is_among(HnswNodeId from, HnswNodeId to, const HnswOverflowLink *links, int n)
  * were, so that not much is logged.
  */
 void
-hnsw_overflow_remove(HnswIndex *index, uint32 group, const HnswOverflowLink *links, int n)
+hnsw_overflow_remove(HnswIndex *index, uint32 group, const HnswLink *links, int n)
 {
 	const HnswLayout *layout = &index->layout;
 	BlockNumber block = find_page(index, group);

@@ -28,13 +28,6 @@
 #define PREFETCH_BYTES 1536
 #define CACHE_LINE 64
 
-/* What hnsw_open keeps in the relcache entry, one chunk. */
-typedef struct HnswCache
-{
-	HnswMetaPageData meta;
-	float		floats[FLEXIBLE_ARRAY_MEMBER];	/* mean, rotated mean, signs */
-} HnswCache;
-
 void
 hnsw_report_corrupt(Relation rel, BlockNumber block, const char *what)
 {
@@ -92,8 +85,8 @@ hint_slot(Relation rel, BlockNumber block)
 }
 
 /* Have a hint for each block, up to a limit. */
-static void
-grow_hints(BlockNumber nblocks)
+void
+hnsw_hints_grow(BlockNumber nblocks)
 {
 	uint32		n = Max(nhints, MIN_HINTS);
 	Buffer	   *larger;
@@ -167,7 +160,7 @@ hnsw_check_block(HnswIndex *index, BlockNumber block)
 		hnsw_report_corrupt(index->rel, block, "a link past its end");
 }
 
-/* The same for a block number that comes from a page, which may be broken. */
+/* Read and lock a page whose block number comes from a page, and may be broken. */
 Buffer
 hnsw_get_linked_page(Relation rel, BlockNumber block, int lockmode, int kind)
 {
@@ -271,8 +264,8 @@ write_chain(Relation rel, ForkNumber fork, int kind, const char *data, Size size
 }
 
 /* Read them again. */
-static void
-read_chain(Relation rel, BlockNumber block, int kind, char *data, Size size)
+void
+hnsw_read_chain(Relation rel, BlockNumber block, int kind, char *data, Size size)
 {
 	BlockNumber first = block;
 
@@ -335,52 +328,6 @@ hnsw_create(Relation rel, ForkNumber fork, HnswMetaPageData *meta, const float *
 	UnlockRelationForExtension(rel, ExclusiveLock);
 }
 
-/* Does the metapage describe an index that this code can read? */
-static void
-check_meta(Relation rel, const HnswMetaPageData *meta)
-{
-	HnswLayout	layout;
-	HnswType	type = hnsw_type(rel);
-	int			typmod = hnsw_column_dimensions(rel);
-
-	if (meta->magic != HNSW_MAGIC || meta->version < HNSW_FIRST_VERSION ||
-		meta->version > HNSW_VERSION)
-		hnsw_report_corrupt(rel, HNSW_METAPAGE, "an unknown metapage");
-	if (meta->dim < 1 || (typmod > 0 && meta->dim != hnsw_graph_dim(type, typmod)) ||
-		meta->degree < FASTSCAN_BLOCK || meta->degree > HNSW_MAX_DEGREE ||
-		meta->degree % FASTSCAN_BLOCK != 0 || meta->code_bits > 4 ||
-		meta->code_dims > rotation_out_dim(meta->dim) || meta->code_dims % (meta->code_bits > 1 ? 16 : 32) != 0 ||
-		(meta->code_dims > 0) != (meta->code_bits > 0) ||
-		meta->metric < HNSW_L2 || meta->metric > HNSW_JACCARD ||
-		meta->own_kind < HNSW_OWN_HALF || meta->own_kind > HNSW_OWN_INT4 ||
-		(meta->own_kind == HNSW_OWN_BITS) != (type == HNSW_TYPE_BIT) ||
-		(meta->own_kind == HNSW_OWN_BITS) != (meta->metric >= HNSW_HAMMING) ||
-		(meta->own_kind == HNSW_OWN_SPARSE) != (type == HNSW_TYPE_SPARSEVEC) ||
-		(type == HNSW_TYPE_SPARSEVEC && meta->index_size != sizeof(uint16) &&
-		 meta->index_size != sizeof(int32)) ||
-		meta->elements > BLCKSZ ||
-		(meta->column_dim != 0 &&
-		 (meta->column_dim > MaxAllocSize || meta->dim != hnsw_graph_dim(type, meta->column_dim) ||
-		  (meta->index_size == sizeof(uint16) && meta->column_dim > PG_UINT16_MAX + 1))) ||
-		((meta->projection != 0 || meta->own_kind == HNSW_OWN_INT4 || meta->overflow_pages != 0) &&
-		 meta->version < 2) ||
-		(meta->projection != 0 && (meta->code_dims == 0 ||
-								   rotation_out_dim(meta->dim) > PROJECTION_MAX_WIDTH)) ||
-		meta->rotation != 1 || meta->inline_tids < 1 ||
-		meta->nodes_per_page < 1 || meta->pages_per_node < 1 ||
-		meta->entry_level < 0 || meta->entry_level > HNSW_MAX_LEVEL)
-		hnsw_report_corrupt(rel, HNSW_METAPAGE, "an impossible metapage");
-	hnsw_layout_from_meta(&layout, meta);
-	if (layout.node_size != meta->node_size ||
-		meta->inline_tids > HNSW_CHUNK_TIDS ||
-		(hnsw_own_rotated(&layout) && meta->code_bits == 0) ||
-		(meta->pages_per_node > 1 && meta->nodes_per_page > 1) ||
-		layout.node_size * layout.nodes_per_page >
-		HNSW_PAGE_SPACE * layout.pages_per_node ||
-		layout.node_size <= HNSW_PAGE_SPACE * (layout.pages_per_node - 1))
-		hnsw_report_corrupt(rel, HNSW_METAPAGE, "an impossible metapage");
-}
-
 /* Copy the metapage. */
 void
 hnsw_meta_read(Relation rel, HnswMetaPageData *meta)
@@ -423,74 +370,11 @@ void
 hnsw_projection_read(Relation rel, const HnswMetaPageData *meta, HnswProjectionData *data,
 					 Size size)
 {
-	read_chain(rel, meta->projection, HNSW_PAGE_PROJECTION, (char *) data, size);
+	hnsw_read_chain(rel, meta->projection, HNSW_PAGE_PROJECTION, (char *) data, size);
 	if (data->dims != meta->code_dims ||
 		data->stride != projection_stride(rotation_out_dim(meta->dim)) ||
 		!(data->step > 0 && data->step <= 1) || !(data->range > 0))
 		hnsw_report_corrupt(rel, meta->projection, "an impossible projection");
-}
-
-/*
- * Open an index.  What never changes is read once per backend and kept in
- * the relcache; the result is a copy of that in the current memory context,
- * since an invalidation may free the relcache's at any time.
- */
-HnswIndex *
-hnsw_open(Relation rel)
-{
-	HnswIndex  *index = palloc0(sizeof(HnswIndex));
-	HnswCache  *cache = rel->rd_amcache;
-	int			dim;
-	int			out_dim;
-	Size		mean_size;
-	Size		signs_size;
-
-	if (cache == NULL)
-	{
-		HnswMetaPageData meta;
-		Size		size;
-
-		hnsw_overflow_forget();
-		hnsw_meta_read(rel, &meta);
-		check_meta(rel, &meta);
-		out_dim = rotation_out_dim(meta.dim);
-		mean_size = sizeof(float) * (meta.dim + out_dim);
-		size = offsetof(HnswCache, floats) + mean_size + rotation_signs_size(out_dim);
-		cache = palloc(size);
-		cache->meta = meta;
-		rotation_init(&index->rotation, meta.dim, meta.seed,
-					  cache->floats + meta.dim + out_dim);
-		memset(cache->floats, 0, sizeof(float) * meta.dim);
-		if (meta.calibration != InvalidBlockNumber)
-			read_chain(rel, meta.calibration, HNSW_PAGE_CALIBRATION, (char *) cache->floats,
-					   sizeof(float) * meta.dim);
-		rotation_apply(&index->rotation, cache->floats, cache->floats + meta.dim);
-		rel->rd_amcache = MemoryContextAlloc(rel->rd_indexcxt, size);
-		memcpy(rel->rd_amcache, cache, size);
-	}
-
-	dim = cache->meta.dim;
-	out_dim = rotation_out_dim(dim);
-	mean_size = sizeof(float) * (dim + out_dim);
-	signs_size = rotation_signs_size(out_dim);
-	index->rel = rel;
-	hnsw_layout_from_meta(&index->layout, &cache->meta);
-	index->layout.type = hnsw_type(rel);
-	if (hnsw_column_dimensions(rel) > 0)
-		index->layout.column_dim = hnsw_column_dimensions(rel);
-	index->norm = cache->meta.norm;
-	index->nblocks = RelationGetNumberOfBlocks(rel);
-	grow_hints(index->nblocks);
-	index->mean = palloc(mean_size + signs_size);
-	memcpy(index->mean, cache->floats, mean_size + signs_size);
-	rotation_init_copy(&index->rotation, dim, index->mean + dim + out_dim);
-	if (index->layout.projected)
-		hnsw_projection_open(index, &cache->meta);
-	if (index->layout.pages_per_node > 1)
-		index->scratch = palloc(index->layout.node_size);
-	if (cache != rel->rd_amcache)
-		pfree(cache);
-	return index;
 }
 
 /*

@@ -6,6 +6,7 @@
  *-------------------------------------------------------------------------
  */
 #include "hnsw/hnsw.h"
+#include "hnsw/pages.h"
 
 #include "access/htup_details.h"
 #include "access/relation.h"
@@ -224,7 +225,7 @@ piramid_overflow_links(PG_FUNCTION_ARGS)
 {
 	Relation	rel = hnsw_open_index(PG_GETARG_OID(0));
 	HnswIndex  *index = hnsw_open(rel);
-	HnswOverflowLink *links = palloc(sizeof(HnswOverflowLink) * index->layout.overflow_links);
+	HnswLink *links = palloc(sizeof(HnswLink) * index->layout.overflow_links);
 	uint32		ngroups = RelationGetNumberOfBlocks(rel) / HNSW_GROUP_BLOCKS + 1;
 	HnswMetaPageData meta;
 	int64		count = 0;

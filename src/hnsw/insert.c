@@ -9,6 +9,7 @@
  *
  *-------------------------------------------------------------------------
  */
+#include "hnsw/graph.h"
 #include "hnsw/hnsw.h"
 
 #include "miscadmin.h"
@@ -222,7 +223,7 @@ write_level(HnswInserter *inserter, const HnswOwn *own, ItemPointer tid, InsertL
 	HnswWrite	write;
 	HnswNeighbour self = {0};
 	HnswNodeId	links[HNSW_MAX_DEGREE];
-	HnswOverflowLink later[BACK_LINKS(HNSW_MAX_DEGREE)];
+	HnswLink later[BACK_LINKS(HNSW_MAX_DEGREE)];
 	int			nlater = 0;
 	int			nback = 0;
 
@@ -255,7 +256,7 @@ write_level(HnswInserter *inserter, const HnswOwn *own, ItemPointer tid, InsertL
 		CHECK_FOR_INTERRUPTS();
 		if (at == 0 && hnsw_needs_image(index, level->neighbours[i].lsn))
 		{
-			hnsw_overflow_link(index, &level->neighbours[i], &self, &later[nlater++]);
+			hnsw_link_make(index, &level->neighbours[i], &self, &later[nlater++]);
 			continue;
 		}
 		if (i >= Max(level->nkept, layout->degree / 2) && !has_room(index, level->neighbours[i].id))

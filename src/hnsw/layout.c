@@ -9,7 +9,11 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "hnsw/hnsw.h"
+#include "postgres.h"
+
+#include <math.h>
+
+#include "hnsw/index.h"
 
 /*
  * Largest size per row, relative to pgvector's, where nodes share a page:

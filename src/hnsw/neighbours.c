@@ -5,7 +5,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "hnsw/hnsw.h"
+#include "hnsw/graph.h"
 
 #include "miscadmin.h"
 
@@ -156,7 +156,7 @@ set_factor(half *factors, float *scale, int n, int i, float value)
 
 /* Put a link at a position of a node: number, diversity, code and factors. */
 void
-hnsw_put_link(const HnswLayout *layout, HnswNodeHeader node, int i, const HnswOverflowLink *link,
+hnsw_put_link(const HnswLayout *layout, HnswNodeHeader node, int i, const HnswLink *link,
 		 bool kept)
 {
 	int			n = Max(node->nlinks, i + 1);
@@ -179,7 +179,7 @@ hnsw_set_link(const HnswIndex *index, HnswNodeHeader node, int i, const HnswNeig
 {
 	const HnswLayout *layout = &index->layout;
 	uint8		buffer[2048];
-	HnswOverflowLink link = {0};
+	HnswLink link = {0};
 
 	link.to = to->id;
 	link.code = layout->code.units <= lengthof(buffer) ? buffer : palloc(layout->code.units);
@@ -420,7 +420,7 @@ hnsw_add_link(HnswIndex *index, const HnswQuery *query, const HnswNeighbour *fro
  * far from it.
  */
 static void
-waiting_distances(const HnswIndex *index, HnswNodeHeader node, const HnswOverflowLink *link,
+waiting_distances(const HnswIndex *index, HnswNodeHeader node, const HnswLink *link,
 				  Distances *d)
 {
 	const HnswTarget *target = link->target;
@@ -444,7 +444,7 @@ waiting_distances(const HnswIndex *index, HnswNodeHeader node, const HnswOverflo
  * still be reached.
  */
 void
-hnsw_add_waiting(HnswIndex *index, const HnswOverflowLink *links, int n)
+hnsw_add_waiting(HnswIndex *index, const HnswLink *links, int n)
 {
 	const HnswLayout *layout = &index->layout;
 	bool	   *declined = palloc0(sizeof(bool) * n);
@@ -508,4 +508,34 @@ hnsw_remove_link(const HnswIndex *index, HnswNodeHeader node, int i)
 		}
 	}
 	HnswNodeLinks(layout, node)[last] = HNSW_NO_NODE;
+}
+
+/* A random level: each has one in HNSW_LEVEL_RATIO of the level below. */
+int
+hnsw_random_level(pg_prng_state *random)
+{
+	int			level = 0;
+
+	while (level < HNSW_MAX_LEVEL &&
+		   pg_prng_uint64_range(random, 0, HNSW_LEVEL_RATIO - 1) == 0)
+		level++;
+	return level;
+}
+
+/* Fill in a link from a neighbour to a node; its code takes memory. */
+void
+hnsw_link_make(HnswIndex *index, const HnswNeighbour *from, const HnswNeighbour *to,
+				   HnswLink *link)
+{
+	const HnswLayout *layout = &index->layout;
+
+	*link = (HnswLink) {0};
+	link->from = from->id;
+	link->to = to->id;
+	link->neighbour = from;
+	if (layout->code.units > 0)
+	{
+		link->code = palloc(layout->code.units);
+		hnsw_link_encode(index, from->rotated, to->rotated, link->code, &link->a, &link->b);
+	}
 }

@@ -10,7 +10,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "hnsw/hnsw.h"
+#include "hnsw/graph.h"
 
 #include "miscadmin.h"
 #include "utils/memutils.h"
@@ -25,8 +25,8 @@ group_of(const HnswLayout *layout, HnswNodeId id)
 static int
 compare_groups(const void *a, const void *b)
 {
-	HnswNodeId	x = ((const HnswOverflowLink *) a)->from;
-	HnswNodeId	y = ((const HnswOverflowLink *) b)->from;
+	HnswNodeId	x = ((const HnswLink *) a)->from;
+	HnswNodeId	y = ((const HnswLink *) b)->from;
 
 	return (x > y) - (x < y);
 }
@@ -35,28 +35,10 @@ compare_groups(const void *a, const void *b)
 static int
 compare_targets(const void *a, const void *b)
 {
-	HnswNodeId	x = ((const HnswOverflowLink *) a)->to;
-	HnswNodeId	y = ((const HnswOverflowLink *) b)->to;
+	HnswNodeId	x = ((const HnswLink *) a)->to;
+	HnswNodeId	y = ((const HnswLink *) b)->to;
 
 	return (x > y) - (x < y);
-}
-
-/* Fill in a link from a neighbour to a node; its code takes memory. */
-void
-hnsw_overflow_link(HnswIndex *index, const HnswNeighbour *from, const HnswNeighbour *to,
-				   HnswOverflowLink *link)
-{
-	const HnswLayout *layout = &index->layout;
-
-	*link = (HnswOverflowLink) {0};
-	link->from = from->id;
-	link->to = to->id;
-	link->neighbour = from;
-	if (layout->code.units > 0)
-	{
-		link->code = palloc(layout->code.units);
-		hnsw_link_encode(index, from->rotated, to->rotated, link->code, &link->a, &link->b);
-	}
 }
 
 static inline bool
@@ -88,15 +70,15 @@ read_target(HnswIndex *index, HnswNodeId id)
 
 /* Move coded links to their nodes; each of these is changed once. */
 static void
-move_coded(HnswIndex *index, HnswOverflowLink *links, int n)
+move_coded(HnswIndex *index, HnswLink *links, int n)
 {
 	int			end;
 
-	qsort(links, n, sizeof(HnswOverflowLink), compare_targets);
+	qsort(links, n, sizeof(HnswLink), compare_targets);
 	for (int i = 0; i < n; i++)
 		links[i].target = i > 0 && links[i].to == links[i - 1].to ? links[i - 1].target :
 			read_target(index, links[i].to);
-	qsort(links, n, sizeof(HnswOverflowLink), compare_groups);
+	qsort(links, n, sizeof(HnswLink), compare_groups);
 	for (int i = 0; i < n; i = end)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -138,7 +120,7 @@ read_neighbour(HnswIndex *index, HnswNodeId id, HnswNeighbour *neighbour)
  * neighbour of the one that the link leads to: so that can still be reached.
  */
 static void
-move_plain(HnswIndex *index, const HnswOverflowLink *links, int n)
+move_plain(HnswIndex *index, const HnswLink *links, int n)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "hnsw overflow link",
 												  ALLOCSET_DEFAULT_SIZES);
@@ -164,7 +146,7 @@ move_plain(HnswIndex *index, const HnswOverflowLink *links, int n)
 
 /* Move links, n of them, to their nodes, and remove them from their group. */
 static void
-move_links(HnswIndex *index, uint32 group, HnswOverflowLink *links, int n)
+move_links(HnswIndex *index, uint32 group, HnswLink *links, int n)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "hnsw overflow links",
 												  ALLOCSET_DEFAULT_SIZES);
@@ -185,7 +167,7 @@ move_links(HnswIndex *index, uint32 group, HnswOverflowLink *links, int n)
  * counts them.
  */
 static int
-choose_moves(HnswIndex *index, HnswOverflowLink *links, int n)
+choose_moves(HnswIndex *index, HnswLink *links, int n)
 {
 	const HnswLayout *layout = &index->layout;
 	int			counts[HNSW_GROUP_BLOCKS] = {0};
@@ -215,7 +197,7 @@ choose_moves(HnswIndex *index, HnswOverflowLink *links, int n)
 	{
 		if (chosen[HnswNodeBlock(layout, links[i].from) % HNSW_GROUP_BLOCKS])
 		{
-			HnswOverflowLink link = links[i];
+			HnswLink link = links[i];
 
 			links[i] = links[moves];
 			links[moves++] = link;
@@ -229,13 +211,13 @@ static bool
 make_room(HnswIndex *index, uint32 group)
 {
 	const HnswLayout *layout = &index->layout;
-	HnswOverflowLink *links;
+	HnswLink *links;
 	uint8	   *codes;
 	int			n;
 
 	if (!hnsw_overflow_trylock(index, group))
 		return false;
-	links = palloc(sizeof(HnswOverflowLink) * layout->overflow_links);
+	links = palloc(sizeof(HnswLink) * layout->overflow_links);
 	codes = palloc((Size) layout->code.units * layout->overflow_links);
 	n = hnsw_overflow_load(index, group, links, codes);
 	n = choose_moves(index, links, n);
@@ -252,13 +234,13 @@ make_room(HnswIndex *index, uint32 group)
  * are made in their nodes, if these agree.  Returns how many were made.
  */
 int
-hnsw_overflow_store(HnswInserter *inserter, const HnswNeighbour *to, HnswOverflowLink *links, int n)
+hnsw_overflow_store(HnswInserter *inserter, const HnswNeighbour *to, HnswLink *links, int n)
 {
 	HnswIndex  *index = inserter->index;
 	int			made = 0;
 	int			end;
 
-	qsort(links, n, sizeof(HnswOverflowLink), compare_groups);
+	qsort(links, n, sizeof(HnswLink), compare_groups);
 	for (int start = 0; start < n; start = end)
 	{
 		uint32		group = group_of(&index->layout, links[start].from);
@@ -280,29 +262,4 @@ hnsw_overflow_store(HnswInserter *inserter, const HnswNeighbour *to, HnswOverflo
 		}
 	}
 	return made;
-}
-
-/*
- * Add a base node's overflow links to the n links of the search, with
- * estimates if there are codes.  Returns how many links there are then.
- */
-int
-hnsw_overflow_offer(HnswSearch *search, HnswNodeId id, float key, int n)
-{
-	HnswIndex  *index = search->index;
-	const HnswLayout *layout = &index->layout;
-	Size		size = (Size) layout->code.units * (layout->overflow_links + FASTSCAN_BLOCK);
-	int			more;
-
-	if (search->codes_size < size)
-	{
-		search->codes = MemoryContextAlloc(search->context, size);
-		search->codes_size = size;
-	}
-	more = hnsw_overflow_read(index, id, search->links + n, search->estimates + n,
-							  search->lengths + n, search->codes);
-	if (more > 0 && layout->code.units > 0)
-		hnsw_code_estimates(index, search->query, search->codes, more, key,
-							search->estimates + n, search->lengths + n);
-	return n + more;
 }

@@ -9,7 +9,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "hnsw/hnsw.h"
+#include "hnsw/value.h"
 
 /* Rounding of sums in double, and of the float that own_error compares. */
 #define ERROR_SLACK 1.000001

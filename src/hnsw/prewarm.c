@@ -10,6 +10,7 @@
  *-------------------------------------------------------------------------
  */
 #include "hnsw/hnsw.h"
+#include "hnsw/pages.h"
 
 #include "access/relation.h"
 #include "miscadmin.h"

@@ -49,7 +49,7 @@ typedef struct Reach
 	/* overflow links of the group that was asked for last */
 	uint32		group;
 	int			noverflow;
-	HnswOverflowLink *overflow;
+	HnswLink *overflow;
 } Reach;
 
 /* ---------------------------------------------------------------------
@@ -324,7 +324,7 @@ vacuum_restore_reach(VacuumState *state)
 	reach.reached = make_bitmap(state);
 	reach.expanded = make_bitmap(state);
 	reach.checked = make_bitmap(state);
-	reach.overflow = palloc(sizeof(HnswOverflowLink) * state->index->layout.overflow_links);
+	reach.overflow = palloc(sizeof(HnswLink) * state->index->layout.overflow_links);
 
 	for (int round = 0; round < MAX_ROUNDS; round++)
 	{

@@ -22,7 +22,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "hnsw/hnsw.h"
+#include "hnsw/scan.h"
 
 #include "access/relscan.h"
 #include "access/tableam.h"

@@ -26,7 +26,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "hnsw/hnsw.h"
+#include "hnsw/value.h"
 
 /* Allocate a query in the current memory context. */
 HnswQuery *

@@ -12,7 +12,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "hnsw/hnsw.h"
+#include "hnsw/value.h"
 
 #include "common/hashfn.h"
 #include "utils/memutils.h"

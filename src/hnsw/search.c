@@ -14,7 +14,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "hnsw/hnsw.h"
+#include "hnsw/graph.h"
 
 #include "executor/instrument.h"
 #include "miscadmin.h"
@@ -503,6 +503,31 @@ offer_plain(HnswSearch *search, int nlinks)
 	}
 }
 
+/*
+ * Add a base node's overflow links to the n links of the search, with
+ * estimates if there are codes.  Returns how many links there are then.
+ */
+static int
+offer_overflow(HnswSearch *search, HnswNodeId id, float key, int n)
+{
+	HnswIndex  *index = search->index;
+	const HnswLayout *layout = &index->layout;
+	Size		size = (Size) layout->code.units * (layout->overflow_links + FASTSCAN_BLOCK);
+	int			more;
+
+	if (search->codes_size < size)
+	{
+		search->codes = MemoryContextAlloc(search->context, size);
+		search->codes_size = size;
+	}
+	more = hnsw_overflow_read(index, id, search->links + n, search->estimates + n,
+							  search->lengths + n, search->codes);
+	if (more > 0 && layout->code.units > 0)
+		hnsw_code_estimates(index, search->query, search->codes, more, key,
+							search->estimates + n, search->lengths + n);
+	return n + more;
+}
+
 /* Read the node of pool entry "position" and offer its neighbours. */
 static void
 expand(HnswSearch *search, int position)
@@ -529,7 +554,7 @@ expand(HnswSearch *search, int position)
 	nlinks = copy_links(search, read.node, key);
 	hnsw_read_end(&read);
 	if (search->index->overflow_pages > 0 && search->level == 0)
-		nlinks = hnsw_overflow_offer(search, candidate->id, key, nlinks);
+		nlinks = offer_overflow(search, candidate->id, key, nlinks);
 
 	if (search->ncandidates + nlinks > search->candidates_capacity)
 		grow_candidates(search);

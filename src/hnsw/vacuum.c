@@ -435,7 +435,7 @@ static void
 clean_overflow(VacuumState *state)
 {
 	HnswIndex  *index = state->index;
-	HnswOverflowLink *links = palloc(sizeof(HnswOverflowLink) * index->layout.overflow_links);
+	HnswLink *links = palloc(sizeof(HnswLink) * index->layout.overflow_links);
 	uint32		ngroups = RelationGetNumberOfBlocks(index->rel) / HNSW_GROUP_BLOCKS + 1;
 	HnswMetaPageData meta;
 

@@ -8,6 +8,7 @@
 #ifndef PIRAMID_VACUUM_H
 #define PIRAMID_VACUUM_H
 
+#include "hnsw/graph.h"
 #include "hnsw/hnsw.h"
 
 /*

@@ -13,7 +13,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "hnsw/hnsw.h"
+#include "hnsw/value.h"
 
 #include "common/hashfn.h"
 #include "type/halfvec.h"

@@ -8,14 +8,25 @@ none() {
 	! grep -rnHIE -e "$@"
 }
 
-# src/README.md: includes run downward only.
+# src/README.md: includes run downward only, and each directory has its place.
 includes_run_downward() {
-	awk '
-		BEGIN { rank["type"] = 1; rank["distance"] = 2; rank["quant"] = 3; rank["hnsw"] = 4 }
+	awk -v directories="$(cd src && echo */)" '
+		BEGIN {
+			rank["type"] = 1; rank["distance"] = 2; rank["quant"] = 3; rank["partition"] = 3
+			rank["hnsw"] = 4
+			n = split(directories, directory, "/ ?")
+			for (i = 1; i < n; i++) {
+				ours[directory[i]] = 1
+				if (!(directory[i] in rank)) {
+					print "src/" directory[i] " has no place in the order"
+					bad = 1
+				}
+			}
+		}
 		match($0, /^#include "[a-z0-9]+\//) {
 			split(FILENAME, path, "/")
 			to = substr($0, RSTART + 10, RLENGTH - 11)
-			if (rank[to] > rank[path[2]] && path[3] != "") {
+			if (path[3] != "" && to in ours && to != path[2] && rank[to] >= rank[path[2]]) {
 				print FILENAME ": " $0
 				bad = 1
 			}
@@ -34,6 +45,7 @@ stage_lint() {
 		check "shellcheck" shellcheck -x -P .:SCRIPTDIR .ci/run test/run bench/quickstart compat/install \
 			test/clients/quotes test/clients/*/run
 	check "includes run downward" includes_run_downward
+	check "calls inside src/hnsw run downward" perl test/lib/tiers.pl src/hnsw/README.md
 	check "PG_VERSION_NUM only in src/compat.h" \
 		none PG_VERSION_NUM --exclude=compat.h src
 	check "buffers and WAL only in the *_page.c files" \

@@ -13,7 +13,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "hnsw/hnsw.h"
+#include "hnsw/graph.h"
 
 #include <stdlib.h>
 

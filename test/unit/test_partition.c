@@ -22,7 +22,7 @@
 
 #include "common/pg_prng.h"
 #include "distance/distance.h"
-#include "hnsw/partition.h"
+#include "partition/partition.h"
 #include "unit.h"
 
 /* ---- memory, counted ---- */

@@ -5,15 +5,15 @@
  *
  * Input: n vectors as int8 (one common scale), rows "stride" bytes apart,
  * stride a multiple of 64, padding zero.  Output: for every vector a full list
- * of neighbours, the diverse ones first.  See README-build.md.
+ * of neighbours, the diverse ones first.  See README.md.
  *
  * The functions use palloc, and elog/CHECK_FOR_INTERRUPTS only through the
  * callback, so that a unit test can link them outside the server.
  *
  *-------------------------------------------------------------------------
  */
-#ifndef PIRAMID_HNSW_PARTITION_H
-#define PIRAMID_HNSW_PARTITION_H
+#ifndef PIRAMID_PARTITION_H
+#define PIRAMID_PARTITION_H
 
 #include "c.h"
 
@@ -123,4 +123,4 @@ extern void partition_nearest(PartitionPivots *pivots, int count, const int8 *ve
 							  int nearest, uint16 *which, float *margins);
 extern void partition_pivots_free(PartitionPivots *pivots);
 
-#endif							/* PIRAMID_HNSW_PARTITION_H */
+#endif							/* PIRAMID_PARTITION_H */

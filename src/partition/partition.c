@@ -3,20 +3,14 @@
  * partition.c
  *		The build's neighbour graph: parameters, memory, order of the phases.
  *
- * See README-build.md for the algorithm.
+ * See README.md for the algorithm.
  *
  *-------------------------------------------------------------------------
  */
-#ifdef FRONTEND
-#include "postgres_fe.h"
-#else
-#include "postgres.h"
-#endif
-
 #include <math.h>
 
 #include "distance/distance.h"
-#include "hnsw/partition_build.h"
+#include "partition/partition_build.h"
 
 /* Rows whose norms or hashes are computed between two progress reports. */
 #define ROWS_PER_REPORT 1024
@@ -134,7 +128,7 @@ partition_distance(PartitionBuild *build, uint32 a, uint32 b)
 }
 
 /*
- * Choose how much work to do.  README-build.md has the measurements.
+ * Choose how much work to do.  EVIDENCE.md has the measurements.
  */
 static void
 set_parameters(PartitionBuild *build, uint32 n, int stride,

@@ -11,14 +11,8 @@
  *
  *-------------------------------------------------------------------------
  */
-#ifdef FRONTEND
-#include "postgres_fe.h"
-#else
-#include "postgres.h"
-#endif
-
 #include "distance/distance.h"
-#include "hnsw/partition_build.h"
+#include "partition/partition_build.h"
 
 /* Hubs are the longest eighth of the rows, so many at most. */
 #define HUB_SHARE 8

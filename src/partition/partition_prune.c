@@ -6,13 +6,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#ifdef FRONTEND
-#include "postgres_fe.h"
-#else
-#include "postgres.h"
-#endif
-
-#include "hnsw/partition_build.h"
+#include "partition/partition_build.h"
 
 /*
  * A candidate c is dropped if a kept one is nearer to it than d(c, row) / ALPHA.

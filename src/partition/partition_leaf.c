@@ -11,13 +11,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#ifdef FRONTEND
-#include "postgres_fe.h"
-#else
-#include "postgres.h"
-#endif
-
-#include "hnsw/partition_scan.h"
+#include "partition/partition_scan.h"
 #include "port/pg_bitutils.h"
 
 /* Rows of the leaf that are multiplied with the others in one call. */

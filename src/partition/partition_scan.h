@@ -9,14 +9,14 @@
  *
  *-------------------------------------------------------------------------
  */
-#ifndef PIRAMID_HNSW_PARTITION_SCAN_H
-#define PIRAMID_HNSW_PARTITION_SCAN_H
+#ifndef PIRAMID_PARTITION_SCAN_H
+#define PIRAMID_PARTITION_SCAN_H
 
 #ifdef __SSE2__
 #include <emmintrin.h>
 #endif
 
-#include "hnsw/partition_build.h"
+#include "partition/partition_build.h"
 
 /* Pairs tested together. */
 #define CHUNK 16
@@ -106,4 +106,4 @@ chunk_hits(const int32 *products, const int32 *norms, const int32 *limits,
 #endif
 }
 
-#endif							/* PIRAMID_HNSW_PARTITION_SCAN_H */
+#endif							/* PIRAMID_PARTITION_SCAN_H */

@@ -11,11 +11,17 @@
  *
  *-------------------------------------------------------------------------
  */
-#ifndef PIRAMID_HNSW_PARTITION_BUILD_H
-#define PIRAMID_HNSW_PARTITION_BUILD_H
+#ifndef PIRAMID_PARTITION_BUILD_H
+#define PIRAMID_PARTITION_BUILD_H
+
+#ifdef FRONTEND
+#include "postgres_fe.h"
+#else
+#include "postgres.h"
+#endif
 
 #include "common/pg_prng.h"
-#include "hnsw/partition.h"
+#include "partition/partition.h"
 
 typedef struct PartitionBuild
 {
@@ -206,4 +212,4 @@ extern void link_hubs(PartitionBuild *build, PartitionGraph *graph);
 extern Size connect_memory(const PartitionBuild *build);
 extern void connect_rows(PartitionBuild *build, PartitionGraph *graph);
 
-#endif							/* PIRAMID_HNSW_PARTITION_BUILD_H */
+#endif							/* PIRAMID_PARTITION_BUILD_H */

@@ -6,17 +6,11 @@
  *
  *-------------------------------------------------------------------------
  */
-#ifdef FRONTEND
-#include "postgres_fe.h"
-#else
-#include "postgres.h"
-#endif
-
 #include <float.h>
 #include <math.h>
 
 #include "distance/distance.h"
-#include "hnsw/partition_build.h"
+#include "partition/partition_build.h"
 
 /* Rounds of Lloyd's algorithm; the cells hardly change after these. */
 #define ROUNDS 8

@@ -6,13 +6,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#ifdef FRONTEND
-#include "postgres_fe.h"
-#else
-#include "postgres.h"
-#endif
-
-#include "hnsw/partition_build.h"
+#include "partition/partition_build.h"
 
 /* Copies that each copy of a vector links to. */
 #define COPY_FANOUT 4

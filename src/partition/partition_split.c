@@ -5,13 +5,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#ifdef FRONTEND
-#include "postgres_fe.h"
-#else
-#include "postgres.h"
-#endif
-
-#include "hnsw/partition_scan.h"
+#include "partition/partition_scan.h"
 #include "port/pg_bitutils.h"
 
 /* Rows compared with the pivots in one call. */

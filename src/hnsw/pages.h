@@ -1,0 +1,110 @@
+/*-------------------------------------------------------------------------
+ *
+ * pages.h
+ *		Nodes, links and the metapage as they are read and written: what the
+ *		*_page.c files offer, which alone touch buffers and WAL.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PIRAMID_HNSW_PAGES_H
+#define PIRAMID_HNSW_PAGES_H
+
+#include "hnsw/index.h"
+
+/* A node locked for reading. */
+typedef struct HnswRead
+{
+	HnswNodeHeader node;		/* in the page, or a copy in index->scratch */
+	Buffer		buffer;
+	XLogRecPtr	lsn;			/* of the page */
+} HnswRead;
+
+/*
+ * A node locked for writing.  Changes go to copies, and count at commit.
+ */
+typedef struct HnswWrite
+{
+	HnswNodeHeader node;
+	HnswNodeId	id;
+	Buffer		buffer;			/* the (first) page of the node */
+	Buffer	   *parts;			/* the other pages, if any */
+	HnswPageOpaqueData opaque;	/* of the first page */
+	/* a chunk of heap TIDs that changes with the node, and its page */
+	Buffer		chunk_buffer;	/* or invalid */
+	int			chunk_slot;
+	HnswTidChunkData chunk;
+	HnswPageOpaqueData chunk_opaque;
+} HnswWrite;
+
+/* A link that waits outside its node; see overflow.c. */
+typedef struct HnswLink
+{
+	HnswNodeId	from;
+	HnswNodeId	to;
+	float		a;				/* factors */
+	float		b;
+	uint8	   *code;
+	const struct HnswNeighbour *neighbour; /* from, when it is new */
+	const struct HnswTarget *target;	/* to, if it is coded and the link may move to its node */
+} HnswLink;
+
+/* functions in hnsw_page.c: the file that touches buffers and WAL */
+extern void hnsw_create(Relation rel, ForkNumber fork, HnswMetaPageData *meta,
+						const float *mean, const Projection *projection);
+extern void hnsw_meta_init(HnswMetaPageData *meta, const HnswLayout *layout);
+extern void hnsw_meta_read(Relation rel, HnswMetaPageData *meta);
+extern void hnsw_meta_refresh(HnswIndex *index, HnswMetaPageData *meta);
+extern void hnsw_norm_raise(HnswIndex *index, float norm);
+extern void hnsw_projection_read(Relation rel, const HnswMetaPageData *meta,
+								 HnswProjectionData *data, Size size);
+extern bool hnsw_entry_update(HnswIndex *index, HnswNodeId expected, HnswNodeId entry,
+							  int level);
+extern void hnsw_read(HnswIndex *index, HnswNodeId id, HnswRead *read);
+extern void hnsw_prefetch(HnswIndex *index, HnswNodeId id);
+extern void hnsw_load_block(Relation rel, BlockNumber block);
+extern void hnsw_read_ahead(HnswIndex *index, HnswNodeId id);
+extern void hnsw_prefetch_hint(HnswIndex *index, HnswNodeId id);
+extern void hnsw_read_end(HnswRead *read);
+extern int	hnsw_read_block(HnswIndex *index, BlockNumber block, HnswRead *read);
+extern HnswNodeHeader hnsw_block_node(const HnswIndex *index, const HnswRead *read, int slot);
+extern void hnsw_write(HnswIndex *index, HnswNodeId id, HnswWrite *write);
+extern HnswNodeId hnsw_allocate(HnswIndex *index, bool upper, HnswWrite *write);
+extern void hnsw_write_end(HnswIndex *index, HnswWrite *write, bool commit);
+extern void hnsw_release(HnswIndex *index, HnswNodeId id);
+extern int	hnsw_block_nodes(HnswIndex *index, BlockNumber block, HnswNodeId *ids);
+extern void hnsw_block_reclaim(HnswIndex *index, BlockNumber block);
+
+/* functions in hnsw_build_page.c: buffers and WAL too */
+extern void hnsw_build_extend(HnswIndex *index, BlockNumber blocks);
+extern void hnsw_build_page(HnswIndex *index, HnswNodeId id, bool upper, int nodes,
+							const char *data);
+extern void hnsw_build_finish(HnswIndex *index, HnswNodeId entry, int entry_level);
+
+/* functions in hnsw_tids_page.c: further heap TIDs, buffers and WAL too */
+extern void hnsw_chain_step(HnswIndex *index, uint32 chunk_id, uint64 *steps);
+extern int	hnsw_chunk_read(HnswIndex *index, HnswNodeId owner, uint32 *chunk,
+							ItemPointer tids);
+extern int	hnsw_chunk_remove(HnswIndex *index, HnswNodeId owner, uint32 chunk_id,
+							  ItemPointer dead, int ndead);
+extern bool hnsw_chunk_unlink_next(HnswIndex *index, HnswNodeId owner, uint32 chunk_id);
+extern bool hnsw_chunks_empty(HnswIndex *index, HnswNodeId owner, uint32 chunk_id);
+extern void hnsw_tid_append(HnswIndex *index, HnswWrite *write, ItemPointer tid);
+extern void hnsw_check_tid(HnswIndex *index, BlockNumber index_block, ItemPointer tid,
+						   BlockNumber heap_blocks);
+
+/* functions in hnsw_overflow_page.c: buffers and WAL too */
+extern void hnsw_overflow_forget(void);
+extern int	hnsw_overflow_read(HnswIndex *index, HnswNodeId id, HnswNodeId *links, float *a,
+							   float *b, uint8 *codes);
+extern void hnsw_overflow_prefetch(HnswIndex *index, HnswNodeId id);
+extern int	hnsw_overflow_append(HnswIndex *index, const HnswLink *links, int n);
+extern int	hnsw_overflow_list(HnswIndex *index, uint32 group, HnswLink *links);
+extern int	hnsw_overflow_load(HnswIndex *index, uint32 group, HnswLink *links,
+							   uint8 *codes);
+extern void hnsw_overflow_remove(HnswIndex *index, uint32 group, const HnswLink *links,
+								 int n);
+extern bool hnsw_overflow_trylock(HnswIndex *index, uint32 group);
+extern void hnsw_overflow_unlock(HnswIndex *index, uint32 group);
+extern bool hnsw_needs_image(HnswIndex *index, XLogRecPtr lsn);
+
+#endif							/* PIRAMID_HNSW_PAGES_H */
