@@ -71,7 +71,7 @@ enqueue(Prewarm *prewarm, HnswNodeId id)
 	}
 	prewarm->queue[prewarm->nqueue++] = id;
 	if (!((prewarm->read[block / 8] >> (block % 8)) & 1))
-		PrefetchBuffer(prewarm->index->rel, MAIN_FORKNUM, block);
+		hnsw_block_read_ahead(prewarm->index->rel, block);
 }
 
 /* Read the nodes of all levels above the base, level by level. */
@@ -121,7 +121,7 @@ read_rest(Prewarm *prewarm)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (ahead > 0 && ahead < prewarm->nblocks - block)
-			PrefetchBuffer(rel, MAIN_FORKNUM, block + ahead);
+			hnsw_block_read_ahead(rel, block + ahead);
 		if (count_block(prewarm, block))
 			hnsw_load_block(rel, block);
 	}

@@ -1,8 +1,8 @@
 # Piramid.pm: what the TAP tests share: servers with the extension, real
 # vectors, and SQL functions that compare an index with the truth.
 #
-# Every table that those functions look at has the columns "id int" and
-# "v vector(N)".
+# Every table that those functions look at has the columns "id int" and "v", of
+# any indexed type.
 
 package Piramid;
 
@@ -31,7 +31,7 @@ my $demo = abs_path(dirname(__FILE__) . '/../../bench/data/wordnet-demo.tsv.gz')
 my $functions = <<'SQL';
 CREATE SCHEMA test;
 
-CREATE FUNCTION test.nearest(tab regclass, op text, q vector, k int, use_index boolean)
+CREATE FUNCTION test.nearest(tab regclass, op text, q anyelement, k int, use_index boolean, filter text DEFAULT 'true')
 RETURNS TABLE (id int, distance float8) LANGUAGE plpgsql AS $$
 BEGIN
 	PERFORM set_config('enable_indexscan', use_index::text, true),
@@ -39,23 +39,24 @@ BEGIN
 		set_config('enable_bitmapscan', 'off', true),
 		set_config('enable_sort', (NOT use_index)::text, true);
 	RETURN QUERY EXECUTE format(
-		'SELECT id, (v %1$s $1)::float8 FROM %2$s ORDER BY v %1$s $1 LIMIT $2', op, tab)
+		'SELECT id, (v %1$s $1)::float8 FROM %2$s WHERE %3$s ORDER BY v %1$s $1 LIMIT $2', op, tab, filter)
 		USING q, k;
 END $$;
 
--- Mean recall@k of the queries (id, v) in "queries".
-CREATE FUNCTION test.recall(tab regclass, op text, queries regclass, k int DEFAULT 10)
+-- Mean recall@k of the queries (id, v) in "queries", among the rows that pass the
+-- filter.
+CREATE FUNCTION test.recall(tab regclass, op text, queries regclass, k int DEFAULT 10, filter text DEFAULT 'true')
 RETURNS numeric LANGUAGE plpgsql AS $$
 DECLARE
-	q vector;
+	q record;
 	worst float8;
 	hits int;
 	sum numeric := 0;
 	n int := 0;
 BEGIN
 	FOR q IN EXECUTE format('SELECT v FROM %s ORDER BY id', queries) LOOP
-		SELECT max(distance) INTO worst FROM test.nearest(tab, op, q, k, false);
-		SELECT count(DISTINCT id) INTO hits FROM test.nearest(tab, op, q, k, true)
+		SELECT max(distance) INTO worst FROM test.nearest(tab, op, q.v, k, false, filter);
+		SELECT count(DISTINCT id) INTO hits FROM test.nearest(tab, op, q.v, k, true, filter)
 		WHERE distance <= worst;
 		sum := sum + least(hits, k);
 		n := n + k;

@@ -8,7 +8,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "hnsw/hnsw.h"
+#include "hnsw/index.h"
 
 #undef printf
 #undef fprintf

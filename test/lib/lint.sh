@@ -49,11 +49,11 @@ stage_lint() {
 	check "PG_VERSION_NUM only in src/compat.h" \
 		none PG_VERSION_NUM --exclude=compat.h src
 	check "buffers and WAL only in the *_page.c files" \
-		none '\b((Conditional)?LockBuffer|ReadBuffer(Extended)?|GenericXLog\w+|MarkBufferDirty)\(' \
-		--exclude='*_page.c' src
+		none '\b((Conditional)?LockBuffer\w*|(Unlock)?Release(AndRead)?Buffer|(Read|Prefetch|Extend)\w*Buffer\w*|MarkBufferDirty\w*|GenericXLog\w+|XLog(Begin)?(Insert|Register\w+)|log_newpage\w*)\(' \
+		--exclude='*_page.c' --exclude=compat.h src
 	check "docs/clients.md quotes the tests" test/clients/quotes --check
 	check "no left-over markers" \
 		none '\b(TOD[O]|FIXM[E]|XX[X])\b' src test bench sql docs
 	check "tests wait for conditions" \
-		none '\b(pg_)?sleep\b' test/t test/specs test/clients sql
+		none '\b((pg_|u|nano)?sleep|select *\( *undef)\b' test/t test/specs test/clients sql
 }

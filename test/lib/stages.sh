@@ -178,7 +178,7 @@ unit_tests() {
 	local target=$1 tap=$work/src/build/$2 log=$work/$2.log status=0
 	shift 2
 	say "  compiling $(make_in_work -C test/unit list "$@" | wc -w) programs ($target)"
-	make_in_work -C test/unit "$target" "$@" 2>&1 | as_server tee "$log.make" |
+	make_in_work -j"$(nproc)" -C test/unit "$target" "$@" 2>&1 | as_server tee "$log.make" |
 		sed -nu 's/^# test_/  test_/p' || status=$?
 	cat "$tap"/*.tap 2>/dev/null | as_server tee "$log" >/dev/null || true
 	count_tap "$log" "$status" "make -C test/unit $target" || {

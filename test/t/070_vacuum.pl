@@ -19,7 +19,7 @@ sub recall { return $node->safe_psql('postgres', "SELECT test.recall('t', '<->',
 sub size { return $node->safe_psql('postgres', "SELECT pg_relation_size('t_idx')") }
 
 my $before = recall();
-at_least($before, 0.95, 'recall@10 before');
+at_least($before, 0.98, 'recall@10 before');
 
 # Dead rows are not returned before the vacuum, and are gone after it.
 foreach my $share (10, 5, 2)

@@ -77,7 +77,7 @@ foreach my $workers (0, 2)
 		SET min_parallel_table_scan_size = 0;
 		CREATE INDEX s_idx ON slices USING hnsw (v vector_l2_ops)});
 	at_least($node->safe_psql('postgres', "SELECT test.recall('slices', '<->', 'queries')"),
-		0.95, "recall\@10, $workers workers, maintenance_work_mem $smallest");
+		0.98, "recall\@10, $workers workers, maintenance_work_mem $smallest");
 	is_consistent($node, 'slices', "$workers workers, maintenance_work_mem $smallest");
 }
 is( $node->safe_psql(
@@ -98,7 +98,7 @@ $node->safe_psql(
 	'postgres', q{
 	CREATE FUNCTION cancelling(v vector, id int) RETURNS vector LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 	BEGIN
-		IF id = 11000 THEN
+		IF id = 11001 THEN
 			PERFORM pg_cancel_backend(pg_backend_pid());
 		END IF;
 		RETURN v;

@@ -67,7 +67,7 @@ foreach my $memory ('256MB', '8MB', '1MB')
 		is($node->safe_psql('postgres', "SELECT test.reachable('many')"),
 			$rows, "$what: a scan returns all");
 		at_least($node->safe_psql('postgres', "SELECT test.recall('many', '<->', 'queries')"),
-			0.95, "$what: recall\@10");
+			0.98, "$what: recall\@10");
 		$node->safe_psql('postgres', 'DROP INDEX many_idx');
 		is(temporary_files(), 0, "$what: no temporary file is left");
 	}
@@ -90,7 +90,7 @@ $node->safe_psql('postgres', q{
 	SET maintenance_work_mem = '1MB';
 	CREATE INDEX CONCURRENTLY many_idx ON many USING hnsw (v vector_cosine_ops);
 	REINDEX INDEX CONCURRENTLY many_idx});
-at_least($node->safe_psql('postgres', "SELECT test.recall('many', '<=>', 'queries')"), 0.95, 'recall@10, built concurrently');
+at_least($node->safe_psql('postgres', "SELECT test.recall('many', '<=>', 'queries')"), 0.98, 'recall@10, built concurrently');
 $node->safe_psql('postgres', q{
 	DROP INDEX many_idx;
 	SET maintenance_work_mem = '1MB';
