@@ -147,15 +147,15 @@ sub load_slices
 }
 
 # A function pause(v, id) that returns v, but waits for whoever holds the
-# advisory lock 1 where this is true of the id: it stops a build in the middle.
+# advisory lock 1 when it meets the given id: it stops a build in the middle.
 sub create_pause
 {
-	my ($node, $condition) = @_;
+	my ($node, $id) = @_;
 	$node->safe_psql(
 		'postgres', qq{
-		CREATE FUNCTION pause(v vector, id int) RETURNS vector LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS \$\$
+		CREATE FUNCTION pause(v vector, id int) RETURNS vector LANGUAGE plpgsql IMMUTABLE AS \$\$
 		BEGIN
-			IF $condition THEN
+			IF id = $id THEN
 				PERFORM pg_advisory_xact_lock_shared(1);
 			END IF;
 			RETURN v;

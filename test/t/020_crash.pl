@@ -14,7 +14,7 @@ use Piramid;
 my $node = piramid_node('crash',
 	conf => "maintenance_work_mem = '128MB'\ncheckpoint_timeout = '30s'\nautovacuum = off\nrestart_after_crash = on");
 load_slices($node);
-create_pause($node, 'id = 6001');
+create_pause($node, 6001);
 
 sub wait_for
 {
