@@ -12,6 +12,12 @@
  *	error		what the node stores of the row, |x - stored x| (own.c)
  *	query		its rounding: to unit length, to typical length, by the rotation
  *
+ * Key and operator are computed in one session, so both have the budget of its
+ * instruction set.  Sums that a node keeps (norm, own_norm) are rounded once.
+ * Older libraries kept the kernels' sums: these are covered if the same kind of
+ * instructions (scalar or not) made them.  What a rotation (int8) is off by
+ * counts here and not in the node's error, as old nodes have it, too.
+ *
  * Letters in the derivations: q the query, x the row, s what the node stores,
  * Q, X, S their lengths; D = |q - x| and D' = |q - s| in the metric's norm,
  * so that |D - D'| <= E by the triangle inequality; g and a the relative and
@@ -74,7 +80,7 @@ operator_budget(const HnswLayout *layout, const HnswQuery *query)
 {
 	if (layout->type == HNSW_TYPE_SPARSEVEC)
 		return double_sum(query->sparse->nnz + SPARSEVEC_MAX_NNZ);
-	if (layout->metric == HNSW_COSINE && distance->level == SIMD_NEON)
+	if (layout->space->unit && distance->level == SIMD_NEON)
 		return float_sum(layout->dim, 8);
 	return float_sum(layout->dim, 16);
 }
@@ -375,8 +381,8 @@ jaccard_bounds(const HnswFound *found, double *lower, double *upper)
 static void
 drop_unknown(const HnswLayout *layout, const HnswFound *found, double *lower, double *upper)
 {
-	double		least = layout->metric == HNSW_IP ? -get_float8_infinity() : 0;
-	bool		sizes = (layout->metric == HNSW_L2 || layout->metric == HNSW_L1) &&
+	double		least = layout->space->lifted ? -get_float8_infinity() : 0;
+	bool		sizes = !layout->space->lifted && !layout->space->unit &&
 		layout->own_kind != HNSW_OWN_INT8;
 	bool		unknown = fabsf(found->key) >= HNSW_MAX_KEY;
 
@@ -385,6 +391,26 @@ drop_unknown(const HnswLayout *layout, const HnswFound *found, double *lower, do
 	if (isnan(*upper) || unknown)
 		*upper = get_float8_infinity();
 	*lower = Max(*lower, least);
+}
+
+/* The operator's distance, if the key were exact */
+static double
+estimated_distance(const HnswLayout *layout, const HnswQuery *query, double key)
+{
+	switch (layout->metric)
+	{
+		case HNSW_L2:
+			return sqrt(Max(key, 0));
+		case HNSW_COSINE:
+			return key / 2;
+		case HNSW_IP:
+			return key * query->unscale;
+		case HNSW_L1:
+		case HNSW_HAMMING:
+		case HNSW_JACCARD:
+			return key;
+	}
+	pg_unreachable();
 }
 
 /*
@@ -399,10 +425,7 @@ hnsw_key_bounds(const HnswIndex *index, const HnswQuery *query, const HnswFound 
 
 	if (layout->own_kind == HNSW_OWN_INT4)
 	{
-		double		key = found->key;
-
-		*lower = *upper = layout->metric == HNSW_L2 ? sqrt(Max(key, 0)) :
-			layout->metric == HNSW_COSINE ? key / 2 : key * query->unscale;
+		*lower = *upper = estimated_distance(layout, query, found->key);
 		return;
 	}
 	switch (layout->metric)

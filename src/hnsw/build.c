@@ -80,7 +80,7 @@ build_stride(const HnswLayout *layout)
 {
 	int			stride = layout->code.units > 0 ? layout->out_dim : layout->dim;
 
-	stride += layout->metric == HNSW_IP;
+	stride += layout->space->lifted;
 	return (stride + 63) / 64 * 64;
 }
 

@@ -215,7 +215,7 @@ graph_vector(const BuildState *state, const HnswValue *value, float *prepared, f
 		hnsw_rotate_only(state->index, prepared, out);
 	else
 		memcpy(out, prepared, sizeof(float) * n);
-	if (layout->metric == HNSW_IP)
+	if (layout->space->lifted)
 		out[n] = hnsw_extra(state->index, distance->normsq(layout->dim, prepared));
 }
 
@@ -252,7 +252,7 @@ void
 build_learn_step(BuildState *state)
 {
 	float	   *room = palloc(build_encode_room(state));
-	double		share = state->layout.metric == HNSW_IP ? UNCLIPPED_SHARE_IP : UNCLIPPED_SHARE;
+	double		share = state->layout.space->lifted ? UNCLIPPED_SHARE_IP : UNCLIPPED_SHARE;
 	int			nsample = Min(state->rows.n, CALIBRATION_ROWS);
 	float	   *largest = palloc0(sizeof(float) * Max(nsample, 1));
 
@@ -267,7 +267,7 @@ build_learn_step(BuildState *state)
 	if (state->step == 0 && nsample > 0)
 		state->step = largest[nsample - 1] / 127;
 	/* 0 and 1 stay what they are; see partition_build.h. */
-	if (state->layout.metric == HNSW_JACCARD)
+	if (state->layout.space->bits)
 		state->step = 1;
 	pfree(largest);
 	pfree(room);
@@ -287,10 +287,10 @@ sample_codes(BuildState *state, int n)
 }
 
 /*
- * Do int8 codes with one scale for all rows tell the nearest ones of too few
- * of them?  That is so where most rows are much shorter than others, or lie in
- * groups which are denser than the scale is fine, of more rows than a node has
- * links.  "total" is the number of rows in the table, of which some or all are loaded.
+ * Is one int8 scale for all rows too coarse?  It is if, for more than a tenth
+ * of the rows, more neighbours are within the rounding error than a node has
+ * links.  Such rows are much shorter than others, or lie in very dense groups.
+ * "total" is the number of rows in the table; some or all of them are loaded.
  */
 bool
 build_is_blurred(BuildState *state, double total)
@@ -305,8 +305,7 @@ build_is_blurred(BuildState *state, double total)
 	int8	   *codes;
 
 	/* Sketches and sets are compared by what they stand for. */
-	if (state->layout.metric == HNSW_JACCARD || state->layout.metric == HNSW_HAMMING ||
-		state->layout.dim != state->layout.column_dim || n < MIN_CALIBRATION_ROWS)
+	if (state->layout.space->bits || state->layout.dim != state->layout.column_dim || n < MIN_CALIBRATION_ROWS)
 		return false;
 	codes = sample_codes(state, n);
 	for (int i = 0; i < nprobes; i++)

@@ -17,20 +17,26 @@
 #define CODE_ROWS 1024
 #define WRITE_PAGES 32
 
+/*
+ * Sparse vectors mostly have few elements in common: EVIDENCE.md, "Diversity of
+ * links".
+ */
+#define SPARSE_SLACK 1.39f
+
 /* What the partition builder is asked for. */
 PartitionParams
 build_partition_params(const BuildState *state, const BuildChunk *chunk)
 {
 	PartitionParams params = {0};
 
-	params.metric = state->layout.metric == HNSW_L1 ? PARTITION_L1 :
-		state->layout.metric == HNSW_JACCARD ? PARTITION_JACCARD : PARTITION_L2;
+	params.metric = state->layout.space->partition;
+	params.slack = state->layout.space->slack;
 	params.degree = state->layout.degree;
 	params.quality = state->layout.ef_construction;
 	params.seed = chunk->level + 1;
 	params.nguests = chunk->nguests;
 	/* See graph_vector. */
-	if (state->layout.metric == HNSW_IP)
+	if (state->layout.space->lifted)
 		params.extra = 1 + (state->layout.code.units > 0 ? state->layout.out_dim : state->layout.dim);
 	return params;
 }
@@ -227,6 +233,7 @@ build_chunk(BuildState *state, BuildChunk *chunk)
 	if (sparse != NULL)
 	{
 		params.distance = build_sparse_distance;
+		params.slack = SPARSE_SLACK;
 		params.distance_arg = sparse;
 	}
 	params.progress = graph_progress;

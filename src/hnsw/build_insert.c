@@ -30,11 +30,10 @@
 #define MAX_CHECKS 1000
 
 /*
- * Width of these searches.  A row that a wider one finds belongs to no lost
+ * Widths of these searches.  A row that a wider one finds belongs to no lost
  * group: from there on, only its own links are few.
  */
-#define CHECK_WIDTH 100
-#define CHECK_WIDTH_AGAIN 200
+static const int check_widths[] = {100, 200};
 
 /*
  * How often rows are looked for, each time twice as many; and the shares that may be
@@ -53,63 +52,43 @@ misses_many(int checks, int promoted, int missed)
 	return promoted > checks * MENDED_SHARE || missed > checks * MENDED_SHARE_AGAIN;
 }
 
-/* Has a search met a node that is as near? */
-static bool
-met(const HnswSearch *search, float key)
-{
-	for (uint32 i = 0; i < search->nfound; i++)
-		if (search->found[i].key <= key)
-			return true;
-	return false;
-}
-
 /*
- * How wide a search for a node's vector has to be to find one that is as near:
- * CHECK_WIDTH, CHECK_WIDTH_AGAIN, or more.  The last page of a part may have
- * slots without a node, for which nobody searches.
+ * How many of the check's widths miss a node, or another one that is as near?
+ * The last page of a part may have slots without a node, for which nobody searches.
  */
 static int
-width_to_find(HnswInserter *inserter, const HnswMetaPageData *meta, HnswNodeId id)
+count_misses(HnswFinder *finder, const HnswMetaPageData *meta, HnswNodeId id)
 {
-	HnswIndex  *index = inserter->index;
-	HnswSearch *search = inserter->search;
-	MemoryContext old = MemoryContextSwitchTo(inserter->context);
-	float	   *vector = palloc(sizeof(float) * hnsw_vector_length(&index->layout));
+	HnswIndex  *index = finder->index;
+	MemoryContext old = MemoryContextSwitchTo(finder->context);
+	HnswSought	sought = {.id = id};
+	HnswNeighbour self;
 	HnswRead	read;
 	float		l2sq;
-	float		key;
-	int			width = CHECK_WIDTH;
+	int			misses = 0;
+	bool		used;
 
 	hnsw_read(index, id, &read);
-	if (!(read.node->flags & HNSW_NODE_USED))
+	used = read.node->flags & HNSW_NODE_USED;
+	if (used)
 	{
-		hnsw_read_end(&read);
-		MemoryContextSwitchTo(old);
-		return width;
+		hnsw_finder_ask(finder, id, read.node, &self);
+		sought.key = hnsw_node_key(index, finder->query, read.node, &l2sq);
 	}
-	hnsw_own_decode(index, read.node, vector);
-	hnsw_query_set_node(index, inserter->query, read.node, vector);
-	key = hnsw_node_key(index, inserter->query, read.node, &l2sq);
 	hnsw_read_end(&read);
-
-	hnsw_search_enter(search, meta, 0, CHECK_WIDTH);
-	hnsw_search_run(search);
-	if (!met(search, key))
-	{
-		hnsw_search_widen(search, CHECK_WIDTH_AGAIN);
-		hnsw_search_run(search);
-		width = met(search, key) ? CHECK_WIDTH_AGAIN : PG_INT32_MAX;
-	}
+	if (used)
+		misses = hnsw_finder_misses(finder, meta, &sought, check_widths, lengthof(check_widths));
 	MemoryContextSwitchTo(old);
-	MemoryContextReset(inserter->context);
-	return width;
+	MemoryContextReset(finder->context);
+	return misses;
 }
 
 /*
  * Do searches find the rows, whose base nodes are from "first" on?  Some are
  * looked for.  Where one is missed, a whole group may be, to which no links lead
  * and in which no row has an upper node: so it gets one, and others are looked
- * for.  Many that are missed are more than that can mend.  By inner product, something better than the row will do.
+ * for.  Many that are missed are more than that can mend.  By inner product,
+ * something better than the row will do.
  */
 bool
 build_finds_rows(BuildState *state, HnswNodeId first)
@@ -118,12 +97,14 @@ build_finds_rows(BuildState *state, HnswNodeId first)
 	int			checks = Max(MIN_CHECKS, Min(n / ROWS_PER_CHECK, MAX_CHECKS));
 	int			missed = 0;
 	bool		many = false;
-	HnswInserter *inserter;
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "hnsw build check",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	HnswFinder *finder = hnsw_finder_create(state->index);
 	HnswMetaPageData meta;
 	pg_prng_state random;
 
 	pg_prng_seed(&random, n);
-	inserter = hnsw_inserter_create(state->index);
 	hnsw_meta_read(state->rel, &meta);
 	for (int round = 0; round < CHECK_ROUNDS && meta.entry != HNSW_NO_NODE; round++)
 	{
@@ -135,16 +116,16 @@ build_finds_rows(BuildState *state, HnswNodeId first)
 		{
 			uint32		row = (uint32) pg_prng_uint64_range(&random, 0, n - 1);
 			HnswNodeId	id = build_nth_node(&state->layout, first, row);
-			int			width;
+			int			misses;
 
-			inserter->search->keep_vectors = false;
-			width = width_to_find(inserter, &meta, id);
-			if (width == CHECK_WIDTH)
+			finder->search->keep_vectors = false;
+			misses = count_misses(finder, &meta, id);
+			if (misses == 0)
 				continue;
-			missed += width > CHECK_WIDTH_AGAIN;
+			missed += misses == lengthof(check_widths);
 			promoted++;
-			inserter->search->keep_vectors = true;
-			hnsw_promote(inserter, id);
+			finder->search->keep_vectors = true;
+			hnsw_promote(finder, id);
 		}
 		elog(DEBUG1, "hnsw build: %d of %d vectors were not found at once, %d not at all",
 			 promoted, checks, missed);
@@ -152,7 +133,8 @@ build_finds_rows(BuildState *state, HnswNodeId first)
 		if (promoted == 0 || many)
 			break;
 	}
-	hnsw_search_free(inserter->search);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
 	return !many && missed <= Max(1, checks * MISSED_SHARE);
 }
 

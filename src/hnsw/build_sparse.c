@@ -99,9 +99,9 @@ graph_distance(BuildSparse *sparse, uint32 other)
 			found[i] = table[place_of(sparse, indices[i])];
 	dot = distance->ip(n, found, sparse->values);
 	norm = distance->normsq(n, sparse->values);
-	if (layout->metric == HNSW_COSINE)
+	if (layout->space->unit)
 		return 2 - 2 * dot / sqrt(sparse->norm * norm);
-	if (layout->metric == HNSW_IP)
+	if (layout->space->lifted)
 		extra = (double) hnsw_extra(sparse->index, sparse->norm) - hnsw_extra(sparse->index, norm);
 	return sparse->norm + norm - 2 * dot + extra * extra;
 }
@@ -143,7 +143,7 @@ build_sparse_create(const BuildState *state, const BuildChunk *chunk)
 	BuildSparse *sparse;
 
 	if (layout->type != HNSW_TYPE_SPARSEVEC || layout->dim == layout->column_dim ||
-		layout->metric == HNSW_L1 || !(step > 0))
+		layout->space->absolute || !(step > 0))
 		return NULL;
 	sparse = palloc0(sizeof(BuildSparse));
 	sparse->layout = layout;

@@ -28,10 +28,10 @@
 /* Guests that all chunks have, as a share of the rows */
 #define GUEST_SHARE 1.0
 
-/* Cells are not equally large: so much more than the mean must fit. */
+/* Cells differ in size: memory must hold one that is so many times the mean. */
 #define CELL_SLACK 1.5
 
-/* Each has a file, and a buffer of 8 kB. */
+/* Most chunks; each has a file with a buffer of 8 kB. */
 #define MAX_CHUNKS 2000
 
 /* Sampled rows that a pivot needs to be in the right place */

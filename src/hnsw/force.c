@@ -40,7 +40,7 @@ read_links(HnswIndex *index, HnswNodeId id, int level, LinksRead *links)
 	links->n = 0;
 	if (live)
 	{
-		links->n = Min(read.node->nlinks, layout->degree);
+		links->n = read.node->nlinks;
 		memcpy(links->ids, HnswNodeLinks(layout, read.node), sizeof(HnswNodeId) * links->n);
 		for (int i = 0; i < links->n; i++)
 			links->kept[i] = hnsw_kept(HnswNodeKept(layout, read.node), i);
@@ -137,7 +137,7 @@ static void
 adopt(HnswIndex *index, HnswNodeId id, HnswNodeId orphan, int level)
 {
 	const HnswLayout *layout = &index->layout;
-	HnswLink link;
+	HnswLink	link;
 	HnswWrite	write;
 	int			position;
 
@@ -222,7 +222,7 @@ hnsw_force_back(HnswIndex *index, HnswNodeId id, int level)
 	for (int any = 0; any <= 1; any++)
 		for (int i = 0; i < links.n && !made; i++)
 		{
-			HnswLink link;
+			HnswLink	link;
 
 			CHECK_FOR_INTERRUPTS();
 			made = make_link(index, links.ids[i], id, level, &link) &&
@@ -236,7 +236,7 @@ hnsw_force_back(HnswIndex *index, HnswNodeId id, int level)
 bool
 hnsw_force_link(HnswIndex *index, const HnswNeighbour *from, const HnswNeighbour *to, int level)
 {
-	HnswLink link;
+	HnswLink	link;
 
 	hnsw_link_make(index, from, to, &link);
 	return force_link(index, &link, level, true);

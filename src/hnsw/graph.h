@@ -12,6 +12,7 @@
 
 #include "common/pg_prng.h"
 
+#include "hnsw/pool.h"
 #include "hnsw/value.h"
 
 /*
@@ -23,22 +24,7 @@
 #define HNSW_MAX_SEEDS 128
 #define HNSW_TOP_WIDTH 2
 
-/* Diversity of links: u-v is kept if no kept w has ALPHA * |v-w| < |u-v|. */
-#define HNSW_ALPHA 1.1f
-
-/* A node met by a search; expanded ones have a HnswFound too. */
-typedef struct HnswCandidate
-{
-	HnswNodeId	id;
-	float		key;			/* exact when expanded, else averaged estimate */
-	float		variance;		/* of the mean of its estimates, in relative terms */
-	int32		found;			/* index into found, or one of those below */
-} HnswCandidate;
-
-#define HNSW_GONE			(-1)	/* free, or a node of another level */
-#define HNSW_NOT_EXPANDED	(-2)
-#define HNSW_ASKED_FOR		(-3)	/* not expanded, but its page is being read */
-
+/* What a search keeps of a node that it has expanded. */
 typedef struct HnswFound
 {
 	HnswNodeId	id;
@@ -58,12 +44,6 @@ typedef struct HnswFound
 extern void hnsw_key_bounds(const HnswIndex *index, const HnswQuery *query,
 							const HnswFound *found, double *lower, double *upper);
 
-typedef struct HnswPoolEntry
-{
-	float		key;
-	uint32		candidate;
-} HnswPoolEntry;
-
 /* The state of a search over one level; resumable with a larger width. */
 typedef struct HnswSearch
 {
@@ -71,20 +51,11 @@ typedef struct HnswSearch
 	HnswQuery  *query;
 	MemoryContext context;
 	int			level;
-	int			width;			/* ef */
 	int			cold;			/* hops for which pages are asked for ahead */
-	bool		keep_vectors;	/* inserts: keep each expanded node's decoded vector */
-	/* the pool: the best "width" candidates, by key */
-	HnswPoolEntry *pool;
-	int			npool;
-	int			pool_capacity;
-	int			cursor;			/* all entries before it are expanded */
-	/* all candidates, and a hash table of them by id */
-	HnswCandidate *candidates;
-	uint32		ncandidates;
-	uint32		candidates_capacity;
-	uint32	   *table;			/* 1 + index into candidates, or 0 */
-	uint32		table_mask;
+	bool		keep_vectors;	/* finders: keep each expanded node's decoded vector */
+	bool		running;		/* what an error leaves now may be broken */
+	MemoryContextCallback end;	/* of the owner */
+	HnswPool	pool;
 	HnswFound  *found;
 	uint32		nfound;
 	uint32		found_capacity;
@@ -103,7 +74,6 @@ typedef struct HnswSearch
 
 /* functions in search.c */
 extern HnswSearch *hnsw_search_create(HnswIndex *index, HnswQuery *query);
-extern void hnsw_search_free(HnswSearch *search);
 extern void hnsw_search_reset(HnswSearch *search, int level, int width);
 extern void hnsw_search_seed(HnswSearch *search, HnswNodeId id, float key);
 extern void hnsw_search_run(HnswSearch *search);
@@ -111,7 +81,8 @@ extern void hnsw_search_widen(HnswSearch *search, int width);
 extern void hnsw_search_enter(HnswSearch *search, const HnswMetaPageData *meta, int level,
 							  int width);
 extern void hnsw_search_down(HnswSearch *search, int width);
-extern void hnsw_search_sweep(HnswSearch *search, BlockNumber block, bool keyed);
+extern void hnsw_search_sweep(HnswSearch *search, BlockNumber block);
+extern void hnsw_search_list(HnswSearch *search, BlockNumber block);
 
 /* A possible neighbour of a node: its vector as hnsw_own_decode gives it. */
 typedef struct HnswNeighbour
@@ -157,39 +128,60 @@ extern void hnsw_node_init(const HnswIndex *index, HnswNodeHeader node, int leve
 						   const HnswOwn *own);
 extern int	hnsw_random_level(pg_prng_state *random);
 extern bool hnsw_add_link(HnswIndex *index, const HnswQuery *query, const HnswNeighbour *from,
-						  const HnswNeighbour *to, int level, bool force);
+						  const HnswNeighbour *to, int level);
 extern void hnsw_link_make(HnswIndex *index, const HnswNeighbour *from,
-							   const HnswNeighbour *to, HnswLink *link);
+						   const HnswNeighbour *to, HnswLink *link);
 extern void hnsw_put_link(const HnswLayout *layout, HnswNodeHeader node, int i,
 						  const HnswLink *link, bool kept);
-extern void hnsw_add_waiting(HnswIndex *index, const HnswLink *links, int n);
+extern void hnsw_add_overflow(HnswIndex *index, const HnswLink *links, int n);
 
 /* functions in force.c */
 extern void hnsw_force_back(HnswIndex *index, HnswNodeId id, int level);
 extern bool hnsw_force_link(HnswIndex *index, const HnswNeighbour *from, const HnswNeighbour *to,
 							int level);
 
-/* What inserts need again and again; made once for a statement. */
-typedef struct HnswInserter
+/* What looks for rows and nodes, and for their neighbours; made once for a statement. */
+typedef struct HnswFinder
 {
 	HnswIndex  *index;
 	HnswQuery  *query;
-	HnswSearch *search;
+	HnswSearch *search;			/* keeps vectors */
 	HnswValue  *value;
 	MemoryContext context;		/* reset after each row */
-	bool		busy;			/* in the middle of a row */
-	MemoryContextCallback end;	/* of the statement */
-} HnswInserter;
+} HnswFinder;
 
-/* functions in insert.c */
-extern HnswInserter *hnsw_inserter_create(HnswIndex *index);
-extern void hnsw_insert_value(HnswInserter *inserter, const HnswValue *value, ItemPointer tid);
-extern void hnsw_promote(HnswInserter *inserter, HnswNodeId id);
-extern int	hnsw_found_neighbours(HnswInserter *inserter, HnswNodeId self, float norm,
-								  HnswNeighbour *neighbours);
+/* What a search for a node has to meet: the node, or anything with as small a key */
+typedef struct HnswSought
+{
+	HnswNodeId	id;
+	int			level;
+	float		key;			/* -infinity: nothing but the node */
+} HnswSought;
+
+typedef enum HnswLinkMode
+{
+	HNSW_LINK_IF_WANTED,
+	HNSW_LINK_ANYWAY			/* another link gives way */
+} HnswLinkMode;
+
+/* functions in finder.c */
+extern HnswFinder *hnsw_finder_create(HnswIndex *index);
+extern void hnsw_neighbour_fill(const HnswIndex *index, HnswNodeId id,
+								const HnswNodeHeaderData *node, HnswNeighbour *neighbour);
+extern void hnsw_finder_ask(HnswFinder *finder, HnswNodeId id, const HnswNodeHeaderData *node,
+							HnswNeighbour *self);
+extern int	hnsw_finder_neighbours(HnswFinder *finder, const HnswNeighbour *self,
+								   HnswNeighbour **neighbours);
+extern int	hnsw_finder_misses(HnswFinder *finder, const HnswMetaPageData *meta,
+							   const HnswSought *sought, const int *widths, int n);
+extern bool hnsw_link_back(HnswFinder *finder, const HnswNeighbour *self,
+						   const HnswNeighbour *neighbour, int level, HnswLinkMode mode);
 
 /* functions in overflow.c */
-extern int	hnsw_overflow_store(HnswInserter *inserter, const HnswNeighbour *to,
-								HnswLink *links, int n);
+extern int	hnsw_overflow_store(HnswFinder *finder, const HnswNeighbour *to, HnswLink *links,
+								int n);
+
+/* functions in insert.c */
+extern void hnsw_promote(HnswFinder *finder, HnswNodeId id);
 
 #endif							/* PIRAMID_HNSW_GRAPH_H */

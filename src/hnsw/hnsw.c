@@ -32,49 +32,6 @@ hnsw_init(void)
 	hnsw_demand_init();
 }
 
-/* Support function 2 of the operator classes, one for each metric. */
-PG_FUNCTION_INFO_V1(hnsw_l2_metric);
-Datum
-hnsw_l2_metric(PG_FUNCTION_ARGS)
-{
-	PG_RETURN_INT32(HNSW_L2);
-}
-
-PG_FUNCTION_INFO_V1(hnsw_ip_metric);
-Datum
-hnsw_ip_metric(PG_FUNCTION_ARGS)
-{
-	PG_RETURN_INT32(HNSW_IP);
-}
-
-PG_FUNCTION_INFO_V1(hnsw_cosine_metric);
-Datum
-hnsw_cosine_metric(PG_FUNCTION_ARGS)
-{
-	PG_RETURN_INT32(HNSW_COSINE);
-}
-
-PG_FUNCTION_INFO_V1(hnsw_l1_metric);
-Datum
-hnsw_l1_metric(PG_FUNCTION_ARGS)
-{
-	PG_RETURN_INT32(HNSW_L1);
-}
-
-PG_FUNCTION_INFO_V1(hnsw_hamming_metric);
-Datum
-hnsw_hamming_metric(PG_FUNCTION_ARGS)
-{
-	PG_RETURN_INT32(HNSW_HAMMING);
-}
-
-PG_FUNCTION_INFO_V1(hnsw_jaccard_metric);
-Datum
-hnsw_jaccard_metric(PG_FUNCTION_ARGS)
-{
-	PG_RETURN_INT32(HNSW_JACCARD);
-}
-
 /* Support function 3, one for each type but vector. */
 PG_FUNCTION_INFO_V1(hnsw_halfvec_type);
 Datum

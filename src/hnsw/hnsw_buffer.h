@@ -8,6 +8,10 @@
 #ifndef PIRAMID_HNSW_BUFFER_H
 #define PIRAMID_HNSW_BUFFER_H
 
+#include "postgres.h"
+
+#include "storage/buf_internals.h"
+
 #include "hnsw/pages.h"
 
 /* New contents for a part of a page that is locked exclusively */
@@ -36,6 +40,17 @@ hnsw_part_size(const HnswLayout *layout, int i)
 {
 	return Min(HNSW_PAGE_SPACE, layout->node_size - i * HNSW_PAGE_SPACE);
 }
+
+#ifdef USE_ASSERT_CHECKING
+/* Does this backend hold the page's exclusive lock?  Local buffers have none. */
+static inline bool
+hnsw_is_locked_exclusively(Buffer buffer)
+{
+	return BufferIsLocal(buffer) ||
+		LWLockHeldByMeInMode(BufferDescriptorGetContentLock(GetBufferDescriptor(buffer - 1)),
+							 LW_EXCLUSIVE);
+}
+#endif
 
 /* functions in hnsw_page.c */
 pg_noreturn extern void hnsw_report_corrupt(Relation rel, BlockNumber block,

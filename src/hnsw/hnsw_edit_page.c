@@ -77,6 +77,7 @@ hnsw_edit_pages(Relation rel, const HnswEdit *edits, int n)
 	Assert(n <= HNSW_MAX_EDITS);
 	for (int i = 0; i < n; i++)
 	{
+		Assert(hnsw_is_locked_exclusively(edits[i].buffer));
 		/* Places come from counts on the page: a broken one must not lead past its end. */
 		if (edits[i].offset < 0 || edits[i].size < 0 || edits[i].offset + edits[i].size > BLCKSZ)
 			hnsw_report_corrupt(rel, BufferGetBlockNumber(edits[i].buffer),

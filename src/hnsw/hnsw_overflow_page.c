@@ -50,13 +50,7 @@ hint_is_for(const GroupHint *hint, const HnswIndex *index, uint32 group)
 		hint->file == index->rel->rd_rel->relfilenode;
 }
 
-/* The group of a node's overflow links, and the node within the group */
-static inline uint32
-node_group(const HnswLayout *layout, HnswNodeId id)
-{
-	return HnswNodeBlock(layout, id) / HNSW_GROUP_BLOCKS;
-}
-
+/* A node within its group, and back */
 static inline uint16
 node_origin(const HnswLayout *layout, HnswNodeId id)
 {
@@ -88,6 +82,13 @@ static inline HnswOverflowLinkData *
 page_link(const HnswLayout *layout, Page page, int i)
 {
 	return (HnswOverflowLinkData *) ((char *) page + link_offset(layout, i));
+}
+
+/* How many groups the index has; most have no overflow links. */
+uint32
+hnsw_overflow_groups(const HnswIndex *index)
+{
+	return RelationGetNumberOfBlocks(index->rel) / HNSW_GROUP_BLOCKS + 1;
 }
 
 /* ---------------------------------------------------------------------
@@ -233,7 +234,13 @@ make_page(HnswIndex *index, uint32 group)
 		UnlockReleaseBuffer(buffer);
 	}
 	else
-		index->overflow_pages++;	/* at least */
+	{
+		/*
+		 * Somebody else made it, so there are more pages than we know of.  A hint
+		 * that there is none, as of the number that we know, holds no longer.
+		 */
+		index->overflow_pages++;
+	}
 	UnlockReleaseBuffer(mapbuf);
 }
 
@@ -291,7 +298,7 @@ hnsw_overflow_read(HnswIndex *index, HnswNodeId id, HnswNodeId *links, float *a,
 				   uint8 *codes)
 {
 	const HnswLayout *layout = &index->layout;
-	uint32		group = node_group(layout, id);
+	uint32		group = HnswNodeGroup(layout, id);
 	uint16		origin = node_origin(layout, id);
 	BlockNumber block = find_page(index, group);
 	Buffer		buffer;
@@ -329,7 +336,7 @@ hnsw_overflow_read(HnswIndex *index, HnswNodeId id, HnswNodeId *links, float *a,
 void
 hnsw_overflow_prefetch(HnswIndex *index, HnswNodeId id)
 {
-	uint32		group = node_group(&index->layout, id);
+	uint32		group = HnswNodeGroup(&index->layout, id);
 	const GroupHint *hint;
 
 	if (group_hints == NULL)
@@ -348,7 +355,7 @@ int
 hnsw_overflow_append(HnswIndex *index, const HnswLink *links, int n)
 {
 	const HnswLayout *layout = &index->layout;
-	uint32		group = node_group(layout, links[0].from);
+	uint32		group = HnswNodeGroup(layout, links[0].from);
 	BlockNumber block;
 	Buffer		buffer;
 	Page		page;
@@ -378,7 +385,7 @@ hnsw_overflow_append(HnswIndex *index, const HnswLink *links, int n)
 		{
 			HnswOverflowLinkData *link = (HnswOverflowLinkData *) (data + i * layout->overflow_size);
 
-			Assert(node_group(layout, links[i].from) == group);
+			Assert(HnswNodeGroup(layout, links[i].from) == group);
 			origins[i] = node_origin(layout, links[i].from);
 			link->to = links[i].to;
 			link->a = links[i].a;
@@ -438,13 +445,6 @@ hnsw_overflow_load(HnswIndex *index, uint32 group, HnswLink *links, uint8 *codes
 	return n;
 }
 
-/* From where to where the overflow links of a group lead. */
-int
-hnsw_overflow_list(HnswIndex *index, uint32 group, HnswLink *links)
-{
-	return hnsw_overflow_load(index, group, links, NULL);
-}
-
 static bool
 is_among(HnswNodeId from, HnswNodeId to, const HnswLink *links, int n)
 {
@@ -455,7 +455,8 @@ is_among(HnswNodeId from, HnswNodeId to, const HnswLink *links, int n)
 }
 
 /*
- * Remove these links of a group, n of them.  The last ones move to where they
+ * Remove these links of a group, n of them.  The caller keeps others from moving
+ * them (hnsw_overflow_trylock), or is a vacuum.  The last ones move to where they
  * were, so that not much is logged.
  */
 void

@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * hnsw_page.c
- *		Buffers, locks and WAL of the hnsw index; nothing else touches them.
+ *		Nodes and the metapage: their buffers, locks and WAL.  Only the *_page.c
+ *		files touch these.
  *
  * Lock order: a node's pages (first to last), then a page of heap TIDs, then
  * the metapage; pages of overflow links are locked without a node.  Nobody
@@ -430,7 +431,11 @@ page_node(const HnswLayout *layout, Page page, int slot)
 	return (HnswNodeHeader) ((char *) page + HNSW_PAGE_START + slot * layout->node_size);
 }
 
-/* Later code trusts the counts of a node, and its heap TIDs. */
+/*
+ * All nodes that hnsw_read, hnsw_block_node and hnsw_write give out come through
+ * here: other code trusts that there are not more links and heap TIDs than fit,
+ * and that the TIDs can be some.  Nothing else is checked; see hnsw_own_sparse.
+ */
 static inline void
 check_node(const HnswIndex *index, const HnswNodeHeaderData *node, BlockNumber block)
 {
@@ -465,7 +470,7 @@ hnsw_prefetch(HnswIndex *index, HnswNodeId id)
 		__builtin_prefetch(node + i);
 }
 
-/* The same for the start of a page, and its end. */
+/* Ask the processor for the start of a page, and its end, if a hint tells where it is. */
 void
 hnsw_prefetch_block(Relation rel, BlockNumber block, Size size)
 {
@@ -613,6 +618,7 @@ write_start(HnswIndex *index, HnswNodeId id, Buffer buffer, HnswWrite *write)
 	const HnswLayout *layout = &index->layout;
 	Page		page = BufferGetPage(buffer);
 
+	Assert(hnsw_is_locked_exclusively(buffer));
 	memset(write, 0, sizeof(*write));
 	write->id = id;
 	write->buffer = buffer;

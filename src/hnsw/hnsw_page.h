@@ -12,7 +12,11 @@
  *				that have none of these are still version 1
  *
  * Spare bytes of both that the first libraries left zero and do not look at:
- * column_dim in the metapage, and sequence in chunks of heap TIDs.
+ * column_dim in the metapage (a column can lose its declared dimensions by ALTER
+ * TABLE and keep the index), and sequence in chunks of heap TIDs.
+ *
+ * "None" is InvalidBlockNumber for calibration and the lists of free slots, and
+ * 0 for projection, maps, pages of overflow links, below and more_tids.
  *
  * An index is a metapage (block 0), calibration pages, node pages, pages of
  * heap TIDs and pages of overflow links, in any order.  Every page has a standard header, no line

@@ -12,7 +12,14 @@
  * Scans read a list chunk by chunk and hold nothing in between.  The sequence
  * of chunks goes down along a list.  So who finds that a chunk has gone (it is
  * another node's, or came back to the front of this one's list) goes on at the
- * first chunk with a sequence below that of the last one read.
+ * first chunk with a sequence below that of the last one read: what is before
+ * that it has read, or it is newer than its snapshot, and what left the list had
+ * only TIDs that are dead to all.
+ *
+ * Chunks of libraries without sequences have 0.  Behind one of these vacuum cuts
+ * off only the end of a list, and a scan that comes there late takes it for the
+ * end.  If that chunk has become the start of the same list by then, the scan
+ * returns rows twice; after a REINDEX there are no such chunks.
  *
  *-------------------------------------------------------------------------
  */

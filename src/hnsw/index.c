@@ -35,10 +35,10 @@ check_meta(Relation rel, const HnswMetaPageData *meta)
 		meta->degree % FASTSCAN_BLOCK != 0 || meta->code_bits > 4 ||
 		meta->code_dims > rotation_out_dim(meta->dim) || meta->code_dims % (meta->code_bits > 1 ? 16 : 32) != 0 ||
 		(meta->code_dims > 0) != (meta->code_bits > 0) ||
-		meta->metric < HNSW_L2 || meta->metric > HNSW_JACCARD ||
+		!hnsw_metric_exists(meta->metric) ||
 		meta->own_kind < HNSW_OWN_HALF || meta->own_kind > HNSW_OWN_INT4 ||
 		(meta->own_kind == HNSW_OWN_BITS) != (type == HNSW_TYPE_BIT) ||
-		(meta->own_kind == HNSW_OWN_BITS) != (meta->metric >= HNSW_HAMMING) ||
+		(meta->own_kind == HNSW_OWN_BITS) != hnsw_metric_info(meta->metric)->bits ||
 		(meta->own_kind == HNSW_OWN_SPARSE) != (type == HNSW_TYPE_SPARSEVEC) ||
 		(type == HNSW_TYPE_SPARSEVEC && meta->index_size != sizeof(uint16) &&
 		 meta->index_size != sizeof(int32)) ||

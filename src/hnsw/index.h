@@ -22,6 +22,7 @@
 #include "utils/relcache.h"
 
 #include "hnsw/hnsw_page.h"
+#include "hnsw/metric.h"
 #include "quant/quant.h"
 
 /* Types of indexed columns; not stored, the operator class tells */
@@ -54,6 +55,7 @@ typedef struct HnswLayout
 	int			column_dim;		/* dimensions of the column */
 	int			dim;			/* of the graph: less for long sparse vectors */
 	HnswMetric	metric;
+	const HnswMetricInfo *space;	/* what the metric asks of the graph */
 	HnswOwnKind own_kind;
 	int			elements;		/* sparse: room for elements in the own vector */
 	int			index_size;		/* sparse: bytes of a position */
@@ -122,15 +124,9 @@ typedef struct HnswIndex
 
 #define HnswNodeBlock(layout, id) ((BlockNumber) ((id) / (layout)->nodes_per_page))
 #define HnswNodeSlot(layout, id) ((int) ((id) % (layout)->nodes_per_page))
+#define HnswNodeGroup(layout, id) (HnswNodeBlock(layout, id) / HNSW_GROUP_BLOCKS)
 #define HnswMakeNodeId(layout, block, slot) \
 	((HnswNodeId) (block) * (layout)->nodes_per_page + (slot))
-
-/* Is the distance a metric itself, not the square of one? */
-static inline bool
-hnsw_unsquared(const HnswLayout *layout)
-{
-	return layout->metric >= HNSW_L1;
-}
 
 /* Are own vectors stored rotated and centred? */
 static inline bool

@@ -31,27 +31,6 @@ typedef struct HnswCounts
 } HnswCounts;
 
 static const char *
-metric_name(HnswMetric metric)
-{
-	switch (metric)
-	{
-		case HNSW_L2:
-			return "l2";
-		case HNSW_IP:
-			return "ip";
-		case HNSW_COSINE:
-			return "cosine";
-		case HNSW_L1:
-			return "l1";
-		case HNSW_HAMMING:
-			return "hamming";
-		case HNSW_JACCARD:
-			return "jaccard";
-	}
-	return "unknown";
-}
-
-static const char *
 own_name(HnswOwnKind kind)
 {
 	switch (kind)
@@ -194,7 +173,7 @@ piramid_hnsw_info(PG_FUNCTION_ARGS)
 
 	values[i++] = Int32GetDatum((int32) meta.version);
 	values[i++] = Int32GetDatum(layout->column_dim);
-	values[i++] = CStringGetTextDatum(metric_name(layout->metric));
+	values[i++] = CStringGetTextDatum(layout->space->name);
 	values[i++] = Int32GetDatum(layout->m);
 	values[i++] = Int32GetDatum(layout->ef_construction);
 	values[i++] = Int32GetDatum(meta.entry != HNSW_NO_NODE ? meta.entry_level + 1 : 0);
@@ -216,8 +195,8 @@ piramid_hnsw_info(PG_FUNCTION_ARGS)
 }
 
 /*
- * piramid_overflow_links(index regclass): how many links wait outside their
- * nodes (overflow.c).  Needs SELECT on the table.
+ * piramid_overflow_links(index regclass): how many overflow links there are
+ * (overflow.c).  Needs SELECT on the table.
  */
 PG_FUNCTION_INFO_V1(piramid_overflow_links);
 Datum
@@ -225,8 +204,8 @@ piramid_overflow_links(PG_FUNCTION_ARGS)
 {
 	Relation	rel = hnsw_open_index(PG_GETARG_OID(0));
 	HnswIndex  *index = hnsw_open(rel);
-	HnswLink *links = palloc(sizeof(HnswLink) * index->layout.overflow_links);
-	uint32		ngroups = RelationGetNumberOfBlocks(rel) / HNSW_GROUP_BLOCKS + 1;
+	HnswLink   *links = palloc(sizeof(HnswLink) * index->layout.overflow_links);
+	uint32		ngroups = hnsw_overflow_groups(index);
 	HnswMetaPageData meta;
 	int64		count = 0;
 
@@ -234,7 +213,7 @@ piramid_overflow_links(PG_FUNCTION_ARGS)
 	for (uint32 group = 0; group < ngroups && index->overflow_pages > 0; group++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		count += hnsw_overflow_list(index, group, links);
+		count += hnsw_overflow_load(index, group, links, NULL);
 	}
 	relation_close(rel, AccessShareLock);
 	PG_RETURN_INT64(count);

@@ -5,7 +5,8 @@
  *
  * Inserts hold the update lock of the index in share mode, and vacuum takes
  * it exclusively between marking nodes and freeing them: so a node that an
- * insert has seen alive is not reused before the insert is done.
+ * insert has seen alive is not reused before the insert is done.  Functions of
+ * this file lock one node at a time, and none when they return.
  *
  *-------------------------------------------------------------------------
  */
@@ -45,90 +46,6 @@ typedef struct InsertLevel
 	HnswNodeId	id;
 } InsertLevel;
 
-/* Make an inserter in the current memory context. */
-HnswInserter *
-hnsw_inserter_create(HnswIndex *index)
-{
-	HnswInserter *inserter = palloc0(sizeof(HnswInserter));
-
-	inserter->index = index;
-	inserter->query = hnsw_query_create(index);
-	inserter->value = hnsw_value_create(&index->layout);
-	inserter->search = hnsw_search_create(index, inserter->query);
-	inserter->search->keep_vectors = true;
-	inserter->context = AllocSetContextCreate(CurrentMemoryContext, "hnsw insert",
-											  ALLOCSET_DEFAULT_SIZES);
-	return inserter;
-}
-
-/*
- * At the end of the statement, keep the memory of its search for the next one;
- * but not after an error in the middle of it.
- */
-static void
-end_inserts(void *arg)
-{
-	HnswInserter *inserter = arg;
-
-	if (inserter->busy)
-		MemoryContextDelete(inserter->search->context);
-	else
-		hnsw_search_free(inserter->search);
-}
-
-static inline int
-compare_neighbours(const HnswNeighbour *x, const HnswNeighbour *y)
-{
-	if (x->distance != y->distance)
-		return x->distance < y->distance ? -1 : 1;
-	return (x->id > y->id) - (x->id < y->id);
-}
-
-#define ST_SORT sort_neighbours
-#define ST_ELEMENT_TYPE HnswNeighbour
-#define ST_COMPARE(x, y) compare_neighbours(x, y)
-#define ST_SCOPE static
-#define ST_DEFINE
-#include "lib/sort_template.h"
-
-/*
- * What the search has found, as possible neighbours sorted by distance from
- * the query; "self" and dying nodes are left out.  neighbours must have room
- * for search->nfound.
- */
-int
-hnsw_found_neighbours(HnswInserter *inserter, HnswNodeId self, float norm,
-					  HnswNeighbour *neighbours)
-{
-	HnswSearch *search = inserter->search;
-	const HnswIndex *index = inserter->index;
-	int			length = hnsw_vector_length(&index->layout);
-	int			n = 0;
-
-	for (uint32 i = 0; i < search->nfound; i++)
-	{
-		const HnswFound *found = &search->found[i];
-		HnswNeighbour *neighbour = &neighbours[n];
-
-		if (found->dying || found->id == self)
-			continue;
-		neighbour->id = found->id;
-		neighbour->norm = found->norm;
-		neighbour->vector = search->vectors + (Size) i * length;
-		neighbour->lsn = found->lsn;
-		neighbour->distance = found->key;
-		if (index->layout.metric == HNSW_IP)
-		{
-			float		extra = hnsw_extra(index, norm) - hnsw_extra(index, found->norm);
-
-			neighbour->distance = Max(norm + found->norm + found->key, 0) + extra * extra;
-		}
-		n++;
-	}
-	sort_neighbours(neighbours, n);
-	return n;
-}
-
 /* Does a node hold this vector, as far as the index can tell? */
 static inline bool
 same_vector(const HnswLayout *layout, const HnswNodeHeaderData *node, const HnswOwn *own)
@@ -139,9 +56,9 @@ same_vector(const HnswLayout *layout, const HnswNodeHeaderData *node, const Hnsw
 
 /* If a node has the same vector, then the row is only one more heap TID of it. */
 static bool
-add_to_node(HnswInserter *inserter, const HnswOwn *own, HnswNodeId id, ItemPointer tid)
+add_to_node(HnswFinder *finder, const HnswOwn *own, HnswNodeId id, ItemPointer tid)
 {
-	HnswIndex  *index = inserter->index;
+	HnswIndex  *index = finder->index;
 	const HnswLayout *layout = &index->layout;
 	HnswRead	read;
 	HnswWrite	write;
@@ -166,25 +83,25 @@ add_to_node(HnswInserter *inserter, const HnswOwn *own, HnswNodeId id, ItemPoint
 
 /* Add the row to an equal one, if that is among the best that the search has found. */
 static bool
-insert_duplicate(HnswInserter *inserter, const HnswOwn *own, ItemPointer tid)
+insert_duplicate(HnswFinder *finder, const HnswOwn *own, ItemPointer tid)
 {
-	HnswSearch *search = inserter->search;
+	HnswSearch *search = finder->search;
 
-	for (int i = 0; i < Min(search->npool, DUPLICATE_CANDIDATES); i++)
-		if (add_to_node(inserter, own, search->candidates[search->pool[i].candidate].id, tid))
+	for (int i = 0; i < Min(search->pool.n, DUPLICATE_CANDIDATES); i++)
+		if (add_to_node(finder, own, pool_at(&search->pool, i)->id, tid))
 			return true;
 	return false;
 }
 
 /* Choose the links of the new row at a level, from what the search found. */
 static void
-choose_links(HnswInserter *inserter, const HnswNeighbour *neighbours, int n, InsertLevel *level)
+choose_links(HnswFinder *finder, const HnswNeighbour *neighbours, int n, InsertLevel *level)
 {
-	const HnswLayout *layout = &inserter->index->layout;
+	const HnswLayout *layout = &finder->index->layout;
 	int			length = hnsw_vector_length(layout);
 	int		   *chosen = palloc(sizeof(int) * layout->degree);
 
-	level->n = hnsw_select(inserter->index, neighbours, n, layout->degree, chosen,
+	level->n = hnsw_select(finder->index, neighbours, n, layout->degree, chosen,
 						   &level->nkept);
 	level->neighbours = palloc(sizeof(HnswNeighbour) * Max(level->n, 1));
 	for (int i = 0; i < level->n; i++)
@@ -195,7 +112,7 @@ choose_links(HnswInserter *inserter, const HnswNeighbour *neighbours, int n, Ins
 		memcpy(vector, neighbours[chosen[i]].vector, sizeof(float) * length);
 		level->neighbours[i] = neighbours[chosen[i]];
 		level->neighbours[i].vector = vector;
-		level->neighbours[i].rotated = hnsw_rotated(inserter->index, vector);
+		level->neighbours[i].rotated = hnsw_rotated(finder->index, vector);
 	}
 	pfree(chosen);
 }
@@ -212,24 +129,27 @@ has_room(HnswIndex *index, HnswNodeId id)
 	return result;
 }
 
-/* Write the new node of a level, and link its neighbours to it. */
+/*
+ * Write the new node of a level, and link its neighbours to it.  What they are
+ * is known from an earlier look: they may have changed since.
+ */
 static void
-write_level(HnswInserter *inserter, const HnswOwn *own, ItemPointer tid, InsertLevel *levels,
+write_level(HnswFinder *finder, const HnswOwn *own, ItemPointer tid, InsertLevel *levels,
 			int at)
 {
-	HnswIndex  *index = inserter->index;
+	HnswIndex  *index = finder->index;
 	const HnswLayout *layout = &index->layout;
 	InsertLevel *level = &levels[at];
 	HnswWrite	write;
 	HnswNeighbour self = {0};
 	HnswNodeId	links[HNSW_MAX_DEGREE];
-	HnswLink later[BACK_LINKS(HNSW_MAX_DEGREE)];
-	int			nlater = 0;
+	HnswLink	overflow[BACK_LINKS(HNSW_MAX_DEGREE)];
+	int			noverflow = 0;
 	int			nback = 0;
 
 	self.norm = own->norm;
-	self.vector = hnsw_query_vector(index, inserter->query);
-	self.rotated = inserter->query->rotated;
+	self.vector = hnsw_query_vector(index, finder->query);
+	self.rotated = finder->query->rotated;
 	level->id = hnsw_allocate(index, at > 0, &write);
 	hnsw_node_init(index, write.node, at, own);
 	if (at == 0)
@@ -251,21 +171,20 @@ write_level(HnswInserter *inserter, const HnswOwn *own, ItemPointer tid, InsertL
 	 * enough do; the others only if they have room: each costs a record, and
 	 * after a checkpoint a page in WAL.
 	 */
-	for (int i = 0; i < level->n && nback + nlater < BACK_LINKS(layout->degree); i++)
+	for (int i = 0; i < level->n && nback + noverflow < BACK_LINKS(layout->degree); i++)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (at == 0 && hnsw_needs_image(index, level->neighbours[i].lsn))
 		{
-			hnsw_link_make(index, &level->neighbours[i], &self, &later[nlater++]);
+			hnsw_link_make(index, &level->neighbours[i], &self, &overflow[noverflow++]);
 			continue;
 		}
 		if (i >= Max(level->nkept, layout->degree / 2) && !has_room(index, level->neighbours[i].id))
 			continue;
-		self.distance = level->neighbours[i].distance;
-		nback += hnsw_add_link(index, inserter->query, &level->neighbours[i], &self, at, false);
+		nback += hnsw_link_back(finder, &self, &level->neighbours[i], at, HNSW_LINK_IF_WANTED);
 	}
-	if (nlater > 0)
-		nback += hnsw_overflow_store(inserter, &self, later, nlater);
+	if (noverflow > 0)
+		nback += hnsw_overflow_store(finder, &self, overflow, noverflow);
 	/* Nobody else leads to a row that none of its neighbours wanted. */
 	if (nback == 0)
 		hnsw_force_back(index, self.id, at);
@@ -286,7 +205,7 @@ search_width(const HnswLayout *layout)
 static HnswNodeId
 nearest_found(const HnswSearch *search)
 {
-	return search->npool > 0 ? search->candidates[search->pool[0].candidate].id : HNSW_NO_NODE;
+	return search->pool.n > 0 ? pool_at(&search->pool, 0)->id : HNSW_NO_NODE;
 }
 
 /*
@@ -297,8 +216,8 @@ nearest_found(const HnswSearch *search)
 static bool
 is_outlier(const HnswIndex *index, const HnswNeighbour *neighbours, int n)
 {
-	float		factor = hnsw_unsquared(&index->layout) ? OUTLIER_FACTOR :
-		OUTLIER_FACTOR * OUTLIER_FACTOR;
+	float		factor = index->layout.space->euclidean ?
+		OUTLIER_FACTOR * OUTLIER_FACTOR : OUTLIER_FACTOR;
 	int			nearer = 0;
 
 	for (int i = 1; i < Min(n, OUTLIER_SAMPLE) && nearer < OUTLIER_RANK; i++)
@@ -321,15 +240,14 @@ typedef enum InsertFound
  * for those at which the row gets a node.
  */
 static InsertFound
-search_levels(HnswInserter *inserter, const HnswOwn *own, const HnswMetaPageData *meta,
+search_levels(HnswFinder *finder, const HnswOwn *own, const HnswMetaPageData *meta,
 			  ItemPointer tid, InsertLevel *levels, int top, int width)
 {
-	HnswSearch *search = inserter->search;
+	HnswSearch *search = finder->search;
+	const HnswNeighbour self = {.norm = own->norm};
 	bool		outlier = false;
 
-	search->keep_vectors = false;
 	hnsw_search_enter(search, meta, top, top > 0 ? width : DUPLICATE_WIDTH);
-	search->keep_vectors = true;
 	for (int at = search->level; at >= 0; at--)
 	{
 		HnswNeighbour *neighbours;
@@ -341,17 +259,16 @@ search_levels(HnswInserter *inserter, const HnswOwn *own, const HnswMetaPageData
 			HnswNodeId	nearest = nearest_found(search);
 
 			/* An equal row is met early: most updates end here. */
-			if (insert_duplicate(inserter, own, tid))
+			if (insert_duplicate(finder, own, tid))
 				return FOUND_EQUAL;
 			hnsw_search_widen(search, width);
 			hnsw_search_run(search);
-			if (nearest_found(search) != nearest && insert_duplicate(inserter, own, tid))
+			if (nearest_found(search) != nearest && insert_duplicate(finder, own, tid))
 				return FOUND_EQUAL;
 		}
-		neighbours = palloc(sizeof(HnswNeighbour) * Max(search->nfound, 1));
-		n = hnsw_found_neighbours(inserter, HNSW_NO_NODE, own->norm, neighbours);
-		choose_links(inserter, neighbours, n, &levels[at]);
-		outlier = is_outlier(inserter->index, neighbours, n);
+		n = hnsw_finder_neighbours(finder, &self, &neighbours);
+		choose_links(finder, neighbours, n, &levels[at]);
+		outlier = is_outlier(finder->index, neighbours, n);
 		pfree(neighbours);
 		if (at > 0)
 			hnsw_search_down(search, at > 1 ? width : DUPLICATE_WIDTH);
@@ -369,16 +286,16 @@ search_levels(HnswInserter *inserter, const HnswOwn *own, const HnswMetaPageData
  * which searches come to the group.
  */
 static bool
-find_links(HnswInserter *inserter, const HnswOwn *own, const HnswMetaPageData *meta,
+find_links(HnswFinder *finder, const HnswOwn *own, const HnswMetaPageData *meta,
 		   ItemPointer tid, InsertLevel *levels, int *top)
 {
-	int			width = search_width(&inserter->index->layout);
+	int			width = search_width(&finder->index->layout);
 	int			above = Max(*top, 1);
-	InsertFound found = search_levels(inserter, own, meta, tid, levels, *top, width);
+	InsertFound found = search_levels(finder, own, meta, tid, levels, *top, width);
 
 	if (found == FOUND_FAR)
 	{
-		found = search_levels(inserter, own, meta, tid, levels, above, OUTLIER_WIDTH * width);
+		found = search_levels(finder, own, meta, tid, levels, above, OUTLIER_WIDTH * width);
 		if (found == FOUND_FAR)
 			*top = above;
 	}
@@ -396,28 +313,30 @@ learn_norm(HnswIndex *index, const HnswMetaPageData *meta, float norm)
 {
 	float		length = sqrtf(norm);
 
-	if (index->layout.metric != HNSW_IP || index->layout.code.units == 0 ||
+	if (!index->layout.space->lifted || index->layout.code.units == 0 ||
 		meta->calibration != InvalidBlockNumber || !(length > meta->norm && length < HNSW_MAX_KEY))
 		return;
 	hnsw_norm_raise(index, meta->norm > 0 ? Min(length, 1.1f * meta->norm) : length);
 }
 
-/* Insert one value, as the column has it, under a heap TID. */
-void
-hnsw_insert_value(HnswInserter *inserter, const HnswValue *value, ItemPointer tid)
+/*
+ * Insert one value, as the column has it, under a heap TID.  Takes the update
+ * lock, and frees it at the end.
+ */
+static void
+insert_value(HnswFinder *finder, const HnswValue *value, ItemPointer tid)
 {
-	HnswIndex  *index = inserter->index;
+	HnswIndex  *index = finder->index;
 	const HnswLayout *layout = &index->layout;
-	MemoryContext old = MemoryContextSwitchTo(inserter->context);
+	MemoryContext old = MemoryContextSwitchTo(finder->context);
 	HnswMetaPageData meta;
 	InsertLevel levels[HNSW_MAX_LEVEL + 1] = {{0}};
 	HnswOwn		own = {0};
 	int			top = hnsw_random_level(&pg_global_prng_state);
 
-	inserter->busy = true;
 	own.data = palloc(layout->own_size);
 	hnsw_own_encode(index, value, &own);
-	hnsw_query_set(index, inserter->query, value, false);
+	hnsw_query_set(index, finder->query, value, false);
 
 	LockPage(index->rel, HNSW_METAPAGE, ShareLock);
 	for (;;)
@@ -426,10 +345,10 @@ hnsw_insert_value(HnswInserter *inserter, const HnswValue *value, ItemPointer ti
 		learn_norm(index, &meta, own.norm);
 		if (meta.entry == HNSW_NO_NODE)
 			top = 0;
-		else if (find_links(inserter, &own, &meta, tid, levels, &top))
+		else if (find_links(finder, &own, &meta, tid, levels, &top))
 			break;
 		for (int at = 0; at <= top; at++)
-			write_level(inserter, &own, tid, levels, at);
+			write_level(finder, &own, tid, levels, at);
 		if (meta.entry != HNSW_NO_NODE && top <= meta.entry_level)
 			break;
 		if (hnsw_entry_update(index, meta.entry, levels[top].id, top))
@@ -447,23 +366,22 @@ hnsw_insert_value(HnswInserter *inserter, const HnswValue *value, ItemPointer ti
 	UnlockPage(index->rel, HNSW_METAPAGE, ShareLock);
 
 	MemoryContextSwitchTo(old);
-	MemoryContextReset(inserter->context);
-	inserter->busy = false;
+	MemoryContextReset(finder->context);
 }
 
 /*
  * Give a base node, to which searches do not come, a node at the level above.
- * Nothing happens if the index has no such level.  The inserter's query becomes
- * the node.
+ * Nothing happens if the index has no such level.  The finder's query becomes
+ * the node.  Takes no update lock: the index is one that is being built.
  */
 void
-hnsw_promote(HnswInserter *inserter, HnswNodeId id)
+hnsw_promote(HnswFinder *finder, HnswNodeId id)
 {
-	HnswIndex  *index = inserter->index;
+	HnswIndex  *index = finder->index;
 	const HnswLayout *layout = &index->layout;
-	MemoryContext old = MemoryContextSwitchTo(inserter->context);
-	float	   *vector = palloc(sizeof(float) * hnsw_vector_length(layout));
+	MemoryContext old = MemoryContextSwitchTo(finder->context);
 	InsertLevel levels[2] = {{.id = id}};
+	HnswNeighbour self;
 	HnswMetaPageData meta;
 	HnswOwn		own = {0};
 	HnswRead	read;
@@ -476,8 +394,7 @@ hnsw_promote(HnswInserter *inserter, HnswNodeId id)
 	own.norm = read.node->norm;
 	own.own_norm = read.node->own_norm;
 	own.error = read.node->error;
-	hnsw_own_decode(index, read.node, vector);
-	hnsw_query_set_node(index, inserter->query, read.node, vector);
+	hnsw_finder_ask(finder, id, read.node, &self);
 	hnsw_read_end(&read);
 
 	hnsw_meta_refresh(index, &meta);
@@ -486,15 +403,14 @@ hnsw_promote(HnswInserter *inserter, HnswNodeId id)
 		HnswNeighbour *neighbours;
 		int			n;
 
-		hnsw_search_enter(inserter->search, &meta, 1, OUTLIER_WIDTH * search_width(layout));
-		hnsw_search_run(inserter->search);
-		neighbours = palloc(sizeof(HnswNeighbour) * Max(inserter->search->nfound, 1));
-		n = hnsw_found_neighbours(inserter, HNSW_NO_NODE, own.norm, neighbours);
-		choose_links(inserter, neighbours, n, &levels[1]);
-		write_level(inserter, &own, NULL, levels, 1);
+		hnsw_search_enter(finder->search, &meta, 1, OUTLIER_WIDTH * search_width(layout));
+		hnsw_search_run(finder->search);
+		n = hnsw_finder_neighbours(finder, &self, &neighbours);
+		choose_links(finder, neighbours, n, &levels[1]);
+		write_level(finder, &own, NULL, levels, 1);
 	}
 	MemoryContextSwitchTo(old);
-	MemoryContextReset(inserter->context);
+	MemoryContextReset(finder->context);
 }
 
 /* aminsert */
@@ -503,27 +419,23 @@ hnsw_insert(Relation rel, Datum *values, bool *isnull, ItemPointer tid,
 			Relation heap, IndexUniqueCheck check_unique,
 			bool index_unchanged, IndexInfo *index_info)
 {
-	HnswInserter *inserter = index_info->ii_AmCache;
+	HnswFinder *finder = index_info->ii_AmCache;
 	const HnswLayout *layout;
 
 	if (isnull[0])
 		return false;
-	if (inserter == NULL)
+	if (finder == NULL)
 	{
 		MemoryContext old = MemoryContextSwitchTo(index_info->ii_Context);
 
-		inserter = hnsw_inserter_create(hnsw_open(rel));
-		inserter->end.func = end_inserts;
-		inserter->end.arg = inserter;
-		MemoryContextSetParent(inserter->search->context, TopMemoryContext);
-		MemoryContextRegisterResetCallback(CurrentMemoryContext, &inserter->end);
-		index_info->ii_AmCache = inserter;
+		finder = hnsw_finder_create(hnsw_open(rel));
+		index_info->ii_AmCache = finder;
 		MemoryContextSwitchTo(old);
 	}
 
-	layout = &inserter->index->layout;
-	hnsw_value_set(layout, inserter->value, values[0], false);
-	if (hnsw_value_indexable(layout, inserter->value))
-		hnsw_insert_value(inserter, inserter->value, tid);
+	layout = &finder->index->layout;
+	hnsw_value_set(layout, finder->value, values[0], false);
+	if (hnsw_value_indexable(layout, finder->value))
+		insert_value(finder, finder->value, tid);
 	return false;
 }

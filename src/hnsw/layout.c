@@ -24,7 +24,7 @@
 #define COMPACT_SIZE_BUDGET 0.30
 #define LONG_DIM 640
 
-/* Further links in a half-empty slot pay up to here. */
+/* A slot that is half empty gets further links, up to this degree. */
 #define MAX_FILL_DEGREE 64
 
 /* Share of the rotated coordinates that a code must have. */
@@ -147,7 +147,7 @@ own_kind(const HnswLayout *layout, bool smaller)
 		case HNSW_TYPE_SPARSEVEC:
 			return HNSW_OWN_SPARSE;
 		default:
-			return smaller && layout->metric != HNSW_L1 ? HNSW_OWN_INT8 : HNSW_OWN_HALF;
+			return smaller && layout->space->euclidean ? HNSW_OWN_INT8 : HNSW_OWN_HALF;
 	}
 }
 
@@ -155,8 +155,7 @@ own_kind(const HnswLayout *layout, bool smaller)
 static int
 code_bits(const HnswLayout *layout)
 {
-	if (layout->metric == HNSW_L1 || layout->type == HNSW_TYPE_BIT ||
-		layout->type == HNSW_TYPE_SPARSEVEC)
+	if (!layout->space->euclidean || layout->type == HNSW_TYPE_SPARSEVEC)
 		return 0;
 	return layout->out_dim <= 64 ? 2 : 1;
 }
@@ -254,6 +253,7 @@ init_layout(HnswLayout *layout, const HnswLayoutRequest *request)
 	layout->column_dim = request->column_dim;
 	layout->dim = hnsw_graph_dim(type, request->column_dim);
 	layout->metric = request->metric;
+	layout->space = hnsw_metric_info(request->metric);
 	layout->m = request->m;
 	layout->ef_construction = request->ef_construction;
 	layout->degree = (2 * request->m + FASTSCAN_BLOCK - 1) / FASTSCAN_BLOCK * FASTSCAN_BLOCK;
@@ -371,6 +371,7 @@ hnsw_layout_from_meta(HnswLayout *layout, const HnswMetaPageData *meta)
 	layout->elements = meta->elements;
 	layout->index_size = meta->index_size;
 	layout->metric = (HnswMetric) meta->metric;
+	layout->space = hnsw_metric_info(layout->metric);
 	layout->own_kind = (HnswOwnKind) meta->own_kind;
 	layout->m = meta->m;
 	layout->ef_construction = meta->ef_construction;

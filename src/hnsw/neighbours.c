@@ -3,6 +3,10 @@
  * neighbours.c
  *		Which links a node has, and writing them.
  *
+ * Functions that change a HnswNodeHeader get an HnswWrite's, and leave its lock
+ * to the caller.  hnsw_add_link and hnsw_add_overflow lock nodes themselves, one
+ * at a time: the caller holds no page, and holds none afterwards.
+ *
  *-------------------------------------------------------------------------
  */
 #include "hnsw/graph.h"
@@ -15,35 +19,14 @@
 #define FACTOR_LIMIT 65000.0f
 
 /*
- * Diversity, see HNSW_ALPHA.  Jaccard distances are all but equal, and nearly
- * all of them below 1: more would prune most links between rows of different
- * density.
- */
-static inline float
-alpha(const HnswLayout *layout)
-{
-	return layout->metric == HNSW_JACCARD ? 1 : HNSW_ALPHA;
-}
-
-/*
  * The coordinate that inner product adds, so that the graph is one of
  * Euclidean distances: all rows get the same length (Bachrach et al., 2014).
  */
 float
 hnsw_extra(const HnswIndex *index, float norm)
 {
-	return index->layout.metric == HNSW_IP ?
+	return index->layout.space->lifted ?
 		sqrtf(Max(index->norm * index->norm - norm, 0)) : 0;
-}
-
-/* Jaccard distance of two vectors of 0 and 1. */
-static float
-jaccard(int n, const float *a, const float *b)
-{
-	float		both = distance->ip(n, a, b);
-	float		either = distance->normsq(n, a) + distance->normsq(n, b) - both;
-
-	return either > 0 ? 1 - both / either : 1;
 }
 
 /* Distance of two vectors as the graph sees it; squared for some metrics. */
@@ -51,15 +34,10 @@ float
 hnsw_graph_distance(const HnswIndex *index, const float *a, float norm_a,
 					const float *b, float norm_b)
 {
-	int			n = hnsw_vector_length(&index->layout);
-	float		d;
+	const HnswMetricInfo *space = index->layout.space;
+	float		d = space->distance(hnsw_vector_length(&index->layout), a, b);
 
-	if (index->layout.metric == HNSW_L1)
-		return distance->l1(n, a, b);
-	if (index->layout.metric == HNSW_JACCARD)
-		return jaccard(n, a, b);
-	d = distance->l2sq(n, a, b);
-	if (index->layout.metric == HNSW_IP)
+	if (space->lifted)
 	{
 		float		extra = hnsw_extra(index, norm_a) - hnsw_extra(index, norm_b);
 
@@ -79,7 +57,7 @@ int
 hnsw_select(const HnswIndex *index, const HnswNeighbour *neighbours, int n, int most,
 			int *chosen, int *nkept)
 {
-	float		slack = alpha(&index->layout) * (hnsw_unsquared(&index->layout) ? 1 : alpha(&index->layout));
+	float		slack = index->layout.space->slack;
 	bool	   *kept = palloc0(sizeof(bool) * Max(n, 1));
 	int			count = 0;
 
@@ -136,8 +114,8 @@ set_factor(half *factors, float *scale, int n, int i, float value)
 	if (*scale == 0 || fabsf(value) > *scale * FACTOR_LIMIT ||
 		(value != 0 && fabsf(value) < *scale * FACTOR_SMALL))
 	{
-		float		values[256];
-		float		sizes[256];
+		float		values[HNSW_MAX_DEGREE];
+		float		sizes[HNSW_MAX_DEGREE];
 		float		typical;
 
 		for (int j = 0; j < n; j++)
@@ -157,10 +135,11 @@ set_factor(half *factors, float *scale, int n, int i, float value)
 /* Put a link at a position of a node: number, diversity, code and factors. */
 void
 hnsw_put_link(const HnswLayout *layout, HnswNodeHeader node, int i, const HnswLink *link,
-		 bool kept)
+			  bool kept)
 {
 	int			n = Max(node->nlinks, i + 1);
 
+	Assert(i >= 0 && i <= node->nlinks && i < layout->degree);
 	HnswNodeLinks(layout, node)[i] = link->to;
 	hnsw_set_kept(HnswNodeKept(layout, node), i, kept);
 	if (layout->code.units > 0)
@@ -179,7 +158,7 @@ hnsw_set_link(const HnswIndex *index, HnswNodeHeader node, int i, const HnswNeig
 {
 	const HnswLayout *layout = &index->layout;
 	uint8		buffer[2048];
-	HnswLink link = {0};
+	HnswLink	link = {0};
 
 	link.to = to->id;
 	link.code = layout->code.units <= lengthof(buffer) ? buffer : palloc(layout->code.units);
@@ -235,6 +214,13 @@ farthest(const HnswLayout *layout, HnswNodeHeader node, const Distances *d, bool
 	return best;
 }
 
+/* The metric's slack for Distances, which are not squared */
+static inline float
+alpha_of(const HnswLayout *layout)
+{
+	return layout->space->euclidean ? sqrtf(layout->space->slack) : layout->space->slack;
+}
+
 /*
  * Which link of a full node gives way to a new one, or -1 if none should.
  * Links that only fill the node give way first.  A new neighbour that a
@@ -244,6 +230,7 @@ farthest(const HnswLayout *layout, HnswNodeHeader node, const Distances *d, bool
 static int
 choose_victim(const HnswLayout *layout, HnswNodeHeader node, const Distances *d, bool diverse)
 {
+	float		alpha = alpha_of(layout);
 	int			filler = farthest(layout, node, d, false);
 	int			best = -1;
 
@@ -253,7 +240,7 @@ choose_victim(const HnswLayout *layout, HnswNodeHeader node, const Distances *d,
 		return -1;
 	for (int i = 0; i < node->nlinks; i++)
 		if (d->may_go[i] && d->lengths[i] > d->length &&
-			alpha(layout) * d->estimates[i] < d->lengths[i] &&
+			alpha * d->estimates[i] < d->lengths[i] &&
 			(best < 0 || d->lengths[i] > d->lengths[best]))
 			best = i;
 	if (best >= 0)
@@ -292,7 +279,7 @@ coded_distances(const HnswIndex *index, const HnswQuery *query, HnswNodeHeader n
 		float		e = d->estimates[i];
 
 		/* by inner product, a neighbour's own length is unknown: like the node's */
-		if (index->layout.metric == HNSW_IP)
+		if (index->layout.space->lifted)
 			e += query->norm + node->norm;
 		d->estimates[i] = sqrtf(Max(e, 0));
 	}
@@ -306,10 +293,10 @@ static void
 plain_distances(HnswIndex *index, const HnswNodeId *links, int nlinks,
 				const HnswNeighbour *from, const HnswNeighbour *to, Distances *d)
 {
-	bool		unsquared = hnsw_unsquared(&index->layout);
+	bool		squared = index->layout.space->euclidean;
 	float	   *x = palloc(sizeof(float) * index->layout.dim);
 
-	d->length = unsquared ? to->distance : sqrtf(to->distance);
+	d->length = squared ? sqrtf(to->distance) : to->distance;
 	for (int i = 0; i < nlinks; i++)
 	{
 		HnswRead	read;
@@ -321,7 +308,7 @@ plain_distances(HnswIndex *index, const HnswNodeId *links, int nlinks,
 		hnsw_read_end(&read);
 		d->lengths[i] = hnsw_graph_distance(index, from->vector, from->norm, x, norm);
 		d->estimates[i] = hnsw_graph_distance(index, to->vector, to->norm, x, norm);
-		if (!unsquared)
+		if (squared)
 		{
 			d->lengths[i] = sqrtf(d->lengths[i]);
 			d->estimates[i] = sqrtf(d->estimates[i]);
@@ -334,8 +321,10 @@ plain_distances(HnswIndex *index, const HnswNodeId *links, int nlinks,
 static bool
 is_diverse(const HnswLayout *layout, HnswNodeHeader node, const Distances *d)
 {
+	float		alpha = alpha_of(layout);
+
 	for (int i = 0; i < node->nlinks; i++)
-		if (d->lengths[i] < d->length && alpha(layout) * d->estimates[i] < d->length &&
+		if (d->lengths[i] < d->length && alpha * d->estimates[i] < d->length &&
 			hnsw_kept(HnswNodeKept(layout, node), i))
 			return false;
 	return true;
@@ -355,13 +344,12 @@ find_place(const HnswLayout *layout, HnswNodeHeader node, const Distances *d, bo
 
 /*
  * Link "from" to "to", whose query is given unless links are plain, if "from"
- * has room or a link that should give way.  With force, which is for a node
- * that nobody links to, some link gives way in any case.  Only one page is
- * locked at a time.  False if no link was made.
+ * has room or a link that should give way.  Only one page is locked at a time.
+ * False if no link was made.
  */
 bool
 hnsw_add_link(HnswIndex *index, const HnswQuery *query, const HnswNeighbour *from,
-			  const HnswNeighbour *to, int level, bool force)
+			  const HnswNeighbour *to, int level)
 {
 	const HnswLayout *layout = &index->layout;
 	bool		coded = layout->code.units > 0;
@@ -379,7 +367,7 @@ hnsw_add_link(HnswIndex *index, const HnswQuery *query, const HnswNeighbour *fro
 		HnswRead	read;
 
 		hnsw_read(index, from->id, &read);
-		nlinks = Min(read.node->nlinks, layout->degree);
+		nlinks = read.node->nlinks;
 		memcpy(links, HnswNodeLinks(layout, read.node), sizeof(HnswNodeId) * nlinks);
 		hnsw_read_end(&read);
 		plain_distances(index, links, nlinks, from, to, &d);
@@ -401,7 +389,7 @@ hnsw_add_link(HnswIndex *index, const HnswQuery *query, const HnswNeighbour *fro
 		/* Somebody changed it meanwhile: once more. */
 		hnsw_write_end(index, &write, false);
 		CHECK_FOR_INTERRUPTS();
-		return hnsw_add_link(index, query, from, to, level, force);
+		return hnsw_add_link(index, query, from, to, level);
 	}
 
 	find_replaceable(layout, node, to, &d);
@@ -409,8 +397,6 @@ hnsw_add_link(HnswIndex *index, const HnswQuery *query, const HnswNeighbour *fro
 	if (position >= 0)
 		hnsw_set_link(index, node, position, to, from->rotated, diverse);
 	hnsw_write_end(index, &write, position >= 0);
-	if (position < 0 && force)
-		return hnsw_force_link(index, from, to, level);
 	return position >= 0;
 }
 
@@ -420,8 +406,8 @@ hnsw_add_link(HnswIndex *index, const HnswQuery *query, const HnswNeighbour *fro
  * far from it.
  */
 static void
-waiting_distances(const HnswIndex *index, HnswNodeHeader node, const HnswLink *link,
-				  Distances *d)
+overflow_distances(const HnswIndex *index, HnswNodeHeader node, const HnswLink *link,
+				   Distances *d)
 {
 	const HnswTarget *target = link->target;
 	int			n = hnsw_link_lengths(index, node, d->lengths);
@@ -438,13 +424,13 @@ waiting_distances(const HnswIndex *index, HnswNodeHeader node, const HnswLink *l
 }
 
 /*
- * Make links of a coded base node that waited as overflow links, n of them, in
- * one change; those without a target are left out.  The node may decline, but
- * not the nearest neighbour of the one that the link leads to: so that can
- * still be reached.
+ * Move overflow links of a coded base node into the node, n of them, in one
+ * change; those without a target are left out.  The node may decline, but not the
+ * nearest neighbour of the one that the link leads to: so that can still be
+ * reached.
  */
 void
-hnsw_add_waiting(HnswIndex *index, const HnswLink *links, int n)
+hnsw_add_overflow(HnswIndex *index, const HnswLink *links, int n)
 {
 	const HnswLayout *layout = &index->layout;
 	bool	   *declined = palloc0(sizeof(bool) * n);
@@ -452,6 +438,7 @@ hnsw_add_waiting(HnswIndex *index, const HnswLink *links, int n)
 	HnswWrite	write;
 	HnswNodeHeader node;
 
+	Assert(n > 0 && links[0].from == links[n - 1].from);
 	hnsw_write(index, links[0].from, &write);
 	node = write.node;
 	if (node->flags != HNSW_NODE_USED || node->level != 0)
@@ -465,7 +452,7 @@ hnsw_add_waiting(HnswIndex *index, const HnswLink *links, int n)
 		if (links[i].target == NULL ||
 			hnsw_find_link(HnswNodeLinks(layout, node), node->nlinks, links[i].to) >= 0)
 			continue;
-		waiting_distances(index, node, &links[i], &d);
+		overflow_distances(index, node, &links[i], &d);
 		position = find_place(layout, node, &d, &diverse);
 		declined[i] = position < 0;
 		if (position < 0)
@@ -488,6 +475,7 @@ hnsw_remove_link(const HnswIndex *index, HnswNodeHeader node, int i)
 	int			last = --node->nlinks;
 	int			units = layout->code.units;
 
+	Assert(i >= 0 && i <= last);
 	if (i < last)
 	{
 		HnswNodeLinks(layout, node)[i] = HnswNodeLinks(layout, node)[last];
@@ -525,7 +513,7 @@ hnsw_random_level(pg_prng_state *random)
 /* Fill in a link from a neighbour to a node; its code takes memory. */
 void
 hnsw_link_make(HnswIndex *index, const HnswNeighbour *from, const HnswNeighbour *to,
-				   HnswLink *link)
+			   HnswLink *link)
 {
 	const HnswLayout *layout = &index->layout;
 

@@ -1,12 +1,16 @@
 /*-------------------------------------------------------------------------
  *
  * overflow.c
- *		Links back to a new row that wait outside their nodes.
+ *		Overflow links: links back to a new row that stand outside their nodes.
  *
  * A new row is linked from some 16 nodes, on about as many pages.  The first
  * change of a page after a checkpoint logs all of it; so such a link goes to
  * the page of overflow links that its group of blocks shares.  When that is
  * full, links move to their nodes, those of one block together.
+ *
+ * Nobody holds a page when a function of this file is called, or afterwards.
+ * While links move, the lock of their group's page (a heavyweight one) keeps
+ * others from moving them too; who does not get it makes links in their nodes.
  *
  *-------------------------------------------------------------------------
  */
@@ -14,12 +18,6 @@
 
 #include "miscadmin.h"
 #include "utils/memutils.h"
-
-static inline uint32
-group_of(const HnswLayout *layout, HnswNodeId id)
-{
-	return HnswNodeBlock(layout, id) / HNSW_GROUP_BLOCKS;
-}
 
 /* By node, and so by group */
 static int
@@ -84,7 +82,7 @@ move_coded(HnswIndex *index, HnswLink *links, int n)
 		CHECK_FOR_INTERRUPTS();
 		for (end = i + 1; end < n && links[end].from == links[i].from; end++)
 			;
-		hnsw_add_waiting(index, links + i, end - i);
+		hnsw_add_overflow(index, links + i, end - i);
 	}
 }
 
@@ -92,25 +90,13 @@ move_coded(HnswIndex *index, HnswLink *links, int n)
 static bool
 read_neighbour(HnswIndex *index, HnswNodeId id, HnswNeighbour *neighbour)
 {
-	const HnswLayout *layout = &index->layout;
-	float	   *vector = palloc(sizeof(float) * hnsw_vector_length(layout));
-	HnswNodeId *links = palloc(sizeof(HnswNodeId) * layout->degree);
 	HnswRead	read;
 	bool		live;
 
 	hnsw_read(index, id, &read);
 	live = is_live(read.node);
 	if (live)
-	{
-		hnsw_own_decode(index, read.node, vector);
-		*neighbour = (HnswNeighbour) {0};
-		neighbour->id = id;
-		neighbour->norm = read.node->norm;
-		neighbour->nlinks = read.node->nlinks;
-		memcpy(links, HnswNodeLinks(layout, read.node), sizeof(HnswNodeId) * read.node->nlinks);
-		neighbour->links = links;
-		neighbour->vector = vector;
-	}
+		hnsw_neighbour_fill(index, id, read.node, neighbour);
 	hnsw_read_end(&read);
 	return live;
 }
@@ -137,14 +123,17 @@ move_plain(HnswIndex *index, const HnswLink *links, int n)
 			!read_neighbour(index, links[i].to, &to))
 			continue;
 		to.distance = hnsw_graph_distance(index, from.vector, from.norm, to.vector, to.norm);
-		if (!hnsw_add_link(index, NULL, &from, &to, 0, false) && to.nlinks > 0 &&
+		if (!hnsw_add_link(index, NULL, &from, &to, 0) && to.nlinks > 0 &&
 			to.links[0] == from.id)
 			hnsw_force_back(index, to.id, 0);
 	}
 	MemoryContextSwitchTo(old);
 }
 
-/* Move links, n of them, to their nodes, and remove them from their group. */
+/*
+ * Move links, n of them, to their nodes, and remove them from their group, whose
+ * lock the caller holds.
+ */
 static void
 move_links(HnswIndex *index, uint32 group, HnswLink *links, int n)
 {
@@ -197,7 +186,7 @@ choose_moves(HnswIndex *index, HnswLink *links, int n)
 	{
 		if (chosen[HnswNodeBlock(layout, links[i].from) % HNSW_GROUP_BLOCKS])
 		{
-			HnswLink link = links[i];
+			HnswLink	link = links[i];
 
 			links[i] = links[moves];
 			links[moves++] = link;
@@ -211,7 +200,7 @@ static bool
 make_room(HnswIndex *index, uint32 group)
 {
 	const HnswLayout *layout = &index->layout;
-	HnswLink *links;
+	HnswLink   *links;
 	uint8	   *codes;
 	int			n;
 
@@ -234,32 +223,28 @@ make_room(HnswIndex *index, uint32 group)
  * are made in their nodes, if these agree.  Returns how many were made.
  */
 int
-hnsw_overflow_store(HnswInserter *inserter, const HnswNeighbour *to, HnswLink *links, int n)
+hnsw_overflow_store(HnswFinder *finder, const HnswNeighbour *to, HnswLink *links, int n)
 {
-	HnswIndex  *index = inserter->index;
+	HnswIndex  *index = finder->index;
+	const HnswLayout *layout = &index->layout;
 	int			made = 0;
 	int			end;
 
 	qsort(links, n, sizeof(HnswLink), compare_groups);
 	for (int start = 0; start < n; start = end)
 	{
-		uint32		group = group_of(&index->layout, links[start].from);
+		uint32		group = HnswNodeGroup(layout, links[start].from);
 		int			done;
 
 		CHECK_FOR_INTERRUPTS();
-		for (end = start + 1; end < n && group_of(&index->layout, links[end].from) == group; end++)
+		for (end = start + 1; end < n && HnswNodeGroup(layout, links[end].from) == group; end++)
 			;
 		done = start + hnsw_overflow_append(index, links + start, end - start);
 		if (done < end && make_room(index, group))
 			done += hnsw_overflow_append(index, links + done, end - done);
 		made += done - start;
 		for (; done < end; done++)
-		{
-			HnswNeighbour self = *to;
-
-			self.distance = links[done].neighbour->distance;
-			made += hnsw_add_link(index, inserter->query, links[done].neighbour, &self, 0, false);
-		}
+			made += hnsw_link_back(finder, to, links[done].neighbour, 0, HNSW_LINK_IF_WANTED);
 	}
 	return made;
 }

@@ -27,7 +27,7 @@ round_up(double bound)
 
 /* How far the stored vector is from x, in the metric's norm, rounded up. */
 static float
-own_error(HnswMetric metric, int n, const float *x, const float *stored)
+own_error(const HnswLayout *layout, int n, const float *x, const float *stored)
 {
 	double		sum = 0;
 
@@ -35,9 +35,9 @@ own_error(HnswMetric metric, int n, const float *x, const float *stored)
 	{
 		double		d = (double) x[i] - stored[i];
 
-		sum += (metric == HNSW_L1) ? fabs(d) : d * d;
+		sum += layout->space->absolute ? fabs(d) : d * d;
 	}
-	if (metric != HNSW_L1)
+	if (!layout->space->absolute)
 		sum = sqrt(sum);
 	return round_up(sum * ERROR_SLACK);
 }
@@ -59,7 +59,7 @@ encode_int8(const HnswIndex *index, const float *prepared, HnswOwn *own)
 	distance->i8_to_float(n, (int8 *) own->data, own->scale, stored);
 	own->own_norm = (float) ((double) own->scale * own->scale *
 							 distance->i8_dot(n, (int8 *) own->data, (int8 *) own->data));
-	own->error = own_error(index->layout.metric, n, target, stored);
+	own->error = own_error(&index->layout, n, target, stored);
 	pfree(target);
 	pfree(stored);
 }
@@ -80,7 +80,7 @@ encode_int4(const HnswIndex *index, const float *prepared, HnswOwn *own)
 	own->scale = scalar_encode_int4(n, target, (uint8 *) own->data);
 	distance->i4_to_float(n, (uint8 *) own->data, own->scale, stored);
 	own->own_norm = distance->normsq(n, target);
-	own->error = own_error(index->layout.metric, n, target, stored);
+	own->error = own_error(&index->layout, n, target, stored);
 	pfree(target);
 	pfree(stored);
 }
@@ -88,7 +88,8 @@ encode_int4(const HnswIndex *index, const float *prepared, HnswOwn *own)
 /*
  * binary16 of n values.  For cosine the values themselves are stored, and
  * their length goes into the scale: what binary16 holds exactly then stays
- * exact.  The rounding of the prepared vector is not the stored one's fault.
+ * exact.  So the error is counted from these values, not from the prepared
+ * vector, which was rounded itself.
  */
 static void
 encode_half(const HnswIndex *index, int n, const float *x, float length, half *h, HnswOwn *own)
@@ -105,7 +106,7 @@ encode_half(const HnswIndex *index, int n, const float *x, float length, half *h
 		target[i] = x[i] / length;
 	}
 	own->own_norm = own->norm;
-	own->error = own_error(index->layout.metric, n, target, stored);
+	own->error = own_error(&index->layout, n, target, stored);
 	pfree(target);
 	pfree(stored);
 }
@@ -171,7 +172,7 @@ encode_sparse(const HnswIndex *index, const HnswValue *value, float length, Hnsw
 		{
 			double		x = fabs((double) elements[i].value / length);
 
-			rest += layout->metric == HNSW_L1 ? x : x * x;
+			rest += layout->space->absolute ? x : x * x;
 		}
 		qsort(elements, n, sizeof(Element), compare_positions);
 	}
@@ -187,7 +188,7 @@ encode_sparse(const HnswIndex *index, const HnswValue *value, float length, Hnsw
 	}
 	own->nnz = n;
 	encode_half(index, n, values, length, h, own);
-	if (layout->metric == HNSW_L1)
+	if (layout->space->absolute)
 		own->error = round_up((own->error + rest) * ERROR_SLACK);
 	else
 		own->error = round_up(sqrt((double) own->error * own->error + rest) * ERROR_SLACK);
@@ -203,14 +204,14 @@ void
 hnsw_own_encode(const HnswIndex *index, const HnswValue *value, HnswOwn *own)
 {
 	const HnswLayout *layout = &index->layout;
-	bool		cosine = layout->metric == HNSW_COSINE;
+	bool		unit = layout->space->unit;
 	float	   *prepared = palloc(sizeof(float) * layout->dim);
 	double		length = hnsw_value_length(layout, value);
-	float		divisor = cosine ? (float) length : 1;
+	float		divisor = unit ? (float) length : 1;
 
 	own->nnz = 0;
 	(void) hnsw_prepare(index, value->x, prepared);
-	own->norm = cosine ? distance->normsq(layout->dim, prepared) : (float) (length * length);
+	own->norm = unit ? distance->normsq(layout->dim, prepared) : (float) (length * length);
 	switch (layout->own_kind)
 	{
 		case HNSW_OWN_INT8:
@@ -229,11 +230,11 @@ hnsw_own_encode(const HnswIndex *index, const HnswValue *value, HnswOwn *own)
 			own->error = 0;
 			break;
 		case HNSW_OWN_SPARSE:
-			own->norm = cosine ? 1 : (float) Min(length * length, FLT_MAX);
+			own->norm = unit ? 1 : (float) Min(length * length, FLT_MAX);
 			encode_sparse(index, value, divisor, own);
 			break;
 	}
-	if (cosine && !hnsw_cosine_is_precise(length))
+	if (unit && !hnsw_cosine_is_precise(length))
 		own->error = FLT_MAX;
 	if (!(own->error < FLT_MAX))
 		own->error = FLT_MAX;
@@ -252,7 +253,7 @@ hnsw_own_encode_packed(const HnswIndex *index, const char *packed, float scale, 
 
 	hnsw_value_unpack(&index->layout, packed, scale, value);
 	hnsw_own_encode(index, value, own);
-	if (index->layout.metric == HNSW_COSINE)
+	if (index->layout.space->unit)
 		more /= hnsw_value_length(&index->layout, value);
 	own->error = round_up(own->error + more);
 }

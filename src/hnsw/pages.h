@@ -9,6 +9,10 @@
 #ifndef PIRAMID_HNSW_PAGES_H
 #define PIRAMID_HNSW_PAGES_H
 
+#include "postgres.h"
+
+#include "executor/instrument.h"
+
 #include "hnsw/index.h"
 
 /* A node locked for reading. */
@@ -36,7 +40,7 @@ typedef struct HnswWrite
 	HnswPageOpaqueData chunk_opaque;
 } HnswWrite;
 
-/* A link that waits outside its node; see overflow.c. */
+/* A link that does not stand in its node: an overflow link, or one to be made. */
 typedef struct HnswLink
 {
 	HnswNodeId	from;
@@ -47,6 +51,13 @@ typedef struct HnswLink
 	const struct HnswNeighbour *neighbour; /* from, when it is new */
 	const struct HnswTarget *target;	/* to, if it is coded and the link may move to its node */
 } HnswLink;
+
+/* Blocks that this backend has read from outside shared buffers. */
+static inline int64
+hnsw_blocks_read(void)
+{
+	return pgBufferUsage.shared_blks_read + pgBufferUsage.local_blks_read;
+}
 
 /* functions in hnsw_page.c: the file that touches buffers and WAL */
 extern void hnsw_create(Relation rel, ForkNumber fork, HnswMetaPageData *meta,
@@ -95,11 +106,11 @@ extern void hnsw_check_tid(HnswIndex *index, BlockNumber index_block, ItemPointe
 
 /* functions in hnsw_overflow_page.c: buffers and WAL too */
 extern void hnsw_overflow_forget(void);
+extern uint32 hnsw_overflow_groups(const HnswIndex *index);
 extern int	hnsw_overflow_read(HnswIndex *index, HnswNodeId id, HnswNodeId *links, float *a,
 							   float *b, uint8 *codes);
 extern void hnsw_overflow_prefetch(HnswIndex *index, HnswNodeId id);
 extern int	hnsw_overflow_append(HnswIndex *index, const HnswLink *links, int n);
-extern int	hnsw_overflow_list(HnswIndex *index, uint32 group, HnswLink *links);
 extern int	hnsw_overflow_load(HnswIndex *index, uint32 group, HnswLink *links,
 							   uint8 *codes);
 extern void hnsw_overflow_remove(HnswIndex *index, uint32 group, const HnswLink *links,

@@ -9,6 +9,7 @@
  *
  *-------------------------------------------------------------------------
  */
+#include "hnsw/bitmap.h"
 #include "hnsw/hnsw.h"
 #include "hnsw/pages.h"
 
@@ -27,30 +28,21 @@ typedef struct Prewarm
 	BlockNumber nblocks;
 	int64		room;			/* blocks that may still be read */
 	int64		blocks;			/* read so far */
-	uint8	   *read;			/* bit map of blocks */
-	uint8	   *met;			/* bit map of nodes */
+	HnswBitmap	read;			/* blocks */
+	HnswBitmap	met;			/* upper nodes */
 	/* upper nodes to visit */
 	HnswNodeId *queue;
 	uint64		nqueue;
 	uint64		capacity;
 } Prewarm;
 
-/* Set a bit; true if it was not set. */
-static inline bool
-set_bit(uint8 *map, uint64 i)
-{
-	bool		was = (map[i / 8] >> (i % 8)) & 1;
-
-	map[i / 8] |= 1 << (i % 8);
-	return !was;
-}
-
 /* Count a block as read; true if it is new. */
 static bool
 count_block(Prewarm *prewarm, BlockNumber block)
 {
-	if (block >= prewarm->nblocks || !set_bit(prewarm->read, block))
+	if (block >= prewarm->nblocks || bitmap_get(&prewarm->read, block))
 		return false;
+	bitmap_set(&prewarm->read, block);
 	prewarm->blocks++;
 	prewarm->room--;
 	return true;
@@ -62,15 +54,16 @@ enqueue(Prewarm *prewarm, HnswNodeId id)
 {
 	BlockNumber block = HnswNodeBlock(&prewarm->index->layout, id);
 
-	if (id == HNSW_NO_NODE || block >= prewarm->nblocks || !set_bit(prewarm->met, id))
+	if (id == HNSW_NO_NODE || block >= prewarm->nblocks || bitmap_get(&prewarm->met, id))
 		return;
+	bitmap_set(&prewarm->met, id);
 	if (prewarm->nqueue == prewarm->capacity)
 	{
 		prewarm->capacity *= 2;
 		prewarm->queue = repalloc_huge(prewarm->queue, sizeof(HnswNodeId) * prewarm->capacity);
 	}
 	prewarm->queue[prewarm->nqueue++] = id;
-	if (!((prewarm->read[block / 8] >> (block % 8)) & 1))
+	if (!bitmap_get(&prewarm->read, block))
 		hnsw_block_read_ahead(prewarm->index->rel, block);
 }
 
@@ -145,11 +138,8 @@ piramid_prewarm(PG_FUNCTION_ARGS)
 	buffers = RelationUsesLocalBuffers(rel) ? NLocBuffer : NBuffers;
 	prewarm.nblocks = RelationGetNumberOfBlocks(rel);
 	prewarm.room = buffers - buffers / SPARED_SHARE;
-	prewarm.read = palloc0(prewarm.nblocks / 8 + 1);
-	prewarm.met = MemoryContextAllocExtended(CurrentMemoryContext,
-											 (Size) prewarm.nblocks *
-											 prewarm.index->layout.nodes_per_page / 8 + 1,
-											 MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	prewarm.read = bitmap_make(prewarm.nblocks);
+	prewarm.met = bitmap_make((uint64) prewarm.nblocks * prewarm.index->layout.nodes_per_page);
 	prewarm.capacity = 1024;
 	prewarm.queue = palloc(sizeof(HnswNodeId) * prewarm.capacity);
 	hnsw_meta_read(rel, &meta);

@@ -23,10 +23,11 @@
 #include "commands/vacuum.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
+#include "utils/float.h"
 #include "utils/memutils.h"
 
 /* Width of the search that shall find a node: that of a scan by default */
-#define VERIFY_WIDTH HNSW_DEFAULT_EF_SEARCH
+static const int verify_width = HNSW_DEFAULT_EF_SEARCH;
 
 /* Nodes that shall link to a lost one, and those asked for it */
 #define ENTRANCES 2
@@ -39,9 +40,9 @@ typedef struct Reach
 {
 	VacuumState *state;
 	HnswMetaPageData meta;
-	uint8	   *reached;		/* there is a path from the entry point */
-	uint8	   *expanded;		/* and its links have been followed */
-	uint8	   *checked;		/* a search looked for it */
+	HnswBitmap	reached;		/* there is a path from the entry point */
+	HnswBitmap	expanded;		/* and its links have been followed */
+	HnswBitmap	checked;		/* a search looked for it */
 	bool		pending;		/* some are reached, but not expanded */
 	bool		forced;			/* a link had to give way */
 	int64		nlost;
@@ -49,7 +50,7 @@ typedef struct Reach
 	/* overflow links of the group that was asked for last */
 	uint32		group;
 	int			noverflow;
-	HnswLink *overflow;
+	HnswLink   *overflow;
 } Reach;
 
 /* ---------------------------------------------------------------------
@@ -60,9 +61,9 @@ typedef struct Reach
 static void
 reach_node(Reach *reach, HnswNodeId id)
 {
-	if (!get_bit(reach->state, reach->reached, id))
+	if (!bitmap_get(&reach->reached, id))
 	{
-		set_bit(reach->state, reach->reached, id);
+		bitmap_set(&reach->reached, id);
 		reach->pending = true;
 	}
 }
@@ -72,11 +73,11 @@ static void
 reach_overflow(Reach *reach, HnswNodeId id)
 {
 	HnswIndex  *index = reach->state->index;
-	uint32		group = HnswNodeBlock(&index->layout, id) / HNSW_GROUP_BLOCKS;
+	uint32		group = HnswNodeGroup(&index->layout, id);
 
 	if (group != reach->group)
 	{
-		reach->noverflow = hnsw_overflow_list(index, group, reach->overflow);
+		reach->noverflow = hnsw_overflow_load(index, group, reach->overflow, NULL);
 		reach->group = group;
 	}
 	for (int i = 0; i < reach->noverflow; i++)
@@ -93,12 +94,12 @@ expand_node(Reach *reach, HnswNodeId id)
 	HnswNodeId	below = HNSW_NO_NODE;
 	bool		base;
 
-	set_bit(reach->state, reach->expanded, id);
+	bitmap_set(&reach->expanded, id);
 	hnsw_read(index, id, &read);
 	base = read.node->level == 0;
 	if (read.node->flags & HNSW_NODE_USED)
 	{
-		for (int i = 0; i < Min(read.node->nlinks, index->layout.degree); i++)
+		for (int i = 0; i < read.node->nlinks; i++)
 			reach_node(reach, HnswNodeLinks(&index->layout, read.node)[i]);
 		if (!base)
 		{
@@ -119,18 +120,16 @@ expand_node(Reach *reach, HnswNodeId id)
 static void
 follow_links(Reach *reach)
 {
-	VacuumState *state = reach->state;
-
 	while (reach->pending)
 	{
 		reach->pending = false;
-		for (uint64 byte = 0; byte <= state->nids / 8; byte++)
+		for (uint64 byte = 0; byte <= reach->reached.size / 8; byte++)
 		{
-			if (reach->reached[byte] == reach->expanded[byte])
+			if (reach->reached.bytes[byte] == reach->expanded.bytes[byte])
 				continue;
 			hnsw_vacuum_delay();
-			for (uint64 id = byte * 8; id < Min(byte * 8 + 8, state->nids); id++)
-				if (get_bit(state, reach->reached, id) && !get_bit(state, reach->expanded, id))
+			for (uint64 id = byte * 8; id < Min(byte * 8 + 8, reach->reached.size); id++)
+				if (bitmap_get(&reach->reached, id) && !bitmap_get(&reach->expanded, id))
 					expand_node(reach, id);
 		}
 	}
@@ -145,32 +144,32 @@ find_unreached(Reach *reach)
 	int			per_page = index->layout.nodes_per_page;
 	HnswNodeId	entry;
 
-	memset(reach->reached, 0, state->nids / 8 + 1);
-	memset(reach->expanded, 0, state->nids / 8 + 1);
+	bitmap_clear_all(&reach->reached);
+	bitmap_clear_all(&reach->expanded);
 	reach->group = PG_UINT32_MAX;
 	entry = reach->meta.entry;
 	reach_node(reach, entry);
 	/* One that was inserted meanwhile has no bit. */
-	while (entry != HNSW_NO_NODE && entry >= state->nids)
+	while (entry != HNSW_NO_NODE && entry >= reach->reached.size)
 		entry = expand_node(reach, entry);
 	follow_links(reach);
 
-	for (BlockNumber block = HNSW_METAPAGE + 1; block < state->nids / per_page; block++)
+	for (BlockNumber block = HNSW_METAPAGE + 1; block < reach->reached.size / per_page; block++)
 	{
 		HnswNodeId	ids[HNSW_MAX_NODES_PER_PAGE];
 		bool		all = true;
 		int			n;
 
 		for (int slot = 0; slot < per_page && all; slot++)
-			all = get_bit(state, reach->reached, HnswMakeNodeId(&index->layout, block, slot)) ||
-				get_bit(state, state->dying, HnswMakeNodeId(&index->layout, block, slot));
+			all = bitmap_get(&reach->reached, HnswMakeNodeId(&index->layout, block, slot)) ||
+				bitmap_get(&state->dying, HnswMakeNodeId(&index->layout, block, slot));
 		if (all)
 			continue;
 		hnsw_vacuum_delay();
 		n = hnsw_block_nodes(index, block, ids);
 		for (int i = 0; i < n; i++)
-			if (!get_bit(state, reach->reached, ids[i]) && !get_bit(state, state->dying, ids[i]))
-				set_bit(state, state->suspect, ids[i]);
+			if (!bitmap_get(&reach->reached, ids[i]) && !bitmap_get(&state->dying, ids[i]))
+				bitmap_set(&state->suspect, ids[i]);
 	}
 }
 
@@ -179,54 +178,34 @@ find_unreached(Reach *reach)
  * ---------------------------------------------------------------------
  */
 
-/*
- * Search for a node from the entry point, and tell whether that meets it.
- * Keeping the vectors of what it meets takes time.
- */
-static bool
-search_finds(Reach *reach, HnswNodeId id, int level, bool keep_vectors)
-{
-	HnswSearch *search = reach->state->inserter->search;
-
-	search->keep_vectors = false;
-	hnsw_search_enter(search, &reach->meta, level, VERIFY_WIDTH);
-	search->keep_vectors = keep_vectors;
-	if (search->level != level)
-		return true;			/* above the entry point: nobody looks there */
-	hnsw_search_run(search);
-	for (uint32 i = 0; i < search->nfound; i++)
-		if (search->found[i].id == id)
-			return true;
-	return false;
-}
-
 /* Make the nearest nodes that a search for this one has found link to it. */
 static void
-link_lost(Reach *reach, HnswNeighbour *self, int level)
+link_lost(Reach *reach, const HnswNeighbour *self, int level)
 {
 	VacuumState *state = reach->state;
-	HnswIndex  *index = state->index;
-	HnswSearch *search = state->inserter->search;
-	HnswNeighbour *neighbours = palloc(sizeof(HnswNeighbour) * Max(search->nfound, 1));
-	int			n = hnsw_found_neighbours(state->inserter, self->id, self->norm, neighbours);
+	HnswNeighbour *neighbours;
+	int			n = hnsw_finder_neighbours(state->finder, self, &neighbours);
 	int			made = 0;
 
 	for (int i = 0; i < Min(n, ENTRANCES_ASKED) && made < ENTRANCES; i++)
-	{
-		self->distance = neighbours[i].distance;
-		neighbours[i].rotated = hnsw_rotated(index, neighbours[i].vector);
-		made += hnsw_add_link(index, state->inserter->query, &neighbours[i], self, level, false);
-	}
+		made += hnsw_link_back(state->finder, self, &neighbours[i], level, HNSW_LINK_IF_WANTED);
 	for (int i = 0; i < n && made == 0; i++)
 	{
-		self->distance = neighbours[i].distance;
-		neighbours[i].rotated = hnsw_rotated(index, neighbours[i].vector);
-		made += hnsw_add_link(index, state->inserter->query, &neighbours[i], self, level, true);
+		made += hnsw_link_back(state->finder, self, &neighbours[i], level, HNSW_LINK_ANYWAY);
 		reach->forced = true;
 	}
 	for (int i = 0; i < self->nlinks; i++)
-		set_bit(state, state->suspect, self->links[i]);
+		bitmap_set(&state->suspect, self->links[i]);
 	pfree(neighbours);
+}
+
+/* Do searches miss the node that the finder was asked for? */
+static bool
+is_missed(Reach *reach, HnswNodeId id, int level)
+{
+	const HnswSought sought = {id, level, -get_float4_infinity()};
+
+	return hnsw_finder_misses(reach->state->finder, &reach->meta, &sought, &verify_width, 1) > 0;
 }
 
 /* Look for a suspect of the base or of the levels above; link it if it is lost. */
@@ -235,14 +214,12 @@ check_suspect(Reach *reach, HnswNodeId id, bool upper)
 {
 	VacuumState *state = reach->state;
 	HnswIndex  *index = state->index;
-	const HnswLayout *layout = &index->layout;
-	HnswQuery  *query = state->inserter->query;
-	HnswNeighbour self = {0};
-	HnswNodeId	links[HNSW_MAX_DEGREE];
+	HnswFinder *finder = state->finder;
+	HnswNeighbour self;
 	MemoryContext old;
 	HnswRead	read;
-	float	   *vector;
 	int			level;
+	bool		lost;
 
 	hnsw_read(index, id, &read);
 	level = read.node->level;
@@ -251,35 +228,30 @@ check_suspect(Reach *reach, HnswNodeId id, bool upper)
 		hnsw_read_end(&read);
 		return;
 	}
-	state->suspect[id / 8] &= ~(1 << (id % 8));
-	if (read.node->flags != HNSW_NODE_USED || get_bit(state, reach->checked, id))
+	bitmap_clear(&state->suspect, id);
+	if (read.node->flags != HNSW_NODE_USED || bitmap_get(&reach->checked, id))
 	{
 		hnsw_read_end(&read);
 		return;
 	}
-	set_bit(state, reach->checked, id);
+	bitmap_set(&reach->checked, id);
 
-	old = MemoryContextSwitchTo(state->inserter->context);
-	vector = palloc(sizeof(float) * hnsw_vector_length(layout));
-	hnsw_own_decode(index, read.node, vector);
-	hnsw_query_set_node(index, query, read.node, vector);
-	self.id = id;
-	self.norm = read.node->norm;
-	self.vector = vector;
-	self.rotated = query->rotated;
-	self.links = links;
-	self.nlinks = Min(read.node->nlinks, layout->degree);
-	memcpy(links, HnswNodeLinks(layout, read.node), sizeof(HnswNodeId) * self.nlinks);
+	old = MemoryContextSwitchTo(finder->context);
+	hnsw_finder_ask(finder, id, read.node, &self);
 	hnsw_read_end(&read);
 
+	/* Keeping the vectors of what a search meets takes time: only if they are needed. */
 	reach->nchecked++;
-	if (!search_finds(reach, id, level, false) && !search_finds(reach, id, level, true))
+	finder->search->keep_vectors = false;
+	lost = is_missed(reach, id, level);
+	finder->search->keep_vectors = true;
+	if (lost && is_missed(reach, id, level))
 	{
 		reach->nlost++;
 		link_lost(reach, &self, level);
 	}
 	MemoryContextSwitchTo(old);
-	MemoryContextReset(state->inserter->context);
+	MemoryContextReset(finder->context);
 }
 
 /* Check the suspects until there are no new ones. */
@@ -292,17 +264,17 @@ check_suspects(Reach *reach, bool upper)
 	while (again)
 	{
 		again = false;
-		for (uint64 byte = 0; byte <= state->nids / 8; byte++)
+		for (uint64 byte = 0; byte <= state->suspect.size / 8; byte++)
 		{
-			if (state->suspect[byte] == 0)
+			if (state->suspect.bytes[byte] == 0)
 				continue;
-			for (uint64 id = byte * 8; id < Min(byte * 8 + 8, state->nids); id++)
+			for (uint64 id = byte * 8; id < Min(byte * 8 + 8, state->suspect.size); id++)
 			{
-				if (!get_bit(state, state->suspect, id))
+				if (!bitmap_get(&state->suspect, id))
 					continue;
 				hnsw_vacuum_delay();
 				check_suspect(reach, id, upper);
-				again |= !get_bit(state, state->suspect, id);
+				again |= !bitmap_get(&state->suspect, id);
 			}
 		}
 	}
@@ -321,9 +293,9 @@ vacuum_restore_reach(VacuumState *state)
 	if (reach.meta.entry == HNSW_NO_NODE)
 		return;
 	reach.state = state;
-	reach.reached = make_bitmap(state);
-	reach.expanded = make_bitmap(state);
-	reach.checked = make_bitmap(state);
+	reach.reached = bitmap_make(state->dying.size);
+	reach.expanded = bitmap_make(state->dying.size);
+	reach.checked = bitmap_make(state->dying.size);
 	reach.overflow = palloc(sizeof(HnswLink) * state->index->layout.overflow_links);
 
 	for (int round = 0; round < MAX_ROUNDS; round++)
@@ -337,6 +309,6 @@ vacuum_restore_reach(VacuumState *state)
 								 reach.nchecked, reach.nlost)));
 		if (!reach.forced)
 			break;
-		memset(reach.checked, 0, state->nids / 8 + 1);
+		bitmap_clear_all(&reach.checked);
 	}
 }

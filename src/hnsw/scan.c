@@ -26,7 +26,6 @@
 
 #include "access/relscan.h"
 #include "access/tableam.h"
-#include "executor/instrument.h"
 #include "lib/pairingheap.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -66,7 +65,7 @@ typedef enum HnswScanPhase
 {
 	SCAN_START,
 	SCAN_SEARCH,				/* the pool's rows, wider and wider */
-	SCAN_SWEPT,					/* all nodes were met */
+	SCAN_LAST,					/* no further search: what was found ends the scan */
 	SCAN_UNORDERED,				/* no distances: block by block */
 	SCAN_DONE
 } HnswScanPhase;
@@ -100,9 +99,10 @@ typedef struct HnswScanState
 	HnswScanPhase phase;
 	BlockNumber block;			/* next one of an unordered scan */
 	HnswScanItem *items;
-	uint32		nitems;			/* those to return before anything else is tried */
-	uint32		nsorted;		/* all, of which the others only bound them */
+	uint32		nitems;
 	uint32		items_capacity;
+	uint32		ready;			/* those to return before anything else is tried; the
+								 * others only bound them */
 	uint32		next_item;
 	uint32		returned;		/* items so far */
 	bool		relaxed;		/* late rows may come */
@@ -133,13 +133,6 @@ typedef struct HnswScanState
 	int64		reads;			/* blocks that this backend had read when it left us */
 	uint32		asked;			/* items before it are asked for */
 } HnswScanState;
-
-/* Blocks that this backend has read from outside shared buffers. */
-static inline int64
-blocks_read(void)
-{
-	return pgBufferUsage.shared_blks_read + pgBufferUsage.local_blks_read;
-}
 
 /* Does the index only estimate distances? */
 static inline bool
@@ -217,15 +210,15 @@ hnsw_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int n
 
 	report_late(state);
 	state->phase = SCAN_START;
+	state->ready = 0;
 	state->nitems = 0;
-	state->nsorted = 0;
 	state->next_item = 0;
 	state->returned = 0;
 	state->ntids = 0;
 	state->next_tid = 0;
 	state->more_tids = 0;
 	state->asked = 0;
-	state->reads = blocks_read();
+	state->reads = hnsw_blocks_read();
 	while (is_compact(state) && !pairingheap_is_empty(state->ranked))
 		pfree(pairingheap_remove_first(state->ranked));
 	state->nlooked_up = 0;
@@ -297,38 +290,39 @@ static void
 collect_pool(HnswScanState *state)
 {
 	HnswSearch *search = state->search;
-	uint32		trusted = (search->width + 1) / 2;
+	uint32		trusted = (search->pool.width + 1) / 2;
 	double		bound = -get_float8_infinity();
 
 	/* A compact index searches less well, which shows when a scan goes on. */
 	if (is_compact(state))
 		trusted = Max(state->demand.share < 1 ? trusted / 2 : trusted,
-					  Min(search->width, RANKED_ROWS));
-	for (int i = 0; i < search->npool; i++)
-		add_item(state, search->candidates[search->pool[i].candidate].found);
+					  Min(search->pool.width, RANKED_ROWS));
+	state->nitems = 0;
+	for (int i = 0; i < search->pool.n; i++)
+		add_item(state, pool_at(&search->pool, i)->found);
 	sort_items(state->items, state->nitems);
-	state->nsorted = state->nitems;
-	state->nitems = Min(state->nitems, Max(trusted, state->returned) - state->returned);
+	state->ready = Min(state->nitems, Max(trusted, state->returned) - state->returned);
 
 	/*
 	 * The executor needs more rows to be sure of the order of these: all whose
 	 * bounds overlap theirs, and the next one, which releases them.
 	 */
-	for (uint32 i = 0; i < state->nitems; i++)
+	for (uint32 i = 0; i < state->ready; i++)
 		bound = Max(bound, state->items[i].upper);
-	while (state->nitems > 0 && state->nitems < state->nsorted &&
-		   state->items[state->nitems - 1].lower <= bound)
-		state->nitems++;
+	while (state->ready > 0 && state->ready < state->nitems &&
+		   state->items[state->ready - 1].lower <= bound)
+		state->ready++;
 }
 
 /* All found rows that were not returned yet, in order. */
 static void
 collect_found(HnswScanState *state)
 {
+	state->nitems = 0;
 	for (uint32 i = 0; i < state->search->nfound; i++)
 		add_item(state, i);
 	sort_items(state->items, state->nitems);
-	state->nsorted = state->nitems;
+	state->ready = state->nitems;
 }
 
 /* Meet all nodes that the search has not met. */
@@ -343,12 +337,12 @@ sweep(HnswScanState *state)
 	for (BlockNumber block = HNSW_METAPAGE + 1; block < nblocks; block++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		hnsw_search_sweep(state->search, block, true);
+		hnsw_search_sweep(state->search, block);
 	}
 	if (index->strategy != NULL)
 		FreeAccessStrategy(index->strategy);
 	index->strategy = NULL;
-	state->phase = SCAN_SWEPT;
+	state->phase = SCAN_LAST;
 	collect_found(state);
 }
 
@@ -392,9 +386,9 @@ seed_from_above(HnswScanState *state, int width)
 		upper = state->above = hnsw_search_create(state->index, state->query);
 	hnsw_search_enter(upper, &meta, 1, upper_width);
 	hnsw_search_run(upper);
-	for (int i = 0; i < upper->npool; i++)
+	for (int i = 0; i < upper->pool.n; i++)
 	{
-		const HnswCandidate *candidate = &upper->candidates[upper->pool[i].candidate];
+		const HnswCandidate *candidate = pool_at(&upper->pool, i);
 
 		hnsw_search_seed(state->search, upper->found[candidate->found].below, candidate->key);
 	}
@@ -404,7 +398,7 @@ seed_from_above(HnswScanState *state, int width)
 static void
 end_search(HnswScanState *state)
 {
-	state->phase = SCAN_SWEPT;
+	state->phase = SCAN_LAST;
 	collect_found(state);
 }
 
@@ -424,7 +418,7 @@ run_search(HnswScanState *state, const HnswMetaPageData *meta, int width)
 		seed_from_above(state, width);
 	}
 	hnsw_search_run(state->search);
-	if (state->search->npool == width)
+	if (state->search->pool.n == width)
 		collect_pool(state);
 	else if (count_nodes(state) <= hnsw_max_scan_nodes())
 		sweep(state);
@@ -502,7 +496,7 @@ start(IndexScanDesc scan)
 static void
 continue_search(HnswScanState *state)
 {
-	double		width = 2.0 * state->search->width;
+	double		width = 2.0 * state->search->pool.width;
 
 	if (state->search->nfound >= hnsw_max_scan_nodes())
 		end_search(state);
@@ -518,10 +512,10 @@ refill(IndexScanDesc scan)
 {
 	HnswScanState *state = scan->opaque;
 
-	state->nitems = 0;
+	state->ready = 0;
 	state->next_item = 0;
 	state->asked = 0;
-	while (state->nitems == 0)
+	while (state->ready == 0)
 	{
 		switch (state->phase)
 		{
@@ -531,7 +525,7 @@ refill(IndexScanDesc scan)
 			case SCAN_SEARCH:
 				continue_search(state);
 				break;
-			case SCAN_SWEPT:
+			case SCAN_LAST:
 				state->phase = SCAN_DONE;
 				break;
 			case SCAN_UNORDERED:
@@ -542,7 +536,7 @@ refill(IndexScanDesc scan)
 				}
 				CHECK_FOR_INTERRUPTS();
 				hnsw_search_reset(state->search, 0, 1);
-				hnsw_search_sweep(state->search, state->block++, false);
+				hnsw_search_list(state->search, state->block++);
 				collect_found(state);
 				break;
 			case SCAN_DONE:
@@ -568,11 +562,11 @@ read_rows_ahead(IndexScanDesc scan)
 	HnswScanState *state = scan->opaque;
 	uint32		concurrency;
 
-	if (!has_heap(scan) || (state->search->cold == 0 && state->reads == blocks_read()))
+	if (!has_heap(scan) || (state->search->cold == 0 && state->reads == hnsw_blocks_read()))
 		return;
 	concurrency = get_tablespace_io_concurrency(scan->heapRelation->rd_rel->reltablespace);
 	state->asked = Max(state->asked, state->next_item);
-	while (state->asked < state->nitems &&
+	while (state->asked < state->ready &&
 		   state->asked < state->next_item + Min(concurrency, state->next_item + 1))
 	{
 		const HnswFound *found = &state->search->found[state->items[state->asked++].found];
@@ -620,7 +614,7 @@ start_item(HnswScanState *state)
 	state->doubtful = item->lower < state->watermark && !state->relaxed;
 	state->certain = !state->doubtful &&
 		(item->lower == item->upper ||
-		 (item->lower > state->max_upper && state->next_item < state->nsorted &&
+		 (item->lower > state->max_upper && state->next_item < state->nitems &&
 		  item->upper < state->items[state->next_item].lower &&
 		  (found->error == 0 || (found->ntids == 1 && found->more_tids == 0))));
 	state->max_upper = Max(state->max_upper, item->upper);
@@ -659,12 +653,12 @@ next_tid(IndexScanDesc scan, ItemPointer tid)
 										   state->tids);
 			state->next_tid = 0;
 		}
-		else if (state->next_item < state->nitems || refill(scan))
+		else if (state->next_item < state->ready || refill(scan))
 		{
 			if (!is_compact(state) && beyond_limit(state, state->items[state->next_item].lower))
 			{
 				state->phase = SCAN_DONE;
-				state->nitems = state->next_item;
+				state->ready = state->next_item;
 				return false;
 			}
 			read_rows_ahead(scan);
@@ -690,19 +684,33 @@ lookup_distance(IndexScanDesc scan, ItemPointer tid, double *distance)
 }
 
 /*
- * Tell the executor how near a row is: exactly, or at least.  By a second
- * distance in ORDER BY the index has no order, so the executor computes both.
+ * By a second distance in ORDER BY the index has no order, so the executor
+ * computes both.
  */
 static void
-set_distance(IndexScanDesc scan, double distance, bool exact)
+set_order(IndexScanDesc scan, double distance, bool recheck)
 {
 	HnswScanState *state = scan->opaque;
 
 	scan->xs_orderbyvals[0] = Float8GetDatum(distance);
 	for (int i = 1; i < scan->numberOfOrderBys; i++)
 		scan->xs_orderbyvals[i] = Float8GetDatum(-get_float8_infinity());
-	scan->xs_recheckorderby = !exact || scan->numberOfOrderBys > 1;
+	scan->xs_recheckorderby = recheck || scan->numberOfOrderBys > 1;
 	state->watermark = Max(state->watermark, distance);
+}
+
+/* Tell the executor how near a row is. */
+static void
+set_distance(IndexScanDesc scan, double distance)
+{
+	set_order(scan, distance, false);
+}
+
+/* Tell the executor how near a row is at least: it computes the distance. */
+static void
+set_bound(IndexScanDesc scan, double distance)
+{
+	set_order(scan, distance, true);
 }
 
 /*
@@ -722,14 +730,18 @@ next_bounded(IndexScanDesc scan)
 		scan->xs_heaptid = tid;
 		if (state->phase == SCAN_UNORDERED)
 		{
-			set_distance(scan, get_float8_nan(), true);
+			set_distance(scan, get_float8_nan());
 			return true;
 		}
 		if (!state->doubtful)
 		{
-			set_distance(scan, state->lower, state->certain);
 			if (state->certain)
+			{
+				set_distance(scan, state->lower);
 				state->watermark = Max(state->watermark, state->upper);
+			}
+			else
+				set_bound(scan, state->lower);
 			return true;
 		}
 		CHECK_FOR_INTERRUPTS();
@@ -737,7 +749,7 @@ next_bounded(IndexScanDesc scan)
 			continue;
 		if (distance >= state->watermark)
 		{
-			set_distance(scan, state->watermark, false);
+			set_bound(scan, state->watermark);
 			return true;
 		}
 		state->late++;
@@ -829,7 +841,7 @@ next_ranked(IndexScanDesc scan)
 		if (state->phase == SCAN_UNORDERED)
 		{
 			scan->xs_heaptid = tid;
-			set_distance(scan, get_float8_nan(), true);
+			set_distance(scan, get_float8_nan());
 			return true;
 		}
 		rank_row(scan, &tid);
@@ -838,7 +850,7 @@ next_ranked(IndexScanDesc scan)
 			state->nlooked_up >= RANKED_ROWS)
 		{
 			state->phase = SCAN_DONE;
-			state->nitems = state->next_item;
+			state->ready = state->next_item;
 			state->next_tid = state->ntids;
 			state->more_tids = 0;
 		}
@@ -847,7 +859,7 @@ next_ranked(IndexScanDesc scan)
 		return false;
 	row = (HnswRankedRow *) pairingheap_remove_first(state->ranked);
 	scan->xs_heaptid = row->tid;
-	set_distance(scan, row->distance, true);
+	set_distance(scan, row->distance);
 	state->nhanded_out++;
 	pfree(row);
 	return true;
@@ -864,7 +876,7 @@ hnsw_gettuple(IndexScanDesc scan, ScanDirection direction)
 	found = is_compact(state) ? next_ranked(scan) : next_bounded(scan);
 	MemoryContextSwitchTo(old);
 	scan->xs_recheck = false;
-	state->reads = blocks_read();
+	state->reads = hnsw_blocks_read();
 	return found;
 }
 
@@ -876,9 +888,6 @@ hnsw_endscan(IndexScanDesc scan)
 	report_late(state);
 	if (state->lookup != NULL)
 		hnsw_lookup_end(state->lookup);
-	hnsw_search_free(state->search);
-	if (state->above != NULL)
-		hnsw_search_free(state->above);
 	MemoryContextDelete(state->context);
 	scan->opaque = NULL;
 }

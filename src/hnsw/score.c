@@ -59,7 +59,7 @@ hnsw_prepare(const HnswIndex *index, const float *x, float *out)
 	int			dim = index->layout.dim;
 	double		norm = 0;
 
-	if (index->layout.metric != HNSW_COSINE)
+	if (!index->layout.space->unit)
 	{
 		memcpy(out, x, sizeof(float) * dim);
 		return true;
@@ -128,8 +128,8 @@ hnsw_query_set(HnswIndex *index, HnswQuery *query, const HnswValue *value, bool 
 
 	query->length = hnsw_value_length(layout, value);
 	(void) hnsw_prepare(index, value->x, query->x);
-	query->zero = layout->metric == HNSW_COSINE && query->length == 0;
-	if (search && layout->metric == HNSW_COSINE)
+	query->zero = layout->space->unit && query->length == 0;
+	if (search && layout->space->unit)
 	{
 		float		norm = query->sparse ? (float) (query->length * query->length) :
 			distance->normsq(layout->dim, value->x);
@@ -145,7 +145,7 @@ hnsw_query_set(HnswIndex *index, HnswQuery *query, const HnswValue *value, bool 
 	 * The order by inner product does not depend on the length of the query,
 	 * but the estimates' error does: it is least among the rows.
 	 */
-	if (layout->metric == HNSW_IP && search && index->norm > 0 &&
+	if (layout->space->lifted && search && index->norm > 0 &&
 		query->length > 0 && query->length * query->length < FLT_MAX)
 	{
 		float		to_typical = (float) (index->norm / query->length);
@@ -162,10 +162,10 @@ hnsw_query_set(HnswIndex *index, HnswQuery *query, const HnswValue *value, bool 
 	query->norm = distance->normsq(layout->dim, query->x);
 	if (query->sparse != NULL)
 	{
-		if (layout->metric == HNSW_COSINE)
+		if (layout->space->unit)
 			factor = 1 / query->length;
 		hnsw_sparse_set(layout, query->sparse, value, factor);
-		if (layout->metric != HNSW_L1)
+		if (!layout->space->absolute)
 			query->norm = (float) Min(query->sparse->norm, FLT_MAX);
 	}
 	if (query->rotated != NULL)
@@ -233,7 +233,7 @@ rotated_key(const HnswLayout *layout, const HnswQuery *query, const HnswNodeHead
 	*l2sq = query->rotated_norm + node->own_norm - 2 * dot;
 	if (*l2sq < 0)
 		*l2sq = 0;
-	return (layout->metric == HNSW_IP) ? *l2sq - query->norm - node->norm : *l2sq;
+	return layout->space->lifted ? *l2sq - query->norm - node->norm : *l2sq;
 }
 
 static inline float
@@ -254,9 +254,13 @@ half_key(const HnswLayout *layout, const HnswQuery *query, const HnswNodeHeaderD
 			key = -2 * node->scale * distance->half_ip(layout->dim, query->x, h);
 			*l2sq = Max(query->norm + node->norm + key, 0);
 			return key;
-		default:
+		case HNSW_L1:
 			return *l2sq = distance->half_l1(layout->dim, query->x, h, node->scale);
+		case HNSW_HAMMING:
+		case HNSW_JACCARD:
+			break;
 	}
+	pg_unreachable();
 }
 
 static inline float
@@ -267,28 +271,46 @@ bits_key(const HnswLayout *layout, const HnswQuery *query, const HnswNodeHeaderD
 	uint32		both;
 	uint32		either;
 
-	if (layout->metric == HNSW_HAMMING)
-		return (float) distance->hamming(bytes, query->bits, own);
-	distance->bit_counts(bytes, query->bits, own, &both, &either);
-	return either == 0 ? 1 : (float) (1 - (double) both / (double) either);
+	switch (layout->metric)
+	{
+		case HNSW_HAMMING:
+			return (float) distance->hamming(bytes, query->bits, own);
+		case HNSW_JACCARD:
+			distance->bit_counts(bytes, query->bits, own, &both, &either);
+			return either == 0 ? 1 : (float) (1 - (double) both / (double) either);
+		case HNSW_L2:
+		case HNSW_IP:
+		case HNSW_COSINE:
+		case HNSW_L1:
+			break;
+	}
+	pg_unreachable();
 }
 
 static inline float
 sparse_key(const HnswLayout *layout, const HnswQuery *query, const HnswNodeHeaderData *node,
 		   float *l2sq)
 {
-	double		score = hnsw_sparse_score(layout, query->sparse, node);
+	HnswSparseQuery *sparse = query->sparse;
+	double		dot;
 
 	switch (layout->metric)
 	{
+		case HNSW_L2:
+			return *l2sq = (float) hnsw_sparse_l2sq(layout, sparse, node);
+		case HNSW_L1:
+			return *l2sq = (float) hnsw_sparse_l1(layout, sparse, node);
 		case HNSW_COSINE:
-			return *l2sq = (float) Max(2 - 2 * score, 0);
+			return *l2sq = (float) Max(2 - 2 * hnsw_sparse_ip(layout, sparse, node), 0);
 		case HNSW_IP:
-			*l2sq = (float) Max(query->norm + node->norm - 2 * score, 0);
-			return (float) (-2 * score);
-		default:
-			return *l2sq = (float) score;
+			dot = hnsw_sparse_ip(layout, sparse, node);
+			*l2sq = (float) Max(query->norm + node->norm - 2 * dot, 0);
+			return (float) (-2 * dot);
+		case HNSW_HAMMING:
+		case HNSW_JACCARD:
+			break;
 	}
+	pg_unreachable();
 }
 
 /*
@@ -337,8 +359,9 @@ int
 hnsw_link_lengths(const HnswIndex *index, const HnswNodeHeaderData *node, float *lengths)
 {
 	const HnswLayout *layout = &index->layout;
-	int			n = Min(node->nlinks, layout->degree);
+	int			n = node->nlinks;
 
+	Assert(n <= layout->degree);
 	distance->half_to_float(n, HnswNodeFactorsB(layout, node), lengths);
 	for (int i = 0; i < n; i++)
 		lengths[i] = hnsw_code_length(layout, lengths[i] * node->scale_b);
@@ -392,11 +415,12 @@ hnsw_node_estimates(const HnswIndex *index, const HnswQuery *query,
 					float *lengths)
 {
 	const HnswLayout *layout = &index->layout;
-	int			nlinks = Min(node->nlinks, layout->degree);
+	int			nlinks = node->nlinks;
 	int			nblocks = (nlinks + FASTSCAN_BLOCK - 1) / FASTSCAN_BLOCK;
 	int			n = nblocks * FASTSCAN_BLOCK;
 	uint32		sums[HNSW_MAX_DEGREE];
 
+	Assert(nlinks <= layout->degree);
 	distance->half_to_float(n, HnswNodeFactorsA(layout, node), estimates);
 	distance->half_to_float(n, HnswNodeFactorsB(layout, node), lengths);
 	estimate(layout, query, HnswNodeCodes(layout, node), n, key, node->scale_a, node->scale_b,
@@ -440,7 +464,7 @@ hnsw_link_encode(const HnswIndex *index, const float *from, const float *to,
 
 	*b = -2 * factor;
 	*a = 2 * factor * dot;
-	if (layout->metric == HNSW_IP)
+	if (layout->space->lifted)
 	{
 		/* -2 <x_u, r>, where x_u = from + the rotated mean and r = to - from */
 		const float *mean = index->mean + layout->dim;

@@ -27,6 +27,7 @@ hnsw_sparse_create(const HnswLayout *layout)
 
 	sparse->positions = palloc(sizeof(int32) * Max(layout->elements, 1));
 	sparse->x = palloc(sizeof(float) * Max(layout->elements, 1));
+	sparse->found = palloc(sizeof(float) * Max(layout->elements, 1));
 	if (layout->column_dim <= MAX_TABLE)
 		sparse->table = palloc0(sizeof(float) * layout->column_dim);
 	return sparse;
@@ -80,7 +81,7 @@ hnsw_sparse_set(const HnswLayout *layout, HnswSparseQuery *sparse, const HnswVal
 
 		sparse->indices[i] = index;
 		sparse->values[i] = x;
-		sparse->norm += layout->metric == HNSW_L1 ? fabs(x) : (double) x * x;
+		sparse->norm += layout->space->absolute ? fabs(x) : (double) x * x;
 		if (sparse->table != NULL)
 			sparse->table[index] = x;
 		else
@@ -111,35 +112,68 @@ value_at(const HnswSparseQuery *sparse, int32 index)
 	return 0;
 }
 
-/*
- * The inner product, the squared Euclidean or the L1 distance to a node's
- * vector, as the metric needs.
- */
-double
-hnsw_sparse_score(const HnswLayout *layout, const HnswSparseQuery *sparse,
-				  const HnswNodeHeaderData *node)
+/* The node's elements, and the query's value at the position of each */
+static inline int
+node_elements(const HnswLayout *layout, const HnswSparseQuery *sparse,
+			  const HnswNodeHeaderData *node)
 {
 	int			n = hnsw_own_sparse(layout, node, sparse->positions, sparse->x);
-	const float *x = sparse->x;
-	double		sum = 0;
 
 	for (int i = 0; i < n; i++)
 	{
 		uint32		index = (uint32) sparse->positions[i];
-		float		q;
 
 		if (sparse->table == NULL)
-			q = value_at(sparse, (int32) index);
+			sparse->found[i] = value_at(sparse, (int32) index);
 		else
-			q = index < (uint32) layout->column_dim ? sparse->table[index] : 0;
-		if (layout->metric == HNSW_L2)
-			sum += (double) x[i] * ((double) x[i] - 2 * (double) q);
-		else if (layout->metric == HNSW_L1)
-			sum += fabs((double) q - x[i]) - fabs((double) q);
-		else
-			sum += (double) q * x[i];
+			sparse->found[i] = index < (uint32) layout->column_dim ? sparse->table[index] : 0;
 	}
-	if (layout->metric == HNSW_L2 || layout->metric == HNSW_L1)
-		sum = Max(sum + sparse->norm, 0);
+	return n;
+}
+
+/* The inner product with a node's vector. */
+double
+hnsw_sparse_ip(const HnswLayout *layout, const HnswSparseQuery *sparse,
+			   const HnswNodeHeaderData *node)
+{
+	int			n = node_elements(layout, sparse, node);
+	double		sum = 0;
+
+	for (int i = 0; i < n; i++)
+		sum += (double) sparse->found[i] * sparse->x[i];
 	return sum;
+}
+
+/* The squared Euclidean distance to a node's vector. */
+double
+hnsw_sparse_l2sq(const HnswLayout *layout, const HnswSparseQuery *sparse,
+				 const HnswNodeHeaderData *node)
+{
+	int			n = node_elements(layout, sparse, node);
+	double		sum = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		double		x = sparse->x[i];
+
+		sum += x * (x - 2 * (double) sparse->found[i]);
+	}
+	return Max(sum + sparse->norm, 0);
+}
+
+/* The L1 distance to a node's vector. */
+double
+hnsw_sparse_l1(const HnswLayout *layout, const HnswSparseQuery *sparse,
+			   const HnswNodeHeaderData *node)
+{
+	int			n = node_elements(layout, sparse, node);
+	double		sum = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		double		q = sparse->found[i];
+
+		sum += fabs(q - sparse->x[i]) - fabs(q);
+	}
+	return Max(sum + sparse->norm, 0);
 }

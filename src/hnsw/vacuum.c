@@ -166,12 +166,29 @@ remove_tids(const HnswLayout *layout, HnswNodeHeader node, ItemPointer dead, int
 	return left;
 }
 
+/* Remember an upper node. */
+static void
+note_upper(VacuumState *state, HnswNodeId id)
+{
+	if (state->nupper == state->upper_capacity)
+	{
+		state->upper_capacity = Max(state->upper_capacity * 2, 1024);
+		if (state->upper == NULL)
+			state->upper = palloc_extended(sizeof(HnswNodeId) * state->upper_capacity,
+										   MCXT_ALLOC_HUGE);
+		else
+			state->upper = repalloc_huge(state->upper,
+										 sizeof(HnswNodeId) * state->upper_capacity);
+	}
+	state->upper[state->nupper++] = id;
+}
+
 static void
 clean_node(VacuumState *state, HnswNodeId id)
 {
 	HnswIndex  *index = state->index;
 	const HnswLayout *layout = &index->layout;
-	ItemPointerData tids[256];
+	ItemPointerData tids[HNSW_CHUNK_TIDS];
 	HnswRead	read;
 	HnswWrite	write;
 	int			ntids;
@@ -184,7 +201,7 @@ clean_node(VacuumState *state, HnswNodeId id)
 	hnsw_read(index, id, &read);
 	flags = read.node->flags;
 	level = read.node->level;
-	ntids = Min(read.node->ntids, layout->inline_tids);
+	ntids = read.node->ntids;
 	more = read.node->more_tids;
 	memcpy(tids, HnswNodeTids(layout, read.node), sizeof(ItemPointerData) * ntids);
 	hnsw_read_end(&read);
@@ -193,23 +210,13 @@ clean_node(VacuumState *state, HnswNodeId id)
 		return;
 	if (flags & HNSW_NODE_DYING)
 	{
-		set_bit(state, state->dying, id);
+		bitmap_set(&state->dying, id);
 		state->any_dying = true;
 		return;
 	}
 	if (level > 0)
 	{
-		if (state->nupper == state->upper_capacity)
-		{
-			state->upper_capacity = Max(state->upper_capacity * 2, 1024);
-			if (state->upper == NULL)
-				state->upper = palloc_extended(sizeof(HnswNodeId) * state->upper_capacity,
-											   MCXT_ALLOC_HUGE);
-			else
-				state->upper = repalloc_huge(state->upper,
-											 sizeof(HnswNodeId) * state->upper_capacity);
-		}
-		state->upper[state->nupper++] = id;
+		note_upper(state, id);
 		return;
 	}
 
@@ -226,7 +233,7 @@ clean_node(VacuumState *state, HnswNodeId id)
 		write.node->more_tids == more && hnsw_chunks_empty(index, id, more))
 	{
 		write.node->flags |= HNSW_NODE_DYING;
-		set_bit(state, state->dying, id);
+		bitmap_set(&state->dying, id);
 		state->any_dying = true;
 	}
 	hnsw_write_end(index, &write, true);
@@ -250,17 +257,17 @@ mark_upper(VacuumState *state)
 			HnswWrite	write;
 			bool		dies;
 
-			if (get_bit(state, state->dying, id))
+			if (bitmap_get(&state->dying, id))
 				continue;
 			hnsw_read(index, id, &read);
-			dies = get_bit(state, state->dying, read.node->below);
+			dies = bitmap_get(&state->dying, read.node->below);
 			hnsw_read_end(&read);
 			if (!dies)
 				continue;
 			hnsw_write(index, id, &write);
 			write.node->flags |= HNSW_NODE_DYING;
 			hnsw_write_end(index, &write, true);
-			set_bit(state, state->dying, id);
+			bitmap_set(&state->dying, id);
 			again = true;
 		}
 	}
@@ -272,18 +279,14 @@ mark_upper(VacuumState *state)
  */
 
 /*
- * What is around a node, found from the given nodes or, without any, from the
- * entry point.  Sorted by distance.  The inserter's query becomes the node.
+ * What is around a node that the finder was asked for, found from the given
+ * nodes or, without any, from the entry point.  Sorted by distance.
  */
 static int
-find_around(VacuumState *state, const HnswRead *read, HnswNodeId id,
-			const HnswNodeId *seeds, int nseeds, HnswNeighbour **neighbours)
+find_around(VacuumState *state, const HnswNeighbour *self, int level, const HnswNodeId *seeds,
+			int nseeds, HnswNeighbour **neighbours)
 {
-	HnswInserter *inserter = state->inserter;
-	HnswSearch *search = inserter->search;
-	int			level = read->node->level;
-	float		norm = read->node->norm;
-	int			n;
+	HnswSearch *search = state->finder->search;
 
 	if (nseeds > 0)
 	{
@@ -296,17 +299,13 @@ find_around(VacuumState *state, const HnswRead *read, HnswNodeId id,
 		HnswMetaPageData meta;
 
 		hnsw_meta_refresh(state->index, &meta);
-		search->keep_vectors = false;
 		hnsw_search_enter(search, &meta, level, state->index->layout.ef_construction);
-		search->keep_vectors = true;
 		*neighbours = NULL;
 		if (search->level != level)
 			return 0;
 	}
 	hnsw_search_run(search);
-	*neighbours = palloc(sizeof(HnswNeighbour) * Max(search->nfound, 1));
-	n = hnsw_found_neighbours(inserter, id, norm, *neighbours);
-	return n;
+	return hnsw_finder_neighbours(state->finder, self, neighbours);
 }
 
 /*
@@ -321,7 +320,7 @@ repair_links(VacuumState *state, HnswNodeId id, HnswNeighbour *neighbours, int n
 	int		   *chosen = palloc(sizeof(int) * layout->degree);
 	int			nkept;
 	int			nchosen = hnsw_select(index, neighbours, n, layout->degree, chosen, &nkept);
-	int			lost[256];
+	int			lost[HNSW_MAX_DEGREE];
 	int			nlost = 0;
 	int			filled = 0;
 	HnswWrite	write;
@@ -330,19 +329,19 @@ repair_links(VacuumState *state, HnswNodeId id, HnswNeighbour *neighbours, int n
 	hnsw_write(index, id, &write);
 	node = write.node;
 	for (int i = 0; i < node->nlinks; i++)
-		if (get_bit(state, state->dying, HnswNodeLinks(layout, node)[i]))
+		if (bitmap_get(&state->dying, HnswNodeLinks(layout, node)[i]))
 			lost[nlost++] = i;
 	for (int i = 0; i < nchosen && (filled < nlost || node->nlinks < layout->degree); i++)
 	{
 		HnswNeighbour *to = &neighbours[chosen[i]];
 		int			position;
 
-		if (get_bit(state, state->dying, to->id) ||
+		if (bitmap_get(&state->dying, to->id) ||
 			hnsw_find_link(HnswNodeLinks(layout, node), node->nlinks, to->id) >= 0)
 			continue;
 		position = filled < nlost ? lost[filled++] : node->nlinks;
 		to->rotated = hnsw_rotated(index, to->vector);
-		hnsw_set_link(index, node, position, to, state->inserter->query->rotated, i < nkept);
+		hnsw_set_link(index, node, position, to, state->finder->query->rotated, i < nkept);
 	}
 	while (nlost > filled)
 		hnsw_remove_link(index, node, lost[--nlost]);
@@ -364,13 +363,13 @@ suspect_nearest(VacuumState *state, HnswNodeId id)
 	if (id % SUSPECT_SAMPLE != 0)
 		return;
 	hnsw_read(index, id, &read);
-	for (int i = 0; i < Min(read.node->nlinks, index->layout.degree); i++)
+	for (int i = 0; i < read.node->nlinks; i++)
 	{
 		HnswNodeId	to = HnswNodeLinks(&index->layout, read.node)[i];
 
-		if (!get_bit(state, state->dying, to))
+		if (!bitmap_get(&state->dying, to))
 		{
-			set_bit(state, state->suspect, to);
+			bitmap_set(&state->suspect, to);
 			break;
 		}
 	}
@@ -385,13 +384,13 @@ repair_node(VacuumState *state, HnswNodeId id)
 	MemoryContext old;
 	HnswRead	read;
 	HnswNodeHeaderData header;
-	HnswNodeId	lost[256];
+	HnswNodeId	lost[HNSW_MAX_DEGREE];
 	int			nlost = 0;
-	float	   *vector;
+	HnswNeighbour self;
 	HnswNeighbour *neighbours;
 	int			n;
 
-	if (get_bit(state, state->dying, id))
+	if (bitmap_get(&state->dying, id))
 	{
 		suspect_nearest(state, id);
 		return;
@@ -399,11 +398,11 @@ repair_node(VacuumState *state, HnswNodeId id)
 
 	hnsw_read(index, id, &read);
 	header = *read.node;
-	for (int i = 0; i < Min(header.nlinks, layout->degree); i++)
+	for (int i = 0; i < header.nlinks; i++)
 	{
 		HnswNodeId	to = HnswNodeLinks(layout, read.node)[i];
 
-		if (get_bit(state, state->dying, to))
+		if (bitmap_get(&state->dying, to))
 			lost[nlost++] = to;
 	}
 	note_level(state, id, &header);
@@ -413,21 +412,19 @@ repair_node(VacuumState *state, HnswNodeId id)
 		return;
 	}
 
-	old = MemoryContextSwitchTo(state->inserter->context);
-	vector = palloc(sizeof(float) * hnsw_vector_length(layout));
-	hnsw_own_decode(index, read.node, vector);
-	hnsw_query_set_node(index, state->inserter->query, read.node, vector);
+	old = MemoryContextSwitchTo(state->finder->context);
+	hnsw_finder_ask(state->finder, id, read.node, &self);
 	hnsw_read_end(&read);
-	read.node = &header;
 
 	if (nlost * SUSPECT_LINKS >= header.nlinks)
-		set_bit(state, state->suspect, id);
-	/* Where most are gone, the neighbourhood may be, too. */
-	n = find_around(state, &read, id, lost, nlost * 2 > header.nlinks ? 0 : nlost, &neighbours);
+		bitmap_set(&state->suspect, id);
+	/* If most links are lost, the lost nodes may lead to no live ones: from the entry point. */
+	n = find_around(state, &self, header.level, lost,
+					nlost * 2 > header.nlinks ? 0 : nlost, &neighbours);
 	repair_links(state, id, neighbours, n);
 
 	MemoryContextSwitchTo(old);
-	MemoryContextReset(state->inserter->context);
+	MemoryContextReset(state->finder->context);
 }
 
 /* Drop overflow links from and to dying nodes. */
@@ -435,14 +432,14 @@ static void
 clean_overflow(VacuumState *state)
 {
 	HnswIndex  *index = state->index;
-	HnswLink *links = palloc(sizeof(HnswLink) * index->layout.overflow_links);
-	uint32		ngroups = RelationGetNumberOfBlocks(index->rel) / HNSW_GROUP_BLOCKS + 1;
+	HnswLink   *links = palloc(sizeof(HnswLink) * index->layout.overflow_links);
+	uint32		ngroups = hnsw_overflow_groups(index);
 	HnswMetaPageData meta;
 
 	hnsw_meta_refresh(index, &meta);
 	for (uint32 group = 0; group < ngroups && index->overflow_pages > 0; group++)
 	{
-		int			n = hnsw_overflow_list(index, group, links);
+		int			n = hnsw_overflow_load(index, group, links, NULL);
 		int			ndead = 0;
 
 		if (n == 0)
@@ -450,8 +447,8 @@ clean_overflow(VacuumState *state)
 		hnsw_vacuum_delay();
 		for (int i = 0; i < n; i++)
 		{
-			if (get_bit(state, state->dying, links[i].from) ||
-				get_bit(state, state->dying, links[i].to))
+			if (bitmap_get(&state->dying, links[i].from) ||
+				bitmap_get(&state->dying, links[i].to))
 				links[ndead++] = links[i];
 		}
 		hnsw_overflow_remove(index, group, links, ndead);
@@ -466,18 +463,18 @@ clean_overflow(VacuumState *state)
 
 /* Note the first live node of a block; the bitmap says whether more may come there. */
 static void
-find_best(VacuumState *state, BlockNumber block, uint8 *room)
+find_best(VacuumState *state, BlockNumber block, HnswBitmap *room)
 {
 	HnswNodeId	ids[HNSW_MAX_NODES_PER_PAGE];
 	int			n = hnsw_block_nodes(state->index, block, ids);
 
 	if (room != NULL && n < state->index->layout.nodes_per_page)
-		room[block / 8] |= 1 << (block % 8);
+		bitmap_set(room, block);
 	for (int i = 0; i < n && state->best == HNSW_NO_NODE; i++)
 	{
 		HnswRead	read;
 
-		if (get_bit(state, state->dying, ids[i]))
+		if (bitmap_get(&state->dying, ids[i]))
 			continue;
 		hnsw_read(state->index, ids[i], &read);
 		note_level(state, ids[i], read.node);
@@ -489,7 +486,7 @@ static bool
 entry_is_dying(VacuumState *state, HnswMetaPageData *meta)
 {
 	hnsw_meta_read(state->index->rel, meta);
-	return meta->entry != HNSW_NO_NODE && get_bit(state, state->dying, meta->entry);
+	return meta->entry != HNSW_NO_NODE && bitmap_get(&state->dying, meta->entry);
 }
 
 /*
@@ -505,18 +502,16 @@ replace_entry(VacuumState *state)
 {
 	HnswIndex  *index = state->index;
 	HnswMetaPageData meta;
-	BlockNumber nblocks = 0;
-	uint8	   *room = NULL;
+	HnswBitmap	room = {0};		/* blocks with room */
 
 	if (entry_is_dying(state, &meta) && state->best == HNSW_NO_NODE)
 	{
-		nblocks = RelationGetNumberOfBlocks(index->rel);
-		room = palloc_extended(nblocks / 8 + 1, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+		room = bitmap_make(RelationGetNumberOfBlocks(index->rel));
 		for (BlockNumber block = HNSW_METAPAGE + 1;
-			 block < nblocks && state->best == HNSW_NO_NODE; block++)
+			 block < room.size && state->best == HNSW_NO_NODE; block++)
 		{
 			hnsw_vacuum_delay();
-			find_best(state, block, room);
+			find_best(state, block, &room);
 		}
 	}
 
@@ -528,13 +523,14 @@ replace_entry(VacuumState *state)
 		for (BlockNumber block = HNSW_METAPAGE + 1; block < now && state->best == HNSW_NO_NODE; block++)
 		{
 			CHECK_FOR_INTERRUPTS();
-			if (block >= nblocks || (room[block / 8] >> (block % 8)) & 1)
+			if (block >= room.size || bitmap_get(&room, block))
 				find_best(state, block, NULL);
 		}
 		hnsw_entry_update(index, meta.entry, state->best, Max(state->best_level, 0));
 	}
 	/* What was inserted so far may lead nowhere else: it is to be looked at. */
-	vacuum_grow_bitmaps(state, count_ids(index));
+	bitmap_grow(&state->dying, count_ids(index));
+	bitmap_grow(&state->suspect, state->dying.size);
 	UnlockPage(index->rel, HNSW_METAPAGE, ExclusiveLock);
 }
 
@@ -554,15 +550,14 @@ hnsw_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 	old = MemoryContextSwitchTo(context);
 	state.index = hnsw_open(info->index);
 	state.index->strategy = info->strategy;
-	state.inserter = hnsw_inserter_create(state.index);
+	state.finder = hnsw_finder_create(state.index);
 	hnsw_meta_refresh(state.index, &meta);
 	state.stats = stats;
 	state.callback = callback;
 	state.callback_state = callback_state;
 	state.best_level = -1;
-	state.nids = count_ids(state.index);
-	state.dying = make_bitmap(&state);
-	state.suspect = make_bitmap(&state);
+	state.dying = bitmap_make(count_ids(state.index));
+	state.suspect = bitmap_make(state.dying.size);
 	stats->num_index_tuples = 0;
 
 	for_each_node(&state, clean_node);
@@ -576,9 +571,9 @@ hnsw_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 		clean_overflow(&state);
 		replace_entry(&state);
 		vacuum_restore_reach(&state);
-		for (uint64 id = 1; id < state.nids; id++)
+		for (uint64 id = 1; id < state.dying.size; id++)
 		{
-			if (get_bit(&state, state.dying, id))
+			if (bitmap_get(&state.dying, id))
 			{
 				hnsw_vacuum_delay();
 				hnsw_release(state.index, id);

@@ -64,7 +64,7 @@ hnsw_sketch(const HnswLayout *layout, int nnz, const int32 *indices, const float
 		uint32		hash = murmurhash32((uint32) indices[i]);
 
 		/* Differences of absolute values would not survive a sign. */
-		if ((hash & 1) && layout->metric != HNSW_L1)
+		if ((hash & 1) && !layout->space->absolute)
 			x[(hash >> 1) % HNSW_SKETCH_DIM] -= values[i];
 		else
 			x[(hash >> 1) % HNSW_SKETCH_DIM] += values[i];
@@ -159,7 +159,7 @@ hnsw_value_length(const HnswLayout *layout, const HnswValue *value)
 bool
 hnsw_value_indexable(const HnswLayout *layout, const HnswValue *value)
 {
-	return layout->metric != HNSW_COSINE || hnsw_value_length(layout, value) > 0;
+	return !layout->space->unit || hnsw_value_length(layout, value) > 0;
 }
 
 /* Bytes that hnsw_value_pack will write, a multiple of 4. */
@@ -179,7 +179,7 @@ hnsw_value_pack_size(const HnswLayout *layout, const HnswValue *value)
 
 /* How far rounded values, once scaled, are from the exact ones; rounded up. */
 static float
-rounding_error(HnswMetric metric, int n, const float *x, const half *rounded, float scale)
+rounding_error(const HnswLayout *layout, int n, const float *x, const half *rounded, float scale)
 {
 	double		sum = 0;
 
@@ -193,10 +193,10 @@ rounding_error(HnswMetric metric, int n, const float *x, const half *rounded, fl
 		{
 			double		d = fabs((double) x[i + j] - (double) floats[j] * scale);
 
-			sum += metric == HNSW_L1 ? d : d * d;
+			sum += layout->space->absolute ? d : d * d;
 		}
 	}
-	return Min((metric == HNSW_L1 ? sum : sqrt(sum)) * 1.00001, FLT_MAX);
+	return Min((layout->space->absolute ? sum : sqrt(sum)) * 1.00001, FLT_MAX);
 }
 
 /*
@@ -217,7 +217,7 @@ hnsw_value_pack(const HnswLayout *layout, const HnswValue *value, char *packed, 
 				sparse->nnz = value->nnz;
 				memcpy(sparse->indices, value->indices, sizeof(int32) * value->nnz);
 				scalar_encode_half(value->nnz, value->values, PACKED_SPARSE_VALUES(sparse), scale);
-				return rounding_error(layout->metric, value->nnz, value->values,
+				return rounding_error(layout, value->nnz, value->values,
 									  PACKED_SPARSE_VALUES(sparse), *scale);
 			}
 		case HNSW_TYPE_BIT:
@@ -225,7 +225,7 @@ hnsw_value_pack(const HnswLayout *layout, const HnswValue *value, char *packed, 
 			return 0;
 		default:
 			scalar_encode_half(layout->dim, value->x, (half *) packed, scale);
-			return rounding_error(layout->metric, layout->dim, value->x, (half *) packed, *scale);
+			return rounding_error(layout, layout->dim, value->x, (half *) packed, *scale);
 	}
 }
 

@@ -54,6 +54,7 @@ typedef struct HnswSparseQuery
 	/* room for a node's elements */
 	int32	   *positions;
 	float	   *x;
+	float	   *found;			/* the query's values at those positions */
 } HnswSparseQuery;
 
 /*
@@ -90,8 +91,12 @@ typedef struct HnswOwn
 extern HnswSparseQuery *hnsw_sparse_create(const HnswLayout *layout);
 extern void hnsw_sparse_set(const HnswLayout *layout, HnswSparseQuery *sparse,
 							const HnswValue *value, double factor);
-extern double hnsw_sparse_score(const HnswLayout *layout, const HnswSparseQuery *sparse,
-								const HnswNodeHeaderData *node);
+extern double hnsw_sparse_ip(const HnswLayout *layout, const HnswSparseQuery *sparse,
+							 const HnswNodeHeaderData *node);
+extern double hnsw_sparse_l2sq(const HnswLayout *layout, const HnswSparseQuery *sparse,
+							   const HnswNodeHeaderData *node);
+extern double hnsw_sparse_l1(const HnswLayout *layout, const HnswSparseQuery *sparse,
+							 const HnswNodeHeaderData *node);
 
 /* functions in score.c */
 extern HnswQuery *hnsw_query_create(HnswIndex *index);

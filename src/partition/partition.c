@@ -142,6 +142,7 @@ set_parameters(PartitionBuild *build, uint32 n, int stride,
 	build->nhome = n - params->nguests;
 	build->stride = stride;
 	build->degree = params->degree;
+	build->slack = params->slack > 0 ? params->slack : PARTITION_SLACK;
 	build->overlap = (int) Max(4, Min(32, rint(overlap)));
 	build->leaf_max = 1000;
 	build->leaf_best = Max(8, Min(20, params->degree / 6));

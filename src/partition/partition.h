@@ -47,12 +47,17 @@ typedef struct PartitionTeam
 /* Tasks that a team claims, numbered from 0 */
 #define PARTITION_TASKS 8
 
+/* Of squared Euclidean distances: Vamana's alpha 1.1 */
+#define PARTITION_SLACK 1.21f
+
 typedef struct PartitionParams
 {
 	PartitionMetric metric;
 	int			degree;			/* links per node, at least 2; every list has
 								 * min(degree, n - 1) */
 	int			quality;		/* ef_construction: more is better and slower */
+	float		slack;			/* a candidate c is dropped if slack * d(c, kept) < d(c, row),
+								 * with d squared for L2; at least 1, 0 for PARTITION_SLACK */
 	uint64		seed;
 	int			extra;			/* inner product: 1 + the coordinate that makes all rows
 								 * equally long; 0: none */

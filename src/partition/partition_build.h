@@ -32,6 +32,7 @@ typedef struct PartitionBuild
 
 	/* How much work to do, derived from the parameters. */
 	int			degree;
+	float		slack;			/* of params, or its default */
 	int			overlap;		/* partitions that each row joins */
 	int			pivots;			/* partitions of the first split */
 	int			leaf_max;		/* rows in a leaf */

@@ -130,7 +130,7 @@ link_group(PartitionBuild *build, PartitionGraph *graph, const uint32 *group,
 	uint32		first = group[0];
 	uint32		fanout = Min(COPY_FANOUT, graph->degree / 2);
 
-	/* The first is last, so that the others still see its own links. */
+	/* The first row comes last, because the others copy its links. */
 	for (uint32 i = count; i-- > 0;)
 	{
 		uint32		row = group[i];

@@ -8,27 +8,6 @@
  */
 #include "partition/partition_build.h"
 
-/*
- * A candidate c is dropped if a kept one is nearer to it than d(c, row) / ALPHA.
- * For L2 the distances are squared, and so is ALPHA.
- */
-#define ALPHA 1.1f
-
-/*
- * Distances by L1 differ less from each other, and nearly everything would be
- * dropped.
- */
-#define ALPHA_L1 1.4f
-
-/*
- * Jaccard distances of unlike rows are all nearly 1, and the few links that
- * lead from one kind of row to another need the room.
- */
-#define ALPHA_JACCARD 1.0f
-
-/* Sparse vectors mostly have few elements in common. */
-#define ALPHA_SPARSE 1.18f
-
 /* Rows whose links are chosen between two progress reports. */
 #define ROWS_PER_REPORT 64
 
@@ -120,13 +99,7 @@ static int
 select_diverse(PartitionBuild *build, PruneScratch *scratch, uint32 row,
 			   uint64 *keys, int count, int most)
 {
-	static const float shrinks[] = {
-		[PARTITION_L2] = 1 / (ALPHA * ALPHA),
-		[PARTITION_L1] = 1 / ALPHA_L1,
-		[PARTITION_JACCARD] = 1 / ALPHA_JACCARD
-	};
-	float		shrink = build->params->distance != NULL ?
-		1 / (ALPHA_SPARSE * ALPHA_SPARSE) : shrinks[build->params->metric];
+	float		shrink = 1 / build->slack;
 	uint32	   *kept = scratch->kept;
 	int			nkept = 0;
 	int			ndropped = 0;

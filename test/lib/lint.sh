@@ -34,6 +34,23 @@ includes_run_downward() {
 		END { exit bad }' src/*.[ch] src/*/*.[ch]
 }
 
+# The README of the index is read in one sitting, those beside the code in a narrow window.
+readmes_are_readable() {
+	awk -v most=3000 '
+		FILENAME == "src/hnsw/README.md" { words += NF }
+		length > 100 && !/^\|/ {
+			print FILENAME ":" FNR ": more than 100 characters"
+			bad = 1
+		}
+		END {
+			if (words > most) {
+				print "src/hnsw/README.md has " words " words, more than " most
+				bad = 1
+			}
+			exit bad
+		}' src/README.md src/*/*.md compat/README.md
+}
+
 stage_lint() {
 	local clang
 	cd "$root" || return
@@ -43,9 +60,12 @@ stage_lint() {
 			COPT="-Werror -Wno-ignored-optimization-argument -Wno-unknown-warning-option -Wno-ignored-attributes"
 	! command -v shellcheck >/dev/null ||
 		check "shellcheck" shellcheck -x -P .:SCRIPTDIR .ci/run test/run bench/quickstart compat/install \
-			test/clients/quotes test/clients/*/run
+			test/clients/quotes test/clients/*/run test/packages/run test/packages/docker debian/build
 	check "includes run downward" includes_run_downward
 	check "calls inside src/hnsw run downward" perl test/lib/tiers.pl src/hnsw/README.md
+	check "READMEs are short, and their lines" readmes_are_readable
+	check "links in Markdown lead somewhere" perl test/lib/links.pl ./*.md {bench,compat,docs,src}/*.md \
+		{bench,src,test}/*/*.md
 	check "PG_VERSION_NUM only in src/compat.h" \
 		none PG_VERSION_NUM --exclude=compat.h src
 	check "buffers and WAL only in the *_page.c files" \

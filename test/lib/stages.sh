@@ -62,6 +62,7 @@ prepare_stages() {
 			[ -z "${CI:-}" ] || ! apt_has libclang-rt-dev ||
 				apt_install clang libclang-rt-dev ;;
 		clients) prepare_clients ;;
+		packages) prepare_packages ;;
 		lint)
 			! have_apt || apt_install shellcheck ;;
 		esac

@@ -96,11 +96,12 @@ static void
 test_quality(PartitionMetric metric)
 {
 	static const char *const names[] = {"L2", "L1", "Jaccard"};
+	static const float slacks[] = {PARTITION_SLACK, 1.4f, 1};
 	const char *name = names[metric];
 	const uint32 n = 4000;
 	const int	stride = metric == PARTITION_JACCARD ? 256 : 64;
 	const int	nqueries = 100;
-	PartitionParams params = {.metric = metric, .degree = 32, .quality = 64};
+	PartitionParams params = {.metric = metric, .slack = slacks[metric], .degree = 32, .quality = 64};
 	int8	   *vectors = metric == PARTITION_JACCARD ? clustered_bits(n + nqueries, stride, 200) :
 		clustered(n + nqueries, stride, 50, 60, 60, 40);
 	const int8 *queries = vectors + (Size) n * stride;
@@ -160,7 +161,8 @@ test_parameters(void)
 	vectors = clustered_bits(2500, 128, 50);
 	for (int i = 0; i < lengthof(qualities); i++)
 	{
-		PartitionParams params = {.metric = PARTITION_JACCARD, .degree = degrees[i],.quality = qualities[i]};
+		PartitionParams params = {.metric = PARTITION_JACCARD, .slack = 1, .degree = degrees[i],
+			.quality = qualities[i]};
 
 		check_build("quality, Jaccard", 2500, vectors, 128, &params);
 	}

@@ -1,0 +1,166 @@
+/*-------------------------------------------------------------------------
+ *
+ * finder.c
+ *		Looking for a node or a new row: what is near it, whether searches find
+ *		it, and asking what is near to link to it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "hnsw/graph.h"
+
+#include "utils/memutils.h"
+
+/* Make a finder, which lives in the current memory context. */
+HnswFinder *
+hnsw_finder_create(HnswIndex *index)
+{
+	HnswFinder *finder = palloc0(sizeof(HnswFinder));
+
+	finder->index = index;
+	finder->query = hnsw_query_create(index);
+	finder->value = hnsw_value_create(&index->layout);
+	finder->search = hnsw_search_create(index, finder->query);
+	finder->search->keep_vectors = true;
+	finder->context = AllocSetContextCreate(CurrentMemoryContext, "hnsw finder",
+											ALLOCSET_DEFAULT_SIZES);
+	return finder;
+}
+
+/* A locked node as one that links lead to, but for its rotated vector; takes memory. */
+void
+hnsw_neighbour_fill(const HnswIndex *index, HnswNodeId id, const HnswNodeHeaderData *node,
+					HnswNeighbour *neighbour)
+{
+	const HnswLayout *layout = &index->layout;
+	float	   *vector = palloc(sizeof(float) * hnsw_vector_length(layout));
+	HnswNodeId *links = palloc(sizeof(HnswNodeId) * layout->degree);
+
+	hnsw_own_decode(index, node, vector);
+	memcpy(links, HnswNodeLinks(layout, node), sizeof(HnswNodeId) * node->nlinks);
+	*neighbour = (HnswNeighbour) {0};
+	neighbour->id = id;
+	neighbour->norm = node->norm;
+	neighbour->vector = vector;
+	neighbour->links = links;
+	neighbour->nlinks = node->nlinks;
+}
+
+/*
+ * Get ready to look for a locked node: the query becomes the node, and self what
+ * others shall link to.  Takes memory.
+ */
+void
+hnsw_finder_ask(HnswFinder *finder, HnswNodeId id, const HnswNodeHeaderData *node,
+				HnswNeighbour *self)
+{
+	hnsw_neighbour_fill(finder->index, id, node, self);
+	hnsw_query_set_node(finder->index, finder->query, node, self->vector);
+	self->rotated = finder->query->rotated;
+}
+
+static inline int
+compare_neighbours(const HnswNeighbour *x, const HnswNeighbour *y)
+{
+	if (x->distance != y->distance)
+		return x->distance < y->distance ? -1 : 1;
+	return (x->id > y->id) - (x->id < y->id);
+}
+
+#define ST_SORT sort_neighbours
+#define ST_ELEMENT_TYPE HnswNeighbour
+#define ST_COMPARE(x, y) compare_neighbours(x, y)
+#define ST_SCOPE static
+#define ST_DEFINE
+#include "lib/sort_template.h"
+
+/*
+ * What the search has found, as possible neighbours of self, of which only id
+ * and norm matter.  Sorted by distance; self and dying nodes are left out.
+ * Their vectors are the search's, until that goes on.  Returns how many.
+ */
+int
+hnsw_finder_neighbours(HnswFinder *finder, const HnswNeighbour *self, HnswNeighbour **neighbours)
+{
+	HnswSearch *search = finder->search;
+	const HnswIndex *index = finder->index;
+	int			length = hnsw_vector_length(&index->layout);
+	int			n = 0;
+
+	Assert(search->keep_vectors && !search->running);
+	*neighbours = palloc(sizeof(HnswNeighbour) * Max(search->nfound, 1));
+	for (uint32 i = 0; i < search->nfound; i++)
+	{
+		const HnswFound *found = &search->found[i];
+		HnswNeighbour *neighbour = &(*neighbours)[n];
+
+		if (found->dying || found->id == self->id)
+			continue;
+		neighbour->id = found->id;
+		neighbour->norm = found->norm;
+		neighbour->vector = search->vectors + (Size) i * length;
+		neighbour->rotated = NULL;
+		neighbour->lsn = found->lsn;
+		neighbour->distance = found->key;
+		if (index->layout.space->lifted)
+		{
+			float		extra = hnsw_extra(index, self->norm) - hnsw_extra(index, found->norm);
+
+			neighbour->distance = Max(self->norm + found->norm + found->key, 0) + extra * extra;
+		}
+		n++;
+	}
+	sort_neighbours(*neighbours, n);
+	return n;
+}
+
+static bool
+met(const HnswSearch *search, const HnswSought *sought)
+{
+	for (uint32 i = 0; i < search->nfound; i++)
+		if (search->found[i].id == sought->id || search->found[i].key <= sought->key)
+			return true;
+	return false;
+}
+
+/*
+ * Search from the entry point for what the finder was asked for, wider and wider.
+ * Returns how many of the n widths miss it.
+ */
+int
+hnsw_finder_misses(HnswFinder *finder, const HnswMetaPageData *meta, const HnswSought *sought,
+				   const int *widths, int n)
+{
+	HnswSearch *search = finder->search;
+
+	hnsw_search_enter(search, meta, sought->level, widths[0]);
+	if (search->level != sought->level)
+		return 0;				/* above the entry point: nobody looks there */
+	for (int i = 0; i < n; i++)
+	{
+		if (i > 0)
+			hnsw_search_widen(search, widths[i]);
+		hnsw_search_run(search);
+		if (met(search, sought))
+			return i;
+	}
+	return n;
+}
+
+/*
+ * Link a node that a search has found to what the finder was asked for, which
+ * is as far away as the search says.  False if no link was made.
+ */
+bool
+hnsw_link_back(HnswFinder *finder, const HnswNeighbour *self, const HnswNeighbour *neighbour,
+			   int level, HnswLinkMode mode)
+{
+	HnswIndex  *index = finder->index;
+	HnswNeighbour from = *neighbour;
+	HnswNeighbour to = *self;
+
+	to.distance = from.distance;
+	if (from.rotated == NULL)
+		from.rotated = hnsw_rotated(index, from.vector);
+	return hnsw_add_link(index, finder->query, &from, &to, level) ||
+		(mode == HNSW_LINK_ANYWAY && hnsw_force_link(index, &from, &to, level));
+}

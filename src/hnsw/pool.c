@@ -1,0 +1,129 @@
+/*-------------------------------------------------------------------------
+ *
+ * pool.c
+ *		The nodes that a search has met: what is done seldom.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "hnsw/pool.h"
+
+#include "utils/memutils.h"
+
+#define INITIAL_CANDIDATES 1024
+
+StaticAssertDecl(HNSW_MAX_LINKS <= INITIAL_CANDIDATES,
+				 "twice the room is enough for a node's links");
+
+/* Slots of the hash table for each candidate that there is room for */
+#define SLOTS_PER_CANDIDATE 4
+
+/* Make a pool, which lives in this context; pool_reset makes it ready. */
+void
+pool_init(HnswPool *pool, MemoryContext context)
+{
+	uint32		slots = SLOTS_PER_CANDIDATE * INITIAL_CANDIDATES;
+
+	memset(pool, 0, sizeof(*pool));
+	pool->context = context;
+	pool->candidates_capacity = INITIAL_CANDIDATES;
+	pool->candidates = MemoryContextAlloc(context, sizeof(HnswCandidate) * INITIAL_CANDIDATES);
+	pool->table_mask = slots - 1;
+	pool->table = MemoryContextAllocZero(context, sizeof(uint32) * slots);
+}
+
+/*
+ * Empty the hash table.  When it has few entries they are taken out one by
+ * one, the last one first, so that no probe sequence breaks meanwhile.
+ */
+static void
+clear_table(HnswPool *pool)
+{
+	if (pool->ncandidates > pool->table_mask / 16)
+	{
+		memset(pool->table, 0, sizeof(uint32) * ((Size) pool->table_mask + 1));
+		return;
+	}
+	for (uint32 i = pool->ncandidates; i > 0; i--)
+	{
+		uint32		slot = pool_hash(pool->candidates[i - 1].id) & pool->table_mask;
+
+		while (pool->table[slot] != i)
+			slot = (slot + 1) & pool->table_mask;
+		pool->table[slot] = 0;
+	}
+}
+
+/* Take all entries out, and have room for so many. */
+static void
+empty(HnswPool *pool, int width, Size capacity)
+{
+	pool->width = width;
+	pool->n = 0;
+	pool->cursor = 0;
+	if (pool->capacity < capacity)
+	{
+		if (pool->entries != NULL)
+			pfree(pool->entries);
+		pool->entries = MemoryContextAllocHuge(pool->context, sizeof(HnswPoolEntry) * capacity);
+		pool->capacity = capacity;
+	}
+}
+
+/* Forget all candidates. */
+void
+pool_reset(HnswPool *pool, int width)
+{
+	clear_table(pool);
+	pool->ncandidates = 0;
+	empty(pool, width, width);
+}
+
+/* Twice the candidates, and a hash table to match. */
+void
+pool_grow_candidates(HnswPool *pool)
+{
+	uint32		capacity = pool->candidates_capacity * 2;
+	Size		slots = (Size) capacity * SLOTS_PER_CANDIDATE;
+
+	pool->candidates = repalloc_huge(pool->candidates, sizeof(HnswCandidate) * capacity);
+	pool->candidates_capacity = capacity;
+	pfree(pool->table);
+	pool->table = MemoryContextAllocExtended(pool->context, sizeof(uint32) * slots,
+											 MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	pool->table_mask = slots - 1;
+	for (uint32 i = 0; i < pool->ncandidates; i++)
+	{
+		uint32		slot = pool_hash(pool->candidates[i].id) & pool->table_mask;
+
+		while (pool->table[slot] != 0)
+			slot = (slot + 1) & pool->table_mask;
+		pool->table[slot] = i + 1;
+	}
+}
+
+/*
+ * Take all entries out, to choose from the candidates again: pool_insert those
+ * that may be in the pool, or pool_append them all and pool_sort.
+ */
+void
+pool_refill(HnswPool *pool, int width)
+{
+	empty(pool, width, Max((Size) pool->ncandidates, (Size) width));
+}
+
+static int
+compare_entries(const void *a, const void *b)
+{
+	float		x = ((const HnswPoolEntry *) a)->key;
+	float		y = ((const HnswPoolEntry *) b)->key;
+
+	return (x > y) - (x < y);
+}
+
+/* Sort what was appended, and keep the best. */
+void
+pool_sort(HnswPool *pool)
+{
+	qsort(pool->entries, pool->n, sizeof(HnswPoolEntry), compare_entries);
+	pool->n = Min(pool->n, pool->width);
+}

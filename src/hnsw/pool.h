@@ -1,0 +1,271 @@
+/*-------------------------------------------------------------------------
+ *
+ * pool.h
+ *		The nodes that a search has met, and a pool of the best of them.
+ *
+ * Nothing here reads the index.  What a search does for each link is inline;
+ * the rest is in pool.c.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PIRAMID_HNSW_POOL_H
+#define PIRAMID_HNSW_POOL_H
+
+#include "postgres.h"
+
+#include "hnsw/index.h"
+
+typedef enum HnswCandidateState
+{
+	HNSW_MET,					/* links led to it; its node is still to be read */
+	HNSW_ASKED_FOR,				/* so too, and its page is on its way into memory */
+	HNSW_EXPANDED,
+	HNSW_GONE					/* free, or a node of another level */
+} HnswCandidateState;
+
+/* A node met by a search */
+typedef struct HnswCandidate
+{
+	HnswNodeId	id;
+	float		key;			/* exact when expanded, else averaged estimate */
+	union
+	{
+		float		variance;	/* until then: of the mean of its estimates, relative */
+		uint32		found;		/* expanded: its place in the search's found */
+	};
+	HnswCandidateState state;
+} HnswCandidate;
+
+typedef struct HnswPoolEntry
+{
+	float		key;
+	uint32		candidate;
+} HnswPoolEntry;
+
+typedef struct HnswPool
+{
+	MemoryContext context;
+	/* all candidates, and a hash table of them by id */
+	HnswCandidate *candidates;
+	uint32		ncandidates;
+	uint32		candidates_capacity;
+	uint32	   *table;			/* 1 + index into candidates, or 0 */
+	uint32		table_mask;
+	/* the pool: the best "width" of them, by key */
+	HnswPoolEntry *entries;
+	int			n;
+	int			capacity;
+	int			width;			/* ef */
+	int			cursor;			/* all entries before it are expanded */
+} HnswPool;
+
+/* functions in pool.c */
+extern void pool_init(HnswPool *pool, MemoryContext context);
+extern void pool_reset(HnswPool *pool, int width);
+extern void pool_grow_candidates(HnswPool *pool);
+extern void pool_refill(HnswPool *pool, int width);
+extern void pool_sort(HnswPool *pool);
+
+/* ---------------------------------------------------------------------
+ * Candidates
+ * ---------------------------------------------------------------------
+ */
+
+/* Is the node of this candidate still to be read? */
+static inline bool
+pool_unexpanded(const HnswCandidate *candidate)
+{
+	return candidate->state <= HNSW_ASKED_FOR;
+}
+
+static inline uint32
+pool_hash(HnswNodeId id)
+{
+	uint32		h = id * 0x9E3779B1u;
+
+	return h ^ (h >> 15);
+}
+
+/* Have room for so many more candidates: those of one node's links at most. */
+static inline void
+pool_reserve(HnswPool *pool, uint32 n)
+{
+	if (pool->ncandidates + n > pool->candidates_capacity)
+		pool_grow_candidates(pool);
+}
+
+/* The candidate of a node, new if need be (then without a key). */
+static inline uint32
+pool_candidate_of(HnswPool *pool, HnswNodeId id, bool *is_new)
+{
+	uint32		slot = pool_hash(id) & pool->table_mask;
+	HnswCandidate *candidate;
+	uint32		i;
+
+	while ((i = pool->table[slot]) != 0)
+	{
+		if (pool->candidates[i - 1].id == id)
+		{
+			*is_new = false;
+			return i - 1;
+		}
+		slot = (slot + 1) & pool->table_mask;
+	}
+
+	Assert(pool->ncandidates < pool->candidates_capacity);
+	i = pool->ncandidates++;
+	pool->table[slot] = i + 1;
+	candidate = &pool->candidates[i];
+	candidate->id = id;
+	candidate->key = HNSW_MAX_KEY;
+	candidate->variance = 0;
+	candidate->state = HNSW_MET;
+	*is_new = true;
+	return i;
+}
+
+/* Was this node expanded? */
+static inline bool
+pool_was_expanded(const HnswPool *pool, HnswNodeId id)
+{
+	uint32		i;
+
+	for (uint32 slot = pool_hash(id) & pool->table_mask; (i = pool->table[slot]) != 0;
+		 slot = (slot + 1) & pool->table_mask)
+		if (pool->candidates[i - 1].id == id)
+			return pool->candidates[i - 1].state == HNSW_EXPANDED;
+	return false;
+}
+
+/* ---------------------------------------------------------------------
+ * The best of them
+ * ---------------------------------------------------------------------
+ */
+
+/* The candidate at a place of the pool; the nearest is at 0. */
+static inline HnswCandidate *
+pool_at(const HnswPool *pool, int position)
+{
+	return &pool->candidates[pool->entries[position].candidate];
+}
+
+/* First entry of the pool whose key is not less; no branch depends on keys. */
+static inline int
+pool_lower_bound(const HnswPool *pool, float key)
+{
+	const HnswPoolEntry *base = pool->entries;
+	int			n = pool->n;
+
+	while (n > 0)
+	{
+		int			half = (n + 1) / 2;
+
+		base += (base[half - 1].key < key) ? half : 0;
+		n -= half;
+	}
+	return base - pool->entries;
+}
+
+/* Where a candidate with this key is in the pool, or -1. */
+static inline int
+pool_find(const HnswPool *pool, uint32 candidate, float key)
+{
+	if (pool->n == 0 || key > pool->entries[pool->n - 1].key)
+		return -1;
+	for (int i = pool_lower_bound(pool, key); i < pool->n && pool->entries[i].key == key; i++)
+		if (pool->entries[i].candidate == candidate)
+			return i;
+	return -1;
+}
+
+static inline void
+pool_remove(HnswPool *pool, int position)
+{
+	pool->n--;
+	memmove(&pool->entries[position], &pool->entries[position + 1],
+			sizeof(HnswPoolEntry) * (pool->n - position));
+	if (position < pool->cursor)
+		pool->cursor--;
+}
+
+/*
+ * Put a candidate in the pool, if its key is good enough.  True if it is there
+ * now and its node is still to be read.
+ */
+static inline bool
+pool_insert(HnswPool *pool, uint32 candidate, float key)
+{
+	int			position;
+
+	if (pool->n == pool->width)
+	{
+		if (key >= pool->entries[pool->n - 1].key)
+			return false;
+		pool->n--;
+		if (pool->cursor > pool->n)
+			pool->cursor = pool->n;
+	}
+	position = pool_lower_bound(pool, key);
+	memmove(&pool->entries[position + 1], &pool->entries[position],
+			sizeof(HnswPoolEntry) * (pool->n - position));
+	pool->entries[position].key = key;
+	pool->entries[position].candidate = candidate;
+	pool->n++;
+	if (pool_unexpanded(&pool->candidates[candidate]))
+	{
+		if (position <= pool->cursor)
+			pool->cursor = position;
+		return true;
+	}
+	if (position < pool->cursor)
+		pool->cursor++;
+	return false;
+}
+
+/*
+ * Change a candidate's key, wherever it is.  True if that puts it at a place of
+ * the pool where it was not, and its node is still to be read.
+ */
+static inline bool
+pool_set_key(HnswPool *pool, uint32 i, float key)
+{
+	HnswCandidate *candidate = &pool->candidates[i];
+	int			position = pool_find(pool, i, candidate->key);
+
+	if (position >= 0)
+	{
+		candidate->key = key;
+		/* Often it may stay where it is. */
+		if ((position == 0 || pool->entries[position - 1].key <= key) &&
+			(position == pool->n - 1 || key <= pool->entries[position + 1].key))
+		{
+			pool->entries[position].key = key;
+			if (position < pool->cursor && pool_unexpanded(candidate))
+				pool->cursor = position;
+			return false;
+		}
+		pool_remove(pool, position);
+	}
+	candidate->key = key;
+	return pool_insert(pool, i, key);
+}
+
+/* Put a candidate behind all others: pool_sort puts it in its place. */
+static inline void
+pool_append(HnswPool *pool, uint32 candidate)
+{
+	pool->entries[pool->n].key = pool->candidates[candidate].key;
+	pool->entries[pool->n].candidate = candidate;
+	pool->n++;
+}
+
+/* Move the cursor to the next entry whose node is to be read; false if there is none. */
+static inline bool
+pool_advance(HnswPool *pool)
+{
+	while (pool->cursor < pool->n && !pool_unexpanded(pool_at(pool, pool->cursor)))
+		pool->cursor++;
+	return pool->cursor < pool->n;
+}
+
+#endif							/* PIRAMID_HNSW_POOL_H */
