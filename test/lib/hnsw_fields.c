@@ -8,10 +8,14 @@
  *
  *-------------------------------------------------------------------------
  */
+#include "distance/distance.h"
 #include "hnsw/index.h"
 
 #undef printf
 #undef fprintf
+
+/* metric.c names the kernels, but a layout needs none. */
+PGDLLIMPORT const DistanceKernels *distance;
 
 #define FIELD(prefix, type, field) \
 	printf("%s.%s %zu %s\n", prefix, #field, offsetof(type, field), \

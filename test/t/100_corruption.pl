@@ -21,7 +21,7 @@ client_min_messages = error
 my (%size, %place);
 my $fields_program = PostgreSQL::Test::Utils::tempdir . '/hnsw_fields';
 system_or_bail('cc', '-O2', '-Isrc', '-isystem', $node->config_data('--includedir-server'), '-o', $fields_program,
-	'test/lib/hnsw_fields.c', 'src/hnsw/layout.c', 'src/quant/rotation.c', '-lm');
+	'test/lib/hnsw_fields.c', 'src/hnsw/layout.c', 'src/hnsw/metric.c', 'src/quant/rotation.c', '-lm');
 
 sub read_fields
 {
