@@ -1,8 +1,8 @@
 -- An index lives on when its column loses its number of dimensions.
 \getenv abs_srcdir PG_ABS_SRCDIR
-\set check :abs_srcdir '/sql/include/hnsw_check.sql'
+\set error_of :abs_srcdir '/sql/include/error_of.sql'
 \set ECHO none
-\i :check
+\i :error_of
 \set ECHO all
 SET enable_seqscan = off;
 SET enable_sort = off;

@@ -1,8 +1,10 @@
 -- hnsw: every kind of index, its options and its errors
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set check :abs_srcdir '/sql/include/hnsw_check.sql'
+\set error_of :abs_srcdir '/sql/include/error_of.sql'
 \set ECHO none
 \i :check
+\i :error_of
 \set ECHO all
 CREATE FUNCTION made(n int, dim int DEFAULT 3) RETURNS vector LANGUAGE sql IMMUTABLE AS $$
 	SELECT array_agg(sin(n * (i + .37) * 7.13) + n % 7 * .1 ORDER BY i)::vector FROM generate_series(1, dim) AS i

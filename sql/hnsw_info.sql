@@ -1,8 +1,8 @@
 -- Functions about an index: what they say of one that they cannot read
 \getenv abs_srcdir PG_ABS_SRCDIR
-\set check :abs_srcdir '/sql/include/hnsw_check.sql'
+\set error_of :abs_srcdir '/sql/include/error_of.sql'
 \set ECHO none
-\i :check
+\i :error_of
 \set ECHO all
 CREATE VIEW functions AS SELECT * FROM unnest(ARRAY['piramid_hnsw_info', 'piramid_prewarm', 'piramid_overflow_links']) AS name;
 CREATE TABLE t (id int PRIMARY KEY, v vector);

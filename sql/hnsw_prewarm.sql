@@ -1,8 +1,8 @@
 -- piramid_prewarm: an index into shared buffers.
 \getenv abs_srcdir PG_ABS_SRCDIR
-\set check :abs_srcdir '/sql/include/hnsw_check.sql'
+\set error_of :abs_srcdir '/sql/include/error_of.sql'
 \set ECHO none
-\i :check
+\i :error_of
 \set ECHO all
 
 CREATE TABLE w (id int PRIMARY KEY, v vector(8));

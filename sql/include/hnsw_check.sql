@@ -98,16 +98,3 @@ BEGIN
 		'(SELECT t.v %2$s r.v FROM %1$s AS t ORDER BY t.v %2$s r.v LIMIT 1) <= r.v %2$s r.v', tab, op, which) INTO result;
 	RETURN result;
 END $$;
-
--- Runs a statement and undoes it; tells how it failed.
-CREATE OR REPLACE FUNCTION error_of(statement text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-	hint text;
-	detail text;
-BEGIN
-	EXECUTE statement;
-	RAISE EXCEPTION 'no error';
-EXCEPTION WHEN OTHERS THEN
-	GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT, detail = PG_EXCEPTION_DETAIL;
-	RETURN SQLSTATE || ': ' || SQLERRM || coalesce(' | ' || nullif(detail, ''), '') || coalesce(' | ' || nullif(hint, ''), '');
-END $$;
