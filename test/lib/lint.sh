@@ -64,7 +64,7 @@ stage_lint() {
 	check "includes run downward" includes_run_downward
 	check "calls inside src/hnsw run downward" perl test/lib/tiers.pl src/hnsw/README.md
 	check "READMEs are short, and their lines" readmes_are_readable
-	check "links in Markdown lead somewhere" perl test/lib/links.pl ./*.md {bench,compat,docs,src}/*.md \
+	check "links in Markdown lead somewhere" perl test/lib/links.pl ./*.md {bench,compat,docs,src,test}/*.md \
 		{bench,src,test}/*/*.md
 	check "PG_VERSION_NUM only in src/compat.h" \
 		none PG_VERSION_NUM --exclude=compat.h src
