@@ -73,6 +73,7 @@ extern bool hnsw_entry_update(HnswIndex *index, HnswNodeId expected, HnswNodeId 
 extern void hnsw_read(HnswIndex *index, HnswNodeId id, HnswRead *read);
 extern void hnsw_prefetch(HnswIndex *index, HnswNodeId id);
 extern void hnsw_load_block(Relation rel, BlockNumber block);
+extern void hnsw_block_read_ahead(Relation rel, BlockNumber block);
 extern void hnsw_read_ahead(HnswIndex *index, HnswNodeId id);
 extern void hnsw_prefetch_hint(HnswIndex *index, HnswNodeId id);
 extern void hnsw_read_end(HnswRead *read);

@@ -649,8 +649,8 @@ read_rows_ahead(IndexScanDesc scan)
 
 		if (found->ntids > 0 &&
 			ItemPointerGetBlockNumber(&state->search->tids[found->tids]) < state->heap_blocks)
-			PrefetchBuffer(scan->heapRelation, MAIN_FORKNUM,
-						   ItemPointerGetBlockNumber(&state->search->tids[found->tids]));
+			hnsw_block_read_ahead(scan->heapRelation,
+								  ItemPointerGetBlockNumber(&state->search->tids[found->tids]));
 	}
 }
 
