@@ -18,13 +18,13 @@ client_min_messages = error
 
 # Sizes and places, as hnsw_page.h has them.
 use constant { PAGE => 8192, START => 24, SPECIAL => 8176, CHUNK => 128 };
-use constant { KIND_CALIBRATION => 2, KIND_NODE => 3, KIND_PART => 4, KIND_TIDS => 5 };
+use constant { KIND_CALIBRATION => 2, KIND_NODE => 3, KIND_PART => 4, KIND_TIDS => 5, KIND_KEYS => 9, KIND_KEY_MAP => 10 };
 my %meta_field = (
 	magic => [ 0, 'L' ], version => [ 4, 'L' ], dim => [ 8, 'S' ], metric => [ 10, 'C' ], own_kind => [ 11, 'C' ],
-	degree => [ 16, 'S' ], code_dims => [ 18, 'S' ], code_bits => [ 20, 'C' ], inline_tids => [ 22, 'S' ],
+	degree => [ 16, 'S' ], code_dims => [ 18, 'S' ], code_bits => [ 20, 'C' ], inline_tids => [ 22, 'S' ], key_size => [ 24, 'S' ],
 	nodes_per_page => [ 26, 'S' ], pages_per_node => [ 28, 'S' ], node_size => [ 32, 'L' ], calibration => [ 52, 'L' ],
 	entry => [ 56, 'L' ], entry_level => [ 60, 'l' ], free_base => [ 64, 'L' ], free_upper => [ 68, 'L' ], free_tids => [ 72, 'L' ],
-	column_dim => [ 84, 'L' ]);
+	column_dim => [ 84, 'L' ], key_columns => [ 88, 'C' ], key_pages => [ 92, 'L' ], key_map => [ 4224, 'L' ]);
 my %opaque_field = (
 	magic => [ 0, 'L' ], version => [ 4, 'C' ], kind => [ 5, 'C' ], upper => [ 6, 'C' ], listed => [ 7, 'C' ],
 	nfree => [ 8, 'S' ], nused => [ 10, 'S' ], next => [ 12, 'L' ]);
@@ -71,7 +71,7 @@ sub chunks
 
 sub links_offset
 {
-	my $offset = 40 + 6 * meta('inline_tids') + meta('degree') / 8;
+	my $offset = 40 + (6 + meta('key_size')) * meta('inline_tids') + meta('degree') / 8;
 	return $offset + (-$offset % 4);
 }
 
@@ -216,6 +216,42 @@ push @damage, [ 'TIDs: chains in circles', sub {
 		}
 	} ];
 
+# What an index with a filter column has besides
+my @key_damage = (
+	[ 'empty key pages', sub { zero($_) foreach blocks_of(KIND_KEYS) } ],
+	[ 'an empty map of key pages', sub { zero($_) foreach blocks_of(KIND_KEY_MAP) } ],
+	[ 'states that there are not', sub { substr($file, $_ * PAGE + START, 100) = "\xFF" x 100 foreach blocks_of(KIND_KEYS) } ],
+	[ 'entries of other nodes', sub {
+			foreach my $block (blocks_of(KIND_KEYS))
+			{
+				substr($file, $block * PAGE + START, 6000) = reverse substr($file, $block * PAGE + START, 6000);
+			}
+		} ]);
+foreach my $case (
+	[ key_size => 0, 6, 65, 65535 ], [ key_columns => 0, 2, 255 ], [ key_pages => 0, 1000000 ],
+	[ key_map => 0, 1, 1000000 ], [ inline_tids => 1, 200 ])
+{
+	my ($name, @values) = @$case;
+	foreach my $value (@values)
+	{
+		push @key_damage, [ "metapage: $name $value", sub { meta($name, $value) } ];
+	}
+}
+foreach my $case ([ nused => 0, 65535 ], [ next => 1, 4294967295 ], [ kind => 8 ])
+{
+	my ($name, @values) = @$case;
+	foreach my $value (@values)
+	{
+		push @key_damage, [ "key pages: $name $value", sub { set_pages(KIND_KEYS, $name, $value) } ];
+	}
+}
+foreach my $value (1, 1000000)
+{
+	push @key_damage, [ "maps of key pages: to $value",
+		sub { substr($file, $_ * PAGE + START, 40) = pack('L', $value) x 10 foreach blocks_of(KIND_KEY_MAP) } ];
+}
+push @key_damage, [ 'TIDs: more than there is room for', sub { set_chunks('ntids', 11) } ];
+
 # One statement in a session of its own; what is wrong with its end, or ''.
 sub verdict
 {
@@ -244,15 +280,17 @@ my @statements = (
 	[ 'insert', 'INSERT INTO t SELECT n, q(n) FROM generate_series(2001, 2020) AS n; INSERT INTO t SELECT n, q(5) FROM generate_series(2021, 2045) AS n' ],
 	[ 'vacuum', 'DELETE FROM t WHERE id %% 5 = 0; VACUUM (INDEX_CLEANUP on) t' ],
 	[ 'insert again', 'INSERT INTO t SELECT n, q(n) FROM generate_series(3001, 3020) AS n' ],
-	[ 'info', "SELECT * FROM piramid_hnsw_info('t_v_idx')" ]);
+	[ 'info', "SELECT * FROM piramid_hnsw_info('t_v_idx')" ],
+	[ 'keys', "SELECT * FROM piramid_hnsw_keys('t_v_idx')" ]);
 
-# name, dimensions, rows, operator class, operator
+# name, dimensions, rows, operator class, operator, filter columns, damage
 foreach my $shape (
-	[ 'codes, several nodes to a page', 3, 300, 'l2', '<->' ],
-	[ 'plain links', 3, 300, 'l1', '<+>' ],
-	[ 'nodes that span pages', 9000, 25, 'ip', '<#>' ])
+	[ 'codes, several nodes to a page', 3, 300, 'l2', '<->', '', \@damage ],
+	[ 'plain links', 3, 300, 'l1', '<+>', '', \@damage ],
+	[ 'nodes that span pages', 9000, 25, 'ip', '<#>', '', \@damage ],
+	[ 'a filter column', 3, 300, 'l2', '<->', ', id', \@key_damage ])
 {
-	my ($shape_name, $dim, $rows, $opclass, $op) = @$shape;
+	my ($shape_name, $dim, $rows, $opclass, $op, $filters, $cases) = @$shape;
 
 	$node->safe_psql('postgres', qq{
 		CREATE OR REPLACE FUNCTION q(n int) RETURNS vector LANGUAGE sql IMMUTABLE AS
@@ -261,10 +299,10 @@ foreach my $shape (
 		INSERT INTO t SELECT n, q(n) FROM generate_series(1, $rows) AS n;
 		INSERT INTO t SELECT n, q(5) FROM generate_series(1001, 1060) AS n;
 		CREATE TABLE kept AS TABLE t;
-		CREATE INDEX t_v_idx ON t USING hnsw (v vector_${opclass}_ops)});
+		CREATE INDEX t_v_idx ON t USING hnsw (v vector_${opclass}_ops$filters)});
 	my $filepath = "SELECT pg_relation_filepath('t_v_idx')";
 	my $path = $node->safe_psql('postgres', $filepath);
-	foreach my $case (@damage)
+	foreach my $case (@$cases)
 	{
 		my ($name, $damage) = @$case;
 		my @wrong;
