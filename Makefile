@@ -54,3 +54,9 @@ install-vector-compat:
 	FORCE=$(FORCE) compat/install install '$(extension_dir)' '$(vector_library)' $(vector_scripts)
 uninstall-vector-compat:
 	compat/install uninstall '$(extension_dir)' '$(vector_library)'
+
+# Packages for Debian and Ubuntu; see docs/install.md.
+DEBS = build/deb
+.PHONY: deb
+deb:
+	debian/build '$(DEBS)'

@@ -14,18 +14,15 @@ SELECT ''::varbit <~> ''::varbit, ''::varbit <%> ''::varbit;
 SELECT 5::bit(8) <~> 6::bit(8), B'101'::varbit <~> B'110'::varbit, binary_quantize('[1,-1,1]'::vector) <~> B'100', binary_quantize('[1,-1,1]'::vector) <%> B'100';
 
 -- different lengths
-CREATE FUNCTION error_of(statement text) RETURNS text LANGUAGE plpgsql AS $$
-BEGIN
-	EXECUTE statement;
-	RETURN 'no error';
-EXCEPTION WHEN OTHERS THEN
-	RETURN SQLSTATE || ': ' || SQLERRM;
-END $$;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set error_of :abs_srcdir '/sql/include/error_of.sql'
+\set ECHO none
+\i :error_of
+\set ECHO all
 SELECT expression, error_of(format('SELECT %s', expression)) FROM unnest(ARRAY[
 	$$ hamming_distance(B'111', B'00') $$, $$ jaccard_distance(B'111', B'00') $$, $$ B'1' <~> B'10' $$, $$ B'1' <%> B'10' $$,
 	$$ B'1' <~> ''::varbit $$, $$ B'10000000'::bit(8) <%> B'10000000'::bit(7) $$, $$ '101' <~> '11' $$, $$ '101' <%> 5 $$
 ]) WITH ORDINALITY AS t(expression, n) ORDER BY n;
-DROP FUNCTION error_of;
 SELECT NULL::bit(3) <~> B'101' IS NULL, B'101' <%> NULL IS NULL;
 
 -- every length, against counts by SQL; with the machine's best instructions and with the scalar code

@@ -1,11 +1,9 @@
 -- An index lives on when its column loses its number of dimensions.
-CREATE FUNCTION error_of(statement text) RETURNS text LANGUAGE plpgsql AS $$
-BEGIN
-	EXECUTE statement;
-	RETURN 'no error';
-EXCEPTION WHEN OTHERS THEN
-	RETURN SQLSTATE || ' ' || SQLERRM;
-END $$;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set error_of :abs_srcdir '/sql/include/error_of.sql'
+\set ECHO none
+\i :error_of
+\set ECHO all
 SET enable_seqscan = off;
 SET enable_sort = off;
 CREATE TABLE s (id int, v sparsevec(5000), n sparsevec(600));
@@ -46,4 +44,3 @@ SELECT h FROM d ORDER BY h <-> '[9,9,9]' LIMIT 1;
 SELECT error_of('INSERT INTO d VALUES (''[1,2]'', NULL)');
 SELECT error_of('INSERT INTO d VALUES (NULL, ''[1,2]'')');
 DROP TABLE d;
-DROP FUNCTION error_of;

@@ -1,24 +1,14 @@
 -- hnsw: every kind of index, its options and its errors
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set check :abs_srcdir '/sql/include/hnsw_check.sql'
+\set error_of :abs_srcdir '/sql/include/error_of.sql'
 \set ECHO none
 \i :check
+\i :error_of
 \set ECHO all
 CREATE FUNCTION made(n int, dim int DEFAULT 3) RETURNS vector LANGUAGE sql IMMUTABLE AS $$
 	SELECT array_agg(sin(n * (i + .37) * 7.13) + n % 7 * .1 ORDER BY i)::vector FROM generate_series(1, dim) AS i
 $$;
--- Runs a statement and undoes it; tells how it failed.
-CREATE FUNCTION error_of(statement text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-	hint text;
-	detail text;
-BEGIN
-	EXECUTE statement;
-	RAISE EXCEPTION 'no error';
-EXCEPTION WHEN OTHERS THEN
-	GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT, detail = PG_EXCEPTION_DETAIL;
-	RETURN SQLSTATE || ': ' || SQLERRM || coalesce(' | ' || nullif(detail, ''), '') || coalesce(' | ' || nullif(hint, ''), '');
-END $$;
 SET hnsw.ef_search = 1000;
 SET max_parallel_maintenance_workers = 0;
 SET jit = off;
@@ -342,4 +332,4 @@ RESET ROLE;
 DROP TABLE i;
 DROP ROLE regress_hnsw_user;
 
-DROP FUNCTION made, error_of, with_options, check_shape, check_shapes;
+DROP FUNCTION made, with_options, check_shape, check_shapes;

@@ -1,15 +1,9 @@
 -- Functions about an index: what they say of one that they cannot read
-CREATE FUNCTION error_of(statement text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-	hint text;
-	detail text;
-BEGIN
-	EXECUTE statement;
-	RETURN 'no error';
-EXCEPTION WHEN OTHERS THEN
-	GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT, detail = PG_EXCEPTION_DETAIL;
-	RETURN SQLSTATE || ' ' || SQLERRM || coalesce(' | ' || nullif(detail, ''), '') || coalesce(' | ' || nullif(hint, ''), '');
-END $$;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set error_of :abs_srcdir '/sql/include/error_of.sql'
+\set ECHO none
+\i :error_of
+\set ECHO all
 CREATE VIEW functions AS SELECT * FROM unnest(ARRAY['piramid_hnsw_info', 'piramid_prewarm', 'piramid_overflow_links']) AS name;
 CREATE TABLE t (id int PRIMARY KEY, v vector);
 INSERT INTO t VALUES (1, '[1,2,3]'), (2, '[1,2,3,4]');
@@ -57,4 +51,3 @@ DROP OPERATOR FAMILY sorted_otherwise USING hnsw CASCADE;
 DROP VIEW functions;
 DROP TABLE t;
 DROP ROLE regress_info_user;
-DROP FUNCTION error_of;

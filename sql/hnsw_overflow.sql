@@ -1,4 +1,9 @@
 -- Overflow links: what an insert after a checkpoint leaves outside the nodes
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set check :abs_srcdir '/sql/include/hnsw_check.sql'
+\set ECHO none
+\i :check
+\set ECHO all
 SET enable_seqscan = off;
 SET hnsw.ef_search = 100;
 SET client_min_messages = warning;
@@ -6,16 +11,6 @@ SET client_min_messages = warning;
 -- 400 rows by a build, and more by inserts, in a way of its own for each type.
 CREATE FUNCTION some_vector(i integer, n integer) RETURNS real[] LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
 	$$ SELECT array_agg((hashint4extended(i, d) % 1000)::real / 1000 + (i % 7 = d % 7)::integer ORDER BY d) FROM generate_series(1, n) d $$;
-
--- How many of the rows with these numbers are the nearest of their own vector?
-CREATE FUNCTION found(tab regclass, op text, a integer, b integer) RETURNS bigint LANGUAGE plpgsql AS $$
-DECLARE
-	result bigint;
-BEGIN
-	EXECUTE format('SELECT count(*) FROM %1$s q WHERE id BETWEEN $1 AND $2 AND '
-		'(SELECT t.v %2$s q.v FROM %1$s t ORDER BY t.v %2$s q.v LIMIT 1) <= q.v %2$s q.v', tab, op) INTO result USING a, b;
-	RETURN result;
-END $$;
 
 CREATE TABLE t_vector (id integer, v vector(24));
 CREATE TABLE t_half (id integer, v halfvec(24));
@@ -48,17 +43,17 @@ SELECT nodes_per_page < 1 AS spans FROM piramid_hnsw_info('i_large');
 CHECKPOINT;
 SELECT add_rows(401, 500);
 SELECT i, version, piramid_overflow_links(i) > 0 AS overflow FROM unnest('{i_vector,i_half,i_l1,i_bit,i_sparse,i_compact,i_large}'::regclass[]) AS i, piramid_hnsw_info(i);
-SELECT found('t_vector', '<->', 401, 500) AS vector, found('t_half', '<=>', 401, 500) AS half, found('t_l1', '<+>', 401, 500) AS l1,
-	found('t_bit', '<~>', 401, 500) AS bit, found('t_sparse', '<->', 401, 500) AS sparse, found('t_compact', '<->', 401, 500) AS compact,
-	found('t_large', '<->', 401, 500) AS large;
+SELECT found_themselves('t_vector', '<->', 'id BETWEEN 401 AND 500') AS vector, found_themselves('t_half', '<=>', 'id BETWEEN 401 AND 500') AS half, found_themselves('t_l1', '<+>', 'id BETWEEN 401 AND 500') AS l1,
+	found_themselves('t_bit', '<~>', 'id BETWEEN 401 AND 500') AS bit, found_themselves('t_sparse', '<->', 'id BETWEEN 401 AND 500') AS sparse, found_themselves('t_compact', '<->', 'id BETWEEN 401 AND 500') AS compact,
+	found_themselves('t_large', '<->', 'id BETWEEN 401 AND 500') AS large;
 
 -- Where there is no room for more, they move to their nodes, and no row is lost.
 CHECKPOINT;
 SELECT add_rows(501, 1400);
 SELECT i, piramid_overflow_links(i) > 0 AS overflow FROM unnest('{i_vector,i_half,i_l1,i_bit,i_sparse,i_compact,i_large}'::regclass[]) AS i;
-SELECT found('t_vector', '<->', 1, 1400) AS vector, found('t_half', '<=>', 1, 1400) AS half, found('t_l1', '<+>', 1, 1400) AS l1,
-	found('t_bit', '<~>', 1, 1400) AS bit, found('t_sparse', '<->', 1, 1400) AS sparse, found('t_compact', '<->', 1, 1400) AS compact,
-	found('t_large', '<->', 1, 1400) AS large;
+SELECT found_themselves('t_vector', '<->', 'id BETWEEN 1 AND 1400') AS vector, found_themselves('t_half', '<=>', 'id BETWEEN 1 AND 1400') AS half, found_themselves('t_l1', '<+>', 'id BETWEEN 1 AND 1400') AS l1,
+	found_themselves('t_bit', '<~>', 'id BETWEEN 1 AND 1400') AS bit, found_themselves('t_sparse', '<->', 'id BETWEEN 1 AND 1400') AS sparse, found_themselves('t_compact', '<->', 'id BETWEEN 1 AND 1400') AS compact,
+	found_themselves('t_large', '<->', 'id BETWEEN 1 AND 1400') AS large;
 
 -- Vacuum drops those from and to dead rows.
 SELECT sum(piramid_overflow_links(i)) AS before FROM unnest('{i_vector,i_half,i_l1,i_bit,i_sparse,i_compact,i_large}'::regclass[]) AS i \gset
@@ -70,15 +65,15 @@ END $$;
 VACUUM t_vector, t_half, t_l1, t_bit, t_sparse, t_compact, t_large;
 SELECT sum(piramid_overflow_links(i)) < :before AS fewer, sum(dead_nodes) AS dead
 FROM unnest('{i_vector,i_half,i_l1,i_bit,i_sparse,i_compact,i_large}'::regclass[]) AS i, piramid_hnsw_info(i);
-SELECT found('t_vector', '<->', 1, 1400) AS vector, found('t_half', '<=>', 1, 1400) AS half, found('t_l1', '<+>', 1, 1400) AS l1,
-	found('t_bit', '<~>', 1, 1400) AS bit, found('t_sparse', '<->', 1, 1400) AS sparse, found('t_compact', '<->', 1, 1400) AS compact,
-	found('t_large', '<->', 1, 1400) AS large;
+SELECT found_themselves('t_vector', '<->', 'id BETWEEN 1 AND 1400') AS vector, found_themselves('t_half', '<=>', 'id BETWEEN 1 AND 1400') AS half, found_themselves('t_l1', '<+>', 'id BETWEEN 1 AND 1400') AS l1,
+	found_themselves('t_bit', '<~>', 'id BETWEEN 1 AND 1400') AS bit, found_themselves('t_sparse', '<->', 'id BETWEEN 1 AND 1400') AS sparse, found_themselves('t_compact', '<->', 'id BETWEEN 1 AND 1400') AS compact,
+	found_themselves('t_large', '<->', 'id BETWEEN 1 AND 1400') AS large;
 -- Rows in the freed places are not what the old links meant.
 CHECKPOINT;
 SELECT add_rows(1401, 1600);
-SELECT found('t_vector', '<->', 1, 1600) AS vector, found('t_half', '<=>', 1, 1600) AS half, found('t_l1', '<+>', 1, 1600) AS l1,
-	found('t_bit', '<~>', 1, 1600) AS bit, found('t_sparse', '<->', 1, 1600) AS sparse, found('t_compact', '<->', 1, 1600) AS compact,
-	found('t_large', '<->', 1, 1600) AS large;
+SELECT found_themselves('t_vector', '<->', 'id BETWEEN 1 AND 1600') AS vector, found_themselves('t_half', '<=>', 'id BETWEEN 1 AND 1600') AS half, found_themselves('t_l1', '<+>', 'id BETWEEN 1 AND 1600') AS l1,
+	found_themselves('t_bit', '<~>', 'id BETWEEN 1 AND 1600') AS bit, found_themselves('t_sparse', '<->', 'id BETWEEN 1 AND 1600') AS sparse, found_themselves('t_compact', '<->', 'id BETWEEN 1 AND 1600') AS compact,
+	found_themselves('t_large', '<->', 'id BETWEEN 1 AND 1600') AS large;
 SELECT count(*) = (SELECT count(*) FROM t_vector) AS all_rows FROM (SELECT id FROM t_vector ORDER BY v <-> (SELECT v FROM t_vector LIMIT 1)) s;
 
 -- Without WAL there is no reason to wait.
@@ -106,4 +101,4 @@ SELECT version, piramid_overflow_links('i_half') FROM piramid_hnsw_info('i_half'
 SELECT count(*) FROM (SELECT id FROM t_half ORDER BY v <=> some_vector(1, 24)::vector::halfvec) s;
 
 DROP TABLE t_vector, t_half, t_l1, t_bit, t_sparse, t_compact, t_large, u, temp;
-DROP FUNCTION some_vector, found, add_rows;
+DROP FUNCTION some_vector, add_rows;

@@ -1,11 +1,9 @@
 -- piramid_prewarm: an index into shared buffers.
-CREATE FUNCTION error_of(statement text) RETURNS text LANGUAGE plpgsql AS $$
-BEGIN
-	EXECUTE statement;
-	RETURN 'no error';
-EXCEPTION WHEN OTHERS THEN
-	RETURN SQLSTATE || ' ' || SQLERRM;
-END $$;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set error_of :abs_srcdir '/sql/include/error_of.sql'
+\set ECHO none
+\i :error_of
+\set ECHO all
 
 CREATE TABLE w (id int PRIMARY KEY, v vector(8));
 INSERT INTO w SELECT i, ARRAY(SELECT (i * j * 7919 % 1009)::real FROM generate_series(1, 8) j)::vector
@@ -53,4 +51,3 @@ RESET ROLE;
 
 DROP TABLE w, e, l, s, p;
 DROP ROLE regress_prewarm_user;
-DROP FUNCTION error_of;

@@ -1,16 +1,10 @@
 -- sparsevec: every error with its SQLSTATE, message and detail
 
--- Runs a statement that must fail.
-CREATE FUNCTION error_of(statement text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-	detail text;
-BEGIN
-	EXECUTE statement;
-	RETURN 'no error';
-EXCEPTION WHEN OTHERS THEN
-	GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
-	RETURN SQLSTATE || ': ' || SQLERRM || coalesce(' | ' || nullif(detail, ''), '');
-END $$;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set error_of :abs_srcdir '/sql/include/error_of.sql'
+\set ECHO none
+\i :error_of
+\set ECHO all
 
 -- malformed text
 SELECT input, error_of(format('SELECT %L::sparsevec', input)) FROM unnest(ARRAY[
@@ -103,5 +97,3 @@ BEGIN
 		END LOOP;
 	END IF;
 END $$;
-
-DROP FUNCTION error_of;

@@ -1,16 +1,10 @@
 -- vector: every error with its SQLSTATE, message and detail
 
--- Runs a statement that must fail.
-CREATE FUNCTION error_of(statement text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-	detail text;
-BEGIN
-	EXECUTE statement;
-	RETURN 'no error';
-EXCEPTION WHEN OTHERS THEN
-	GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
-	RETURN SQLSTATE || ': ' || SQLERRM || coalesce(' | ' || nullif(detail, ''), '');
-END $$;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set error_of :abs_srcdir '/sql/include/error_of.sql'
+\set ECHO none
+\i :error_of
+\set ECHO all
 
 -- malformed text
 SELECT input, error_of(format('SELECT %L::vector', input)) FROM unnest(ARRAY[
@@ -118,12 +112,10 @@ END $$;
 -- piramid.simd: what the machine lacks is refused, and no machine has both of these
 SELECT count(*) >= 1 AS refused, bool_and(e LIKE '22023: invalid value for parameter "piramid.simd": "%" | %no such instructions%') AS explained
 FROM unnest(ARRAY['neon', 'avx2']) level, error_of(format('SET LOCAL piramid.simd = %s', level)) e WHERE e <> 'no error';
-SELECT left(error_of('SET piramid.simd = sse'), 60);
+SELECT split_part(error_of('SET piramid.simd = sse'), ' | ', 1);
 SELECT error_of('SET piramid.nothing = 1');
 CREATE ROLE regress_piramid_user;
 SET ROLE regress_piramid_user;
 SET piramid.simd = scalar;
 RESET ROLE;
 DROP ROLE regress_piramid_user;
-
-DROP FUNCTION error_of;

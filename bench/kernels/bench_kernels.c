@@ -58,8 +58,8 @@ static volatile int32 int_sink;
 	static void \
 	run_##kernel(const DistanceKernels *k, const Operands *o) \
 	{ \
-		k->kernel(o->dim, MATRIX_ROWS, o->x, o->dim, \
-				  MATRIX_ROWS, o->y, o->dim, o->out, MATRIX_ROWS); \
+		k->kernel(o->dim, (ByteRows) {MATRIX_ROWS, o->x, o->dim}, \
+				  (ByteRows) {MATRIX_ROWS, o->y, o->dim}, o->out, MATRIX_ROWS); \
 	}
 
 FLOAT_CASE(l2sq, o->a, o->b)

@@ -83,6 +83,15 @@ class Runner:
             "SELECT idx_blks_hit + idx_blks_read FROM pg_statio_user_indexes WHERE indexrelid = %s::regclass",
             [self.system.index_name(self.data.table)]).fetchone()[0]
 
+    def warm_up(self, ef):
+        """Ask all queries once, through each connection: what a first scan does
+        once (caches of the catalog, of the projection, of where pages are) is
+        then done, and no point of the sweep pays for it."""
+        inside = self.system.server.installation.inside(self.ids)
+        for client in self.clients.values():
+            client.sql(set_statement("hnsw.ef_search", ef))
+            client.ask(f"pass {inside}")
+
     def point(self, ef):
         """Set ef_search; returns recall and index pages per query there."""
         statement = set_statement("hnsw.ef_search", ef)
@@ -155,6 +164,9 @@ class Bench:
         if self.cold:
             with systems[0].connect() as conn:
                 conn.execute("CHECKPOINT")
+        else:
+            for system in systems:
+                runners[system.name].warm_up(max(efs[system.name]))
         steps = max(len(efs[name]) for name in runners)
         bar = tqdm(total=sum(len(efs[name]) for name in runners), desc="sweep", unit="point", disable=None)
         for step in range(steps):

@@ -226,6 +226,15 @@ def markdown(result):
     return "\n".join(parts)
 
 
+def label_rates(axes):
+    """A logarithmic axis of rates, with several labels within a decade."""
+    axes.set_yscale("log")
+    axes.yaxis.set_minor_locator(matplotlib.ticker.LogLocator(subs=(2, 3, 5)))
+    for formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+        formatter(matplotlib.ticker.StrMethodFormatter("{x:,.0f}"))
+    axes.tick_params(axis="y", which="minor", labelsize=8)
+
+
 def plot(result, stem):
     connections = result["options"]["connections"][0]
     plt.rcParams["svg.hashsalt"] = "piramid"
@@ -241,10 +250,7 @@ def plot(result, stem):
         for recall, qps, ef in points:
             axes.annotate(str(ef), (recall, qps), textcoords="offset points", xytext=(4, 4), fontsize=7)
     d = result["dataset"]
-    axes.set_yscale("log")
-    for axis in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
-        axis(matplotlib.ticker.StrMethodFormatter("{x:,.0f}"))
-    axes.yaxis.set_minor_locator(matplotlib.ticker.LogLocator(subs=(2, 3, 5)))
+    label_rates(axes)
     axes.set_xlabel(f"recall@{result['options']['k']}")
     axes.set_ylabel("queries/s" + (f", {connections} connections" if connections > 1 else ", one connection"))
     axes.set_title(f"{title(d)} (points: ef_search)")
@@ -301,9 +307,7 @@ def overview(paths, stem, rate=by_wall):
             points = sorted((p["recall"], rate(p["connections"][min(p["connections"])])) for p in system["points"])
             axes.plot([p[0] for p in points], [p[1] for p in points], marker="o", markersize=4,
                       label=label(name, system))
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(matplotlib.ticker.StrMethodFormatter("{x:,.0f}"))
-        axes.yaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
+        label_rates(axes)
         axes.set_xlim(0.85, 1.0)
         axes.set_xlabel(f"recall@{result['options']['k']}")
         axes.set_title(f"{d['name']}: {d['rows']:,} x {d['dim']}", fontsize=10)

@@ -116,8 +116,8 @@ find_truth(uint64 seed)
 	{
 		int			count = Min(1024, n - start);
 
-		distance->i8_dot_matrix(stride, nqueries, queries, stride, count,
-								vectors + (Size) start * stride, stride,
+		distance->i8_dot_matrix(stride, (ByteRows) {nqueries, queries, stride},
+								(ByteRows) {count, vectors + (Size) start * stride, stride},
 								products, 1024);
 		for (int j = 0; j < count; j++)
 		{

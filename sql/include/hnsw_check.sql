@@ -71,3 +71,30 @@ CREATE OR REPLACE FUNCTION nearest(tab regclass, op text, q vector, k int, use_i
 RETURNS SETOF record LANGUAGE sql AS $$ SELECT * FROM nearest_any(tab, op, q::text, k, use_index) $$;
 CREATE OR REPLACE FUNCTION check_scan(tab regclass, op text, q vector, k int DEFAULT 1000000)
 RETURNS text LANGUAGE sql AS $$ SELECT check_scan_any(tab, op, q::text, k) $$;
+
+-- Do the k nearest rows of some rows' vectors come from the index?  "found", or
+-- the recall, if it is less than this share.
+CREATE OR REPLACE FUNCTION found(tab regclass, op text, which text, share numeric, k int DEFAULT 10)
+RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	q text;
+	worst float8;
+	hits numeric := 0;
+	wanted int := 0;
+BEGIN
+	FOR q IN EXECUTE format('SELECT v::text FROM %s WHERE %s', tab, which) LOOP
+		SELECT max(x.distance), wanted + count(*) INTO worst, wanted FROM nearest_any(tab, op, q, k, false) AS x;
+		hits := hits + (SELECT count(*) FROM nearest_any(tab, op, q, k, true) AS x WHERE x.distance <= worst);
+	END LOOP;
+	RETURN CASE WHEN hits >= share * wanted AND wanted > 0 THEN 'found' ELSE 'recall ' || round(hits / wanted, 4) END;
+END $$;
+
+-- How many of some rows are the nearest of their own vector, by the index?
+CREATE OR REPLACE FUNCTION found_themselves(tab regclass, op text, which text) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+	result bigint;
+BEGIN
+	EXECUTE format('SELECT count(*) FROM %1$s AS r WHERE (%3$s) AND '
+		'(SELECT t.v %2$s r.v FROM %1$s AS t ORDER BY t.v %2$s r.v LIMIT 1) <= r.v %2$s r.v', tab, op, which) INTO result;
+	RETURN result;
+END $$;

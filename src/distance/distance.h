@@ -35,6 +35,14 @@ typedef enum SimdLevel
 	SIMD_AVX512					/* x86-64: AVX-512 F, BW, DQ, VL, VBMI, VNNI, VPOPCNTDQ */
 } SimdLevel;
 
+/* Rows of int8 values, stride bytes apart */
+typedef struct ByteRows
+{
+	int			n;
+	const int8 *values;
+	int			stride;
+} ByteRows;
+
 typedef struct DistanceKernels
 {
 	SimdLevel	level;
@@ -113,19 +121,13 @@ typedef struct DistanceKernels
 							   uint32 *both, uint32 *either);
 
 	/*
-	 * All pairs of na rows of a and nb rows of b: out[i * ldo + j] is the dot
-	 * product (or L1 distance) of a[i] and b[j].  Rows are lda and ldb bytes
-	 * apart; rows of one matrix may be gathered into a buffer by the caller.
-	 * dim must be a multiple of 64 (pad rows with zeros); values in
+	 * All pairs of rows of a and of b: out[i * ldo + j] is the dot product (or
+	 * L1 distance) of a's row i and b's row j.  dim must be a multiple of 64 (pad rows with zeros); values in
 	 * [-127, 127].  Register-blocked: this is the inner loop of the index
 	 * build.
 	 */
-	void		(*i8_dot_matrix) (int dim, int na, const int8 *a, int lda,
-								  int nb, const int8 *b, int ldb,
-								  int32 *out, int ldo);
-	void		(*i8_l1_matrix) (int dim, int na, const int8 *a, int lda,
-								 int nb, const int8 *b, int ldb,
-								 int32 *out, int ldo);
+	void		(*i8_dot_matrix) (int dim, ByteRows a, ByteRows b, int32 *out, int ldo);
+	void		(*i8_l1_matrix) (int dim, ByteRows a, ByteRows b, int32 *out, int ldo);
 
 	/*
 	 * FastScan: sums of 4-bit table look-ups for nblocks blocks of 16

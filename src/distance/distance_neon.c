@@ -170,10 +170,9 @@ fastscan_add(int units, const uint8 *codes, const uint8 *low, const uint8 *high,
 #include "distance/distance_simd.h"
 
 static void
-i8_dot_matrix(int dim, int na, const int8 *a, int lda,
-			  int nb, const int8 *b, int ldb, int32 *out, int ldo)
+i8_dot_matrix(int dim, ByteRows a, ByteRows b, int32 *out, int ldo)
 {
-	matrix(OP_IP, dim, na, a, lda, nb, b, ldb, out, ldo);
+	matrix(OP_IP, dim, a, b, out, ldo);
 }
 
 const DistanceKernels distance_neon = DISTANCE_TABLE(SIMD_NEON, "neon");

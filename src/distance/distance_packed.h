@@ -135,24 +135,23 @@ typedef struct Panels
 
 /* All rows of a times the packed columns. */
 static void
-packed_columns(const Panels *panels, int na, const int8 *a, int lda,
-			   int32 *out, int ldo)
+packed_columns(const Panels *panels, ByteRows a, int32 *out, int ldo)
 {
 	PreparedRow rows[TILE_ROWS];
 	int32		sums[TILE_ROWS][PANEL_COLS];
 
-	for (int i = 0; i < na; i += TILE_ROWS)
+	for (int i = 0; i < a.n; i += TILE_ROWS)
 	{
 		/* Beyond the last row repeat it; those sums are dropped. */
 		for (int r = 0; r < TILE_ROWS; r++)
 			rows[r].words = prepare_row(panels->dim,
-										a + (Size) Min(i + r, na - 1) * lda,
+										a.values + (Size) Min(i + r, a.n - 1) * a.stride,
 										rows[r].buffer, &rows[r].correction);
 
 		for (int j = 0; j < panels->cols; j += PANEL_COLS)
 		{
 			packed_tile(panels->dim, rows, panels->words[j / PANEL_COLS], sums);
-			store_tile(panels->first, Min(TILE_ROWS, na - i),
+			store_tile(panels->first, Min(TILE_ROWS, a.n - i),
 					   Min(PANEL_COLS, panels->cols - j), sums,
 					   out + (Size) i * ldo + j, ldo);
 		}
@@ -160,21 +159,20 @@ packed_columns(const Panels *panels, int na, const int8 *a, int lda,
 }
 
 static void
-i8_dot_matrix(int dim, int na, const int8 *a, int lda,
-			  int nb, const int8 *b, int ldb, int32 *out, int ldo)
+i8_dot_matrix(int dim, ByteRows a, ByteRows b, int32 *out, int ldo)
 {
 	Panels		panels;
 
 	if (dim == 0)
 	{
-		for (int i = 0; i < na; i++)
-			memset(out + (Size) i * ldo, 0, sizeof(int32) * nb);
+		for (int i = 0; i < a.n; i++)
+			memset(out + (Size) i * ldo, 0, sizeof(int32) * b.n);
 		return;
 	}
 
-	for (int j = 0; j < nb; j += PACK_COLS)
+	for (int j = 0; j < b.n; j += PACK_COLS)
 	{
-		panels.cols = Min(PACK_COLS, nb - j);
+		panels.cols = Min(PACK_COLS, b.n - j);
 
 		for (int k = 0; k < dim; k += PACK_DIM)
 		{
@@ -182,9 +180,9 @@ i8_dot_matrix(int dim, int na, const int8 *a, int lda,
 			panels.first = k == 0;
 			for (int c = 0; c < panels.cols; c += PANEL_COLS)
 				pack_panel(panels.dim, Min(PANEL_COLS, panels.cols - c),
-						   b + (Size) (j + c) * ldb + k, ldb,
+						   b.values + (Size) (j + c) * b.stride + k, b.stride,
 						   panels.words[c / PANEL_COLS]);
-			packed_columns(&panels, na, a + k, lda, out + j, ldo);
+			packed_columns(&panels, (ByteRows) {a.n, a.values + k, a.stride}, out + j, ldo);
 		}
 	}
 }

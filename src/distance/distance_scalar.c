@@ -284,23 +284,21 @@ bit_counts(int bytes, const uint8 *a, const uint8 *b,
 }
 
 static void
-i8_dot_matrix(int dim, int na, const int8 *a, int lda,
-			  int nb, const int8 *b, int ldb, int32 *out, int ldo)
+i8_dot_matrix(int dim, ByteRows a, ByteRows b, int32 *out, int ldo)
 {
-	for (int i = 0; i < na; i++)
-		for (int j = 0; j < nb; j++)
+	for (int i = 0; i < a.n; i++)
+		for (int j = 0; j < b.n; j++)
 			out[(Size) i * ldo + j] =
-				i8_dot(dim, a + (Size) i * lda, b + (Size) j * ldb);
+				i8_dot(dim, a.values + (Size) i * a.stride, b.values + (Size) j * b.stride);
 }
 
 static void
-i8_l1_matrix(int dim, int na, const int8 *a, int lda,
-			 int nb, const int8 *b, int ldb, int32 *out, int ldo)
+i8_l1_matrix(int dim, ByteRows a, ByteRows b, int32 *out, int ldo)
 {
-	for (int i = 0; i < na; i++)
-		for (int j = 0; j < nb; j++)
+	for (int i = 0; i < a.n; i++)
+		for (int j = 0; j < b.n; j++)
 			out[(Size) i * ldo + j] =
-				i8_l1(dim, a + (Size) i * lda, b + (Size) j * ldb);
+				i8_l1(dim, a.values + (Size) i * a.stride, b.values + (Size) j * b.stride);
 }
 
 static void

@@ -501,25 +501,24 @@ matrix_tile(Op op, int dim, const int8 *const a[2], const int8 *const b[4],
  * reading what is not there, and those results are dropped.
  */
 INLINE void
-matrix(Op op, int dim, int na, const int8 *a, int lda,
-	   int nb, const int8 *b, int ldb, int32 *out, int ldo)
+matrix(Op op, int dim, ByteRows a, ByteRows b, int32 *out, int ldo)
 {
-	for (int i = 0; i < na; i += 2)
+	for (int i = 0; i < a.n; i += 2)
 	{
-		int			rows = Min(2, na - i);
+		int			rows = Min(2, a.n - i);
 		const int8 *arow[2];
 
 		for (int r = 0; r < 2; r++)
-			arow[r] = a + (Size) Min(i + r, na - 1) * lda;
+			arow[r] = a.values + (Size) Min(i + r, a.n - 1) * a.stride;
 
-		for (int j = 0; j < nb; j += 4)
+		for (int j = 0; j < b.n; j += 4)
 		{
-			int			cols = Min(4, nb - j);
+			int			cols = Min(4, b.n - j);
 			const int8 *brow[4];
 			int32		tile[2][4];
 
 			for (int c = 0; c < 4; c++)
-				brow[c] = b + (Size) Min(j + c, nb - 1) * ldb;
+				brow[c] = b.values + (Size) Min(j + c, b.n - 1) * b.stride;
 			matrix_tile(op, dim, arow, brow, tile);
 			for (int r = 0; r < rows; r++)
 				for (int c = 0; c < cols; c++)
@@ -529,10 +528,9 @@ matrix(Op op, int dim, int na, const int8 *a, int lda,
 }
 
 static void
-i8_l1_matrix(int dim, int na, const int8 *a, int lda,
-			 int nb, const int8 *b, int ldb, int32 *out, int ldo)
+i8_l1_matrix(int dim, ByteRows a, ByteRows b, int32 *out, int ldo)
 {
-	matrix(OP_L1, dim, na, a, lda, nb, b, ldb, out, ldo);
+	matrix(OP_L1, dim, a, b, out, ldo);
 }
 
 /*

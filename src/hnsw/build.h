@@ -147,6 +147,15 @@ extern void build_encode(BuildState *state, const HnswValue *value, float *room,
 extern Size build_encode_room(const BuildState *state);
 extern Size build_projected_size(const BuildState *state, const BuildChunk *chunk);
 
+/* Rows to learn a projection from and judge it by */
+#define BUILD_PROJECTION_ROWS 2560
+
+/* functions in build_projection.c */
+extern Projection *build_learn_projection(HnswLayout *layout, const HnswLayoutRequest *request,
+										  int nrows, int8 *rows, uint64 seed);
+extern void build_project_codes(const Projection *projection, int nrows, const int8 *rows,
+								int stride, float step, int8 *out);
+
 /* functions in build_chunk.c */
 extern PartitionParams build_partition_params(const BuildState *state, const BuildChunk *chunk);
 extern Size build_chunk_memory(const BuildState *state, const BuildChunk *chunk);

@@ -98,7 +98,7 @@ static Projection *
 learn_projection(BuildState *state, const float *mean, float longest, uint64 *seed)
 {
 	HnswLayout *layout = &state->layout;
-	int			n = Min(state->rows.n, HNSW_PROJECTION_ROWS);
+	int			n = Min(state->rows.n, BUILD_PROJECTION_ROWS);
 	int			stride = projection_stride(layout->out_dim);
 	HnswIndex	shape = {0};
 	float	   *prepared = palloc(sizeof(float) * layout->dim);
@@ -130,7 +130,7 @@ learn_projection(BuildState *state, const float *mean, float longest, uint64 *se
 			rows[(Size) i * stride + j] =
 				(int8) rintf(rotated[(Size) i * layout->out_dim + j] / largest * 127);
 	pfree(rotated);
-	projection = hnsw_calibrate(layout, &state->request, n, rows, *seed);
+	projection = build_learn_projection(layout, &state->request, n, rows, *seed);
 	pfree(rows);
 	if (projection != NULL)
 		projection->range *= largest / 127;

@@ -108,9 +108,9 @@ fill_projected(BuildState *state, BuildChunk *chunk)
 					   &from, &to))
 	{
 		CHECK_FOR_INTERRUPTS();
-		hnsw_project_codes(&state->index->projection, to - from,
-						   chunk->codes + (Size) from * state->stride, state->stride,
-						   state->step, chunk->projected + (Size) from * dims);
+		build_project_codes(&state->index->projection, to - from,
+							chunk->codes + (Size) from * state->stride, state->stride,
+							state->step, chunk->projected + (Size) from * dims);
 	}
 	build_wait(state);
 }

@@ -12,6 +12,7 @@
 
 #include "common/pg_prng.h"
 
+#include "hnsw/key.h"
 #include "hnsw/pool.h"
 #include "hnsw/value.h"
 
@@ -53,6 +54,8 @@ typedef struct HnswSearch
 	int			level;
 	int			cold;			/* hops for which pages are asked for ahead */
 	bool		keep_vectors;	/* finders: keep each expanded node's decoded vector */
+	const HnswKeyFilter *filter;	/* conditions that rows must meet, or NULL */
+	uint32		budget;			/* nodes that the search may still expand */
 	bool		running;		/* what an error leaves now may be broken */
 	MemoryContextCallback end;	/* of the owner */
 	HnswPool	pool;
@@ -81,6 +84,9 @@ extern void hnsw_search_widen(HnswSearch *search, int width);
 extern void hnsw_search_enter(HnswSearch *search, const HnswMetaPageData *meta, int level,
 							  int width);
 extern void hnsw_search_down(HnswSearch *search, int width);
+extern int	hnsw_filter_tids(const HnswKeyFilter *filter, const HnswLayout *layout, int ntids,
+							 const ItemPointerData *tids, const uint8 *keys,
+							 ItemPointer matching);
 extern void hnsw_search_sweep(HnswSearch *search, BlockNumber block);
 extern void hnsw_search_list(HnswSearch *search, BlockNumber block);
 

@@ -249,13 +249,13 @@ hnsw_node_keys(HnswIndex *index, HnswNodeId id, uint8 *key)
 }
 
 /*
- * The nodes with entries on a key page whose keys match, for sure or maybe: then
- * the node has to be read.  ids and sure must have room for as many as the page
- * has.  Returns how many; 0 if there is no such page, for then there are no nodes.
+ * The nodes with entries on a key page whose keys match, for sure or maybe.  ids
+ * must have room for as many as the page has.  Returns how many; 0 if there is no
+ * such page, for then there are no nodes.
  */
 int
 hnsw_key_page_match(HnswIndex *index, uint32 ordinal, const HnswKeyFilter *filter,
-					HnswNodeId *ids, bool *sure)
+					HnswNodeId *ids)
 {
 	const HnswLayout *layout = &index->layout;
 	BlockNumber block = hnsw_map_find(index, HNSW_MAP_KEYS, ordinal);
@@ -279,8 +279,7 @@ hnsw_key_page_match(HnswIndex *index, uint32 ordinal, const HnswKeyFilter *filte
 
 		if (state == HNSW_KEY_ABSENT || (state == HNSW_KEY_ONE && !matches[i]))
 			continue;
-		ids[n] = first + i;
-		sure[n++] = state == HNSW_KEY_ONE;
+		ids[n++] = first + i;
 	}
 	UnlockReleaseBuffer(buffer);
 	return n;

@@ -161,6 +161,13 @@ read_buffer(Relation rel, BlockNumber block)
 	return *hint = ReadBuffer(rel, block);
 }
 
+/* Start to read a block, of the index or its table, into shared buffers. */
+void
+hnsw_block_read_ahead(Relation rel, BlockNumber block)
+{
+	PrefetchBuffer(rel, MAIN_FORKNUM, block);
+}
+
 /* Read a block into shared buffers. */
 void
 hnsw_load_block(Relation rel, BlockNumber block)

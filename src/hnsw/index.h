@@ -124,6 +124,7 @@ typedef struct HnswIndex
 #define HnswNodeTids(layout, node) ((ItemPointer) ((char *) (node) + (layout)->tids))
 #define HnswNodeKeys(layout, node) ((uint8 *) (node) + (layout)->keys)
 #define HnswNodeKept(layout, node) ((uint8 *) (node) + (layout)->kept)
+#define HnswNodeKeys(layout, node) ((uint8 *) (node) + (layout)->keys)
 #define HnswNodeLinks(layout, node) ((HnswNodeId *) ((char *) (node) + (layout)->links))
 #define HnswNodeFactorsA(layout, node) ((half *) ((char *) (node) + (layout)->factors_a))
 #define HnswNodeFactorsB(layout, node) ((half *) ((char *) (node) + (layout)->factors_b))

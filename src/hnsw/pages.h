@@ -73,6 +73,7 @@ extern bool hnsw_entry_update(HnswIndex *index, HnswNodeId expected, HnswNodeId 
 extern void hnsw_read(HnswIndex *index, HnswNodeId id, HnswRead *read);
 extern void hnsw_prefetch(HnswIndex *index, HnswNodeId id);
 extern void hnsw_load_block(Relation rel, BlockNumber block);
+extern void hnsw_block_read_ahead(Relation rel, BlockNumber block);
 extern void hnsw_read_ahead(HnswIndex *index, HnswNodeId id);
 extern void hnsw_prefetch_hint(HnswIndex *index, HnswNodeId id);
 extern void hnsw_read_end(HnswRead *read);
@@ -127,7 +128,7 @@ extern bool hnsw_needs_image(HnswIndex *index, XLogRecPtr lsn);
 extern int	hnsw_key_page_capacity(const HnswLayout *layout);
 extern uint32 hnsw_key_pages(HnswIndex *index);
 extern int	hnsw_key_page_match(HnswIndex *index, uint32 ordinal, const HnswKeyFilter *filter,
-								HnswNodeId *ids, bool *sure);
+								HnswNodeId *ids);
 extern int	hnsw_key_page_count(HnswIndex *index, uint32 ordinal, int64 *counts);
 extern HnswKeyState hnsw_node_keys(HnswIndex *index, HnswNodeId id, uint8 *key);
 extern HnswKeyState hnsw_key_get(HnswIndex *index, HnswNodeId id, uint8 *key);

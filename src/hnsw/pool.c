@@ -60,6 +60,7 @@ empty(HnswPool *pool, int width, Size capacity)
 	pool->width = width;
 	pool->n = 0;
 	pool->cursor = 0;
+	pool->nfrontier = 0;
 	if (pool->capacity < capacity)
 	{
 		if (pool->entries != NULL)
@@ -71,10 +72,11 @@ empty(HnswPool *pool, int width, Size capacity)
 
 /* Forget all candidates. */
 void
-pool_reset(HnswPool *pool, int width)
+pool_reset(HnswPool *pool, int width, bool wide)
 {
 	clear_table(pool);
 	pool->ncandidates = 0;
+	pool->wide = wide;
 	empty(pool, width, width);
 }
 
@@ -101,14 +103,107 @@ pool_grow_candidates(HnswPool *pool)
 	}
 }
 
-/*
- * Take all entries out, to choose from the candidates again: pool_insert those
- * that may be in the pool, or pool_append them all and pool_sort.
- */
+/* Take all entries out, to choose from the candidates again. */
 void
 pool_refill(HnswPool *pool, int width)
 {
-	empty(pool, width, Max((Size) pool->ncandidates, (Size) width));
+	pool->wide |= width > POOL_MAX_NARROW;
+	empty(pool, width, width);
+}
+
+/* Put an entry into a heap of n, the least key first. */
+static inline void
+heap_push(HnswPoolEntry *heap, int n, HnswPoolEntry entry)
+{
+	while (n > 0 && heap[(n - 1) / 2].key > entry.key)
+	{
+		heap[n] = heap[(n - 1) / 2];
+		n = (n - 1) / 2;
+	}
+	heap[n] = entry;
+}
+
+/* Put an entry in the place of the first of a heap of n. */
+static inline void
+heap_replace(HnswPoolEntry *heap, int n, HnswPoolEntry entry)
+{
+	int			at = 0;
+
+	for (;;)
+	{
+		int			child = 2 * at + 1;
+
+		if (child >= n)
+			break;
+		if (child + 1 < n && heap[child + 1].key < heap[child].key)
+			child++;
+		if (heap[child].key >= entry.key)
+			break;
+		heap[at] = heap[child];
+		at = child;
+	}
+	heap[at] = entry;
+}
+
+/* May a candidate with this key be among the best? */
+static inline bool
+is_good(const HnswPool *pool, float key)
+{
+	return pool->n < pool->width || key < -pool->entries[0].key;
+}
+
+/*
+ * Put a candidate, whose key this is, into the frontier of a wide pool, unless
+ * it was expanded; false if it is not good enough.
+ */
+bool
+pool_push(HnswPool *pool, uint32 candidate, float key)
+{
+	if (!pool_unexpanded(&pool->candidates[candidate]) || !is_good(pool, key))
+		return false;
+	if (pool->nfrontier == pool->frontier_capacity)
+	{
+		int			capacity = Max(pool->frontier_capacity * 2, INITIAL_CANDIDATES);
+		Size		size = sizeof(HnswPoolEntry) * capacity;
+
+		pool->frontier = pool->frontier == NULL ? MemoryContextAllocHuge(pool->context, size) :
+			repalloc_huge(pool->frontier, size);
+		pool->frontier_capacity = capacity;
+	}
+	heap_push(pool->frontier, pool->nfrontier++, (HnswPoolEntry) {key, candidate});
+	return true;
+}
+
+/* Take the nearest out of the frontier of a wide pool; -1 if none is good enough. */
+int
+pool_pop(HnswPool *pool)
+{
+	while (pool->nfrontier > 0)
+	{
+		HnswPoolEntry nearest = pool->frontier[0];
+		const HnswCandidate *candidate = &pool->candidates[nearest.candidate];
+
+		if (!is_good(pool, nearest.key))
+			return -1;
+		pool->nfrontier--;
+		if (pool->nfrontier > 0)
+			heap_replace(pool->frontier, pool->nfrontier, pool->frontier[pool->nfrontier]);
+		if (pool_unexpanded(candidate) && candidate->key == nearest.key)
+			return (int) nearest.candidate;
+	}
+	return -1;
+}
+
+/* An expanded candidate of a wide pool counts. */
+void
+pool_count(HnswPool *pool, uint32 candidate, float key)
+{
+	HnswPoolEntry entry = {-key, candidate};
+
+	if (pool->n < pool->width)
+		heap_push(pool->entries, pool->n++, entry);
+	else if (is_good(pool, key))
+		heap_replace(pool->entries, pool->n, entry);
 }
 
 static int
@@ -120,10 +215,13 @@ compare_entries(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* Sort what was appended, and keep the best. */
+/* The search is over: the entries come in order. */
 void
-pool_sort(HnswPool *pool)
+pool_finish(HnswPool *pool)
 {
+	if (!pool->wide)
+		return;
+	for (int i = 0; i < pool->n; i++)
+		pool->entries[i].key = -pool->entries[i].key;
 	qsort(pool->entries, pool->n, sizeof(HnswPoolEntry), compare_entries);
-	pool->n = Min(pool->n, pool->width);
 }

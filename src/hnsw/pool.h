@@ -51,20 +51,37 @@ typedef struct HnswPool
 	uint32		candidates_capacity;
 	uint32	   *table;			/* 1 + index into candidates, or 0 */
 	uint32		table_mask;
-	/* the pool: the best "width" of them, by key */
+	/* the pool: the best "width" of them, by key; see below for a wide one */
 	HnswPoolEntry *entries;
 	int			n;
 	int			capacity;
 	int			width;			/* ef */
 	int			cursor;			/* all entries before it are expanded */
+	bool		wide;
+	HnswPoolEntry *frontier;
+	int			nfrontier;
+	int			frontier_capacity;
 } HnswPool;
+
+/*
+ * A pool is an array in order, into which an entry is put by moving those behind
+ * it.  A wide one would move too many, and one under conditions must not count
+ * what does not meet them.  Such a pool has two heaps: the frontier has what
+ * is to be read, the nearest first, some of it with keys that were replaced
+ * since; "entries" has the best of the expanded candidates that count, the
+ * farthest first (their keys are negated), until pool_finish sorts them.
+ */
+#define POOL_MAX_NARROW 256
 
 /* functions in pool.c */
 extern void pool_init(HnswPool *pool, MemoryContext context);
-extern void pool_reset(HnswPool *pool, int width);
+extern void pool_reset(HnswPool *pool, int width, bool wide);
 extern void pool_grow_candidates(HnswPool *pool);
 extern void pool_refill(HnswPool *pool, int width);
-extern void pool_sort(HnswPool *pool);
+extern void pool_finish(HnswPool *pool);
+extern bool pool_push(HnswPool *pool, uint32 candidate, float key);
+extern int	pool_pop(HnswPool *pool);
+extern void pool_count(HnswPool *pool, uint32 candidate, float key);
 
 /* ---------------------------------------------------------------------
  * Candidates
@@ -250,22 +267,69 @@ pool_set_key(HnswPool *pool, uint32 i, float key)
 	return pool_insert(pool, i, key);
 }
 
-/* Put a candidate behind all others: pool_sort puts it in its place. */
-static inline void
-pool_append(HnswPool *pool, uint32 candidate)
+/* ---------------------------------------------------------------------
+ * What a search calls, for both kinds of pool
+ * ---------------------------------------------------------------------
+ */
+
+/*
+ * A candidate was met.  True if it is in the pool now and its node is still to
+ * be read.
+ */
+static inline bool
+pool_add(HnswPool *pool, uint32 candidate, float key)
 {
-	pool->entries[pool->n].key = pool->candidates[candidate].key;
-	pool->entries[pool->n].candidate = candidate;
-	pool->n++;
+	pool->candidates[candidate].key = key;
+	return pool->wide ? pool_push(pool, candidate, key) : pool_insert(pool, candidate, key);
 }
 
-/* Move the cursor to the next entry whose node is to be read; false if there is none. */
+/* The estimate of a candidate's key has changed; returns what pool_add does. */
 static inline bool
-pool_advance(HnswPool *pool)
+pool_update(HnswPool *pool, uint32 candidate, float key)
 {
+	if (!pool->wide)
+		return pool_set_key(pool, candidate, key);
+	pool->candidates[candidate].key = key;
+	return pool_push(pool, candidate, key);
+}
+
+/* The candidate to expand now, or -1 if the pool has none. */
+static inline int
+pool_next(HnswPool *pool)
+{
+	if (pool->wide)
+		return pool_pop(pool);
 	while (pool->cursor < pool->n && !pool_unexpanded(pool_at(pool, pool->cursor)))
 		pool->cursor++;
-	return pool->cursor < pool->n;
+	return pool->cursor < pool->n ? (int) pool->entries[pool->cursor].candidate : -1;
+}
+
+/* The candidate that pool_next gave was expanded, and has an exact key. */
+static inline void
+pool_expanded(HnswPool *pool, uint32 candidate, float key, bool counts)
+{
+	if (pool->wide)
+	{
+		pool->candidates[candidate].key = key;
+		if (counts)
+			pool_count(pool, candidate, key);
+	}
+	else if (counts)
+		(void) pool_set_key(pool, candidate, key);
+	else
+		pool_remove(pool, pool->cursor);
+}
+
+/*
+ * The i'th of those that will be expanded next, about; NULL if there are no
+ * more.  It may have been expanded, or be gone.
+ */
+static inline HnswCandidate *
+pool_upcoming(const HnswPool *pool, int i)
+{
+	if (pool->wide)
+		return i < pool->nfrontier ? &pool->candidates[pool->frontier[i].candidate] : NULL;
+	return pool->cursor + i < pool->n ? pool_at(pool, pool->cursor + i) : NULL;
 }
 
 #endif							/* PIRAMID_HNSW_POOL_H */

@@ -64,7 +64,7 @@ enqueue(Prewarm *prewarm, HnswNodeId id)
 	}
 	prewarm->queue[prewarm->nqueue++] = id;
 	if (!bitmap_get(&prewarm->read, block))
-		PrefetchBuffer(prewarm->index->rel, MAIN_FORKNUM, block);
+		hnsw_block_read_ahead(prewarm->index->rel, block);
 }
 
 /* Read the nodes of all levels above the base, level by level. */
@@ -114,7 +114,7 @@ read_rest(Prewarm *prewarm)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (ahead > 0 && ahead < prewarm->nblocks - block)
-			PrefetchBuffer(rel, MAIN_FORKNUM, block + ahead);
+			hnsw_block_read_ahead(rel, block + ahead);
 		if (count_block(prewarm, block))
 			hnsw_load_block(rel, block);
 	}

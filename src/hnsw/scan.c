@@ -20,6 +20,10 @@
  * the rows that come next, and hands them out by their exact distances; see
  * "Ranked rows" below.
  *
+ * Under conditions on filter columns, only nodes with rows that meet them count
+ * for the width.  Where that would take more nodes than meet the conditions,
+ * or has taken as many, the scan reads those instead: see matching.c.
+ *
  *-------------------------------------------------------------------------
  */
 #include "hnsw/scan.h"
@@ -38,12 +42,20 @@
 
 /*
  * Nodes that a sweep reads in the time that a search takes for each candidate
- * of its width; and the width by which it takes the time of one more, as the
- * pool is an array.  Of CPU time per query, 200,000 x 128: 119 ms for a sweep,
- * 7 ms for width 1,000, 206 ms for width 10,000.
+ * of its width.  Of CPU time per query, 200,000 x 128: 119 ms for a sweep, 7 ms
+ * for width 1,000.
  */
 #define SWEPT_PER_CANDIDATE 10
-#define WIDTH_PER_SWEPT 400
+
+/*
+ * Under conditions: the share of ef_search that is wide enough, and the least
+ * width; nodes that a search expands for each that meets them; and nodes of an
+ * index that is too small for a search.  EVIDENCE.md, "Conditions".
+ */
+#define MATCHING_WIDTH_SHARE 0.5
+#define MIN_MATCHING_WIDTH 10
+#define EXPANDED_PER_MATCH 1.5
+#define FEW_NODES 2000
 
 /* Most of the first search's width, in ef_search, for what filters may discard */
 #define FILTERED_WIDTH 4
@@ -95,6 +107,10 @@ typedef struct HnswScanState
 	HnswSearch *search;
 	HnswSearch *above;			/* of the level above, for a scan that goes on */
 	HnswDemand	demand;
+	HnswKeyFilter *filter;		/* conditions on filter columns, or NULL */
+	MemoryContext filter_context;
+	double		matching;		/* share of the nodes that meet them, as sampled */
+	uint32		budget;			/* nodes that the search may expand, of all widths */
 	HnswLookup *lookup;			/* NULL until it is needed */
 	HnswScanPhase phase;
 	BlockNumber block;			/* next one of an unordered scan */
@@ -325,27 +341,6 @@ collect_found(HnswScanState *state)
 	state->ready = state->nitems;
 }
 
-/* Meet all nodes that the search has not met. */
-static void
-sweep(HnswScanState *state)
-{
-	HnswIndex  *index = state->index;
-	BlockNumber nblocks = RelationGetNumberOfBlocks(index->rel);
-
-	if (nblocks > NBuffers / BULK_SHARE)
-		index->strategy = GetAccessStrategy(BAS_BULKREAD);
-	for (BlockNumber block = HNSW_METAPAGE + 1; block < nblocks; block++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		hnsw_search_sweep(state->search, block);
-	}
-	if (index->strategy != NULL)
-		FreeAccessStrategy(index->strategy);
-	index->strategy = NULL;
-	state->phase = SCAN_LAST;
-	collect_found(state);
-}
-
 /* How many nodes the index may have, as far as was seen. */
 static double
 count_nodes(const HnswScanState *state)
@@ -355,14 +350,78 @@ count_nodes(const HnswScanState *state)
 	return (double) state->index->nblocks * layout->nodes_per_page / layout->pages_per_node;
 }
 
+/* Compile the conditions; false if no row can meet them. */
+static bool
+make_filter(IndexScanDesc scan)
+{
+	HnswScanState *state = scan->opaque;
+	MemoryContext old;
+
+	state->filter = NULL;
+	state->search->filter = NULL;
+	if (scan->numberOfKeys == 0)
+		return true;
+	if (state->filter_context == NULL)
+		state->filter_context = AllocSetContextCreate(state->context, "hnsw conditions",
+													  ALLOCSET_SMALL_SIZES);
+	MemoryContextReset(state->filter_context);
+	old = MemoryContextSwitchTo(state->filter_context);
+	state->filter = hnsw_filter_create(&state->index->keys, scan->indexRelation, scan->keyData,
+									   scan->numberOfKeys);
+	MemoryContextSwitchTo(old);
+	state->search->filter = state->filter;
+	return !hnsw_filter_is_false(state->filter);
+}
+
+/* Pages that it costs to read all nodes that meet the conditions */
+static double
+matching_cost(const HnswScanState *state)
+{
+	return hnsw_key_pages(state->index) + state->matching * count_nodes(state);
+}
+
+/* Meet all nodes that the search has not met. */
+static void
+sweep_blocks(HnswScanState *state)
+{
+	BlockNumber nblocks = RelationGetNumberOfBlocks(state->index->rel);
+
+	for (BlockNumber block = HNSW_METAPAGE + 1; block < nblocks; block++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		hnsw_search_sweep(state->search, block);
+	}
+}
+
+/* Meet all nodes that the search has not met, and that meet the conditions. */
+static void
+sweep(HnswScanState *state)
+{
+	HnswIndex  *index = state->index;
+
+	if (index->nblocks > NBuffers / BULK_SHARE)
+		index->strategy = GetAccessStrategy(BAS_BULKREAD);
+	if (state->filter != NULL)
+		hnsw_sweep_matching(state->search);
+	else
+		sweep_blocks(state);
+	if (index->strategy != NULL)
+		FreeAccessStrategy(index->strategy);
+	index->strategy = NULL;
+	state->phase = SCAN_LAST;
+	collect_found(state);
+}
+
 /* Is a sweep cheaper than a search so wide, and within hnsw.max_scan_tuples? */
 static bool
 sweep_pays(const HnswScanState *state, double width)
 {
 	double		nodes = count_nodes(state);
 
-	return width * (SWEPT_PER_CANDIDATE + width / WIDTH_PER_SWEPT) >= nodes &&
-		nodes <= hnsw_max_scan_nodes();
+	if (state->filter != NULL)
+		return nodes <= FEW_NODES ||
+			EXPANDED_PER_MATCH * width / state->matching >= matching_cost(state);
+	return width * SWEPT_PER_CANDIDATE >= nodes && nodes <= hnsw_max_scan_nodes();
 }
 
 /*
@@ -410,17 +469,21 @@ end_search(HnswScanState *state)
 static void
 run_search(HnswScanState *state, const HnswMetaPageData *meta, int width)
 {
+	HnswSearch *search = state->search;
+
 	if (meta != NULL)
-		hnsw_search_enter(state->search, meta, 0, width);
+		hnsw_search_enter(search, meta, 0, width);
 	else
 	{
-		hnsw_search_widen(state->search, width);
+		hnsw_search_widen(search, width);
 		seed_from_above(state, width);
 	}
-	hnsw_search_run(state->search);
-	if (state->search->pool.n == width)
+	search->budget = state->budget;
+	hnsw_search_run(search);
+	state->budget = search->budget;
+	if (search->pool.n == width && search->budget > 0)
 		collect_pool(state);
-	else if (count_nodes(state) <= hnsw_max_scan_nodes())
+	else if (state->filter != NULL || count_nodes(state) <= hnsw_max_scan_nodes())
 		sweep(state);
 	else
 		end_search(state);
@@ -450,6 +513,11 @@ start(IndexScanDesc scan)
 	state->block = HNSW_METAPAGE + 1;
 	memset(scan->xs_orderbynulls, 0, sizeof(bool) * scan->numberOfOrderBys);
 	scan->xs_orderbynulls[0] = (orderby->sk_flags & SK_ISNULL) != 0;
+	if (!make_filter(scan))
+	{
+		state->phase = SCAN_DONE;
+		return;
+	}
 	if (scan->xs_orderbynulls[0])
 	{
 		state->phase = SCAN_UNORDERED;
@@ -475,6 +543,14 @@ start(IndexScanDesc scan)
 	 * many they discard is a guess, which may cost some width and not more.
 	 */
 	hnsw_demand_find(scan, &state->demand);
+	state->budget = PG_UINT32_MAX;
+	if (state->filter != NULL)
+	{
+		state->matching = hnsw_sample_matching(state->index, state->filter, count_nodes(state));
+		state->demand.share = Min(state->demand.share / state->matching, 1);
+		ef_search = Max(ef_search * Max(state->matching, MATCHING_WIDTH_SHARE), MIN_MATCHING_WIDTH);
+		state->budget = (uint32) Min(matching_cost(state), PG_UINT32_MAX);
+	}
 	width = Max(2 * state->demand.rows, ef_search);
 	if (state->demand.rows > 0)
 		width = Max(width, Min(2 * state->demand.rows / state->demand.share,
@@ -496,9 +572,9 @@ start(IndexScanDesc scan)
 static void
 continue_search(HnswScanState *state)
 {
-	double		width = 2.0 * state->search->pool.width;
+	double		width = (state->filter != NULL ? 1.5 : 2) * state->search->pool.width;
 
-	if (state->search->nfound >= hnsw_max_scan_nodes())
+	if (state->filter == NULL && state->search->nfound >= hnsw_max_scan_nodes())
 		end_search(state);
 	else if (sweep_pays(state, width))
 		sweep(state);
@@ -573,8 +649,8 @@ read_rows_ahead(IndexScanDesc scan)
 
 		if (found->ntids > 0 &&
 			ItemPointerGetBlockNumber(&state->search->tids[found->tids]) < state->heap_blocks)
-			PrefetchBuffer(scan->heapRelation, MAIN_FORKNUM,
-						   ItemPointerGetBlockNumber(&state->search->tids[found->tids]));
+			hnsw_block_read_ahead(scan->heapRelation,
+								  ItemPointerGetBlockNumber(&state->search->tids[found->tids]));
 	}
 }
 
@@ -637,6 +713,20 @@ check_tid(IndexScanDesc scan, ItemPointer tid)
 				   state->heap_blocks);
 }
 
+/* Get the heap TIDs of the item's next chunk. */
+static void
+read_chunk(HnswScanState *state)
+{
+	uint8		keys[HNSW_CHUNK_TIDS * HNSW_MAX_KEY_SIZE];
+
+	state->ntids = hnsw_chunk_read(state->index, state->owner, &state->more_tids, state->tids,
+								   state->filter != NULL ? keys : NULL);
+	if (state->filter != NULL)
+		state->ntids = hnsw_filter_tids(state->filter, &state->index->layout, state->ntids,
+										state->tids, keys, state->tids);
+	state->next_tid = 0;
+}
+
 /* The next heap TID of an item; false at the end of the scan. */
 static bool
 next_tid(IndexScanDesc scan, ItemPointer tid)
@@ -649,9 +739,7 @@ next_tid(IndexScanDesc scan, ItemPointer tid)
 		{
 			CHECK_FOR_INTERRUPTS();
 			hnsw_chain_step(state->index, state->more_tids, &state->chain_steps);
-			state->ntids = hnsw_chunk_read(state->index, state->owner, &state->more_tids,
-										   state->tids, NULL);
-			state->next_tid = 0;
+			read_chunk(state);
 		}
 		else if (state->next_item < state->ready || refill(scan))
 		{
@@ -875,7 +963,7 @@ hnsw_gettuple(IndexScanDesc scan, ScanDirection direction)
 	Assert(ScanDirectionIsForward(direction));
 	found = is_compact(state) ? next_ranked(scan) : next_bounded(scan);
 	MemoryContextSwitchTo(old);
-	scan->xs_recheck = false;
+	scan->xs_recheck = state->filter != NULL && hnsw_filter_rechecks(state->filter);
 	state->reads = hnsw_blocks_read();
 	return found;
 }

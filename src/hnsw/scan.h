@@ -46,4 +46,8 @@ extern HnswLookup *hnsw_lookup_create(IndexScanDesc scan);
 extern bool hnsw_lookup_distance(HnswLookup *lookup, const ItemPointerData *tid, double *distance);
 extern void hnsw_lookup_end(HnswLookup *lookup);
 
+/* functions in matching.c */
+extern double hnsw_sample_matching(HnswIndex *index, const HnswKeyFilter *filter, double nodes);
+extern void hnsw_sweep_matching(HnswSearch *search);
+
 #endif							/* PIRAMID_HNSW_SCAN_H */

@@ -368,25 +368,34 @@ hnsw_link_lengths(const HnswIndex *index, const HnswNodeHeaderData *node, float 
 	return n;
 }
 
+/* Links in FastScan blocks, and what their factors are to be scaled by */
+typedef struct CodedLinks
+{
+	int			n;
+	const uint8 *codes;
+	float		scale_a;
+	float		scale_b;
+} CodedLinks;
+
 /*
- * From codes in FastScan blocks, n of them, and factors in estimates and
- * lengths, both to be scaled, to the estimates and lengths.  sums is room.
+ * From codes, and factors in estimates and lengths, to the estimates and
+ * lengths.  sums is room for whole blocks.
  */
 static inline void
-estimate(const HnswLayout *layout, const HnswQuery *query, const uint8 *codes, int n, float key,
-		 float scale_a, float scale_b, float *estimates, float *lengths, uint32 *sums)
+estimate(const HnswLayout *layout, const HnswQuery *query, CodedLinks links, float key,
+		 float *estimates, float *lengths, uint32 *sums)
 {
 	float		step = query->code.step;
 	float		offset = query->code.offset;
 	float		to_length = 0.5f * code_expected_norm(&layout->code);
 
-	distance->fastscan(layout->code.units, (n + FASTSCAN_BLOCK - 1) / FASTSCAN_BLOCK, codes,
-					   query->code.lut, sums);
-	for (int i = 0; i < n; i++)
+	distance->fastscan(layout->code.units, (links.n + FASTSCAN_BLOCK - 1) / FASTSCAN_BLOCK,
+					   links.codes, query->code.lut, sums);
+	for (int i = 0; i < links.n; i++)
 	{
-		float		b = lengths[i] * scale_b;
+		float		b = lengths[i] * links.scale_b;
 
-		estimates[i] = key + estimates[i] * scale_a + b * (step * (float) sums[i] + offset);
+		estimates[i] = key + estimates[i] * links.scale_a + b * (step * (float) sums[i] + offset);
 		lengths[i] = -b * to_length;
 	}
 }
@@ -401,7 +410,7 @@ hnsw_code_estimates(const HnswIndex *index, const HnswQuery *query, const uint8 
 {
 	uint32		sums[HNSW_MAX_OVERFLOW + FASTSCAN_BLOCK];
 
-	estimate(&index->layout, query, codes, n, key, 1, 1, estimates, lengths, sums);
+	estimate(&index->layout, query, (CodedLinks) {n, codes, 1, 1}, key, estimates, lengths, sums);
 }
 
 /*
@@ -423,8 +432,9 @@ hnsw_node_estimates(const HnswIndex *index, const HnswQuery *query,
 	Assert(nlinks <= layout->degree);
 	distance->half_to_float(n, HnswNodeFactorsA(layout, node), estimates);
 	distance->half_to_float(n, HnswNodeFactorsB(layout, node), lengths);
-	estimate(layout, query, HnswNodeCodes(layout, node), n, key, node->scale_a, node->scale_b,
-			 estimates, lengths, sums);
+	estimate(layout, query,
+			 (CodedLinks) {n, HnswNodeCodes(layout, node), node->scale_a, node->scale_b},
+			 key, estimates, lengths, sums);
 	return nlinks;
 }
 

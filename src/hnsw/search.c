@@ -23,14 +23,14 @@
 
 #define INITIAL_FOUND 128
 
-/* Widths up to which a pool is better filled by insertion than by sorting */
-#define MAX_INSERTED_WIDTH 1000
-
 /* Neighbours whose memory is asked for ahead of the one being read */
 #define PREFETCHED_LINKS 4
 
 /* Candidates whose memory is asked for while another one is computed */
 #define PREFETCHED_CANDIDATES 2
+
+/* How far to look for them among those that come next */
+#define MAX_UPCOMING 64
 
 /* A seed's key is exact: no estimate changes it. */
 #define SEED_VARIANCE 1e-35f
@@ -81,7 +81,8 @@ release_search(void *arg)
 	if (spare != NULL || search->running || search->vectors_size > SPARE_VECTORS ||
 		search->pool.candidates_capacity > SPARE_CANDIDATES ||
 		search->found_capacity > SPARE_CANDIDATES || search->tids_capacity > SPARE_CANDIDATES ||
-		search->pool.capacity > SPARE_CANDIDATES)
+		search->pool.capacity > SPARE_CANDIDATES ||
+		search->pool.frontier_capacity > 2 * SPARE_CANDIDATES)
 		MemoryContextDelete(search->context);
 	else
 		spare = search;
@@ -99,6 +100,7 @@ hnsw_search_create(HnswIndex *index, HnswQuery *query)
 	spare = NULL;
 	search->index = index;
 	search->query = query;
+	search->filter = NULL;
 	search->keep_vectors = false;
 	search->running = false;
 	search->cold = 0;
@@ -113,7 +115,9 @@ void
 hnsw_search_reset(HnswSearch *search, int level, int width)
 {
 	search->running = true;
-	pool_reset(&search->pool, width);
+	pool_reset(&search->pool, width,
+			   width > POOL_MAX_NARROW || (search->filter != NULL && level == 0));
+	search->budget = PG_UINT32_MAX;
 	search->level = level;
 	search->nfound = 0;
 	search->ntids = 0;
@@ -123,7 +127,7 @@ hnsw_search_reset(HnswSearch *search, int level, int width)
 static inline void
 admit(HnswSearch *search, uint32 candidate, float key)
 {
-	if (pool_insert(&search->pool, candidate, key))
+	if (pool_add(&search->pool, candidate, key))
 		hnsw_prefetch_hint(search->index, search->pool.candidates[candidate].id);
 }
 
@@ -140,7 +144,6 @@ offer(HnswSearch *search, HnswNodeId id, float estimate, float variance)
 	if (is_new)
 	{
 		candidate->variance = variance;
-		candidate->key = estimate;
 		admit(search, i, estimate);
 		return;
 	}
@@ -148,8 +151,28 @@ offer(HnswSearch *search, HnswNodeId id, float estimate, float variance)
 		return;
 	share = candidate->variance / (candidate->variance + variance);
 	candidate->variance = variance * share;
-	if (pool_set_key(pool, i, candidate->key + (estimate - candidate->key) * share))
+	if (pool_update(pool, i, candidate->key + (estimate - candidate->key) * share))
 		hnsw_prefetch_hint(search->index, id);
+}
+
+/* Has an expanded base node rows to return?  Not if they are dead, or the filter has none of them. */
+static inline bool
+has_rows(const HnswFound *found)
+{
+	return found->ntids > 0 || found->more_tids != 0;
+}
+
+/* Copy the heap TIDs whose keys meet the conditions; returns how many there are. */
+int
+hnsw_filter_tids(const HnswKeyFilter *filter, const HnswLayout *layout, int ntids,
+				 const ItemPointerData *tids, const uint8 *keys, ItemPointer matching)
+{
+	int			n = 0;
+
+	for (int i = 0; i < ntids; i++)
+		if (hnsw_filter_test(filter, keys + (Size) i * layout->key_size))
+			matching[n++] = tids[i];
+	return n;
 }
 
 /* Keep what the caller may need of a node, while it is locked; returns its place in found. */
@@ -184,9 +207,13 @@ record_found(HnswSearch *search, HnswNodeId id, HnswNodeHeader node, XLogRecPtr 
 		search->tids = repalloc_huge(search->tids,
 									 sizeof(ItemPointerData) * search->tids_capacity);
 	}
-	memcpy(search->tids + search->ntids, HnswNodeTids(layout, node),
-		   sizeof(ItemPointerData) * ntids);
-	search->ntids += ntids;
+	if (search->filter != NULL && search->level == 0)
+		found->ntids = hnsw_filter_tids(search->filter, layout, ntids, HnswNodeTids(layout, node),
+										HnswNodeKeys(layout, node), search->tids + search->ntids);
+	else
+		memcpy(search->tids + search->ntids, HnswNodeTids(layout, node),
+			   sizeof(ItemPointerData) * ntids);
+	search->ntids += found->ntids;
 
 	if (search->keep_vectors)
 	{
@@ -248,10 +275,12 @@ read_ahead(HnswSearch *search)
 {
 	int			concurrency = io_concurrency(search);
 
-	for (int i = search->pool.cursor; i < search->pool.n && concurrency > 0; i++)
+	for (int i = 0; i < 2 * MAX_UPCOMING && concurrency > 0; i++)
 	{
-		HnswCandidate *candidate = pool_at(&search->pool, i);
+		HnswCandidate *candidate = pool_upcoming(&search->pool, i);
 
+		if (candidate == NULL)
+			break;
 		if (!pool_unexpanded(candidate))
 			continue;
 		if (candidate->state != HNSW_ASKED_FOR)
@@ -376,43 +405,37 @@ offer_coded(HnswSearch *search, int nlinks, float l2sq)
 	}
 }
 
-/* Read the node at the pool's cursor, and offer its neighbours. */
+/* Read the node of the candidate that pool_next gave, and offer its neighbours. */
 static void
-expand(HnswSearch *search)
+expand(HnswSearch *search, uint32 ci)
 {
 	HnswPool   *pool = &search->pool;
-	int			position = pool->cursor;
-	uint32		ci = pool->entries[position].candidate;
 	HnswCandidate *candidate = &pool->candidates[ci];
 	HnswRead	read;
 	float		key;
 	float		l2sq;
 	int			nlinks;
-	bool		live;
+	bool		counts;
 
 	hnsw_read(search->index, candidate->id, &read);
 	if (!node_usable(search, read.node))
 	{
 		hnsw_read_end(&read);
 		candidate->state = HNSW_GONE;
-		pool_remove(pool, position);
+		pool_expanded(pool, ci, HNSW_MAX_KEY, false);
 		return;
 	}
 	key = hnsw_node_key(search->index, search->query, read.node, &l2sq);
 	candidate->found = record_found(search, candidate->id, read.node, read.lsn, key);
 	candidate->state = HNSW_EXPANDED;
-	live = read.node->ntids > 0 || read.node->more_tids != 0 || search->level > 0;
+	counts = search->level > 0 || has_rows(&search->found[candidate->found]);
 	nlinks = copy_links(search, read.node, key);
 	hnsw_read_end(&read);
 	if (has_overflow(search))
 		nlinks = add_overflow(search, candidate->id, key, nlinks);
 
 	pool_reserve(pool, nlinks);
-	if (live)
-		(void) pool_set_key(pool, ci, key);
-	else
-		pool_remove(pool, position);
-
+	pool_expanded(pool, ci, key, counts);
 	if (search->index->layout.code.units == 0)
 		offer_plain(search, nlinks);
 	else
@@ -432,7 +455,6 @@ hnsw_search_seed(HnswSearch *search, HnswNodeId id, float key)
 	i = pool_candidate_of(pool, id, &is_new);
 	if (is_new)
 	{
-		pool->candidates[i].key = key;
 		pool->candidates[i].variance = SEED_VARIANCE;
 		admit(search, i, key);
 	}
@@ -448,10 +470,12 @@ prefetch_next(HnswSearch *search)
 	const HnswPool *pool = &search->pool;
 	int			asked = 0;
 
-	for (int i = pool->cursor; i < pool->n && asked <= PREFETCHED_CANDIDATES; i++)
+	for (int i = 0; i < MAX_UPCOMING && asked <= PREFETCHED_CANDIDATES; i++)
 	{
-		const HnswCandidate *next = pool_at(pool, i);
+		const HnswCandidate *next = pool_upcoming(pool, i);
 
+		if (next == NULL)
+			break;
 		if (!pool_unexpanded(next))
 			continue;
 		hnsw_prefetch(search->index, next->id);
@@ -461,34 +485,27 @@ prefetch_next(HnswSearch *search)
 	}
 }
 
-/* Expand until the whole pool is. */
+/* Expand until the whole pool is, or the budget is spent. */
 void
 hnsw_search_run(HnswSearch *search)
 {
-	while (pool_advance(&search->pool))
+	int			next;
+
+	while (search->budget > 0 && (next = pool_next(&search->pool)) >= 0)
 	{
 		int64		reads = hnsw_blocks_read();
+
+		search->budget--;
 
 		CHECK_FOR_INTERRUPTS();
 		if (search->cold > 0)
 			read_ahead(search);
 		prefetch_next(search);
-		expand(search);
+		expand(search, next);
 		note_reads(search, reads);
 	}
+	pool_finish(&search->pool);
 	search->running = false;
-}
-
-/* May a candidate be in the pool?  Not if it is gone, or all its rows are. */
-static inline bool
-candidate_counts(const HnswSearch *search, const HnswCandidate *candidate)
-{
-	const HnswFound *found;
-
-	if (candidate->state != HNSW_EXPANDED)
-		return pool_unexpanded(candidate);
-	found = &search->found[candidate->found];
-	return found->ntids > 0 || found->more_tids != 0;
 }
 
 /*
@@ -499,23 +516,25 @@ void
 hnsw_search_widen(HnswSearch *search, int width)
 {
 	HnswPool   *pool = &search->pool;
-	/* Most candidates are not good enough: no need to sort them, if few are. */
-	bool		sorted = width > MAX_INSERTED_WIDTH;
 
 	Assert(!search->running);
 	search->running = true;
 	pool_refill(pool, width);
 	for (uint32 i = 0; i < pool->ncandidates; i++)
 	{
-		if (!candidate_counts(search, &pool->candidates[i]))
+		const HnswCandidate *candidate = &pool->candidates[i];
+
+		if (candidate->state == HNSW_GONE)
 			continue;
-		if (sorted)
-			pool_append(pool, i);
+		if (candidate->state != HNSW_EXPANDED)
+			admit(search, i, candidate->key);
+		else if (!has_rows(&search->found[candidate->found]))
+			continue;
+		else if (pool->wide)
+			pool_count(pool, i, candidate->key);
 		else
-			admit(search, i, pool->candidates[i].key);
+			(void) pool_insert(pool, i, candidate->key);
 	}
-	if (sorted)
-		pool_sort(pool);
 	pool->cursor = 0;
 }
 
@@ -592,14 +611,17 @@ find_unmet(HnswSearch *search, BlockNumber block, const HnswQuery *query)
 	{
 		HnswNodeHeader node = hnsw_block_node(index, &read, slot);
 		HnswNodeId	id = HnswMakeNodeId(&index->layout, block, slot);
-		float		key = 0;
+		uint32		found;
 		float		l2sq;
 
 		if (!node_usable(search, node) || pool_was_expanded(&search->pool, id))
 			continue;
-		if (query != NULL)
-			key = hnsw_node_key(index, query, node, &l2sq);
-		(void) record_found(search, id, node, read.lsn, key);
+		found = record_found(search, id, node, read.lsn, 0);
+		/* Under conditions most are of no use. */
+		if (!has_rows(&search->found[found]))
+			search->nfound--;
+		else if (query != NULL)
+			search->found[found].key = hnsw_node_key(index, query, node, &l2sq);
 	}
 	if (n > 0)
 		hnsw_read_end(&read);

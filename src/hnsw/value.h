@@ -147,14 +147,7 @@ extern int	hnsw_own_sparse(const HnswLayout *layout, const HnswNodeHeaderData *n
 							int32 *indices, float *values);
 extern const float *hnsw_rotated(const HnswIndex *index, const float *vector);
 
-/* Rows to learn a projection from and judge it by */
-#define HNSW_PROJECTION_ROWS 2560
-
-/* functions in calibration.c */
-extern Projection *hnsw_calibrate(HnswLayout *layout, const HnswLayoutRequest *request,
-								  int nrows, int8 *rows, uint64 seed);
+/* functions in projection_cache.c */
 extern void hnsw_projection_open(HnswIndex *index, const HnswMetaPageData *meta);
-extern void hnsw_project_codes(const Projection *projection, int nrows, const int8 *rows,
-							   int stride, float step, int8 *out);
 
 #endif							/* PIRAMID_HNSW_VALUE_H */

@@ -102,12 +102,13 @@ void
 partition_products(PartitionBuild *build, int na, const int8 *a,
 				   int nb, const int8 *b, int32 *out, int ldo)
 {
+	ByteRows	arows = {na, a, build->stride};
+	ByteRows	brows = {nb, b, build->stride};
+
 	if (build->params->metric == PARTITION_L1)
-		distance->i8_l1_matrix(build->stride, na, a, build->stride,
-							   nb, b, build->stride, out, ldo);
+		distance->i8_l1_matrix(build->stride, arows, brows, out, ldo);
 	else
-		distance->i8_dot_matrix(build->stride, na, a, build->stride,
-								nb, b, build->stride, out, ldo);
+		distance->i8_dot_matrix(build->stride, arows, brows, out, ldo);
 }
 
 /*

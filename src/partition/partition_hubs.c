@@ -132,8 +132,9 @@ link_block(PartitionBuild *build, PartitionGraph *graph, HubScratch *scratch,
 	for (int i = 0; i < count; i++)
 		memcpy(scratch->vectors + (Size) i * build->stride, ROW_VECTOR(build, rows[i]),
 			   build->stride);
-	distance->i8_dot_matrix(build->stride, count, scratch->vectors, build->stride,
-							nhubs, scratch->hubs, build->stride, scratch->products, nhubs);
+	distance->i8_dot_matrix(build->stride, (ByteRows) {count, scratch->vectors, build->stride},
+							(ByteRows) {nhubs, scratch->hubs, build->stride},
+							scratch->products, nhubs);
 	for (int i = 0; i < count; i++)
 	{
 		const int32 *products = scratch->products + (Size) i * nhubs;

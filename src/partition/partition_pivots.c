@@ -26,14 +26,13 @@ mean_scale(const PartitionPivots *pivots)
 static void
 multiply(const PartitionPivots *pivots, int count, const int8 *vectors)
 {
+	ByteRows	rows = {count, vectors, pivots->stride};
+	ByteRows	all = {pivots->n, pivots->vectors, pivots->stride};
+
 	if (pivots->metric == PARTITION_L1)
-		distance->i8_l1_matrix(pivots->stride, count, vectors, pivots->stride,
-							   pivots->n, pivots->vectors, pivots->stride,
-							   pivots->products, pivots->n);
+		distance->i8_l1_matrix(pivots->stride, rows, all, pivots->products, pivots->n);
 	else
-		distance->i8_dot_matrix(pivots->stride, count, vectors, pivots->stride,
-								pivots->n, pivots->vectors, pivots->stride,
-								pivots->products, pivots->n);
+		distance->i8_dot_matrix(pivots->stride, rows, all, pivots->products, pivots->n);
 }
 
 static void

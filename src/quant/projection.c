@@ -65,21 +65,21 @@ projection_work_size(int dims, int width, int nrows)
 }
 
 static void
-init_work(Work *work, int dims, int width, int nrows, const int8 *rows, void *room)
+init_work(Work *work, int dims, int width, ByteRows rows, void *room)
 {
 	work->dims = dims;
-	work->nrows = nrows;
+	work->nrows = rows.n;
 	work->stride = projection_stride(width);
-	work->row_stride = projection_stride(nrows);
+	work->row_stride = projection_stride(rows.n);
 	work->products = room;
 	work->basis = (float *) (work->products + (Size) dims * Max(work->stride, work->row_stride));
 	work->columns = (int8 *) (work->basis + (Size) dims * work->stride);
 	work->scores = work->columns + (Size) work->stride * work->row_stride;
 	memset(work->columns, 0, (Size) work->stride * work->row_stride);
 	memset(work->scores, 0, (Size) dims * work->row_stride);
-	for (int i = 0; i < nrows; i++)
+	for (int i = 0; i < rows.n; i++)
 		for (int j = 0; j < work->stride; j++)
-			work->columns[(Size) j * work->row_stride + i] = rows[(Size) i * work->stride + j];
+			work->columns[(Size) j * work->row_stride + i] = rows.values[(Size) i * work->stride + j];
 }
 
 /* y -= c * x */
@@ -193,24 +193,25 @@ quantize_basis(const Work *work, bool one_step, int8 *matrix)
  * "room" for projection_work_size().
  */
 void
-projection_learn(Projection *projection, int dims, int width, int nrows, const int8 *rows,
-				 uint64 seed, int8 *matrix, void *room)
+projection_learn(Projection *projection, int dims, int width, ByteRows rows, uint64 seed,
+				 int8 *matrix, void *room)
 {
 	Work		work;
 	int			stride = projection_stride(width);
 
-	init_work(&work, dims, width, nrows, rows, room);
+	init_work(&work, dims, width, rows, room);
 	for (Size i = 0; i < (Size) dims * stride; i++)
 		matrix[i] = (i % stride < width) ? ((quant_random(&seed) >> 63) ? 1 : -1) : 0;
 	for (int pass = 0; pass < POWER_PASSES; pass++)
 	{
-		distance->i8_dot_matrix(stride, dims, matrix, stride, nrows, rows, stride,
+		distance->i8_dot_matrix(stride, (ByteRows) {dims, matrix, stride}, rows,
 								work.products, work.row_stride);
 		for (int i = 0; i < dims; i++)
-			shrink(nrows, work.products + (Size) i * work.row_stride,
+			shrink(rows.n, work.products + (Size) i * work.row_stride,
 				   work.scores + (Size) i * work.row_stride);
-		distance->i8_dot_matrix(work.row_stride, dims, work.scores, work.row_stride,
-								stride, work.columns, work.row_stride, work.products, stride);
+		distance->i8_dot_matrix(work.row_stride, (ByteRows) {dims, work.scores, work.row_stride},
+								(ByteRows) {stride, work.columns, work.row_stride},
+								work.products, stride);
 		for (Size i = 0; i < (Size) dims * stride; i++)
 			work.basis[i] = work.products[i];
 		orthonormalize(dims, stride, work.basis);
@@ -253,6 +254,7 @@ projection_apply_rows(const Projection *projection, int nrows, const int8 *rows,
 {
 	int			padded = projection_stride(projection->width);
 
-	distance->i8_dot_matrix(padded, nrows, rows, stride, projection->dims, projection->matrix,
-							padded, out, projection->dims);
+	distance->i8_dot_matrix(padded, (ByteRows) {nrows, rows, stride},
+							(ByteRows) {projection->dims, projection->matrix, padded},
+							out, projection->dims);
 }

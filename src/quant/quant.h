@@ -91,8 +91,8 @@ projection_range_step(const Projection *projection)
 extern int	projection_stride(int width);
 extern Size projection_size(int dims, int width);
 extern Size projection_work_size(int dims, int width, int nrows);
-extern void projection_learn(Projection *projection, int dims, int width, int nrows,
-							 const int8 *rows, uint64 seed, int8 *matrix, void *room);
+extern void projection_learn(Projection *projection, int dims, int width, ByteRows rows,
+							 uint64 seed, int8 *matrix, void *room);
 extern void projection_apply(const Projection *projection, const float *x, float *out);
 extern void projection_apply_rows(const Projection *projection, int nrows, const int8 *rows,
 								  int stride, int32 *out);

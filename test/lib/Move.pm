@@ -41,6 +41,7 @@ sub without_extension
 	my $node = PostgreSQL::Test::Cluster->new($name);
 
 	$node->init;
+	$node->append_conf('postgresql.conf', 'jit = off');
 	$node->append_conf('postgresql.conf', $conf) if $conf;
 	$node->start;
 	return $node;

@@ -1,8 +1,8 @@
 # Piramid.pm: what the TAP tests share: servers with the extension, real
 # vectors, and SQL functions that compare an index with the truth.
 #
-# Every table that those functions look at has the columns "id int" and
-# "v vector(N)".
+# Every table that those functions look at has the columns "id int" and "v", of
+# any indexed type.
 
 package Piramid;
 
@@ -21,7 +21,7 @@ use Time::HiRes qw(usleep);
 
 our @EXPORT = qw(
   piramid_node load_words load_slices create_pause
-  start_sql crash fails_like is_consistent at_least at_most
+  start_sql wait_until crash fails_like is_consistent at_least at_most
 );
 
 my $demo = abs_path(dirname(__FILE__) . '/../../bench/data/wordnet-demo.tsv.gz');
@@ -31,7 +31,7 @@ my $demo = abs_path(dirname(__FILE__) . '/../../bench/data/wordnet-demo.tsv.gz')
 my $functions = <<'SQL';
 CREATE SCHEMA test;
 
-CREATE FUNCTION test.nearest(tab regclass, op text, q vector, k int, use_index boolean)
+CREATE FUNCTION test.nearest(tab regclass, op text, q anyelement, k int, use_index boolean, filter text DEFAULT 'true')
 RETURNS TABLE (id int, distance float8) LANGUAGE plpgsql AS $$
 BEGIN
 	PERFORM set_config('enable_indexscan', use_index::text, true),
@@ -39,23 +39,24 @@ BEGIN
 		set_config('enable_bitmapscan', 'off', true),
 		set_config('enable_sort', (NOT use_index)::text, true);
 	RETURN QUERY EXECUTE format(
-		'SELECT id, (v %1$s $1)::float8 FROM %2$s ORDER BY v %1$s $1 LIMIT $2', op, tab)
+		'SELECT id, (v %1$s $1)::float8 FROM %2$s WHERE %3$s ORDER BY v %1$s $1 LIMIT $2', op, tab, filter)
 		USING q, k;
 END $$;
 
--- Mean recall@k of the queries (id, v) in "queries".
-CREATE FUNCTION test.recall(tab regclass, op text, queries regclass, k int DEFAULT 10)
+-- Mean recall@k of the queries (id, v) in "queries", among the rows that pass the
+-- filter.
+CREATE FUNCTION test.recall(tab regclass, op text, queries regclass, k int DEFAULT 10, filter text DEFAULT 'true')
 RETURNS numeric LANGUAGE plpgsql AS $$
 DECLARE
-	q vector;
+	q record;
 	worst float8;
 	hits int;
 	sum numeric := 0;
 	n int := 0;
 BEGIN
 	FOR q IN EXECUTE format('SELECT v FROM %s ORDER BY id', queries) LOOP
-		SELECT max(distance) INTO worst FROM test.nearest(tab, op, q, k, false);
-		SELECT count(DISTINCT id) INTO hits FROM test.nearest(tab, op, q, k, true)
+		SELECT max(distance) INTO worst FROM test.nearest(tab, op, q.v, k, false, filter);
+		SELECT count(DISTINCT id) INTO hits FROM test.nearest(tab, op, q.v, k, true, filter)
 		WHERE distance <= worst;
 		sum := sum + least(hits, k);
 		n := n + k;
@@ -96,7 +97,9 @@ sub piramid_node
 
 	$node->init(@{ $params{init} // [] });
 	# Cluster.pm writes nothing to disk by force; crashes of the server are
-	# not crashes of the machine, so that is as good here.
+	# not crashes of the machine, so that is as good here.  A disabled plan node
+	# counts as dear, and nearly every query of the tests would be compiled.
+	$node->append_conf('postgresql.conf', 'jit = off');
 	$node->append_conf('postgresql.conf', $params{conf}) if $params{conf};
 	$node->start;
 	$node->safe_psql('postgres', 'CREATE EXTENSION piramid');
@@ -177,15 +180,29 @@ sub run_sql
 }
 
 # Start a script that is not waited for.  Returns a handle of IPC::Run; finish
-# it with $handle->finish, whatever became of the server.
+# it with $handle->finish, whatever became of the server; $$output is then what
+# it has printed.
 sub start_sql
 {
-	my ($node, $sql) = @_;
+	my ($node, $sql, $output) = @_;
 	# From a file: IPC::Run would feed a string only while it is being pumped.
 	my $file = PostgreSQL::Test::Utils::tempdir() . '/script.sql';
 
 	append_to_file($file, $sql);
-	return IPC::Run::start([ psql_command($node), '-f', $file ], '>', '/dev/null', '2>&1');
+	return IPC::Run::start([ psql_command($node), '-f', $file ], '>', $output // '/dev/null', '2>&1');
+}
+
+# For what no query of poll_query_until tells.
+sub wait_until
+{
+	my ($condition, $what) = @_;
+	my $end = time + $PostgreSQL::Test::Utils::timeout_default;
+
+	until ($condition->())
+	{
+		die "timed out waiting for $what" if time > $end;
+		usleep(100_000);
+	}
 }
 
 # Kill every process of the server at once, and start it again.  Handles are
@@ -200,11 +217,7 @@ sub crash
 	kill 'KILL', @pids;
 	$_->finish foreach @handles;
 	# The new server wants the old one's shared memory to be unused.
-	foreach my $attempt (1 .. 1800)
-	{
-		last unless kill 0, @pids;
-		usleep(100_000);
-	}
+	wait_until(sub { !kill 0, @pids }, 'the end of killed processes');
 	$node->start;
 }
 

@@ -71,34 +71,50 @@ make_chroot() {
 	printf 'Acquire::Check-Valid-Until "false";\n' |
 		as_root tee "$dir.tmp/etc/apt/apt.conf.d/90piramid" >/dev/null
 	copy_into_chroot "$dir.tmp" /build/prepare
-	in_chroot "$dir.tmp" /build/prepare/test/run --prepare --pg "$version" || return 1
+	in_chroot "$dir.tmp" /build/prepare/test/run --prepare --inside --pg "$version" \
+		--only "$(IFS=,; printf '%s' "${stages[*]}")" || return 1
 	as_root rm -rf "${dir:?}.tmp/build"
 	as_root mv "$dir.tmp" "$dir"
 }
 
-# run_in_chroot VERSION: this same script inside, its counts added to ours.
-run_in_chroot() {
-	local version=$1 dir=$cache/pg$1 inside counts only
+# need_chroot VERSION: made where it is missing, by one run at a time.
+need_chroot() {
+	local version=$1 dir=$cache/pg$1 lock status=0 start=$SECONDS
 	mkdir -p "$cache"
 	exec {lock}>"$dir.lock"
 	flock "$lock"
-	if [ ! -d "$dir" ] && ! make_chroot "$version" "$dir"; then
-		exec {lock}>&-
-		not_ok "PostgreSQL $version: no chroot to test in"
-		return 0
+	if [ ! -d "$dir" ]; then
+		make_chroot "$version" "$dir" || status=1
+		note_result "$version" chroot 0 "$status" "$start"
 	fi
 	exec {lock}>&-
+	if [ "$status" -ne 0 ]; then
+		not_ok "PostgreSQL $version: no chroot to test in"
+	fi
+	return "$status"
+}
+
+# run_in_chroot VERSION: this same script inside, its results added to ours.
+run_in_chroot() {
+	local version=$1 dir=$cache/pg$1 inside only line counts
+	need_chroot "$version" || return 0
+	[ -z "$prepare" ] || return 0
 	inside=/build/run.$$
 	chroot_copy=$dir$inside
 	copy_into_chroot "$dir" "$inside"
 	only=$(IFS=,; printf '%s' "${stages[*]}")
-	in_chroot "$dir" "$inside/test/run" --pg "$version" --only "$only" \
-		${keep:+--keep} --tally "$inside/tally" "${names[@]}" || true
-	if counts=$(cat "$dir$inside/tally" 2>/dev/null); then
-		passed=$((passed + ${counts% *}))
-		failed=$((failed + ${counts#* }))
+	in_chroot "$dir" "$inside/test/run" --pg "$version" --only "$only" --jobs "$jobs" \
+		${keep:+--keep} ${by_version:+--by-version} --inside --tally "$inside/tally" "${names[@]}" || true
+	if [ -s "$dir$inside/tally" ]; then
+		while read -r line; do
+			results+=("$line")
+			read -r -a counts <<<"$line"
+			passed=$((passed + counts[2]))
+			failed=$((failed + counts[3]))
+		done <"$dir$inside/tally"
 	else
 		not_ok "PostgreSQL $version: the run in the chroot ended early"
+		note_result "$version" chroot 0 1 "$SECONDS"
 	fi
 	remove_chroot_copy
 }

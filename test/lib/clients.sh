@@ -23,7 +23,7 @@ client_chosen() {
 # it: in CI, outside of chroots.  A folder whose tool is missing skips itself.
 prepare_clients() {
 	local language tool packages
-	[ -n "${CI:-}" ] && [ -z "$tally$prepare" ] && have_apt || return 0
+	[ -n "${CI:-}" ] && [ -z "$inside" ] && have_apt || return 0
 	while read -r language tool packages; do
 		[ -n "$language" ] || continue
 		# shellcheck disable=SC2086	# a list

@@ -51,6 +51,11 @@ readmes_are_readable() {
 		}' src/README.md src/*/*.md compat/README.md
 }
 
+house_sizes() {
+	find src test bench .ci compat sql -type f \( -name '*.[ch]' -o -name '*.p[lmy]' -o -name '*.sh' -o -name run \) \
+		! -path '*/node_modules/*' -print0 | sort -z | xargs -0 perl test/lib/sizes.pl
+}
+
 stage_lint() {
 	local clang
 	cd "$root" || return
@@ -60,20 +65,21 @@ stage_lint() {
 			COPT="-Werror -Wno-ignored-optimization-argument -Wno-unknown-warning-option -Wno-ignored-attributes"
 	! command -v shellcheck >/dev/null ||
 		check "shellcheck" shellcheck -x -P .:SCRIPTDIR .ci/run test/run bench/quickstart compat/install \
-			test/clients/quotes test/clients/*/run
+			test/clients/quotes test/clients/*/run test/packages/run test/packages/docker debian/build
 	check "includes run downward" includes_run_downward
+	check "files, functions and lists of parameters are short" house_sizes
 	check "calls inside src/hnsw run downward" perl test/lib/tiers.pl src/hnsw/README.md
 	check "READMEs are short, and their lines" readmes_are_readable
-	check "links in Markdown lead somewhere" perl test/lib/links.pl ./*.md {bench,compat,docs,src}/*.md \
+	check "links in Markdown lead somewhere" perl test/lib/links.pl ./*.md {bench,compat,docs,src,test}/*.md \
 		{bench,src,test}/*/*.md
 	check "PG_VERSION_NUM only in src/compat.h" \
 		none PG_VERSION_NUM --exclude=compat.h src
 	check "buffers and WAL only in the *_page.c files" \
-		none '\b((Conditional)?LockBuffer|ReadBuffer(Extended)?|GenericXLog\w+|MarkBufferDirty)\(' \
-		--exclude='*_page.c' src
+		none '\b((Conditional)?LockBuffer\w*|(Unlock)?Release(AndRead)?Buffer|(Read|Prefetch|Extend)\w*Buffer\w*|MarkBufferDirty\w*|GenericXLog\w+|XLog(Begin)?(Insert|Register\w+)|log_newpage\w*)\(' \
+		--exclude='*_page.c' --exclude=compat.h src
 	check "docs/clients.md quotes the tests" test/clients/quotes --check
 	check "no left-over markers" \
 		none '\b(TOD[O]|FIXM[E]|XX[X])\b' src test bench sql docs
 	check "tests wait for conditions" \
-		none '\b(pg_)?sleep\b' test/t test/specs test/clients sql
+		none '\b((pg_|u|nano)?sleep|select *\( *undef)\b' test/t test/specs test/clients sql
 }

@@ -87,6 +87,12 @@ apt_has() {
 		LC_ALL=C apt-cache policy "$1" 2>/dev/null | grep 'Candidate: [^(]' >/dev/null
 }
 
+# apt_get ARGUMENT...: as root, one at a time: a second one would not wait for
+# the first one's lock on the package lists.
+apt_get() {
+	as_root flock /var/lib env LC_ALL=C DEBIAN_FRONTEND=noninteractive apt-get -q "$@"
+}
+
 apt_updated=
 apt_problem=	# what apt-get update said when it failed
 
@@ -99,7 +105,7 @@ apt_update() {
 	can_be_root || return 0
 	log=$(mktemp)
 	# Without the option, downloads that fail are no error.
-	if ! LC_ALL=C as_root apt-get -q -o APT::Update::Error-Mode=any update >"$log" 2>&1; then
+	if ! apt_get -o APT::Update::Error-Mode=any update >"$log" 2>&1; then
 		apt_problem=$(grep -v '^Reading' "$log" | tail -n 4)
 		warn "apt-get update failed: is there no network?  Going on with the lists that are there.  It said:
 $apt_problem"
@@ -131,13 +137,12 @@ apt_install() {
 	need_root "apt-get install ${missing[*]}"
 	apt_update
 	say "installing ${missing[*]}"
-	install=(env LC_ALL=C DEBIAN_FRONTEND=noninteractive apt-get install -q
-		--no-install-recommends -o DPkg::Lock::Timeout=300)
+	install=(apt_get install --no-install-recommends -o DPkg::Lock::Timeout=300)
 	# What it will be, as far as apt tells: packages, and what to download.
-	as_root "${install[@]}" --assume-no "${missing[@]}" </dev/null 2>/dev/null |
+	"${install[@]}" --assume-no "${missing[@]}" </dev/null 2>/dev/null |
 		sed -nE 's/.*, ([0-9]+) newly installed.*/  packages: \1/p; s/^Need to get (.*) of archives.*/  download: \1/p' || true
 	log=$(mktemp)
-	if ! as_root "${install[@]}" -y "${missing[@]}" </dev/null 2>&1 |
+	if ! "${install[@]}" -y "${missing[@]}" </dev/null 2>&1 |
 		tee "$log" | dots '^(Get:|Unpacking |Setting up )'; then
 		tail -n 20 "$log" >&2
 		rm -f "$log"

@@ -4,6 +4,7 @@
 # Each adds to $passed and $failed.  Sourced by test/run.
 
 work=			# scratch directory of the version under test
+results=()		# for report.sh, a line for each stage that has run
 
 ok() { passed=$((passed + 1)); }
 
@@ -17,12 +18,17 @@ in_work() {
 	as_server env --chdir="$work/src" "$@"
 }
 
+pg_major() {
+	"$pg_config" --version | sed 's/^PostgreSQL \([0-9]*\).*/\1/'
+}
+
 make_in_work() {
 	in_work make -s PG_CONFIG="$pg_config" with_llvm=no "$@"
 }
 
 clean_up() {
 	remove_chroot_copy
+	stop_tap
 	[ -n "$work" ] || return 0
 	stop_server
 	if [ -n "$keep" ]; then
@@ -56,6 +62,7 @@ prepare_stages() {
 			[ -z "${CI:-}" ] || ! apt_has libclang-rt-dev ||
 				apt_install clang libclang-rt-dev ;;
 		clients) prepare_clients ;;
+		packages) prepare_packages ;;
 		lint)
 			! have_apt || apt_install shellcheck ;;
 		esac
@@ -66,7 +73,7 @@ prepare_stages() {
 # old.  Without it those tests are skipped.
 prepare_pgvector() {
 	local major
-	major=$("$pg_config" --version | sed 's/^PostgreSQL \([0-9]*\).*/\1/')
+	major=$(pg_major)
 	if have_apt && [ "$major" -ge 17 ] &&
 		[ ! -e "$("$pg_config" --sharedir)/extension/vector.control" ] &&
 		apt_has "postgresql-$major-pgvector"; then
@@ -74,24 +81,32 @@ prepare_pgvector() {
 	fi
 }
 
+# note_result VERSION STAGE PASSED FAILED START
+note_result() {
+	results+=("$1 $2 $3 $4 $((SECONDS - $5))")
+}
+
 run_stages() {
 	local stage version
 	version=$("$pg_config" --version)
 	say "== ${version%% (*}"
+	version=$(pg_major)
 	work=$(as_server mktemp -d "${TMPDIR:-/tmp}/piramid-test.XXXXXX")
 	copy_source "$root" "$work/src"
-	if run_stage build; then
+	if run_stage "$version" build; then
 		for stage in "${stages[@]}"; do
-			run_stage "$stage"
+			run_stage "$version" "$stage"
 		done
 	fi
 	clean_up
 }
 
-# One stage, with a line that sums it up.  Fails only if nothing passed.
+# run_stage VERSION STAGE: with a line that sums it up.  Fails only if nothing
+# was built.
 run_stage() {
-	local stage=$1 p=$passed f=$failed start=$SECONDS
+	local stage=$2 p=$passed f=$failed start=$SECONDS
 	"stage_$stage"
+	note_result "$1" "$stage" $((passed - p)) $((failed - f)) "$start"
 	printf '%-10s %4d passed, %d failed (%d s)\n' "$stage" \
 		$((passed - p)) $((failed - f)) $((SECONDS - start))
 	[ "$passed" -gt "$p" ] || [ "$stage" != build ]
@@ -164,7 +179,7 @@ unit_tests() {
 	local target=$1 tap=$work/src/build/$2 log=$work/$2.log status=0
 	shift 2
 	say "  compiling $(make_in_work -C test/unit list "$@" | wc -w) programs ($target)"
-	make_in_work -C test/unit "$target" "$@" 2>&1 | as_server tee "$log.make" |
+	make_in_work -j"$(nproc)" -C test/unit "$target" "$@" 2>&1 | as_server tee "$log.make" |
 		sed -nu 's/^# test_/  test_/p' || status=$?
 	cat "$tap"/*.tap 2>/dev/null | as_server tee "$log" >/dev/null || true
 	count_tap "$log" "$status" "make -C test/unit $target" || {
@@ -204,7 +219,7 @@ start_server() {
 	{
 		[ ! -e "$work/extension.conf" ] || as_server cat "$work/extension.conf"
 		printf "%s\n" "listen_addresses = ''" "unix_socket_directories = '$work'" \
-			"fsync = off" "max_prepared_transactions = 2" "$@"
+			"fsync = off" "jit = off" "max_prepared_transactions = 2" "$@"
 	} | as_server tee -a "$work/data/postgresql.conf" >/dev/null
 	as_server "$bindir/pg_ctl" -D "$work/data" -l "$work/server.log" -w start >/dev/null
 }
@@ -238,28 +253,79 @@ installcheck() {
 stage_regress()   { installcheck REGRESS ISOLATION sql sql .; }
 stage_isolation() { installcheck ISOLATION REGRESS test/specs spec output_iso; }
 
-# Each TAP file by itself, so that a failure shows that file's output and logs.
-stage_tap() {
-	local pgxs file name dir status start
-	pgxs=$("$pg_config" --pgxs)
-	pgxs=${pgxs%/src/makefiles/pgxs.mk}
+# The TAP files to run: those named; or all; or, with --by-version, those whose
+# head says "By version:" and why.
+tap_files() {
+	local file name
 	for file in "$root"/test/t/*.pl; do
 		name=$(basename "$file" .pl)
-		[ ${#names[@]} -eq 0 ] || [[ " ${names[*]} " == *" $name "* ]] || continue
+		if [ ${#names[@]} -gt 0 ]; then
+			[[ " ${names[*]} " != *" $name "* ]] || say "$name"
+		elif [ -z "$by_version" ] || grep -q '^# By version: ' "$file"; then
+			say "$name"
+		fi
+	done
+}
+
+# One TAP file in a directory of its own, and how long it took.
+run_tap() {
+	local name=$1 dir=$work/tap/$1 pgxs start=$SECONDS status=0
+	pgxs=$("$pg_config" --pgxs)
+	pgxs=${pgxs%/src/makefiles/pgxs.mk}
+	as_server mkdir -p "$dir/tmp_check/log"
+	in_work env PATH="$("$pg_config" --bindir):$PATH" PG_TEST_PORT_DIR="$work/tap" \
+		PG_REGRESS="$pgxs/src/test/regress/pg_regress" TEMP_CONFIG="$work/extension.conf" \
+		TESTDIR="$dir" TESTDATADIR="$dir/tmp_check" TESTLOGDIR="$dir/tmp_check/log" \
+		perl -I "$pgxs/src/test/perl" -I test/lib "test/t/$name.pl" </dev/null 2>&1 |
+		as_server tee "$dir/log" >/dev/null || status=$?
+	printf '%d %d\n' "$status" $((SECONDS - start)) | as_server tee "$dir/ended" >/dev/null
+}
+
+tap_running=()		# files that run, by the process groups that run them
+
+# Wait until a TAP file has ended, and count it.
+end_tap() {
+	local pid name dir status seconds
+	wait -n || true
+	for pid in "${!tap_running[@]}"; do
+		name=${tap_running[pid]}
 		dir=$work/tap/$name
-		as_server mkdir -p "$dir/tmp_check/log"
-		start=$SECONDS
-		status=0
-		in_work env PATH="$("$pg_config" --bindir):$PATH" \
-			PG_REGRESS="$pgxs/src/test/regress/pg_regress" TEMP_CONFIG="$work/extension.conf" \
-			TESTDIR="$dir" TESTDATADIR="$dir/tmp_check" TESTLOGDIR="$dir/tmp_check/log" \
-			perl -I "$pgxs/src/test/perl" -I test/lib "test/t/$name.pl" 2>&1 |
-			as_server tee "$dir/log" >/dev/null || status=$?
-		if count_tap "$dir/log" "$status" "$name"; then
-			say "  $name ($((SECONDS - start)) s)"
+		! kill -0 "$pid" 2>/dev/null || continue
+		unset "tap_running[$pid]"
+		if ! read -r status seconds 2>/dev/null <"$dir/ended"; then
+			not_ok "$name did not end by itself"
+		elif count_tap "$dir/log" "$status" "$name"; then
+			say "  $name ($seconds s)"
 		else
 			show_tap "$dir/log"
 			show_crashes "$dir"/tmp_check/log/*.log
 		fi
+	done
+}
+
+stop_tap() {
+	local pid
+	for pid in "${!tap_running[@]}"; do
+		kill -- "-$pid" 2>/dev/null || true
+	done
+	[ ${#tap_running[@]} -eq 0 ] || wait || true
+	tap_running=()
+}
+
+# Each TAP file by itself, so that a failure shows that file's output and logs;
+# as many at once as --jobs says.
+stage_tap() {
+	local name
+	for name in $(tap_files); do
+		while [ ${#tap_running[@]} -ge "$jobs" ]; do
+			end_tap
+		done
+		set -m		# a process group, so that it can be stopped as a whole
+		run_tap "$name" &
+		tap_running[$!]=$name
+		set +m
+	done
+	while [ ${#tap_running[@]} -gt 0 ]; do
+		end_tap
 	done
 }

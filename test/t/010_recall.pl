@@ -12,15 +12,14 @@ use Piramid;
 my $node = piramid_node('recall', conf => "maintenance_work_mem = '256MB'");
 load_slices($node);
 
-my %operator = (
-	vector_l2_ops     => '<->',
-	vector_ip_ops     => '<#>',
-	vector_cosine_ops => '<=>',
-	vector_l1_ops     => '<+>');
-
-foreach my $opclass (sort keys %operator)
+# The least shares are what was measured, less what random levels change.
+foreach my $case (
+	[ 'vector_l2_ops', '<->', 0.985, 0.985 ],
+	[ 'vector_ip_ops', '<#>', 0.98, 0.98 ],
+	[ 'vector_cosine_ops', '<=>', 0.985, 0.985 ],
+	[ 'vector_l1_ops', '<+>', 0.97, 0.98 ])
 {
-	my $op = $operator{$opclass};
+	my ($opclass, $op, $of_ten, $of_hundred) = @$case;
 	$node->safe_psql('postgres', "CREATE INDEX i ON slices USING hnsw (v $opclass)");
 	like(
 		$node->safe_psql('postgres',
@@ -29,7 +28,7 @@ foreach my $opclass (sort keys %operator)
 		"$opclass: the planner uses the index");
 	at_least(
 		$node->safe_psql('postgres', "SELECT test.recall('slices', '$op', 'queries')"),
-		0.95, "$opclass: recall\@10 at default settings");
+		$of_ten, "$opclass: recall\@10 at default settings");
 	at_least(
 		$node->safe_psql('postgres',
 			"SET hnsw.ef_search = 200; SELECT test.recall('slices', '$op', 'queries')"),
@@ -40,7 +39,7 @@ foreach my $opclass (sort keys %operator)
 	at_least(
 		$node->safe_psql('postgres',
 			"SET hnsw.ef_search = 200; SELECT test.recall('slices', '$op', 'queries', 100)"),
-		0.95, "$opclass: recall\@100 at ef_search 200");
+		$of_hundred, "$opclass: recall\@100 at ef_search 200");
 	# The second one widens the search many times.
 	foreach my $scan ([ 40, 50 ], [ 2, 300 ])
 	{
@@ -65,7 +64,7 @@ $node->safe_psql(
 		SELECT id, (v * array_fill(exp(2 * sin(id * 7.13)), ARRAY[128])::vector)::vector(128) AS v FROM slices;
 	CREATE INDEX ON uneven USING hnsw (v vector_ip_ops)});
 at_least($node->safe_psql('postgres', "SELECT test.recall('uneven', '<#>', 'queries')"),
-	0.95, 'recall@10 by inner product of rows of very different lengths');
+	0.98, 'recall@10 by inner product of rows of very different lengths');
 
 # The same in an index that was created empty, and has to learn how long rows are.
 $node->safe_psql(
@@ -74,7 +73,7 @@ $node->safe_psql(
 	CREATE INDEX ON uneven_grown USING hnsw (v vector_ip_ops);
 	INSERT INTO uneven_grown SELECT * FROM uneven ORDER BY md5(id::text)});
 at_least($node->safe_psql('postgres', "SELECT test.recall('uneven_grown', '<#>', 'queries')"),
-	0.9, 'recall@10 by inner product of rows of very different lengths, inserted');
+	0.975, 'recall@10 by inner product of rows of very different lengths, inserted');
 
 # An index that grew by single inserts.
 $node->safe_psql(
@@ -85,7 +84,7 @@ $node->safe_psql(
 });
 at_least(
 	$node->safe_psql('postgres', "SELECT test.recall('grown', '<->', 'queries')"),
-	0.95, 'recall@10 of an index filled by inserts');
+	0.985, 'recall@10 of an index filled by inserts');
 
 # An index that was built, then doubled.
 $node->safe_psql(
@@ -96,7 +95,7 @@ $node->safe_psql(
 });
 at_least(
 	$node->safe_psql('postgres', "SELECT test.recall('doubled', '<->', 'queries')"),
-	0.95, 'recall@10 of an index that doubled after its build');
+	0.985, 'recall@10 of an index that doubled after its build');
 
 # Text embeddings as they come: 384 dimensions, cosine.
 $node->safe_psql(
@@ -107,7 +106,7 @@ $node->safe_psql(
 });
 at_least(
 	$node->safe_psql('postgres', "SELECT test.recall('texts', '<=>', 'text_queries')"),
-	0.95, 'recall@10 of text embeddings');
+	0.99, 'recall@10 of text embeddings');
 
 # Long vectors, whose codes are projected.
 $node->safe_psql(
@@ -118,10 +117,10 @@ $node->safe_psql(
 });
 is($node->safe_psql('postgres', "SELECT version FROM piramid_hnsw_info('long_idx')"), 2, 'codes are projected');
 at_least($node->safe_psql('postgres', "SELECT test.recall('long', '<=>', 'long_queries')"),
-	0.95, 'recall@10 with projected codes');
+	0.985, 'recall@10 with projected codes');
 $node->safe_psql('postgres', 'INSERT INTO long SELECT id, (v || v)::vector(768) FROM texts WHERE id % 4 = 0');
 at_least($node->safe_psql('postgres', "SELECT test.recall('long', '<=>', 'long_queries')"),
-	0.95, 'recall@10 with projected codes after inserts');
+	0.985, 'recall@10 with projected codes after inserts');
 
 # The compact layout.
 foreach my $table ('texts', 'long')
@@ -132,7 +131,7 @@ foreach my $table ('texts', 'long')
 		DROP INDEX IF EXISTS long_idx, texts_v_idx;
 		CREATE INDEX ON $table USING hnsw (v vector_cosine_ops) WITH (layout = compact)");
 	at_least($node->safe_psql('postgres', "SET hnsw.ef_search = 100; SELECT test.recall('$table', '<=>', '$queries')"),
-		0.95, "recall\@10 of the compact layout on $table");
+		0.985, "recall\@10 of the compact layout on $table");
 }
 
 # Sets whose rows differ in kind: bits of which some rows have many and some few,
@@ -150,24 +149,17 @@ $node->safe_psql(
 			FROM generate_series(1, 5100) AS n, generate_series(1, 40) GROUP BY 1, 2) AS elements
 		GROUP BY n;
 });
-foreach my $set ([ 'mixed', 'bit_jaccard_ops', '<%>', 0.75 ], [ 'terms', 'sparsevec_cosine_ops', '<=>', 0.73 ])
+foreach my $set ([ 'mixed', 'bit_jaccard_ops', '<%>', 0.82 ], [ 'terms', 'sparsevec_cosine_ops', '<=>', 0.75 ])
 {
 	my ($table, $opclass, $op, $least) = @$set;
 
 	at_least(
 		$node->safe_psql(
 			'postgres', qq{
-			SET client_min_messages = warning;
-			CREATE TABLE ${table}_q AS SELECT * FROM $table WHERE id > 5000;
+			CREATE TABLE ${table}_queries AS SELECT * FROM $table WHERE id > 5000;
 			DELETE FROM $table WHERE id > 5000;
-			CREATE TABLE ${table}_truth AS
-				SELECT v, (SELECT max(d) FROM (SELECT t.v $op q.v AS d FROM $table AS t ORDER BY 1 LIMIT 10) AS x) AS worst
-				FROM ${table}_q AS q;
 			CREATE INDEX ON $table USING hnsw (v $opclass);
-			SET enable_seqscan = off;
-			SET enable_sort = off;
-			SELECT avg((SELECT count(*) FROM (SELECT v $op q.v AS d FROM $table ORDER BY v $op q.v LIMIT 10) AS x WHERE d <= worst)) / 10
-			FROM ${table}_truth AS q}),
+			SELECT test.recall('$table', '$op', '${table}_queries')}),
 		$least, "$opclass: recall\@10 of rows of different kinds");
 }
 

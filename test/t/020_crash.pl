@@ -1,5 +1,7 @@
 # Servers and backends killed in the middle of builds, inserts and vacuums.
 # Afterwards every committed row is found through the index, without REINDEX.
+#
+# By version: WAL, recovery and vacuum.
 
 use strict;
 use warnings;

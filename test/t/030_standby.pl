@@ -1,5 +1,7 @@
 # A streaming standby returns exactly what its primary returns, and replayed
 # pages are equal to the primary's, byte for byte.
+#
+# By version: WAL and replay.
 
 use strict;
 use warnings;

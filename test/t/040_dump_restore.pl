@@ -1,5 +1,7 @@
 # Dumps, plain and custom, and binary COPY bring back the same rows and a
 # working index.
+#
+# By version: the catalogs and pg_dump.
 
 use strict;
 use warnings;

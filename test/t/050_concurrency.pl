@@ -1,4 +1,6 @@
 # Several clients at once: inserts, deletes, updates, vacuums and searches.
+#
+# By version: buffers, locks and vacuum.
 
 use strict;
 use warnings;

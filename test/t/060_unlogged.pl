@@ -1,5 +1,7 @@
 # Unlogged tables: empty and working after a crash, because the init fork is
 # right and in WAL itself; whole after a clean restart.
+#
+# By version: WAL, init forks and recovery.
 
 use strict;
 use warnings;

@@ -1,4 +1,6 @@
 # Vacuum keeps recall, frees places, and reuses them.
+#
+# By version: the server's part of vacuum.
 
 use strict;
 use warnings;
@@ -17,7 +19,7 @@ sub recall { return $node->safe_psql('postgres', "SELECT test.recall('t', '<->',
 sub size { return $node->safe_psql('postgres', "SELECT pg_relation_size('t_idx')") }
 
 my $before = recall();
-at_least($before, 0.95, 'recall@10 before');
+at_least($before, 0.98, 'recall@10 before');
 
 # Dead rows are not returned before the vacuum, and are gone after it.
 foreach my $share (10, 5, 2)
@@ -58,10 +60,9 @@ foreach my $round (1 .. 3)
 }
 at_least(recall(), $before - 0.02, 'recall@10 after three rounds');
 
-# VACUUM reports what it did.
-like(
-	$node->safe_psql('postgres', "SELECT reltuples FROM pg_class WHERE relname = 't_idx'"),
-	qr/^\d+$/, 'reltuples is known');
+# VACUUM reports what it did: the last one, that nothing was left.
+is($node->safe_psql('postgres', "SELECT reltuples FROM pg_class WHERE relname = 't_idx'"),
+	0, 'reltuples after the vacuum of an empty table');
 $node->safe_psql('postgres', 'DELETE FROM t WHERE id % 2 = 0; VACUUM t');
 is( $node->safe_psql('postgres', "SELECT reltuples = (SELECT count(*) FROM t) FROM pg_class WHERE relname = 't_idx'"),
 	't', 'reltuples after a vacuum');

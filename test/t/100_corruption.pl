@@ -16,119 +16,115 @@ ignore_checksum_failure = on
 client_min_messages = error
 });
 
-# Sizes and places, as hnsw_page.h has them.
-use constant { PAGE => 8192, START => 24, SPECIAL => 8176, CHUNK => 128 };
-use constant { KIND_CALIBRATION => 2, KIND_NODE => 3, KIND_PART => 4, KIND_TIDS => 5, KIND_KEYS => 9, KIND_KEY_MAP => 10 };
-my %meta_field = (
-	magic => [ 0, 'L' ], version => [ 4, 'L' ], dim => [ 8, 'S' ], metric => [ 10, 'C' ], own_kind => [ 11, 'C' ],
-	degree => [ 16, 'S' ], code_dims => [ 18, 'S' ], code_bits => [ 20, 'C' ], inline_tids => [ 22, 'S' ], key_size => [ 24, 'S' ],
-	nodes_per_page => [ 26, 'S' ], pages_per_node => [ 28, 'S' ], node_size => [ 32, 'L' ], calibration => [ 52, 'L' ],
-	entry => [ 56, 'L' ], entry_level => [ 60, 'l' ], free_base => [ 64, 'L' ], free_upper => [ 68, 'L' ], free_tids => [ 72, 'L' ],
-	column_dim => [ 84, 'L' ], key_columns => [ 88, 'C' ], key_pages => [ 92, 'L' ], key_map => [ 4224, 'L' ]);
-my %opaque_field = (
-	magic => [ 0, 'L' ], version => [ 4, 'C' ], kind => [ 5, 'C' ], upper => [ 6, 'C' ], listed => [ 7, 'C' ],
-	nfree => [ 8, 'S' ], nused => [ 10, 'S' ], next => [ 12, 'L' ]);
-my %node_field = (
-	flags => [ 0, 'C' ], level => [ 1, 'C' ], nlinks => [ 2, 'S' ], ntids => [ 4, 'S' ], below => [ 8, 'L' ], more_tids => [ 12, 'L' ],
-	scale => [ 16, 'f' ], norm => [ 20, 'f' ], own_norm => [ 24, 'f' ], error => [ 28, 'f' ], scale_a => [ 32, 'f' ], scale_b => [ 36, 'f' ]);
-my %chunk_field = (owner => [ 0, 'L' ], next => [ 4, 'L' ], ntids => [ 8, 'S' ], sequence => [ 124, 'L' ]);
-use constant { NODE_TIDS => 40, CHUNK_TIDS => 10 };		# the first heap TID: block, high half first, and offset
+# Sizes and kinds, and places of fields with their types, as the compiler lays
+# them out for the index of a file.
+my (%size, %place);
+my $fields_program = PostgreSQL::Test::Utils::tempdir . '/hnsw_fields';
+system_or_bail('cc', '-O2', '-Isrc', '-isystem', $node->config_data('--includedir-server'), '-o', $fields_program,
+	'test/lib/hnsw_fields.c', 'src/hnsw/layout.c', 'src/hnsw/metric.c', 'src/quant/rotation.c', '-lm');
+
+sub read_fields
+{
+	my ($path) = @_;
+	my ($stdout, $stderr) = run_command([ $fields_program, $path ]);
+	foreach my $line (split /\n/, $stdout)
+	{
+		my ($name, $offset, $type) = split / /, $line;
+		if ($type) { $place{$name} = [ $offset, $type ] }
+		else { $size{$name} = $offset }
+	}
+}
 
 my $file;		# contents of the index
 my $nan = unpack 'f', pack('L', 0x7FC00000);
 
 sub field
 {
-	my ($at, $field, $value) = @_;
-	my ($offset, $type) = @$field;
+	my ($at, $name, $value) = @_;
+	my ($offset, $type) = @{ $place{$name} // die "no field $name" };
 	my $packed = pack $type, $value // 0;
 	my $old = unpack $type, substr($file, $at + $offset, length $packed);
 	substr($file, $at + $offset, length $packed) = $packed if defined $value;
 	return $old;
 }
 
-sub meta { my ($name, $value) = @_; return field(START, $meta_field{$name}, $value) }
-sub opaque { my ($block, $name, $value) = @_; return field($block * PAGE + SPECIAL, $opaque_field{$name}, $value) }
-sub blocks { return length($file) / PAGE }
-sub blocks_of { my ($kind) = @_; return grep { opaque($_, 'kind') == $kind } 1 .. blocks() - 1 }
+sub start_of { my ($block, $slot, $step) = @_; return $block * $size{PAGE} + $size{START} + $slot * $step }
+sub meta { my ($name, $value) = @_; return field($size{START}, "meta.$name", $value) }
+sub opaque { my ($block, $name, $value) = @_; return field($block * $size{PAGE} + $size{SPECIAL}, "opaque.$name", $value) }
+sub blocks { return length($file) / $size{PAGE} }
+sub blocks_of { my ($kind) = @_; return grep { opaque($_, 'kind') == $size{"KIND_$kind"} } 1 .. blocks() - 1 }
 
 # Places of all used nodes and of all chunks.
 sub nodes
 {
 	my @places;
-	foreach my $block (blocks_of(KIND_NODE))
+	foreach my $block (blocks_of('NODE'))
 	{
-		push @places, map { $block * PAGE + START + $_ * meta('node_size') } 0 .. opaque($block, 'nused') - 1;
+		push @places, map { start_of($block, $_, meta('node_size')) } 0 .. opaque($block, 'nused') - 1;
 	}
-	return grep { field($_, $node_field{flags}) } @places;
+	return grep { field($_, 'node.flags') } @places;
 }
 
 sub chunks
 {
-	return grep { field($_, $chunk_field{owner}) }
-	  map { my $block = $_; map { $block * PAGE + START + $_ * CHUNK } 0 .. opaque($block, 'nused') - 1 } blocks_of(KIND_TIDS);
+	return grep { field($_, 'chunk.owner') }
+	  map { my $block = $_; map { start_of($block, $_, $size{CHUNK}) } 0 .. opaque($block, 'nused') - 1 } blocks_of('TIDS');
 }
 
-sub links_offset
-{
-	my $offset = 40 + (6 + meta('key_size')) * meta('inline_tids') + meta('degree') / 8;
-	return $offset + (-$offset % 4);
-}
-
-sub set_nodes { my ($name, $value) = @_; field($_, $node_field{$name}, $value) foreach nodes() }
-sub set_chunks { my ($name, $value) = @_; field($_, $chunk_field{$name}, $value) foreach chunks() }
+sub set_nodes { my ($name, $value) = @_; field($_, "node.$name", $value) foreach nodes() }
+sub set_chunks { my ($name, $value) = @_; field($_, "chunk.$name", $value) foreach chunks() }
 sub set_pages { my ($kind, $name, $value) = @_; opaque($_, $name, $value) foreach blocks_of($kind) }
 
 sub set_links
 {
 	my ($link) = @_;
-	my $offset = links_offset();
-	foreach my $place (nodes())
-	{
-		next if $offset + 4 * meta('degree') > PAGE - START - 16;
-		substr($file, $place + $offset, 4 * meta('degree')) = pack('L', $link) x meta('degree');
-	}
+	my $offset = $place{'node.links'}[0];
+	my $bytes = 4 * meta('degree');
+	return if $offset + $bytes > $size{SPECIAL} - $size{START};
+	substr($file, $_ + $offset, $bytes) = pack('L', $link) x meta('degree') foreach nodes();
 }
 
-# Change the first heap TID of some nodes or chunks.
+# Change the first heap TID of some nodes or chunks: the block, high half first,
+# and the offset.
 sub set_tids
 {
-	my ($offset, $block, $item, @places) = @_;
-	substr($file, $_ + $offset, 6) = pack('SSS', $block >> 16, $block & 0xFFFF, $item) foreach @places;
+	my ($field, $block, $item, @places) = @_;
+	field($_, $field, pack('SSS', $block >> 16, $block & 0xFFFF, $item)) foreach @places;
 }
 
-sub base_nodes { return grep { !field($_, $node_field{level}) } nodes() }
+sub base_nodes { return grep { !field($_, 'node.level') } nodes() }
 
-sub zero { my ($block) = @_; substr($file, $block * PAGE, PAGE) = "\0" x PAGE }
+sub zero { my ($block) = @_; substr($file, $block * $size{PAGE}, $size{PAGE}) = "\0" x $size{PAGE} }
 sub last_of { my ($kind) = @_; return (blocks_of($kind))[-1] }
+sub set_special { my ($block) = @_; substr($file, $block * $size{PAGE} + $size{PD_SPECIAL}, 2) = pack('S', $size{PAGE}) }
 
 my @damage = (
 	[ 'an empty metapage', sub { zero(0) } ],
-	[ 'an empty node page', sub { zero((blocks_of(KIND_NODE))[0]) } ],
-	[ 'no node page but empty ones', sub { zero($_) foreach blocks_of(KIND_NODE) } ],
-	[ 'empty continuations', sub { zero($_) foreach blocks_of(KIND_PART) } ],
-	[ 'empty pages of TIDs', sub { zero($_) foreach blocks_of(KIND_TIDS) } ],
-	[ 'empty calibration', sub { zero($_) foreach blocks_of(KIND_CALIBRATION) } ],
-	[ 'pages of another access method', sub { substr($file, $_ * PAGE + 16, 2) = pack('S', PAGE) foreach blocks_of(KIND_NODE) } ],
-	[ 'a metapage of another access method', sub { substr($file, 16, 2) = pack('S', PAGE) } ],
-	[ 'half of the file', sub { $file = substr($file, 0, int(blocks() / 2) * PAGE) } ],
-	[ 'only the metapage', sub { $file = substr($file, 0, PAGE) } ],
+	[ 'an empty node page', sub { zero((blocks_of('NODE'))[0]) } ],
+	[ 'no node page but empty ones', sub { zero($_) foreach blocks_of('NODE') } ],
+	[ 'empty continuations', sub { zero($_) foreach blocks_of('PART') } ],
+	[ 'empty pages of TIDs', sub { zero($_) foreach blocks_of('TIDS') } ],
+	[ 'empty calibration', sub { zero($_) foreach blocks_of('CALIBRATION') } ],
+	[ 'pages of another access method', sub { set_special($_) foreach blocks_of('NODE') } ],
+	[ 'a metapage of another access method', sub { set_special(0) } ],
+	[ 'half of the file', sub { $file = substr($file, 0, int(blocks() / 2) * $size{PAGE}) } ],
+	[ 'only the metapage', sub { $file = substr($file, 0, $size{PAGE}) } ],
 	[ 'pages in reverse order', sub {
-			my @pages = unpack '(a' . PAGE . ')*', substr($file, PAGE);
-			$file = substr($file, 0, PAGE) . join '', reverse @pages;
+			my @pages = unpack "(a$size{PAGE})*", substr($file, $size{PAGE});
+			$file = substr($file, 0, $size{PAGE}) . join '', reverse @pages;
 		} ],
-	[ 'another magic number', sub { set_pages(KIND_NODE, 'magic', 1) } ],
-	[ 'another version', sub { set_pages(KIND_NODE, 'version', 200) } ],
+	[ 'another magic number', sub { set_pages('NODE', 'magic', 1) } ],
+	[ 'another version', sub { set_pages('NODE', 'version', 200) } ],
 	[ 'another version of the metapage', sub { meta('version', 2) } ],
-	[ 'an impossible kind', sub { set_pages(KIND_NODE, 'kind', 77) } ],
-	[ 'metapages everywhere', sub { substr($file, $_ * PAGE, PAGE) = substr($file, 0, PAGE) foreach 1 .. blocks() - 1 } ]);
+	[ 'an impossible kind', sub { set_pages('NODE', 'kind', 77) } ],
+	[ 'metapages everywhere', sub { substr($file, $_ * $size{PAGE}, $size{PAGE}) = substr($file, 0, $size{PAGE}) foreach 1 .. blocks() - 1 } ]);
 foreach my $case (
 	[ dim => 0, 1, 65535 ], [ metric => 0, 9 ], [ own_kind => 0, 3 ], [ degree => 0, 15, 256, 65520 ],
 	[ code_dims => 0, 32, 65504 ], [ code_bits => 0, 3, 255 ], [ inline_tids => 0, 200, 65535 ],
 	[ nodes_per_page => 0, 1, 400, 65535 ], [ pages_per_node => 0, 2, 65535 ], [ node_size => 0, 8, 4294967295 ],
 	[ calibration => 0, 2, 1000000, 4294967294 ], [ entry => 0, 1, 1000000000, 4294967295 ],
-	[ entry_level => -1, 1, 7, 1000000000 ], [ free_base => 0, 1, 1000000, 4294967294 ],
-	[ free_upper => 0, 1, 1000000 ], [ free_tids => 0, 1, 1000000 ], [ column_dim => 1, 4294967295 ])
+	[ entry_level => -1, 1, 7, 1000000000 ], [ 'free_node[0]' => 0, 1, 1000000, 4294967294 ],
+	[ 'free_node[1]' => 0, 1, 1000000 ], [ free_tids => 0, 1, 1000000 ], [ column_dim => 1, 4294967295 ])
 {
 	my ($name, @values) = @$case;
 	foreach my $value (@values)
@@ -141,49 +137,49 @@ foreach my $case ([ nused => 0, 65535 ], [ nfree => 1, 65535 ], [ upper => 1, 25
 	my ($name, @values) = @$case;
 	foreach my $value (@values)
 	{
-		push @damage, [ "pages of nodes: $name $value", sub { set_pages(KIND_NODE, $name, $value) } ];
-		push @damage, [ "pages of TIDs: $name $value", sub { set_pages(KIND_TIDS, $name, $value) } ];
+		push @damage, [ "pages of nodes: $name $value", sub { set_pages('NODE', $name, $value) } ];
+		push @damage, [ "pages of TIDs: $name $value", sub { set_pages('TIDS', $name, $value) } ];
 	}
 }
 push @damage, [ 'a list of free nodes in a circle', sub {
-		my $block = last_of(KIND_NODE);
+		my $block = last_of('NODE');
 		opaque($block, 'next', $block);
 		opaque($block, 'nfree', 0);
 		opaque($block, 'nused', meta('nodes_per_page'));
-		meta('free_base', $block);
+		meta('free_node[0]', $block);
 	} ];
 push @damage, [ 'a list of free TIDs in a circle', sub {
-		my $block = last_of(KIND_TIDS) // return;
+		my $block = last_of('TIDS') // return;
 		opaque($block, 'next', $block);
 		opaque($block, 'nfree', 0);
-		opaque($block, 'nused', 63);
+		opaque($block, 'nused', $size{CHUNKS});
 		meta('free_tids', $block);
 	} ];
 push @damage, [ 'a full page of upper nodes on the list of base pages', sub {
-		my $block = last_of(KIND_NODE);
+		my $block = last_of('NODE');
 		opaque($block, 'upper', 1);
 		opaque($block, 'listed', 1);
 		opaque($block, 'nfree', 0);
 		opaque($block, 'nused', meta('nodes_per_page'));
-		meta('free_base', $block);
+		meta('free_node[0]', $block);
 	} ];
 push @damage, [ 'a page of TIDs without the free one that it counts', sub {
-		my $block = last_of(KIND_TIDS) // return;
-		foreach my $place (map { $block * PAGE + START + $_ * CHUNK } 0 .. 62)
+		my $block = last_of('TIDS') // return;
+		foreach my $place (map { start_of($block, $_, $size{CHUNK}) } 0 .. $size{CHUNKS} - 1)
 		{
-			field($place, $chunk_field{owner}) or field($place, $chunk_field{owner}, 1000);
+			field($place, 'chunk.owner') or field($place, 'chunk.owner', 1000);
 		}
 		opaque($block, 'listed', 1);
 		opaque($block, 'nfree', 1);
-		opaque($block, 'nused', 63);
+		opaque($block, 'nused', $size{CHUNKS});
 		meta('free_tids', $block);
 	} ];
 foreach my $case ([ 0xFFFFFFFF, 1 ], [ 0, 0 ], [ 0, 65535 ])
 {
 	my ($block, $item) = @$case;
-	push @damage, [ "nodes: heap TID ($block,$item)", sub { set_tids(NODE_TIDS, $block, $item, base_nodes()) } ];
+	push @damage, [ "nodes: heap TID ($block,$item)", sub { set_tids('node.tid', $block, $item, base_nodes()) } ];
 }
-push @damage, [ 'TIDs: heap TID (4294967295,1)', sub { set_tids(CHUNK_TIDS, 0xFFFFFFFF, 1, chunks()) } ];
+push @damage, [ 'TIDs: heap TID (4294967295,1)', sub { set_tids('chunk.tids[0]', 0xFFFFFFFF, 1, chunks()) } ];
 foreach my $case (
 	[ flags => 0, 3, 255 ], [ level => 1, 200 ], [ nlinks => 0, 65535 ], [ ntids => 0, 65535 ],
 	[ below => 0, 63, 1000000000, 4294967295 ], [ more_tids => 63, 1000000000, 4294967295 ],
@@ -211,22 +207,24 @@ foreach my $case ([ owner => 1 ], [ next => 63, 4294967295 ], [ ntids => 0, 6553
 push @damage, [ 'TIDs: chains in circles', sub {
 		foreach my $place (chunks())
 		{
-			my $slot = ($place % PAGE - START) / CHUNK;
-			field($place, $chunk_field{next}, int($place / PAGE) * 63 + $slot);
+			my $slot = ($place % $size{PAGE} - $size{START}) / $size{CHUNK};
+			field($place, 'chunk.next', int($place / $size{PAGE}) * $size{CHUNKS} + $slot);
 		}
 	} ];
 
 # What an index with a filter column has besides
+sub set_contents { my ($kind, $contents) = @_; substr($file, start_of($_, 0, 0), length $contents) = $contents foreach blocks_of($kind) }
 my @key_damage = (
-	[ 'empty key pages', sub { zero($_) foreach blocks_of(KIND_KEYS) } ],
-	[ 'an empty map of key pages', sub { zero($_) foreach blocks_of(KIND_KEY_MAP) } ],
-	[ 'states that there are not', sub { substr($file, $_ * PAGE + START, 100) = "\xFF" x 100 foreach blocks_of(KIND_KEYS) } ],
+	[ 'empty key pages', sub { zero($_) foreach blocks_of('KEYS') } ],
+	[ 'an empty map of key pages', sub { zero($_) foreach blocks_of('KEY_MAP') } ],
+	[ 'states that there are not', sub { set_contents('KEYS', "\xFF" x 100) } ],
 	[ 'entries of other nodes', sub {
-			foreach my $block (blocks_of(KIND_KEYS))
+			foreach my $place (map { start_of($_, 0, 0) } blocks_of('KEYS'))
 			{
-				substr($file, $block * PAGE + START, 6000) = reverse substr($file, $block * PAGE + START, 6000);
+				substr($file, $place, $size{KEY_ENTRIES}) = reverse substr($file, $place, $size{KEY_ENTRIES});
 			}
-		} ]);
+		} ],
+	[ 'TIDs: more than there is room for', sub { set_chunks('ntids', $size{CHUNK_TIDS} + 1) } ]);
 foreach my $case (
 	[ key_size => 0, 6, 65, 65535 ], [ key_columns => 0, 2, 255 ], [ key_pages => 0, 1000000 ],
 	[ key_map => 0, 1, 1000000 ], [ inline_tids => 1, 200 ])
@@ -242,46 +240,104 @@ foreach my $case ([ nused => 0, 65535 ], [ next => 1, 4294967295 ], [ kind => 8 
 	my ($name, @values) = @$case;
 	foreach my $value (@values)
 	{
-		push @key_damage, [ "key pages: $name $value", sub { set_pages(KIND_KEYS, $name, $value) } ];
+		push @key_damage, [ "key pages: $name $value", sub { set_pages('KEYS', $name, $value) } ];
 	}
 }
 foreach my $value (1, 1000000)
 {
-	push @key_damage, [ "maps of key pages: to $value",
-		sub { substr($file, $_ * PAGE + START, 40) = pack('L', $value) x 10 foreach blocks_of(KIND_KEY_MAP) } ];
+	push @key_damage, [ "maps of key pages: to $value", sub { set_contents('KEY_MAP', pack('L', $value) x 10) } ];
 }
-push @key_damage, [ 'TIDs: more than there is room for', sub { set_chunks('ntids', 11) } ];
 
-# One statement in a session of its own; what is wrong with its end, or ''.
-sub verdict
+# What is wrong with an error that a statement ended with, or ''.
+sub complaint
 {
-	my ($sql, $name) = @_;
-	my $timed_out = 0;
-	my ($status, $stdout, $stderr) = $node->psql('postgres',
-		"\\set VERBOSITY verbose\nSET statement_timeout = '10s'; SET enable_seqscan = off;\n$sql",
-		timeout => 20, timed_out => \$timed_out);
+	my ($error, $damage) = @_;
 
-	return 'hangs' if $timed_out || $stderr =~ /57014/;
-	return 'crashes' if $status == 2;
-	return '' if $stderr !~ /ERROR|FATAL|PANIC|connection|terminat/;
-	return '' if $stderr =~ /XX002: index "t_v_idx" has .* at block \d+.*\n.*HINT:.*REINDEX/;
+	return 'hangs' if $error =~ /57014/;
+	return '' if $error !~ /ERROR|FATAL|PANIC|connection|terminat/;
+	return '' if $error =~ /XX002: index "t_v_idx" has .* at block \d+.*\n.*HINT:.*REINDEX/;
 	# What the executor says of distances that contradict the rows.
-	return '' if $stderr =~ /XX000: index returned tuples in wrong order/ && $name =~ /^nodes: (scale|norm|own_norm|error) /;
+	return '' if $error =~ /XX000: index returned tuples in wrong order/ && $damage =~ /^nodes: (scale|norm|own_norm|error) /;
 	# A version that is not ours may be one of a later library.
-	return '' if $stderr =~ /0A000: index "t_v_idx" has format version .* at block \d+.*\n.*HINT:.*REINDEX/;
-	my ($line) = $stderr =~ /((?:ERROR|FATAL|PANIC|server closed|connection).*)/;
-	return $line // $stderr;
+	return '' if $error =~ /0A000: index "t_v_idx" has format version .* at block \d+.*\n.*HINT:.*REINDEX/;
+	my ($line) = $error =~ /((?:ERROR|FATAL|PANIC|server closed|connection).*)/;
+	return $line // $error;
 }
 
 my @statements = (
-	[ 'ten nearest', 'SELECT id FROM t ORDER BY v %s q(7) LIMIT 10' ],
-	[ 'all rows', 'SELECT count(*) FROM (SELECT id FROM t ORDER BY v %s q(8) LIMIT 100000) AS x' ],
+	[ 'ten nearest', 'SELECT id FROM t ORDER BY v %s (SELECT v FROM more WHERE id = 7) LIMIT 10' ],
+	[ 'all rows', 'SELECT count(*) FROM (SELECT id FROM t ORDER BY v %s (SELECT v FROM more WHERE id = 8) LIMIT 100000) AS x' ],
 	[ 'NULL query', 'SELECT count(*) FROM (SELECT id FROM t ORDER BY v %s (SELECT NULL::vector) LIMIT 100000) AS x' ],
-	[ 'insert', 'INSERT INTO t SELECT n, q(n) FROM generate_series(2001, 2020) AS n; INSERT INTO t SELECT n, q(5) FROM generate_series(2021, 2045) AS n' ],
+	[ 'insert', 'INSERT INTO t SELECT id, v FROM more WHERE id BETWEEN 2001 AND 2045' ],
 	[ 'vacuum', 'DELETE FROM t WHERE id %% 5 = 0; VACUUM (INDEX_CLEANUP on) t' ],
-	[ 'insert again', 'INSERT INTO t SELECT n, q(n) FROM generate_series(3001, 3020) AS n' ],
+	[ 'insert again', 'INSERT INTO t SELECT id, v FROM more WHERE id BETWEEN 3001 AND 3020' ],
 	[ 'info', "SELECT * FROM piramid_hnsw_info('t_v_idx')" ],
 	[ 'keys', "SELECT * FROM piramid_hnsw_keys('t_v_idx')" ]);
+
+# The table as it was, row for row in the same places; its index is a new file,
+# which the caller fills.  Returns the file.
+my $restore = q{
+	TRUNCATE t;
+	UPDATE pg_index SET indisready = false WHERE indexrelid = 't_v_idx'::regclass;
+	INSERT INTO t TABLE kept;
+	UPDATE pg_index SET indisready = true WHERE indexrelid = 't_v_idx'::regclass;
+	CHECKPOINT;
+	SELECT '=file ' || pg_relation_filepath('t_v_idx');
+};
+
+# Everything after a damage, each statement in a session of its own, and then
+# the table as it was.  The index moves to another tablespace before: nothing of the
+# copy is in shared buffers.
+sub script
+{
+	my ($op, $tablespace) = @_;
+	my $script = "\\set VERBOSITY verbose\n\\warn =move\nALTER INDEX t_v_idx SET TABLESPACE $tablespace;\n";
+
+	foreach my $statement (@statements)
+	{
+		my ($what, $sql) = @$statement;
+		$script .= "\\connect\n\\warn =$what\nSET statement_timeout = '10s'; SET enable_seqscan = off;\n" . sprintf($sql, $op) . ";\n";
+	}
+	return "$script\\connect\n\\warn =restore\n$restore";
+}
+
+sub write_file
+{
+	my ($path) = @_;
+	open my $handle, '>:raw', $path or die "$path: $!";
+	print $handle $file;
+	close $handle;
+}
+
+# Run it.  Returns what was wrong, and the new file of the index.
+sub verdict
+{
+	my ($script, $damage) = @_;
+	my $timed_out = 0;
+	my ($status, $stdout, $stderr) = $node->psql('postgres', $script, on_error_stop => 0, timeout => 120, timed_out => \$timed_out);
+	my @wrong;
+	my $what = 'nothing';
+
+	foreach my $line (split /^(?==|psql:)/m, $stderr)
+	{
+		if ($line =~ /^=(.*)/) { $what = $1; next }
+		my $complaint = complaint($line, $damage);
+		push @wrong, "$what: $complaint" if $complaint;
+	}
+	push @wrong, "$what: hangs" if $timed_out;
+	push @wrong, "$what: crashes" if $status == 2;
+	return (\@wrong, $stdout =~ /^=file (.*)/m) if $stdout =~ /^=file/m;
+	push @wrong, 'no new file' unless @wrong;
+	if ($timed_out)
+	{
+		$node->stop('immediate');
+		$node->start;
+	}
+	$node->poll_query_until('postgres', 'SELECT true');
+	return (\@wrong, $node->safe_psql('postgres', $restore) =~ /^=file (.*)/m);
+}
+
+$node->safe_psql('postgres', "CREATE TABLESPACE elsewhere LOCATION '" . PostgreSQL::Test::Utils::tempdir . "'");
 
 # name, dimensions, rows, operator class, operator, filter columns, damage
 foreach my $shape (
@@ -291,53 +347,40 @@ foreach my $shape (
 	[ 'a filter column', 3, 300, 'l2', '<->', ', id', \@key_damage ])
 {
 	my ($shape_name, $dim, $rows, $opclass, $op, $filters, $cases) = @$shape;
+	my @tablespaces = ('elsewhere', 'pg_default');
 
 	$node->safe_psql('postgres', qq{
 		CREATE OR REPLACE FUNCTION q(n int) RETURNS vector LANGUAGE sql IMMUTABLE AS
 			\$\$ SELECT array_agg(sin(n * 12.9898 + i * (n % 13 + 1)))::vector FROM generate_series(1, $dim) AS i \$\$;
-		CREATE TABLE t (id int, v vector($dim));
-		INSERT INTO t SELECT n, q(n) FROM generate_series(1, $rows) AS n;
-		INSERT INTO t SELECT n, q(5) FROM generate_series(1001, 1060) AS n;
-		CREATE TABLE kept AS TABLE t;
-		CREATE INDEX t_v_idx ON t USING hnsw (v vector_${opclass}_ops$filters)});
-	my $filepath = "SELECT pg_relation_filepath('t_v_idx')";
-	my $path = $node->safe_psql('postgres', $filepath);
+		CREATE TABLE kept (id int, v vector($dim));
+		INSERT INTO kept SELECT n, q(n) FROM generate_series(1, $rows) AS n;
+		INSERT INTO kept SELECT n, q(5) FROM generate_series(1001, 1060) AS n;
+		-- queries, and rows to insert
+		CREATE TABLE more AS SELECT n AS id, q(CASE WHEN n BETWEEN 2021 AND 2045 THEN 5 ELSE n END) AS v
+			FROM unnest(ARRAY[7, 8] || ARRAY(SELECT generate_series(2001, 2045)) || ARRAY(SELECT generate_series(3001, 3020))) AS n;
+		CREATE TABLE t AS TABLE kept;
+		CREATE INDEX t_v_idx ON t USING hnsw (v vector_${opclass}_ops$filters);
+		CHECKPOINT});
+	my $path = $node->safe_psql('postgres', "SELECT pg_relation_filepath('t_v_idx')");
+	my $built = slurp_file($node->data_dir . "/$path");
+	read_fields($node->data_dir . "/$path");
 	foreach my $case (@$cases)
 	{
 		my ($name, $damage) = @$case;
-		my @wrong;
 
-		$node->stop;
-		$path = $node->data_dir . "/$path";
-		$file = slurp_file($path);
-		my $before = $file;
+		$file = $built;
 		$damage->();
-		open my $handle, '>:raw', $path or die "$path: $!";
-		print $handle $file;
-		close $handle;
-		$node->start;
-		if ($file eq $before)
-		{
-			$path = $node->safe_psql('postgres', $filepath);
-			next;
-		}
-		foreach my $statement (@statements)
-		{
-			my ($what, $sql) = @$statement;
-			my $verdict = verdict(sprintf($sql, $op), $name);
-			push @wrong, "$what: $verdict" if $verdict;
-			$node->poll_query_until('postgres', 'SELECT true') if $verdict eq 'crashes';
-			if ($verdict eq 'hangs')
-			{
-				$node->stop('immediate');
-				$node->start;
-			}
-		}
-		is(join("\n", @wrong), '', "$shape_name, $name");
-		$path = $node->safe_psql('postgres', "TRUNCATE t; INSERT INTO t TABLE kept; REINDEX INDEX t_v_idx; $filepath");
+		next if $file eq $built;
+		write_file($node->data_dir . "/$path");
+		(my $wrong, $path) = verdict(script($op, $tablespaces[0]), $name);
+		is(join("\n", @$wrong), '', "$shape_name, $name");
+		@tablespaces = reverse @tablespaces;
 	}
-	is($node->safe_psql('postgres', "SELECT test.reachable('t', '$op')"), $rows + 60, "$shape_name: REINDEX repairs");
-	$node->safe_psql('postgres', 'DROP TABLE t, kept');
+	zero($_) foreach 0 .. blocks() - 1;
+	write_file($node->data_dir . "/$path");
+	is($node->safe_psql('postgres', "ALTER INDEX t_v_idx SET TABLESPACE $tablespaces[0]; REINDEX INDEX t_v_idx; SELECT test.reachable('t', '$op')"),
+		$rows + 60, "$shape_name: REINDEX repairs");
+	$node->safe_psql('postgres', 'DROP TABLE t, kept, more');
 }
 
 $node->stop;

@@ -1,5 +1,7 @@
 # The SQL surface is pgvector's: every object that pgvector 0.8 has is there with
 # the same properties, but for the deviations that are listed with their reasons.
+#
+# By version: the catalogs and settings.
 
 use strict;
 use warnings;
@@ -8,6 +10,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Piramid;
+use Move;
 
 sub rows
 {
@@ -61,6 +64,21 @@ foreach my $kind (sort keys %kinds)
 }
 
 note("beyond pgvector:\n", map { "  $_\t$ours{$_}\n" } grep { !exists $theirs{$_} } sort keys %ours);
+
+# Whoever updates from a released version has what a new database gets.
+my ($newest) = slurp_file('piramid.control') =~ /^default_version = '(.*)'$/m;
+my @released = slurp_file('CHANGELOG.md') =~ /^## (\d+\.\d+\.\d+)/mg;
+my $members = members($node, 'postgres');
+cmp_ok(scalar(@released), '>', 1, 'the released versions are read');
+foreach my $version (@released)
+{
+	my $database = "from_$version" =~ tr/./_/r;
+
+	$node->safe_psql('postgres', "CREATE DATABASE $database");
+	$node->safe_psql($database, "CREATE EXTENSION piramid VERSION '$version'; ALTER EXTENSION piramid UPDATE");
+	is($node->safe_psql($database, "SELECT extversion FROM pg_extension WHERE extname = 'piramid'"), $newest, "$version is brought up to date");
+	is(members($node, $database), $members, "$version, updated, is a new $newest");
+}
 
 # Settings that the applications of pgvector send.
 is($node->safe_psql('postgres', 'SET ivfflat.probes = 10; SHOW ivfflat.probes'), 10,

@@ -1,4 +1,6 @@
 # Reading an index into shared buffers, and searching one that is not there.
+#
+# By version: buffers and reading ahead.
 
 use strict;
 use warnings;

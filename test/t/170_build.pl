@@ -1,5 +1,7 @@
 # CREATE INDEX by several processes and through temporary files: nothing is
 # lost, equal vectors stay together, and whatever ends a build leaves nothing.
+#
+# By version: parallel workers and temporary files.
 
 use strict;
 use warnings;
@@ -65,7 +67,7 @@ foreach my $memory ('256MB', '8MB', '1MB')
 		is($node->safe_psql('postgres', "SELECT test.reachable('many')"),
 			$rows, "$what: a scan returns all");
 		at_least($node->safe_psql('postgres', "SELECT test.recall('many', '<->', 'queries')"),
-			0.95, "$what: recall\@10");
+			0.98, "$what: recall\@10");
 		$node->safe_psql('postgres', 'DROP INDEX many_idx');
 		is(temporary_files(), 0, "$what: no temporary file is left");
 	}
@@ -88,7 +90,7 @@ $node->safe_psql('postgres', q{
 	SET maintenance_work_mem = '1MB';
 	CREATE INDEX CONCURRENTLY many_idx ON many USING hnsw (v vector_cosine_ops);
 	REINDEX INDEX CONCURRENTLY many_idx});
-at_least($node->safe_psql('postgres', "SELECT test.recall('many', '<=>', 'queries')"), 0.95, 'recall@10, built concurrently');
+at_least($node->safe_psql('postgres', "SELECT test.recall('many', '<=>', 'queries')"), 0.98, 'recall@10, built concurrently');
 $node->safe_psql('postgres', q{
 	DROP INDEX many_idx;
 	SET maintenance_work_mem = '1MB';
@@ -105,31 +107,31 @@ fails_like($node, q{
 	qr/temporary file size exceeds "?temp_file_limit/, 'temp_file_limit');
 is(temporary_files(), 0, 'temp_file_limit: no temporary file is left');
 
-# A worker is terminated: the build fails, or it had just finished.
-my $failed = 0;
-for (my $try = 0; $try < 50 && !$failed; $try++)
-{
-	my $killer = start_sql($node, q{
-		DO $$
-		BEGIN
-			WHILE pg_try_advisory_lock(7) IS FALSE LOOP
-				PERFORM pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'parallel worker';
-				PERFORM pg_stat_clear_snapshot();
-			END LOOP;
-		END $$});
-	my ($status, $stdout, $stderr) = $node->psql('postgres', q{
-		SELECT pg_advisory_lock(7);
-		CREATE INDEX many_idx ON many USING hnsw (v vector_l2_ops)});
+# A worker is terminated as soon as one is seen; once more, if the build had
+# ended before that.
+my $failed = '';
+wait_until(
+	sub {
+		my $killer = start_sql($node, q{
+			DO $$
+			BEGIN
+				WHILE pg_try_advisory_lock(7) IS FALSE LOOP
+					PERFORM pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'parallel worker';
+					PERFORM pg_stat_clear_snapshot();
+				END LOOP;
+			END $$});
+		my ($status, $stdout, $stderr) = $node->psql('postgres', q{
+			SELECT pg_advisory_lock(7);
+			CREATE INDEX many_idx ON many USING hnsw (v vector_l2_ops)});
 
-	if ($status != 0)
-	{
-		like($stderr, qr/terminat|parallel worker/, 'a terminated worker ends the build');
-		$failed++;
-	}
-	else { $node->safe_psql('postgres', 'DROP INDEX many_idx') }
-	$killer->finish;
-}
-is($failed, 1, 'a worker was terminated');
+		$killer->finish;
+		$failed = $stderr if $status != 0;
+		$node->safe_psql('postgres', 'DROP INDEX many_idx') if $status == 0;
+		return $status != 0;
+	},
+	'a build with a terminated worker');
+like($failed, qr/terminat|parallel worker/, 'a terminated worker ends the build');
+is(temporary_files(), 0, 'a terminated worker: no temporary file is left');
 create_index('256MB', 2);
 is_consistent($node, 'many', 'after a terminated worker');
 

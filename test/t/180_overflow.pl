@@ -1,5 +1,7 @@
 # Overflow links, which inserts make after a checkpoint: with several clients,
 # on a standby, after crashes.  Checkpoints come all the time.
+#
+# By version: WAL, replay and checkpoints.
 
 use strict;
 use warnings;

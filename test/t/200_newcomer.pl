@@ -9,7 +9,7 @@ use IPC::Run ();
 use POSIX ();
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(usleep);
+use Piramid;
 
 my $source = getcwd;
 my $scratch = PostgreSQL::Test::Utils::tempdir;
@@ -37,7 +37,7 @@ sub machine
 	my ($name, %script) = @_;
 	my $dir = programs($name, %script);
 
-	foreach my $program (qw(bash sh env cat cut dirname find grep head id ls mkdir mktemp nproc realpath rm rmdir sed sort tail tar tee touch tr wc))
+	foreach my $program (qw(bash sh env cat cut dirname find flock grep head id ls mkdir mktemp nproc realpath rm rmdir sed sort tail tar tee touch tr wc))
 	{
 		my $path = `which $program`;
 		chomp $path;
@@ -181,12 +181,13 @@ SKIP:
 		local $ENV{PATH} = $path;
 		my $run = IPC::Run::start([ 'bench/quickstart' ], '<', \'', '>&', \$output, init => \&session);
 		# psql fails until the server runs.
-		until ($sql->('wordnet', q{SELECT pid FROM pg_stat_activity
-			WHERE application_name = 'quickstart' AND state = 'active' AND query LIKE 'CREATE INDEX%'}) =~ /^\d+$/)
-		{
-			$run->pump_nb;
-			usleep(100_000);
-		}
+		wait_until(
+			sub {
+				$run->pump_nb;
+				return $sql->('wordnet', q{SELECT pid FROM pg_stat_activity
+					WHERE application_name = 'quickstart' AND state = 'active' AND query LIKE 'CREATE INDEX%'}) =~ /^\d+$/;
+			},
+			'quickstart to build the index');
 		kill 'INT', -$run->{KIDS}[0]{PID};
 		$run->finish;
 		return ($run->full_result(0) >> 8, $output);

@@ -1,5 +1,7 @@
 # No plan sees rows out of order: random statements over many shapes of data.
 # PIRAMID_ORDER_STATEMENTS sets how many statements each shape gets (default 12).
+#
+# By version: the planner and executor.
 
 use strict;
 use warnings;
@@ -10,7 +12,7 @@ use Test::More;
 use Piramid;
 
 my $statements = $ENV{PIRAMID_ORDER_STATEMENTS} || 12;
-my $node = piramid_node('order', conf => "autovacuum = off\njit = off");
+my $node = piramid_node('order', conf => "autovacuum = off");
 
 $node->safe_psql(
 	'postgres', q{

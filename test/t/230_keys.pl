@@ -1,6 +1,7 @@
 # Keys of filter columns: key pages say what the nodes have, after all kinds of
 # builds, inserts, updates and vacuums, crashes in between, and on a standby.
 # piramid_hnsw_keys compares each entry with its node, and fails if it is wrong.
+# By version: WAL, replay, parallel workers and vacuum.
 
 use strict;
 use warnings;

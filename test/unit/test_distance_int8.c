@@ -109,8 +109,8 @@ matrix_right(const DistanceKernels *k, Values values, int dim, int na, int nb)
 	for (Size i = 0; i < out_size; i++)
 		dots[i] = l1s[i] = -77;
 
-	k->i8_dot_matrix(dim, na, a, lda, nb, b, ldb, dots, ldo);
-	k->i8_l1_matrix(dim, na, a, lda, nb, b, ldb, l1s, ldo);
+	k->i8_dot_matrix(dim, (ByteRows) {na, a, lda}, (ByteRows) {nb, b, ldb}, dots, ldo);
+	k->i8_l1_matrix(dim, (ByteRows) {na, a, lda}, (ByteRows) {nb, b, ldb}, l1s, ldo);
 
 	for (int i = 0; i < na; i++)
 		for (int j = 0; j < ldo; j++)

@@ -59,7 +59,8 @@ learn(const Rows *rows, int dims, int first, int n)
 	Projection	projection;
 	void	   *room = malloc(projection_work_size(dims, rows->width, n));
 
-	projection_learn(&projection, dims, rows->width, n, rows->values + (Size) first * rows->stride, 1,
+	projection_learn(&projection, dims, rows->width,
+					 (ByteRows) {n, rows->values + (Size) first * rows->stride, rows->stride}, 1,
 					 malloc(projection_size(dims, rows->width)), room);
 	free(room);
 	return projection;

@@ -1,16 +1,13 @@
 /*-------------------------------------------------------------------------
  *
- * calibration.c
- *		Whether an index's codes are made of projected vectors, and the
- *		projections that this backend has at hand.
+ * build_projection.c
+ *		Whether an index's codes are made of projected vectors, and these codes.
  *
  *-------------------------------------------------------------------------
  */
-#include "hnsw/value.h"
+#include "hnsw/build.h"
 
-#include "lib/ilist.h"
 #include "miscadmin.h"
-#include "utils/memutils.h"
 
 /* Rows to judge a projection by (it is learned from the rest), and how few say nothing */
 #define JUDGED_ROWS 512
@@ -29,9 +26,6 @@
  */
 #define MIN_LOCAL_SHARE 0.70
 #define COMPARED_ROWS 128
-
-/* Bytes of projections that no open index uses and are kept all the same */
-#define KEPT_BYTES (32 * 1024 * 1024)
 
 /*
  * Share of the energy of rows, int8 each, that a projection keeps.  Notes the
@@ -103,8 +97,8 @@ nearest_differences(int n, int nothers, int stride, const int8 *rows)
  * suit.
  */
 Projection *
-hnsw_calibrate(HnswLayout *layout, const HnswLayoutRequest *request, int nrows,
-			   int8 *rows, uint64 seed)
+build_learn_projection(HnswLayout *layout, const HnswLayoutRequest *request, int nrows,
+					   int8 *rows, uint64 seed)
 {
 	/* Where codes are short in any case, a projection cannot harm. */
 	double		min_share[] = {0, request->compact ? 0 : MIN_SHARE_1, MIN_SHARE_2};
@@ -132,8 +126,9 @@ hnsw_calibrate(HnswLayout *layout, const HnswLayoutRequest *request, int nrows,
 		matrix = palloc(projection_size(layout->code.dims, width));
 		room = palloc_extended(projection_work_size(layout->code.dims, width, learned),
 							   MCXT_ALLOC_HUGE);
-		projection_learn(projection, layout->code.dims, width, learned,
-						 rows + (Size) judged * projection_stride(width), seed, matrix, room);
+		projection_learn(projection, layout->code.dims, width,
+						 (ByteRows) {learned, rows + (Size) judged * projection_stride(width),
+						 projection_stride(width)}, seed, matrix, room);
 		pfree(room);
 		if (projection->step > 0 &&
 			kept_share(projection, compared, differences) >= min_local &&
@@ -151,110 +146,13 @@ hnsw_calibrate(HnswLayout *layout, const HnswLayoutRequest *request, int nrows,
 	return NULL;
 }
 
-/* A projection in this backend's memory. */
-typedef struct CachedProjection
-{
-	dlist_node	node;
-	uint64		seed;			/* of the index: random, so it is a name */
-	int			users;			/* open indexes */
-	Size		size;
-	HnswProjectionData *data;
-} CachedProjection;
-
-static dlist_head cached = DLIST_STATIC_INIT(cached);
-
-/* Forget projections that nobody uses, oldest first, while there are too many. */
-static void
-trim_cache(void)
-{
-	dlist_mutable_iter iter;
-	Size		size = 0;
-
-	dlist_foreach_modify(iter, &cached)
-	{
-		CachedProjection *entry = dlist_container(CachedProjection, node, iter.cur);
-
-		size += entry->size;
-		if (size <= KEPT_BYTES || entry->users > 0)
-			continue;
-		size -= entry->size;
-		dlist_delete(&entry->node);
-		pfree(entry->data);
-		pfree(entry);
-	}
-}
-
-/* Called when the memory of an open index goes. */
-static void
-release_projection(void *arg)
-{
-	((CachedProjection *) arg)->users--;
-}
-
-static CachedProjection *
-load_projection(Relation rel, const HnswMetaPageData *meta)
-{
-	Size		size = offsetof(HnswProjectionData, matrix) +
-		projection_size(meta->code_dims, rotation_out_dim(meta->dim));
-	HnswProjectionData *data = palloc(size);
-	CachedProjection *entry;
-
-	hnsw_projection_read(rel, meta, data, size);
-	trim_cache();
-	entry = MemoryContextAllocZero(TopMemoryContext, sizeof(CachedProjection));
-	entry->seed = meta->seed;
-	entry->size = size;
-	entry->data = MemoryContextAlloc(TopMemoryContext, size);
-	memcpy(entry->data, data, size);
-	dlist_push_head(&cached, &entry->node);
-	pfree(data);
-	return entry;
-}
-
-/*
- * Give an index its projection.  It stays until the current memory context
- * goes.
- */
-void
-hnsw_projection_open(HnswIndex *index, const HnswMetaPageData *meta)
-{
-	CachedProjection *entry = NULL;
-	MemoryContextCallback *callback = palloc(sizeof(MemoryContextCallback));
-	dlist_iter	iter;
-
-	dlist_foreach(iter, &cached)
-	{
-		CachedProjection *other = dlist_container(CachedProjection, node, iter.cur);
-
-		if (other->seed == meta->seed && other->data->dims == meta->code_dims)
-		{
-			entry = other;
-			break;
-		}
-	}
-	if (entry == NULL)
-		entry = load_projection(index->rel, meta);
-	else
-		dlist_move_head(&cached, &entry->node);
-	entry->users++;
-	callback->func = release_projection;
-	callback->arg = entry;
-	MemoryContextRegisterResetCallback(CurrentMemoryContext, callback);
-
-	index->projection.dims = entry->data->dims;
-	index->projection.width = index->layout.out_dim;
-	index->projection.step = entry->data->step;
-	index->projection.range = entry->data->range;
-	index->projection.matrix = entry->data->matrix;
-}
-
 /*
  * Project rows of a build, int8 codes stride bytes apart in units of "step",
  * to int8 codes in units of projection_range_step().
  */
 void
-hnsw_project_codes(const Projection *projection, int nrows, const int8 *rows, int stride,
-				   float step, int8 *out)
+build_project_codes(const Projection *projection, int nrows, const int8 *rows, int stride,
+					float step, int8 *out)
 {
 	int32	   *scores = palloc(sizeof(int32) * nrows * projection->dims);
 	float		factor = step * projection->step / projection_range_step(projection);

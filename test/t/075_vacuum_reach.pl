@@ -127,11 +127,11 @@ foreach my $round (1, 2)
 		'-n -c 4 -j 2 -t 150', 0, [qr/actually processed: 600\/600/], [qr/^(?!.*ERROR)/s],
 		'inserts beside vacuums',
 		{
-			"070_insert_$round\@60" => q{
+			"075_insert_$round\@60" => q{
 				SELECT nextval('next') AS n \gset
 				SELECT test.scatter('c', :n, :n);
 			},
-			"070_vacuum_$round\@1" => 'VACUUM c;',
+			"075_vacuum_$round\@1" => 'VACUUM c;',
 		});
 	my $rows = $node->safe_psql('postgres', 'VACUUM c; SELECT count(*) FROM c');
 	is($node->safe_psql('postgres', "SELECT test.reachable('c')"), $rows, "all $rows rows are returned");

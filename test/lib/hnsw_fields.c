@@ -1,0 +1,122 @@
+/*-------------------------------------------------------------------------
+ *
+ * hnsw_fields.c
+ *		Where the fields of an hnsw index's pages are, for tests that damage
+ *		them: lines of "NAME OFFSET TYPE", TYPE as Perl's pack() has it, or of
+ *		"NAME VALUE" for constants.  The argument is the file of an index, whose
+ *		metapage tells where the links of its nodes begin.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "distance/distance.h"
+#include "hnsw/index.h"
+
+#undef printf
+#undef fprintf
+
+/* metric.c names the kernels, but a layout needs none. */
+PGDLLIMPORT const DistanceKernels *distance;
+
+#define FIELD(prefix, type, field) \
+	printf("%s.%s %zu %s\n", prefix, #field, offsetof(type, field), \
+		   _Generic(((type *) NULL)->field, uint8: "C", uint16: "S", uint32: "L", \
+					int32: "l", float: "f", ItemPointerData: "a6"))
+#define META(field) FIELD("meta", HnswMetaPageData, field)
+#define PAGE_END(field) FIELD("opaque", HnswPageOpaqueData, field)
+#define NODE(field) FIELD("node", HnswNodeHeaderData, field)
+#define CHUNK(field) FIELD("chunk", HnswTidChunkData, field)
+#define CONSTANT(name, value) printf("%s %zu\n", name, (Size) (value))
+
+static void
+print_fields(void)
+{
+	META(magic);
+	META(version);
+	META(dim);
+	META(metric);
+	META(own_kind);
+	META(degree);
+	META(code_dims);
+	META(code_bits);
+	META(inline_tids);
+	META(key_size);
+	META(nodes_per_page);
+	META(pages_per_node);
+	META(node_size);
+	META(calibration);
+	META(entry);
+	META(entry_level);
+	META(free_node[0]);
+	META(free_node[1]);
+	META(free_tids);
+	META(column_dim);
+	META(key_columns);
+	META(key_pages);
+	PAGE_END(magic);
+	PAGE_END(version);
+	PAGE_END(kind);
+	PAGE_END(upper);
+	PAGE_END(listed);
+	PAGE_END(nfree);
+	PAGE_END(nused);
+	PAGE_END(next);
+	NODE(flags);
+	NODE(level);
+	NODE(nlinks);
+	NODE(ntids);
+	NODE(below);
+	NODE(more_tids);
+	NODE(scale);
+	NODE(norm);
+	NODE(own_norm);
+	NODE(error);
+	NODE(scale_a);
+	NODE(scale_b);
+	CHUNK(owner);
+	CHUNK(next);
+	CHUNK(ntids);
+	CHUNK(sequence);
+	CHUNK(tids[0]);
+}
+
+static void
+print_constants(void)
+{
+	CONSTANT("PAGE", BLCKSZ);
+	CONSTANT("START", HNSW_PAGE_START);
+	CONSTANT("SPECIAL", BLCKSZ - MAXALIGN(sizeof(HnswPageOpaqueData)));
+	CONSTANT("PD_SPECIAL", offsetof(PageHeaderData, pd_special));
+	CONSTANT("CHUNK", sizeof(HnswTidChunkData));
+	CONSTANT("CHUNKS", HNSW_CHUNKS_PER_PAGE);
+	CONSTANT("KIND_CALIBRATION", HNSW_PAGE_CALIBRATION);
+	CONSTANT("KIND_NODE", HNSW_PAGE_NODE);
+	CONSTANT("KIND_PART", HNSW_PAGE_NODE_PART);
+	CONSTANT("KIND_TIDS", HNSW_PAGE_TIDS);
+	CONSTANT("KIND_KEYS", HNSW_PAGE_KEYS);
+	CONSTANT("KIND_KEY_MAP", HNSW_PAGE_KEY_MAP);
+}
+
+int
+main(int argc, char **argv)
+{
+	FILE	   *file = argc == 2 ? fopen(argv[1], "rb") : NULL;
+	PGAlignedBlock page;
+	HnswLayout	layout;
+
+	if (file == NULL || fread(page.data, 1, BLCKSZ, file) != BLCKSZ)
+	{
+		fprintf(stderr, "usage: hnsw_fields INDEX-FILE\n");
+		return 1;
+	}
+	fclose(file);
+	hnsw_layout_from_meta(&layout, HnswPageGetMeta(page.data));
+	print_fields();
+	printf("node.tid %d a6\n", layout.tids);
+	printf("node.links %d L\n", layout.links);
+	printf("meta.key_map %zu L\n",
+		   (char *) HnswPageGetKeyMaps(page.data) - (char *) HnswPageGetMeta(page.data));
+	printf("CHUNK_TIDS %d\n", layout.chunk_tids);
+	printf("KEY_ENTRIES %d\n", layout.key_entries);
+	print_constants();
+	return 0;
+}
