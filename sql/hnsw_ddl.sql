@@ -267,7 +267,7 @@ BEGIN
 	results := results || check_scan('x', op, q);
 	SELECT * INTO info FROM piramid_hnsw_info('x_v');
 	IF info.dimensions <> dim OR info.heap_tids < rows OR info.degree < 32 OR info.nodes > info.heap_tids OR
-		info.pages < info.nodes / info.nodes_per_page OR info.levels < 1 OR info.version NOT IN (1, 2) THEN
+		info.pages < info.nodes / info.nodes_per_page OR info.levels < 1 OR info.version <> 3 THEN
 		results := results || info::text;
 	END IF;
 	RETURN array_to_string(results, ', ') || ', ' || info.storage_precision || ', ' || info.code_bits || ' bits';

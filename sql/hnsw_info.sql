@@ -4,7 +4,7 @@
 \set ECHO none
 \i :error_of
 \set ECHO all
-CREATE VIEW functions AS SELECT * FROM unnest(ARRAY['piramid_hnsw_info', 'piramid_prewarm', 'piramid_overflow_links']) AS name;
+CREATE VIEW functions AS SELECT * FROM unnest(ARRAY['piramid_hnsw_info', 'piramid_hnsw_keys', 'piramid_prewarm', 'piramid_overflow_links']) AS name;
 CREATE TABLE t (id int PRIMARY KEY, v vector);
 INSERT INTO t VALUES (1, '[1,2,3]'), (2, '[1,2,3,4]');
 
@@ -17,6 +17,14 @@ SELECT name, error_of(format('SELECT %s(''t_v'')', name)) FROM functions;
 DELETE FROM t WHERE id = 2;
 REINDEX INDEX CONCURRENTLY t_v;
 SELECT name, error_of(format('SELECT %s(''t_v'')', name)) FROM functions;
+
+-- filter columns
+SELECT * FROM piramid_hnsw_keys('t_v');
+CREATE INDEX t_filter ON t USING hnsw (id, (v::vector(3)) vector_l2_ops);
+INSERT INTO t VALUES (3, '[1,2,3]'), (4, '[3,2,1]');
+SELECT key_columns, key_size, key_pages, exact, several, unknown FROM piramid_hnsw_keys('t_filter');
+SELECT version, nodes, heap_tids FROM piramid_hnsw_info('t_filter');
+DROP INDEX t_filter;
 
 -- what does not exist, and what is something else
 SELECT name, error_of(format('SELECT %s(4294967295::oid::regclass)', name)) FROM functions;

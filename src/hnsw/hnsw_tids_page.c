@@ -220,10 +220,10 @@ find_chunk(HnswIndex *index, HnswNodeId owner, uint32 sequence, HnswTidChunkData
 
 /*
  * Copy the TIDs of a chunk (and their keys, unless that is NULL) and step to the
- * next; hnsw_chain_step comes before it.  The caller holds no lock, so the chunk may have gone, and with it only
- * dead TIDs: then it is the next one that has not been read.  Behind a chunk
- * without a sequence (made by an older library) vacuum cuts off the end of the
- * list or nothing; so there, what has gone was the end.
+ * next; hnsw_chain_step comes before it.  The caller holds no lock, so the chunk may
+ * have gone, and with it only dead TIDs: then it is the next one that has not been
+ * read.  Behind a chunk without a sequence (made by an older library) vacuum cuts off
+ * the end of the list or nothing; so there, what has gone was the end.
  */
 int
 hnsw_chunk_read(HnswIndex *index, HnswNodeId owner, uint32 *chunk_id, ItemPointer tids,

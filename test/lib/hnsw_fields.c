@@ -39,6 +39,7 @@ print_fields(void)
 	META(code_dims);
 	META(code_bits);
 	META(inline_tids);
+	META(key_size);
 	META(nodes_per_page);
 	META(pages_per_node);
 	META(node_size);
@@ -49,6 +50,8 @@ print_fields(void)
 	META(free_node[1]);
 	META(free_tids);
 	META(column_dim);
+	META(key_columns);
+	META(key_pages);
 	PAGE_END(magic);
 	PAGE_END(version);
 	PAGE_END(kind);
@@ -89,6 +92,8 @@ print_constants(void)
 	CONSTANT("KIND_NODE", HNSW_PAGE_NODE);
 	CONSTANT("KIND_PART", HNSW_PAGE_NODE_PART);
 	CONSTANT("KIND_TIDS", HNSW_PAGE_TIDS);
+	CONSTANT("KIND_KEYS", HNSW_PAGE_KEYS);
+	CONSTANT("KIND_KEY_MAP", HNSW_PAGE_KEY_MAP);
 }
 
 int
@@ -108,6 +113,10 @@ main(int argc, char **argv)
 	print_fields();
 	printf("node.tid %d a6\n", layout.tids);
 	printf("node.links %d L\n", layout.links);
+	printf("meta.key_map %zu L\n",
+		   (char *) HnswPageGetKeyMaps(page.data) - (char *) HnswPageGetMeta(page.data));
+	printf("CHUNK_TIDS %d\n", layout.chunk_tids);
+	printf("KEY_ENTRIES %d\n", layout.key_entries);
 	print_constants();
 	return 0;
 }

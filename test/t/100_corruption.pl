@@ -212,6 +212,42 @@ push @damage, [ 'TIDs: chains in circles', sub {
 		}
 	} ];
 
+# What an index with a filter column has besides
+sub set_contents { my ($kind, $contents) = @_; substr($file, start_of($_, 0, 0), length $contents) = $contents foreach blocks_of($kind) }
+my @key_damage = (
+	[ 'empty key pages', sub { zero($_) foreach blocks_of('KEYS') } ],
+	[ 'an empty map of key pages', sub { zero($_) foreach blocks_of('KEY_MAP') } ],
+	[ 'states that there are not', sub { set_contents('KEYS', "\xFF" x 100) } ],
+	[ 'entries of other nodes', sub {
+			foreach my $place (map { start_of($_, 0, 0) } blocks_of('KEYS'))
+			{
+				substr($file, $place, $size{KEY_ENTRIES}) = reverse substr($file, $place, $size{KEY_ENTRIES});
+			}
+		} ],
+	[ 'TIDs: more than there is room for', sub { set_chunks('ntids', $size{CHUNK_TIDS} + 1) } ]);
+foreach my $case (
+	[ key_size => 0, 6, 65, 65535 ], [ key_columns => 0, 2, 255 ], [ key_pages => 0, 1000000 ],
+	[ key_map => 0, 1, 1000000 ], [ inline_tids => 1, 200 ])
+{
+	my ($name, @values) = @$case;
+	foreach my $value (@values)
+	{
+		push @key_damage, [ "metapage: $name $value", sub { meta($name, $value) } ];
+	}
+}
+foreach my $case ([ nused => 0, 65535 ], [ next => 1, 4294967295 ], [ kind => 8 ])
+{
+	my ($name, @values) = @$case;
+	foreach my $value (@values)
+	{
+		push @key_damage, [ "key pages: $name $value", sub { set_pages('KEYS', $name, $value) } ];
+	}
+}
+foreach my $value (1, 1000000)
+{
+	push @key_damage, [ "maps of key pages: to $value", sub { set_contents('KEY_MAP', pack('L', $value) x 10) } ];
+}
+
 # What is wrong with an error that a statement ended with, or ''.
 sub complaint
 {
@@ -235,7 +271,8 @@ my @statements = (
 	[ 'insert', 'INSERT INTO t SELECT id, v FROM more WHERE id BETWEEN 2001 AND 2045' ],
 	[ 'vacuum', 'DELETE FROM t WHERE id %% 5 = 0; VACUUM (INDEX_CLEANUP on) t' ],
 	[ 'insert again', 'INSERT INTO t SELECT id, v FROM more WHERE id BETWEEN 3001 AND 3020' ],
-	[ 'info', "SELECT * FROM piramid_hnsw_info('t_v_idx')" ]);
+	[ 'info', "SELECT * FROM piramid_hnsw_info('t_v_idx')" ],
+	[ 'keys', "SELECT * FROM piramid_hnsw_keys('t_v_idx')" ]);
 
 # The table as it was, row for row in the same places; its index is a new file,
 # which the caller fills.  Returns the file.
@@ -302,13 +339,14 @@ sub verdict
 
 $node->safe_psql('postgres', "CREATE TABLESPACE elsewhere LOCATION '" . PostgreSQL::Test::Utils::tempdir . "'");
 
-# name, dimensions, rows, operator class, operator
+# name, dimensions, rows, operator class, operator, filter columns, damage
 foreach my $shape (
-	[ 'codes, several nodes to a page', 3, 300, 'l2', '<->' ],
-	[ 'plain links', 3, 300, 'l1', '<+>' ],
-	[ 'nodes that span pages', 9000, 25, 'ip', '<#>' ])
+	[ 'codes, several nodes to a page', 3, 300, 'l2', '<->', '', \@damage ],
+	[ 'plain links', 3, 300, 'l1', '<+>', '', \@damage ],
+	[ 'nodes that span pages', 9000, 25, 'ip', '<#>', '', \@damage ],
+	[ 'a filter column', 3, 300, 'l2', '<->', ', id', \@key_damage ])
 {
-	my ($shape_name, $dim, $rows, $opclass, $op) = @$shape;
+	my ($shape_name, $dim, $rows, $opclass, $op, $filters, $cases) = @$shape;
 	my @tablespaces = ('elsewhere', 'pg_default');
 
 	$node->safe_psql('postgres', qq{
@@ -321,12 +359,12 @@ foreach my $shape (
 		CREATE TABLE more AS SELECT n AS id, q(CASE WHEN n BETWEEN 2021 AND 2045 THEN 5 ELSE n END) AS v
 			FROM unnest(ARRAY[7, 8] || ARRAY(SELECT generate_series(2001, 2045)) || ARRAY(SELECT generate_series(3001, 3020))) AS n;
 		CREATE TABLE t AS TABLE kept;
-		CREATE INDEX t_v_idx ON t USING hnsw (v vector_${opclass}_ops);
+		CREATE INDEX t_v_idx ON t USING hnsw (v vector_${opclass}_ops$filters);
 		CHECKPOINT});
 	my $path = $node->safe_psql('postgres', "SELECT pg_relation_filepath('t_v_idx')");
 	my $built = slurp_file($node->data_dir . "/$path");
 	read_fields($node->data_dir . "/$path");
-	foreach my $case (@damage)
+	foreach my $case (@$cases)
 	{
 		my ($name, $damage) = @$case;
 

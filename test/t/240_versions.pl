@@ -55,6 +55,14 @@ sub version
 	return $node->safe_psql('postgres', "SELECT version FROM piramid_hnsw_info('$index')");
 }
 
+sub all_found
+{
+	my ($name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	is($node->safe_psql('postgres', "SELECT test.reachable('t')"),
+		$node->safe_psql('postgres', 'SELECT count(*) FROM t'), "$name returns all rows");
+}
+
 # Make a file one of version 1 or 2.
 sub make_old
 {
@@ -102,10 +110,10 @@ foreach my $shape (
 	at_least($node->safe_psql('postgres', "SELECT piramid_overflow_links('t_idx')"), 1, "$name: overflow links");
 	is(version('t_idx'), 2, "$name: an old index with overflow links");
 	is(page_versions('t_idx'), 1, "$name: new pages of an old index are old");
-	is_consistent($node, 't', "$name: an old index with new rows");
+	all_found("$name: an old index with new rows");
 	$node->safe_psql('postgres', 'DELETE FROM t WHERE id % 3 = 0; VACUUM t;
 		INSERT INTO t SELECT * FROM slices WHERE id BETWEEN 2601 AND 2800');
-	is_consistent($node, 't', "$name: an old index after a vacuum");
+	all_found("$name: an old index after a vacuum");
 
 	# Once more as an old file, now with maps
 	$before = $node->safe_psql('postgres', $answers);
