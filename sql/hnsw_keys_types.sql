@@ -1,4 +1,5 @@
 -- hnsw: filter columns of each type, by each operator, against a sequential scan
+SET jit = off;
 CREATE FUNCTION made(n int) RETURNS vector LANGUAGE sql IMMUTABLE AS $$
 	SELECT ARRAY[sin(n * 12.9), sin(n * 78.2), sin(n * 37.7)]::vector
 $$;
