@@ -70,7 +70,7 @@ EXPLAIN (COSTS OFF) SELECT id FROM (SELECT id, v FROM t ORDER BY v <-> '[1,2,3]'
 -- a partial index wins where it matches, and is not used where it does not
 CREATE INDEX t_partial ON t USING hnsw (v vector_l2_ops) WHERE category = 3;
 EXPLAIN (COSTS OFF) SELECT id FROM t WHERE category = 3 ORDER BY v <-> '[1,2,3]' LIMIT 10;
-EXPLAIN (COSTS OFF) SELECT id FROM t WHERE category = 4 ORDER BY v <-> '[1,2,3]' LIMIT 10;
+EXPLAIN (COSTS OFF) SELECT id FROM t WHERE category = 4 ORDER BY v <-> '[1,2,3]' LIMIT 3;
 EXPLAIN (COSTS OFF) SELECT id FROM t ORDER BY v <-> '[1,2,3]' LIMIT 10;
 DROP INDEX t_partial;
 

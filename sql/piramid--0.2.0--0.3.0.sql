@@ -280,7 +280,6 @@ COMMENT ON OPERATOR CLASS enum_key_ops USING hnsw IS 'filter column: equality';
 CREATE OPERATOR CLASS text_key_ops
 	DEFAULT FOR TYPE text USING hnsw AS
 	OPERATOR 5 = (text, text),
-	OPERATOR 5 = (text, name),
 	FUNCTION 4 hnsw_text_key(internal);
 COMMENT ON OPERATOR CLASS text_key_ops USING hnsw IS 'filter column: equality, by hash';
 

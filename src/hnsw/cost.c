@@ -45,8 +45,8 @@
 /* A page of keys, in pages that are only read */
 #define KEY_PAGE_COST 2
 
-/* A dimension of a distance */
-#define DIMENSION_COST (cpu_operator_cost / 2)
+/* A distance, in operators */
+#define DISTANCE_OPERATORS(dimensions) (20 + (dimensions) / 2.0)
 
 /* The pages of the index that are in memory, of those that could be */
 #define CACHED_SHARE 0.75
@@ -146,7 +146,8 @@ static double
 beside_sort(PlannerInfo *root, IndexOptInfo *info, int vector)
 {
 	Node	   *column = (Node *) list_nth_node(TargetEntry, info->indextlist, vector)->expr;
-	double		distances = info->rel->rows * Max(exprTypmod(column), 0) * DIMENSION_COST;
+	double		distances = info->rel->rows * cpu_operator_cost *
+		DISTANCE_OPERATORS(Max(exprTypmod(column), 0));
 	double		known;
 	double		seq_cost;
 
@@ -258,11 +259,14 @@ hnsw_costestimate(PlannerInfo *root, IndexPath *path, double loop_count,
 
 	set_scan_costs(path, generic.indexSelectivity, &costs);
 	rows = wanted = Min(Max(info->rel->rows, 1), costs.matching);
+	costs.first_width = hnsw_ef_search();
 	if (root->limit_tuples > 0 && bms_membership(root->all_baserels) == BMS_SINGLETON)
+	{
 		wanted = Min(rows, root->limit_tuples);
-	costs.first_width = Max(2 * wanted, hnsw_ef_search());
-	costs.first_width = Max(costs.first_width, Min(2 * wanted * costs.nodes / rows,
-												   FILTERED_WIDTH * hnsw_ef_search()));
+		costs.first_width = Max(costs.first_width, 2 * wanted);
+		costs.first_width = Max(costs.first_width, Min(2 * wanted * costs.nodes / rows,
+													   FILTERED_WIDTH * hnsw_ef_search()));
+	}
 
 	first = rows_cost(&costs, 1);
 	*startup = first * beside_sort(root, info, linitial_int(path->indexorderbycols));

@@ -81,7 +81,7 @@ hnsw_vector_column(Relation rel)
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
 			 errmsg("index \"%s\" has no vector column", RelationGetRelationName(rel)),
-			 errhint("An hnsw index orders rows by a distance: one of its columns is a vector, with an operator class such as vector_cosine_ops. For filters alone, create a btree index.")));
+			 errhint("One column of an hnsw index has an operator class for a distance, such as vector_cosine_ops. For filters alone, use a btree index.")));
 	return InvalidAttrNumber;
 }
 
