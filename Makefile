@@ -45,7 +45,7 @@ build/server: always
 .PHONY: always
 
 # The extension "vector" that is piramid, for those who want it; see compat/.
-vector_scripts = sql/piramid--0.1.0.sql sql/piramid--0.1.0--0.2.0.sql
+vector_scripts = sql/piramid--0.1.0.sql sql/piramid--0.1.0--0.2.0.sql sql/piramid--0.2.0--0.3.0.sql
 extension_dir = $(DESTDIR)$(datadir)/extension
 vector_library = $(DESTDIR)$(pkglibdir)/vector$(DLSUFFIX)
 
