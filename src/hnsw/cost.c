@@ -43,7 +43,10 @@
 #define DESCENT_HOPS 12
 
 /* A page of keys, in pages that are only read */
-#define KEY_PAGE_COST 2
+#define KEY_PAGE_COST 3
+
+/* A matching node that is read for its key, in nodes of a sweep */
+#define SWEPT_PER_MATCH 4
 
 /* A distance, in operators */
 #define DISTANCE_OPERATORS(dimensions) (20 + (dimensions) / 2.0)
@@ -96,7 +99,8 @@ matching_cost(const ScanCosts *costs, double rows)
 	double		width = Max(MATCHING_WIDTH, 2 * rows);
 	double		hops = DESCENT_HOPS + HOPS_PER_MATCH * width * costs->nodes / costs->matching;
 	double		hop = costs->swept * SWEPT_PER_CANDIDATE / HOPS_PER_CANDIDATE + costs->miss;
-	double		exact = costs->key_pages + costs->matching * (2 * costs->swept + costs->miss);
+	double		match = costs->swept * SWEPT_PER_MATCH + costs->miss;
+	double		exact = costs->key_pages + costs->matching * match;
 
 	return Min(hops * hop, exact);
 }
