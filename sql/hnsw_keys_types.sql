@@ -141,6 +141,9 @@ CREATE FUNCTION check_several() RETURNS TABLE (condition text, pushed boolean, n
 		'meta->>''lang'' = ''en'' AND flag IS NULL AND v IS NOT NULL', 'tags && ''{t1,t5}'' AND tenant < 3 AND v IS NOT NULL',
 		'tenant = 1 AND id > 100 AND v IS NOT NULL', 'tenant = 1 AND meta->>''lang'' IN (''de'', ''fr'') AND tags @> ''{t2}'' AND v IS NOT NULL', 'flag AND v IS NULL'])
 $$;
+CREATE INDEX k_v ON k USING hnsw (v vector_l2_ops);
+SELECT * FROM check_conditions(ARRAY['v IS NOT NULL', 'tenant = 3 AND v IS NOT NULL']);
+DROP INDEX k_v;
 CREATE INDEX k_v ON k USING hnsw (v vector_l2_ops, tenant, flag, (meta->>'lang'), tags);
 SELECT * FROM check_several();
 DROP INDEX k_v;

@@ -501,10 +501,9 @@ add_condition(HnswKeyFilter *filter, const HnswKeyColumns *columns, Relation rel
 	int			c = 0;
 
 	/* Rows without a vector are not in the index. */
-	if (key->sk_attno == hnsw_vector_column(rel))
+	if (key->sk_attno == hnsw_vector_column(rel) && (key->sk_flags & SK_SEARCHNULL))
 	{
-		if (key->sk_flags & SK_SEARCHNULL)
-			hnsw_filter_add_false(filter);
+		hnsw_filter_add_false(filter);
 		return;
 	}
 	while (c < columns->n && column->attno != key->sk_attno)
@@ -537,14 +536,24 @@ add_condition(HnswKeyFilter *filter, const HnswKeyColumns *columns, Relation rel
 		add_compare_condition(filter, c, column, type, key);
 }
 
-/* Compile the conditions of a scan, in the current memory context. */
+/*
+ * Compile the conditions of a scan, in the current memory context.  NULL if there
+ * are none on filter columns: that the vector is not NULL holds for all rows.
+ */
 HnswKeyFilter *
 hnsw_filter_create(const HnswKeyColumns *columns, Relation rel, ScanKey keys, int nkeys)
 {
 	HnswKeyFilter *filter = hnsw_filter_begin(columns);
+	AttrNumber	vector = hnsw_vector_column(rel);
+	bool		any = false;
 
 	for (int i = 0; i < nkeys; i++)
+	{
+		if (keys[i].sk_attno == vector && (keys[i].sk_flags & SK_SEARCHNOTNULL))
+			continue;
 		add_condition(filter, columns, rel, &keys[i]);
+		any = true;
+	}
 	hnsw_filter_end(filter);
-	return filter;
+	return any ? filter : NULL;
 }

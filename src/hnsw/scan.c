@@ -370,7 +370,7 @@ make_filter(IndexScanDesc scan)
 									   scan->numberOfKeys);
 	MemoryContextSwitchTo(old);
 	state->search->filter = state->filter;
-	return !hnsw_filter_is_false(state->filter);
+	return state->filter == NULL || !hnsw_filter_is_false(state->filter);
 }
 
 /* Pages that it costs to read all nodes that meet the conditions */
