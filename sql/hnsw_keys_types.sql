@@ -3,16 +3,11 @@ SET jit = off;
 CREATE FUNCTION made(n int) RETURNS vector LANGUAGE sql IMMUTABLE AS $$
 	SELECT ARRAY[sin(n * 12.9), sin(n * 78.2), sin(n * 37.7)]::vector
 $$;
-CREATE FUNCTION error_of(statement text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-	hint text;
-BEGIN
-	EXECUTE statement;
-	RAISE 'no error';
-EXCEPTION WHEN OTHERS THEN
-	GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
-	RETURN concat_ws(E'\n', sqlstate || ': ' || sqlerrm, nullif(hint, ''));
-END $$;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set error_of :abs_srcdir '/sql/include/error_of.sql'
+\set ECHO none
+\i :error_of
+\set ECHO all
 
 -- For each condition on table k: is all of it an index condition, how many rows
 -- satisfy it by a sequential scan, and in how many rows does the index differ?
