@@ -19,14 +19,6 @@
 #include "utils/selfuncs.h"
 #include "utils/spccache.h"
 
-/*
- * What a search of some width costs, in nodes read in a sweep over the index, and
- * how the scan widens it: see sweep_pays, start and continue_search in scan.c.
- */
-#define SWEPT_PER_CANDIDATE 10
-#define WIDTH_PER_SWEPT 400
-#define FILTERED_WIDTH 4
-
 /* A node met in a sweep, beside its share of a page, and a row that the index returns */
 #define SWEPT_NODE_COST (20 * cpu_tuple_cost)
 #define RETURNED_ROW_COST (50 * cpu_tuple_cost)
@@ -36,10 +28,9 @@
 
 /*
  * Under conditions on filter columns, a search needs fewer candidates, as only those
- * count that match; these hops lead down to the base.
+ * count that match; so many hops lead down to the base.
  */
 #define MATCHING_WIDTH 20
-#define HOPS_PER_MATCH 1.5
 #define DESCENT_HOPS 12
 
 /* A page of keys, in pages that are only read */
@@ -68,7 +59,7 @@ typedef struct ScanCosts
 static double
 search_cost(const ScanCosts *costs, double width)
 {
-	return width * (SWEPT_PER_CANDIDATE + width / WIDTH_PER_SWEPT) * costs->swept +
+	return width * (HNSW_SWEPT_PER_CANDIDATE + width / HNSW_WIDTH_PER_SWEPT) * costs->swept +
 		width * HOPS_PER_CANDIDATE * costs->miss;
 }
 
@@ -97,8 +88,8 @@ static double
 matching_cost(const ScanCosts *costs, double rows)
 {
 	double		width = Max(MATCHING_WIDTH, 2 * rows);
-	double		hops = DESCENT_HOPS + HOPS_PER_MATCH * width * costs->nodes / costs->matching;
-	double		hop = costs->swept * SWEPT_PER_CANDIDATE / HOPS_PER_CANDIDATE + costs->miss;
+	double		hops = DESCENT_HOPS + HNSW_HOPS_PER_MATCH * width * costs->nodes / costs->matching;
+	double		hop = costs->swept * HNSW_SWEPT_PER_CANDIDATE / HOPS_PER_CANDIDATE + costs->miss;
 	double		match = costs->swept * SWEPT_PER_MATCH + costs->miss;
 	double		exact = costs->key_pages + costs->matching * match;
 
@@ -269,7 +260,7 @@ hnsw_costestimate(PlannerInfo *root, IndexPath *path, double loop_count,
 		wanted = Min(rows, root->limit_tuples);
 		costs.first_width = Max(costs.first_width, 2 * wanted);
 		costs.first_width = Max(costs.first_width, Min(2 * wanted * costs.nodes / rows,
-													   FILTERED_WIDTH * hnsw_ef_search()));
+													   HNSW_FILTERED_WIDTH * hnsw_ef_search()));
 	}
 
 	first = rows_cost(&costs, 1);

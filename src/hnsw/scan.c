@@ -41,24 +41,13 @@
 #include "utils/spccache.h"
 
 /*
- * Nodes that a sweep reads in the time that a search takes for each candidate
- * of its width.  Of CPU time per query, 200,000 x 128: 119 ms for a sweep, 7 ms
- * for width 1,000.
- */
-#define SWEPT_PER_CANDIDATE 10
-
-/*
  * Under conditions: the share of ef_search that is wide enough, and the least
- * width; nodes that a search expands for each that meets them; and nodes of an
- * index that is too small for a search.  EVIDENCE.md, "Conditions".
+ * width; and nodes of an index that is too small for a search.  EVIDENCE.md,
+ * "Conditions".
  */
 #define MATCHING_WIDTH_SHARE 0.5
 #define MIN_MATCHING_WIDTH 10
-#define EXPANDED_PER_MATCH 1.5
 #define FEW_NODES 2000
-
-/* Most of the first search's width, in ef_search, for what filters may discard */
-#define FILTERED_WIDTH 4
 
 /* Rows of a compact index that are looked up before the first is returned */
 #define RANKED_ROWS 20
@@ -420,8 +409,9 @@ sweep_pays(const HnswScanState *state, double width)
 
 	if (state->filter != NULL)
 		return nodes <= FEW_NODES ||
-			EXPANDED_PER_MATCH * width / state->matching >= matching_cost(state);
-	return width * SWEPT_PER_CANDIDATE >= nodes && nodes <= hnsw_max_scan_nodes();
+			HNSW_HOPS_PER_MATCH * width / state->matching >= matching_cost(state);
+	return width * (HNSW_SWEPT_PER_CANDIDATE + width / HNSW_WIDTH_PER_SWEPT) >= nodes &&
+		nodes <= hnsw_max_scan_nodes();
 }
 
 /*
@@ -554,7 +544,7 @@ start(IndexScanDesc scan)
 	width = Max(2 * state->demand.rows, ef_search);
 	if (state->demand.rows > 0)
 		width = Max(width, Min(2 * state->demand.rows / state->demand.share,
-							   FILTERED_WIDTH * ef_search));
+							   HNSW_FILTERED_WIDTH * ef_search));
 	state->phase = SCAN_SEARCH;
 	if (sweep_pays(state, width))
 	{
