@@ -132,11 +132,18 @@ BEGIN
 			WHERE castsource = to_regtype(part[1]) AND casttarget = to_regtype(part[2]));
 		RETURN;
 	END IF;
-	part := regexp_match(statement, '^CREATE OPERATOR CLASS (\w+)\s+(?:DEFAULT )?FOR TYPE (\w+) USING (\w+)');
+	part := regexp_match(statement, '^CREATE OPERATOR CLASS (\w+)\s+(?:DEFAULT )?FOR TYPE ([\w\[\]"]+) USING (\w+)');
 	IF part IS NOT NULL THEN
 		classid := 'pg_opclass'::regclass;
 		objid := (SELECT c.oid FROM pg_opclass c JOIN pg_am a ON a.oid = c.opcmethod
 			WHERE c.opcname = part[1] AND a.amname = part[3] AND c.opcintype = to_regtype(part[2]));
+		RETURN;
+	END IF;
+	part := regexp_match(statement, '^CREATE OPERATOR FAMILY (\w+) USING (\w+)');
+	IF part IS NOT NULL THEN
+		classid := 'pg_opfamily'::regclass;
+		objid := (SELECT f.oid FROM pg_opfamily f JOIN pg_am a ON a.oid = f.opfmethod
+			WHERE f.opfname = part[1] AND a.amname = part[2]);
 		RETURN;
 	END IF;
 	part := regexp_match(statement, '^CREATE ACCESS METHOD (\w+)');
@@ -145,7 +152,7 @@ BEGIN
 		objid := (SELECT oid FROM pg_am WHERE amname = part[1]);
 		RETURN;
 	END IF;
-	IF statement !~ '^COMMENT ON ' THEN
+	IF statement !~ '^(COMMENT ON|ALTER OPERATOR FAMILY) ' THEN
 		RAISE EXCEPTION 'cannot take over the statement: %', statement;
 	END IF;
 END $$;
@@ -227,7 +234,7 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog AS $$
 		'operator ' || replace(array_to_string(regexp_match(statement,
 			'^CREATE OPERATOR (\S+) \(.*LEFTARG = (\w+), RIGHTARG = (\w+)'), ','), ',', ' '))
 	FROM regexp_match(statement,
-		'^CREATE (OPERATOR CLASS|ACCESS METHOD|FUNCTION|AGGREGATE|CAST|TYPE) ([^(\s]*(?:\s?\([^)]*\))?(?:.*USING \w+)?)') AS part
+		'^CREATE (OPERATOR CLASS|OPERATOR FAMILY|ACCESS METHOD|FUNCTION|AGGREGATE|CAST|TYPE) ([^(\s]*(?:\s?\([^)]*\))?(?:.*USING \w+)?)') AS part
 $$;
 
 -- Everything to be done, in order.
@@ -390,13 +397,18 @@ LANGUAGE sql SET search_path = pg_catalog AS $$
 		WHERE classid = 'pg_class'::regclass AND refclassid = 'pg_opclass'::regclass AND refobjid = old;
 $$;
 
--- Drop an operator class that was exchanged, with its family.
+-- Drop an operator class that was exchanged or that the target lacks, and with
+-- its last class the family.
 CREATE FUNCTION drop_opfamily(extension name, opclass oid) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 DECLARE
 	family oid := (SELECT opcfamily FROM pg_opclass WHERE oid = opclass);
 BEGIN
 	PERFORM piramid_move.alter_member(format('ALTER EXTENSION %I DROP', extension), 'pg_opclass'::regclass, opclass);
+	IF EXISTS (SELECT FROM pg_opclass WHERE opcfamily = family AND oid <> opclass) THEN
+		PERFORM piramid_move.alter_member('DROP', 'pg_opclass'::regclass, opclass);
+		RETURN;
+	END IF;
 	PERFORM piramid_move.alter_member(format('ALTER EXTENSION %I DROP', extension), 'pg_opfamily'::regclass, family);
 	PERFORM piramid_move.alter_member('DROP', 'pg_opfamily'::regclass, family);
 END $$;

@@ -215,6 +215,33 @@ CREATE INDEX ON e USING hnsw (v vector_l2_ops, a, b, c, d);
 CREATE INDEX ON e USING hnsw (v vector_l2_ops, t, id, t, id, t, id, t, id);
 DROP TABLE e;
 DROP COLLATION regress_no_case;
+-- ANY of arrays, of a domain
+CREATE DOMAIN tagset AS int[];
+CREATE TABLE tagged AS SELECT n AS id, ARRAY[n % 5, n % 7] AS tags, ARRAY[n, 1]::vector(2) AS v FROM generate_series(1, 1000) AS n;
+CREATE INDEX ON tagged USING hnsw (v vector_l2_ops, tags);
+SET enable_seqscan = off;
+SET enable_sort = off;
+SELECT (SELECT count(*) FROM tagged WHERE tags && '{1,2}' OR tags && '{3}') AS by_rows,
+	(SELECT count(*) FROM (SELECT FROM tagged
+	WHERE tags && ANY (ARRAY['{1,2}', '{3}', NULL, '{NULL}']::tagset[]) ORDER BY v <-> '[1,1]') AS x) AS by_index;
+SELECT (SELECT count(*) FROM tagged WHERE tags @> '{1,2}' OR tags @> '{3}') AS by_rows,
+	(SELECT count(*) FROM (SELECT FROM tagged
+	WHERE tags @> ANY (ARRAY['{1,2}', '{3}', NULL, '{NULL}']::tagset[]) ORDER BY v <-> '[1,1]') AS x) AS by_index;
+
+-- hnsw.max_scan_tuples bounds scans under conditions, too
+CREATE TABLE bounded AS SELECT n AS id, n % 2 AS a, made(n) AS v FROM generate_series(1, 20000) AS n;
+ALTER TABLE bounded ALTER v TYPE vector(3);
+CREATE INDEX ON bounded USING hnsw (v vector_l2_ops, a);
+SET hnsw.iterative_scan = strict_order;
+SET hnsw.max_scan_tuples = 100;
+SELECT count(*) < 1000 AS bounded FROM (SELECT FROM bounded WHERE a = 1 ORDER BY v <-> made(5)) AS x;
+RESET hnsw.max_scan_tuples;
+SELECT count(*) FROM (SELECT FROM bounded WHERE a = 1 ORDER BY v <-> made(5)) AS x;
+RESET hnsw.iterative_scan;
+RESET enable_seqscan;
+RESET enable_sort;
+DROP TABLE tagged, bounded;
+DROP DOMAIN tagset;
 DROP TYPE mood;
 DROP DOMAIN natural_number;
 DROP FUNCTION made, error_of, check_conditions, check_type, check_several, uses_index;

@@ -442,23 +442,72 @@ value_place(const HnswKeyColumn *column, Oid type, Datum value)
 	return hnsw_place_of(value_code(column->kind, value));
 }
 
-/* && or @> */
+/* The values that are not NULL of column OPERATOR ANY (values), or the one of column OPERATOR value */
+static int
+condition_values(ScanKey key, Datum **values)
+{
+	ArrayType  *array;
+	int16		length;
+	bool		by_value;
+	char		align;
+	bool	   *nulls;
+	int			n;
+	int			kept = 0;
+
+	if ((key->sk_flags & SK_SEARCHARRAY) == 0)
+	{
+		*values = palloc(sizeof(Datum));
+		(*values)[0] = key->sk_argument;
+		return 1;
+	}
+	array = DatumGetArrayTypeP(key->sk_argument);
+	get_typlenbyvalalign(ARR_ELEMTYPE(array), &length, &by_value, &align);
+	deconstruct_array(array, ARR_ELEMTYPE(array), length, by_value, align, values, &nulls, &n);
+	for (int i = 0; i < n; i++)
+		if (!nulls[i])
+			(*values)[kept++] = (*values)[i];
+	return kept;
+}
+
+/*
+ * && or @>: a row matches if its signature has one of the masks.  Arrays of
+ * arrays, as in column && ANY (arrays), are of a domain.
+ */
 static void
 add_array_condition(HnswKeyFilter *filter, int c, HnswKeyKind kind, ScanKey key)
 {
-	HnswKeyCode *signatures;
-	bool		has_nulls;
-	int			n = array_elements(kind, key->sk_argument, &signatures, &has_nulls);
+	Datum	   *arrays;
+	int			narrays = condition_values(key, &arrays);
+	HnswKeyCode *masks = NULL;
+	int			nmasks = 0;
 
-	if (key->sk_strategy == HNSW_CONTAINS_STRATEGY)
+	for (int i = 0; i < narrays; i++)
 	{
-		/* A NULL is contained in nothing. */
-		if (has_nulls)
-			hnsw_filter_add_false(filter);
-		signatures[0] = unite(signatures, n);
-		n = 1;
+		HnswKeyCode *signatures;
+		bool		has_nulls;
+		int			n = array_elements(kind, arrays[i], &signatures, &has_nulls);
+
+		if (key->sk_strategy == HNSW_CONTAINS_STRATEGY)
+		{
+			/* A NULL is contained in nothing. */
+			if (has_nulls)
+				continue;
+			signatures[0] = unite(signatures, n);
+			n = 1;
+		}
+		if (n == 0)
+			continue;
+		if (masks == NULL)
+			masks = palloc(sizeof(HnswKeyCode) * n);
+		else
+			masks = repalloc(masks, sizeof(HnswKeyCode) * (nmasks + n));
+		memcpy(masks + nmasks, signatures, sizeof(HnswKeyCode) * n);
+		nmasks += n;
 	}
-	hnsw_filter_add_masks(filter, c, signatures, n);
+	if (nmasks == 0)
+		hnsw_filter_add_false(filter);
+	else
+		hnsw_filter_add_masks(filter, c, masks, nmasks);
 }
 
 /* column OPERATOR value, or column OPERATOR ANY (values) */
@@ -466,31 +515,13 @@ static void
 add_compare_condition(HnswKeyFilter *filter, int c, const HnswKeyColumn *column, Oid type,
 					  ScanKey key)
 {
-	HnswKeyPlace *places;
-	ArrayType  *array;
-	int16		length;
-	bool		by_value;
-	char		align;
 	Datum	   *values;
-	bool	   *nulls;
-	int			n;
-	int			kept = 0;
+	int			n = condition_values(key, &values);
+	HnswKeyPlace *places = palloc(sizeof(HnswKeyPlace) * Max(n, 1));
 
-	if ((key->sk_flags & SK_SEARCHARRAY) == 0)
-	{
-		HnswKeyPlace place = value_place(column, type, key->sk_argument);
-
-		hnsw_filter_add_compare(filter, c, key->sk_strategy, &place, 1);
-		return;
-	}
-	array = DatumGetArrayTypeP(key->sk_argument);
-	get_typlenbyvalalign(ARR_ELEMTYPE(array), &length, &by_value, &align);
-	deconstruct_array(array, ARR_ELEMTYPE(array), length, by_value, align, &values, &nulls, &n);
-	places = palloc(sizeof(HnswKeyPlace) * Max(n, 1));
 	for (int i = 0; i < n; i++)
-		if (!nulls[i])
-			places[kept++] = value_place(column, type, values[i]);
-	hnsw_filter_add_compare(filter, c, key->sk_strategy, places, kept);
+		places[i] = value_place(column, type, values[i]);
+	hnsw_filter_add_compare(filter, c, key->sk_strategy, places, n);
 }
 
 static void

@@ -401,17 +401,27 @@ sweep(HnswScanState *state)
 	collect_found(state);
 }
 
-/* Is a sweep cheaper than a search so wide, and within hnsw.max_scan_tuples? */
+/* Would a sweep meet no more nodes than hnsw.max_scan_tuples lets it? */
+static bool
+sweep_is_allowed(const HnswScanState *state)
+{
+	double		share = state->filter != NULL ? state->matching : 1;
+
+	return share * count_nodes(state) <= hnsw_max_scan_nodes();
+}
+
+/* Is a sweep cheaper than a search so wide, and allowed? */
 static bool
 sweep_pays(const HnswScanState *state, double width)
 {
 	double		nodes = count_nodes(state);
 
+	if (!sweep_is_allowed(state))
+		return false;
 	if (state->filter != NULL)
 		return nodes <= FEW_NODES ||
 			HNSW_HOPS_PER_MATCH * width / state->matching >= matching_cost(state);
-	return width * (HNSW_SWEPT_PER_CANDIDATE + width / HNSW_WIDTH_PER_SWEPT) >= nodes &&
-		nodes <= hnsw_max_scan_nodes();
+	return width * (HNSW_SWEPT_PER_CANDIDATE + width / HNSW_WIDTH_PER_SWEPT) >= nodes;
 }
 
 /*
@@ -473,7 +483,7 @@ run_search(HnswScanState *state, const HnswMetaPageData *meta, int width)
 	state->budget = search->budget;
 	if (search->pool.n == width && search->budget > 0)
 		collect_pool(state);
-	else if (state->filter != NULL || count_nodes(state) <= hnsw_max_scan_nodes())
+	else if (sweep_is_allowed(state))
 		sweep(state);
 	else
 		end_search(state);
@@ -539,7 +549,7 @@ start(IndexScanDesc scan)
 		state->matching = hnsw_sample_matching(state->index, state->filter, count_nodes(state));
 		state->demand.share = Min(state->demand.share / state->matching, 1);
 		ef_search = Max(ef_search * Max(state->matching, MATCHING_WIDTH_SHARE), MIN_MATCHING_WIDTH);
-		state->budget = (uint32) Min(matching_cost(state), PG_UINT32_MAX);
+		state->budget = (uint32) Min(matching_cost(state), hnsw_max_scan_nodes());
 	}
 	width = Max(2 * state->demand.rows, ef_search);
 	if (state->demand.rows > 0)
@@ -564,7 +574,7 @@ continue_search(HnswScanState *state)
 {
 	double		width = (state->filter != NULL ? 1.5 : 2) * state->search->pool.width;
 
-	if (state->filter == NULL && state->search->nfound >= hnsw_max_scan_nodes())
+	if (state->search->nfound >= hnsw_max_scan_nodes())
 		end_search(state);
 	else if (sweep_pays(state, width))
 		sweep(state);

@@ -119,7 +119,7 @@ ok($writer->finish, 'beside a writer');
 is($node->safe_psql('shop', $pending), 0, 'nothing remains');
 ($ok, $output) = follow('check', %at);
 ok($ok, 'check');
-like($output, qr/piramid +\| 0\.2\.0.*\n not_usable \n-+\n\(0 rows\)/s, 'piramid, and all indexes usable');
+like($output, qr/piramid +\| \d+\.\d+\.\d+.*\n not_usable \n-+\n\(0 rows\)/s, 'piramid, and all indexes usable');
 is(contents($node, 'shop'), $contents, 'rows stay');
 answers_well($node, 'shop', 'moved');
 ($ok, $output) = follow('leftover', %at);
