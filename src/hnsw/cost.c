@@ -26,11 +26,7 @@
 /* Hops for each candidate of the width, each to a page that may not be in memory */
 #define HOPS_PER_CANDIDATE 1.2
 
-/*
- * Under conditions on filter columns, a search needs fewer candidates, as only those
- * count that match; so many hops lead down to the base.
- */
-#define MATCHING_WIDTH 20
+/* Hops that lead down to the base level */
 #define DESCENT_HOPS 12
 
 /* A page of keys, in pages that are only read */
@@ -87,7 +83,7 @@ widening_cost(const ScanCosts *costs, double rows)
 static double
 matching_cost(const ScanCosts *costs, double rows)
 {
-	double		width = Max(MATCHING_WIDTH, 2 * rows);
+	double		width = Max(hnsw_matching_width(costs->matching / costs->nodes), 2 * rows);
 	double		hops = DESCENT_HOPS + HNSW_HOPS_PER_MATCH * width * costs->nodes / costs->matching;
 	double		hop = costs->swept * HNSW_SWEPT_PER_CANDIDATE / HOPS_PER_CANDIDATE + costs->miss;
 	double		match = costs->swept * SWEPT_PER_MATCH + costs->miss;

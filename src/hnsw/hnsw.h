@@ -78,6 +78,7 @@ extern bytea *hnsw_options(Datum reloptions, bool validate);
 extern void hnsw_add_reloptions(bits32 kind);
 extern bool hnsw_setting_is_taken(const char *name);
 extern int	hnsw_ef_search(void);
+extern double hnsw_matching_width(double share);
 extern uint32 hnsw_max_scan_nodes(void);
 extern bool hnsw_relaxed_order(void);
 extern HnswMetric hnsw_metric(Relation rel);

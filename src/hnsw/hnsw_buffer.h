@@ -56,8 +56,6 @@ hnsw_is_locked_exclusively(Buffer buffer)
 #endif
 
 /* functions in hnsw_page.c */
-pg_noreturn extern void hnsw_report_corrupt(Relation rel, BlockNumber block,
-											const char *what);
 extern void hnsw_hints_grow(BlockNumber nblocks);
 extern void hnsw_init_page(Page page, uint32 version, BlockNumber block, int kind, bool upper);
 extern void hnsw_set_fill(const HnswLayout *layout, Page page, int nodes);
@@ -90,6 +88,8 @@ typedef enum HnswMapList
 
 /* functions in hnsw_map_page.c */
 extern BlockNumber hnsw_map_find(HnswIndex *index, HnswMapList list, uint32 number);
+extern Buffer hnsw_map_get_page(HnswIndex *index, HnswMapList list, BlockNumber block,
+								uint32 number, int lockmode);
 extern BlockNumber hnsw_map_recall(HnswIndex *index, HnswMapList list, uint32 number);
 extern BlockNumber hnsw_map_make(HnswIndex *index, HnswMapList list, uint32 number,
 								 void (*init) (const HnswLayout *layout, Page page));

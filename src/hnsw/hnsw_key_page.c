@@ -68,20 +68,6 @@ init_page(const HnswLayout *layout, Page page)
 	memset(page_states(page), HNSW_KEY_ABSENT, layout->key_entries);
 }
 
-static Buffer
-get_page(HnswIndex *index, BlockNumber block, uint32 ordinal, int lockmode)
-{
-	Buffer		buffer;
-	HnswPageOpaque opaque;
-
-	hnsw_check_block(index, block);
-	buffer = hnsw_get_page(index->rel, block, lockmode, HNSW_PAGE_KEYS);
-	opaque = HnswPageGetOpaque(BufferGetPage(buffer));
-	if (opaque->next != ordinal || opaque->nused > index->layout.key_entries)
-		hnsw_report_corrupt(index->rel, block, "impossible keys");
-	return buffer;
-}
-
 /* Lock the page of a node's entry for a change; it is made if there is none. */
 static Buffer
 lock_entry(HnswIndex *index, HnswNodeId id)
@@ -91,7 +77,7 @@ lock_entry(HnswIndex *index, HnswNodeId id)
 
 	if (block == 0)
 		block = hnsw_map_make(index, HNSW_MAP_KEYS, ordinal, init_page);
-	return get_page(index, block, ordinal, BUFFER_LOCK_EXCLUSIVE);
+	return hnsw_map_get_page(index, HNSW_MAP_KEYS, block, ordinal, BUFFER_LOCK_EXCLUSIVE);
 }
 
 /* Copy the key of the i'th entry of a page. */
@@ -200,7 +186,7 @@ hnsw_key_get(HnswIndex *index, HnswNodeId id, uint8 *key)
 
 	if (block == 0)
 		return HNSW_KEY_ABSENT;
-	buffer = get_page(index, block, ordinal, BUFFER_LOCK_SHARE);
+	buffer = hnsw_map_get_page(index, HNSW_MAP_KEYS, block, ordinal, BUFFER_LOCK_SHARE);
 	state = page_states(BufferGetPage(buffer))[i];
 	copy_key(index, BufferGetPage(buffer), i, key);
 	UnlockReleaseBuffer(buffer);
@@ -268,7 +254,7 @@ hnsw_key_page_match(HnswIndex *index, uint32 ordinal, const HnswKeyFilter *filte
 
 	if (block == 0)
 		return 0;
-	buffer = get_page(index, block, ordinal, BUFFER_LOCK_SHARE);
+	buffer = hnsw_map_get_page(index, HNSW_MAP_KEYS, block, ordinal, BUFFER_LOCK_SHARE);
 	page = BufferGetPage(buffer);
 	entries.n = HnswPageGetOpaque(page)->nused;
 	entries.data = (uint8 *) page + part_offset(layout, 0);
@@ -295,7 +281,7 @@ hnsw_key_page_count(HnswIndex *index, uint32 ordinal, int64 *counts)
 
 	if (block == 0)
 		return 0;
-	buffer = get_page(index, block, ordinal, BUFFER_LOCK_SHARE);
+	buffer = hnsw_map_get_page(index, HNSW_MAP_KEYS, block, ordinal, BUFFER_LOCK_SHARE);
 	n = HnswPageGetOpaque(BufferGetPage(buffer))->nused;
 	for (int i = 0; i < n; i++)
 		counts[Min(page_states(BufferGetPage(buffer))[i], HNSW_KEY_ABSENT)]++;

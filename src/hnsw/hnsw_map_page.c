@@ -93,6 +93,28 @@ page_kind(HnswMapList list)
 	return list == HNSW_MAP_KEYS ? HNSW_PAGE_KEYS : HNSW_PAGE_OVERFLOW;
 }
 
+/*
+ * Lock a page of a list, and verify that it is the one of this number and has no
+ * more entries than it has room for.
+ */
+Buffer
+hnsw_map_get_page(HnswIndex *index, HnswMapList list, BlockNumber block, uint32 number,
+				  int lockmode)
+{
+	int			most = list == HNSW_MAP_KEYS ? index->layout.key_entries :
+		index->layout.overflow_links;
+	Buffer		buffer;
+	HnswPageOpaque opaque;
+
+	hnsw_check_block(index, block);
+	buffer = hnsw_get_page(index->rel, block, lockmode, page_kind(list));
+	opaque = HnswPageGetOpaque(BufferGetPage(buffer));
+	if (opaque->next != number || opaque->nused > most)
+		hnsw_report_corrupt(index->rel, block, list == HNSW_MAP_KEYS ? "impossible keys" :
+							"impossible overflow links");
+	return buffer;
+}
+
 static BlockNumber *
 map_entry(Page map, uint32 number)
 {

@@ -71,21 +71,6 @@ init_page(const HnswLayout *layout, Page page)
 	((PageHeader) page)->pd_lower = link_offset(layout, 0);
 }
 
-/* Lock the page of a group's overflow links. */
-static Buffer
-get_page(HnswIndex *index, BlockNumber block, uint32 group, int lockmode)
-{
-	Buffer		buffer;
-	HnswPageOpaque opaque;
-
-	hnsw_check_block(index, block);
-	buffer = hnsw_get_page(index->rel, block, lockmode, HNSW_PAGE_OVERFLOW);
-	opaque = HnswPageGetOpaque(BufferGetPage(buffer));
-	if (opaque->next != group || opaque->nused > index->layout.overflow_links)
-		hnsw_report_corrupt(index->rel, block, "impossible overflow links");
-	return buffer;
-}
-
 /* The next of n origins that is this one, from the given place on; n if there is none. */
 static inline int
 next_of_origin(const uint16 *origins, int n, int i, uint16 origin)
@@ -131,7 +116,7 @@ hnsw_overflow_read(HnswIndex *index, HnswNodeId id, HnswNodeId *links, float *a,
 
 	if (block == 0)
 		return 0;
-	buffer = get_page(index, block, group, BUFFER_LOCK_SHARE);
+	buffer = hnsw_map_get_page(index, HNSW_MAP_OVERFLOW, block, group, BUFFER_LOCK_SHARE);
 	page = BufferGetPage(buffer);
 	origins = page_origins(page);
 	nused = HnswPageGetOpaque(page)->nused;
@@ -187,7 +172,7 @@ hnsw_overflow_append(HnswIndex *index, const HnswLink *links, int n)
 	block = find_page(index, group);
 	if (block == 0)
 		block = hnsw_map_make(index, HNSW_MAP_OVERFLOW, group, init_page);
-	buffer = get_page(index, block, group, BUFFER_LOCK_EXCLUSIVE);
+	buffer = hnsw_map_get_page(index, HNSW_MAP_OVERFLOW, block, group, BUFFER_LOCK_EXCLUSIVE);
 	page = BufferGetPage(buffer);
 	opaque = *HnswPageGetOpaque(page);
 	n = Min(n, layout->overflow_links - opaque.nused);
@@ -238,7 +223,7 @@ hnsw_overflow_load(HnswIndex *index, uint32 group, HnswLink *links, uint8 *codes
 
 	if (block == 0)
 		return 0;
-	buffer = get_page(index, block, group, BUFFER_LOCK_SHARE);
+	buffer = hnsw_map_get_page(index, HNSW_MAP_OVERFLOW, block, group, BUFFER_LOCK_SHARE);
 	page = BufferGetPage(buffer);
 	n = HnswPageGetOpaque(page)->nused;
 	for (int i = 0; i < n; i++)
@@ -286,7 +271,7 @@ hnsw_overflow_remove(HnswIndex *index, uint32 group, const HnswLink *links, int 
 
 	if (block == 0 || n == 0)
 		return;
-	buffer = get_page(index, block, group, BUFFER_LOCK_EXCLUSIVE);
+	buffer = hnsw_map_get_page(index, HNSW_MAP_OVERFLOW, block, group, BUFFER_LOCK_EXCLUSIVE);
 	memcpy(copy.data, BufferGetPage(buffer), BLCKSZ);
 	opaque = HnswPageGetOpaque(copy.data);
 	old = opaque->nused;

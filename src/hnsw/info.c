@@ -104,8 +104,9 @@ hnsw_open_index(Oid oid)
 	return rel;
 }
 
+/* Look at all nodes of an index. */
 static void
-count_nodes(HnswIndex *index, HnswCounts *counts)
+for_each_node(HnswIndex *index, void (*look) (HnswIndex *index, HnswNodeId id, void *arg), void *arg)
 {
 	HnswNodeId	ids[HNSW_MAX_NODES_PER_PAGE];
 	BlockNumber nblocks = RelationGetNumberOfBlocks(index->rel);
@@ -116,31 +117,36 @@ count_nodes(HnswIndex *index, HnswCounts *counts)
 
 		CHECK_FOR_INTERRUPTS();
 		for (int i = 0; i < n; i++)
-		{
-			HnswRead	read;
-			uint32		chunk;
-			ItemPointerData tids[HNSW_CHUNK_TIDS];
-			uint64		steps = 0;
+			look(index, ids[i], arg);
+	}
+}
 
-			hnsw_read(index, ids[i], &read);
-			chunk = read.node->more_tids;
-			if (read.node->flags & HNSW_NODE_DYING)
-				counts->dead++;
-			else if (read.node->level > 0)
-				counts->upper++;
-			else if (read.node->flags & HNSW_NODE_USED)
-			{
-				counts->nodes++;
-				counts->tids += read.node->ntids;
-			}
-			hnsw_read_end(&read);
-			while (chunk != 0)
-			{
-				CHECK_FOR_INTERRUPTS();
-				hnsw_chain_step(index, chunk, &steps);
-				counts->tids += hnsw_chunk_read(index, ids[i], &chunk, tids, NULL);
-			}
-		}
+static void
+count_node(HnswIndex *index, HnswNodeId id, void *arg)
+{
+	HnswCounts *counts = arg;
+	HnswRead	read;
+	uint32		chunk;
+	ItemPointerData tids[HNSW_CHUNK_TIDS];
+	uint64		steps = 0;
+
+	hnsw_read(index, id, &read);
+	chunk = read.node->more_tids;
+	if (read.node->flags & HNSW_NODE_DYING)
+		counts->dead++;
+	else if (read.node->level > 0)
+		counts->upper++;
+	else if (read.node->flags & HNSW_NODE_USED)
+	{
+		counts->nodes++;
+		counts->tids += read.node->ntids;
+	}
+	hnsw_read_end(&read);
+	while (chunk != 0)
+	{
+		CHECK_FOR_INTERRUPTS();
+		hnsw_chain_step(index, chunk, &steps);
+		counts->tids += hnsw_chunk_read(index, id, &chunk, tids, NULL);
 	}
 }
 
@@ -169,7 +175,7 @@ piramid_hnsw_info(PG_FUNCTION_ARGS)
 	index = hnsw_open(rel);
 	layout = &index->layout;
 	hnsw_meta_read(rel, &meta);
-	count_nodes(index, &counts);
+	for_each_node(index, count_node, &counts);
 
 	values[i++] = Int32GetDatum((int32) meta.version);
 	values[i++] = Int32GetDatum(layout->column_dim);
@@ -221,7 +227,7 @@ piramid_overflow_links(PG_FUNCTION_ARGS)
 
 /* Report a base node whose entry says one key, if the node has others. */
 static void
-check_key(HnswIndex *index, HnswNodeId id)
+check_key(HnswIndex *index, HnswNodeId id, void *arg)
 {
 	uint8		entry[HNSW_MAX_KEY_SIZE];
 	uint8		key[HNSW_MAX_KEY_SIZE];
@@ -237,28 +243,8 @@ check_key(HnswIndex *index, HnswNodeId id)
 	/* Unless the node got another key since */
 	if (hnsw_key_get(index, id, again) == HNSW_KEY_ONE &&
 		memcmp(entry, again, index->layout.key_size) == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INDEX_CORRUPTED),
-				 errmsg("index \"%s\" has a node with other keys than its key page says at block %u",
-						RelationGetRelationName(index->rel), HnswNodeBlock(&index->layout, id)),
-				 errhint("Please REINDEX it.")));
-}
-
-/* Check the entries of all base nodes. */
-static void
-check_keys(HnswIndex *index)
-{
-	HnswNodeId	ids[HNSW_MAX_NODES_PER_PAGE];
-	BlockNumber nblocks = RelationGetNumberOfBlocks(index->rel);
-
-	for (BlockNumber block = HNSW_METAPAGE + 1; block < nblocks; block++)
-	{
-		int			n = hnsw_block_nodes(index, block, ids);
-
-		CHECK_FOR_INTERRUPTS();
-		for (int i = 0; i < n; i++)
-			check_key(index, ids[i]);
-	}
+		hnsw_report_corrupt(index->rel, HnswNodeBlock(&index->layout, id),
+							"a node with other keys than its key page says");
 }
 
 /*
@@ -287,7 +273,7 @@ piramid_hnsw_keys(PG_FUNCTION_ARGS)
 	index = hnsw_open(rel);
 	pages = hnsw_key_pages(index);
 	if (pages > 0)
-		check_keys(index);
+		for_each_node(index, check_key, NULL);
 	for (uint32 ordinal = 0; ordinal < pages; ordinal++)
 	{
 		CHECK_FOR_INTERRUPTS();

@@ -8,8 +8,8 @@
  * search costs the more nodes the fewer of them meet the conditions; how many
  * more, if these are far from the query, nobody knows.  So a scan samples some
  * pages of keys first and takes what seems cheaper, and a search that has cost
- * as much as the other way would have is given up: the scan never costs more than
- * twice the better way, but for the sample.
+ * as much as the other way would have is given up: as far as the sample is right,
+ * the scan costs at most twice the better way.
  *
  *-------------------------------------------------------------------------
  */
@@ -22,14 +22,13 @@
 #define SAMPLED_PAGES 8
 
 /*
- * Estimate which share of an index's nodes, so many, meets the conditions.
+ * Estimate which share of an index's nodes meets the conditions.
  * Above 0, as a sample can miss all that do.
  */
 double
-hnsw_sample_matching(HnswIndex *index, const HnswKeyFilter *filter, double nodes)
+hnsw_sample_matching(HnswIndex *index, const HnswKeyFilter *filter, uint32 npages, double nodes)
 {
 	HnswNodeId *ids = palloc(sizeof(HnswNodeId) * hnsw_key_page_capacity(&index->layout));
-	uint32		npages = hnsw_key_pages(index);
 	double		entries = nodes / Max(npages, 1);
 	int			sampled = Min(npages, SAMPLED_PAGES);
 	double		matches = 0;
@@ -50,14 +49,14 @@ hnsw_sample_matching(HnswIndex *index, const HnswKeyFilter *filter, double nodes
 
 /*
  * Find all nodes that meet the search's conditions and that it has not met,
- * and their keys.  The search cannot go on after that.
+ * and their keys.  The search cannot go on after that.  Key pages made since the
+ * scan began have no rows that it sees.
  */
 void
-hnsw_sweep_matching(HnswSearch *search)
+hnsw_sweep_matching(HnswSearch *search, uint32 npages)
 {
 	HnswIndex  *index = search->index;
 	HnswNodeId *ids = palloc(sizeof(HnswNodeId) * hnsw_key_page_capacity(&index->layout));
-	uint32		npages = hnsw_key_pages(index);
 	BlockNumber last = HNSW_METAPAGE;
 
 	for (uint32 page = 0; page < npages; page++)

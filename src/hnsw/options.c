@@ -14,6 +14,10 @@
 #include "access/reloptions.h"
 #include "utils/guc.h"
 
+/* Under conditions, the share of ef_search that is wide enough, and the least width */
+#define MATCHING_WIDTH_SHARE 0.5
+#define MIN_MATCHING_WIDTH 10
+
 typedef enum HnswIterativeScan
 {
 	ITERATIVE_SCAN_OFF,
@@ -98,6 +102,17 @@ int
 hnsw_ef_search(void)
 {
 	return settings_taken ? atoi(GetConfigOption("hnsw.ef_search", false, false)) : ef_search;
+}
+
+/*
+ * The same under conditions on filter columns that this share of the nodes meets:
+ * only these count, and the search meets many others on its way.  EVIDENCE.md,
+ * "Conditions".
+ */
+double
+hnsw_matching_width(double share)
+{
+	return Max(hnsw_ef_search() * Max(share, MATCHING_WIDTH_SHARE), MIN_MATCHING_WIDTH);
 }
 
 /* hnsw.iterative_scan; pgvector's values have the same names. */

@@ -40,13 +40,7 @@
 #include "utils/snapmgr.h"
 #include "utils/spccache.h"
 
-/*
- * Under conditions: the share of ef_search that is wide enough, and the least
- * width; and nodes of an index that is too small for a search.  EVIDENCE.md,
- * "Conditions".
- */
-#define MATCHING_WIDTH_SHARE 0.5
-#define MIN_MATCHING_WIDTH 10
+/* Nodes of an index that is too small for a search under conditions */
 #define FEW_NODES 2000
 
 /* Rows of a compact index that are looked up before the first is returned */
@@ -98,6 +92,7 @@ typedef struct HnswScanState
 	HnswDemand	demand;
 	HnswKeyFilter *filter;		/* conditions on filter columns, or NULL */
 	MemoryContext filter_context;
+	uint32		key_pages;		/* of the index when the scan began */
 	double		matching;		/* share of the nodes that meet them, as sampled */
 	uint32		budget;			/* nodes that the search may expand, of all widths */
 	HnswLookup *lookup;			/* NULL until it is needed */
@@ -366,7 +361,7 @@ make_filter(IndexScanDesc scan)
 static double
 matching_cost(const HnswScanState *state)
 {
-	return hnsw_key_pages(state->index) + state->matching * count_nodes(state);
+	return state->key_pages + state->matching * count_nodes(state);
 }
 
 /* Meet all nodes that the search has not met. */
@@ -391,7 +386,7 @@ sweep(HnswScanState *state)
 	if (index->nblocks > NBuffers / BULK_SHARE)
 		index->strategy = GetAccessStrategy(BAS_BULKREAD);
 	if (state->filter != NULL)
-		hnsw_sweep_matching(state->search);
+		hnsw_sweep_matching(state->search, state->key_pages);
 	else
 		sweep_blocks(state);
 	if (index->strategy != NULL)
@@ -546,9 +541,11 @@ start(IndexScanDesc scan)
 	state->budget = PG_UINT32_MAX;
 	if (state->filter != NULL)
 	{
-		state->matching = hnsw_sample_matching(state->index, state->filter, count_nodes(state));
+		state->key_pages = hnsw_key_pages(state->index);
+		state->matching = hnsw_sample_matching(state->index, state->filter, state->key_pages,
+											   count_nodes(state));
 		state->demand.share = Min(state->demand.share / state->matching, 1);
-		ef_search = Max(ef_search * Max(state->matching, MATCHING_WIDTH_SHARE), MIN_MATCHING_WIDTH);
+		ef_search = hnsw_matching_width(state->matching);
 		state->budget = (uint32) Min(matching_cost(state), hnsw_max_scan_nodes());
 	}
 	width = Max(2 * state->demand.rows, ef_search);

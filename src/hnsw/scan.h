@@ -47,7 +47,8 @@ extern bool hnsw_lookup_distance(HnswLookup *lookup, const ItemPointerData *tid,
 extern void hnsw_lookup_end(HnswLookup *lookup);
 
 /* functions in matching.c */
-extern double hnsw_sample_matching(HnswIndex *index, const HnswKeyFilter *filter, double nodes);
-extern void hnsw_sweep_matching(HnswSearch *search);
+extern double hnsw_sample_matching(HnswIndex *index, const HnswKeyFilter *filter, uint32 npages,
+								   double nodes);
+extern void hnsw_sweep_matching(HnswSearch *search, uint32 npages);
 
 #endif							/* PIRAMID_HNSW_SCAN_H */

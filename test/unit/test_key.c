@@ -2,6 +2,7 @@
  * Codes of values keep the order of their types, and filters keep the keys that
  * a plain evaluation of the conditions keeps.
  */
+#include "type/half.h"
 #include "unit.h"
 
 #include <math.h>
@@ -23,15 +24,6 @@ compare_codes(HnswKeyCode a, HnswKeyCode b)
 	if (a.high != b.high)
 		return a.high < b.high ? -1 : 1;
 	return (a.low > b.low) - (a.low < b.low);
-}
-
-static float
-bits_as_float(uint32 bits)
-{
-	float		value;
-
-	memcpy(&value, &bits, sizeof(value));
-	return value;
 }
 
 static double
@@ -85,8 +77,8 @@ test_order(void)
 		int			width = 1 << random_int(1, 3);
 		int64		a = random_integer(width);
 		int64		b = random_integer(width);
-		float		f = random_int(0, 1) ? bits_as_float(random_bits()) : (float) random_double();
-		float		g = random_int(0, 1) ? bits_as_float(random_bits()) : (float) random_double();
+		float		f = random_int(0, 1) ? bits_to_float(random_bits()) : (float) random_double();
+		float		g = random_int(0, 1) ? bits_to_float(random_bits()) : (float) random_double();
 		double		x = random_double();
 		double		y = random_double();
 		uint8		u[16];
