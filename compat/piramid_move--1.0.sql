@@ -191,8 +191,9 @@ BEGIN
 	ELSIF target = 'pgvector' AND version !~ '^0\.[78]\.\d+$' THEN
 		RETURN NEXT format('the server has pgvector %s: 0.7.0 to 0.8 can be moved to', version);
 	END IF;
-	IF target = 'pgvector' AND EXISTS (SELECT FROM pg_settings WHERE name = 'piramid.simd') THEN
-		RETURN NEXT 'this session has loaded piramid''s library, beside which pgvector''s cannot be loaded: connect anew, and call this first';
+	IF target = 'pgvector' AND (pg_stat_file((SELECT setting FROM pg_config WHERE name = 'PKGLIBDIR')
+			|| '/vector.so', true)).size IS NULL THEN
+		RETURN NEXT 'pgvector''s library is not on this server';
 	END IF;
 	RETURN QUERY
 		SELECT format('extension "%s" depends on extension "%s"', e.extname, source.extname)
@@ -271,6 +272,10 @@ BEGIN
 		ELSIF classid = 'pg_am'::regclass THEN
 			action := 'handler';
 			command := substring(command FROM 'HANDLER (\w+)');
+			-- Operator classes are made with piramid's handler: pgvector's is not called.
+			IF target = 'pgvector' THEN
+				n := 1000000;
+			END IF;
 		ELSIF classid = 'pg_opclass'::regclass AND (SELECT a.amname IN ('hnsw', 'ivfflat')
 			FROM pg_opclass c JOIN pg_am a ON a.oid = c.opcmethod WHERE c.oid = steps.objid) THEN
 			action := 'exchange';
@@ -285,7 +290,7 @@ BEGIN
 	action := 'drop';
 	command := NULL;
 	FOR n, classid, objid IN
-		SELECT steps.n + 1, d.classid, d.objid FROM pg_depend d
+		SELECT CASE d.classid WHEN 'pg_opclass'::regclass THEN 500000 ELSE 1000001 END, d.classid, d.objid FROM pg_depend d
 		WHERE d.refclassid = 'pg_extension'::regclass AND d.refobjid = source.oid AND d.deptype = 'e'
 			AND d.classid NOT IN ('pg_opfamily'::regclass, 'pg_type'::regclass) AND d.classid || ' ' || d.objid <> ALL (kept)
 		ORDER BY array_position(ARRAY['pg_opclass', 'pg_am', 'pg_cast', 'pg_operator', 'pg_proc']::regclass[]::oid[],
@@ -363,6 +368,26 @@ DECLARE
 	object record := pg_identify_object(classid, objid, 0);
 BEGIN
 	EXECUTE format('%s %s %s', prefix, object.type, object.identity);
+END $$;
+
+-- Run a CREATE FUNCTION without loading the library that it names: pgvector's cannot
+-- be loaded where piramid's is, and to make a C function is to load its library.
+CREATE FUNCTION create_unloaded(statement text) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+	part text[] := regexp_match(statement,
+		'^CREATE (?:OR REPLACE )?FUNCTION (\w+)(\([^)]*\)).*AS ''([^'']+)''(?:, ''(\w+)'')?\s+LANGUAGE C\y');
+	built_in text := regexp_replace(statement, 'AS ''[^'']+''(?:, ''\w+'')?\s+LANGUAGE C\y',
+		'AS ''pg_backend_pid'' LANGUAGE internal');
+BEGIN
+	IF part IS NULL THEN
+		EXECUTE statement;
+		RETURN;
+	END IF;
+	EXECUTE built_in;
+	UPDATE pg_proc SET prolang = (SELECT oid FROM pg_language WHERE lanname = 'c'),
+			probin = part[3], prosrc = coalesce(part[4], part[1])
+		WHERE oid = to_regprocedure(part[1] || part[2]);
 END $$;
 
 -- Let an access method have another handler.
@@ -452,7 +477,11 @@ BEGIN
 		PERFORM set_config('search_path', quote_ident(source.schema) || ', pg_temp', true);
 		CASE step.action
 			WHEN 'create', 'replace', 'comment' THEN
-				EXECUTE step.command;
+				IF target = 'pgvector' THEN
+					PERFORM piramid_move.create_unloaded(step.command);
+				ELSE
+					EXECUTE step.command;
+				END IF;
 			WHEN 'handler' THEN
 				PERFORM piramid_move.set_handler(step.objid, to_regproc(step.command));
 			WHEN 'exchange' THEN

@@ -46,7 +46,8 @@ VACUUM low_rank;
 SELECT found('low_rank', '<->', :'some', 0.99);
 DROP INDEX low_rank_i;
 CREATE INDEX low_rank_i ON low_rank USING hnsw (v vector_ip_ops) WITH (layout = compact);
-SELECT found('low_rank', '<#>', :'some', 0.99);
+-- (many queries, because one that goes astray finds none of its rows)
+SELECT found('low_rank', '<#>', 'id % 11 = 1', 0.98);
 DROP INDEX low_rank_i;
 CREATE INDEX low_rank_i ON low_rank USING hnsw (v vector_cosine_ops) WITH (layout = compact);
 SELECT found('low_rank', '<=>', :'some', 0.99);

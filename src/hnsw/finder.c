@@ -8,6 +8,8 @@
  */
 #include "hnsw/graph.h"
 
+#include <math.h>
+
 #include "utils/memutils.h"
 
 /* Make a finder, which lives in the current memory context. */
@@ -122,16 +124,29 @@ met(const HnswSearch *search, const HnswSought *sought)
 	return false;
 }
 
+static float
+nearest_key(const HnswSearch *search)
+{
+	float		nearest = INFINITY;
+
+	for (uint32 i = 0; i < search->nfound; i++)
+		nearest = Min(nearest, search->found[i].key);
+	return nearest;
+}
+
 /*
  * Search from the entry point for what the finder was asked for, wider and wider.
- * Returns how many of the n widths miss it.
+ * Returns how many of the n widths miss it; finder->astray tells how many nodes a
+ * wider search found nearer than all that the first one met.
  */
 int
 hnsw_finder_misses(HnswFinder *finder, const HnswMetaPageData *meta, const HnswSought *sought,
 				   const int *widths, int n)
 {
 	HnswSearch *search = finder->search;
+	float		nearest = INFINITY;
 
+	finder->astray = 0;
 	hnsw_search_enter(search, meta, sought->level, widths[0]);
 	if (search->level != sought->level)
 		return 0;				/* above the entry point: nobody looks there */
@@ -140,8 +155,14 @@ hnsw_finder_misses(HnswFinder *finder, const HnswMetaPageData *meta, const HnswS
 		if (i > 0)
 			hnsw_search_widen(search, widths[i]);
 		hnsw_search_run(search);
+		if (i == 0)
+			nearest = nearest_key(search);
 		if (met(search, sought))
+		{
+			for (uint32 f = 0; f < search->nfound; f++)
+				finder->astray += search->found[f].key < nearest;
 			return i;
+		}
 	}
 	return n;
 }

@@ -154,6 +154,7 @@ typedef struct HnswFinder
 	HnswSearch *search;			/* keeps vectors */
 	HnswValue  *value;
 	MemoryContext context;		/* reset after each row */
+	int			astray;			/* by hnsw_finder_misses */
 } HnswFinder;
 
 /* What a search for a node has to meet: the node, or anything with as small a key */

@@ -109,6 +109,9 @@ ivfflat_build(Relation heap, Relation index, IndexInfo *index_info)
 	return hnsw_build(heap, index, index_info);
 }
 
+/* Support functions that an operator class may have */
+#define IVFFLAT_SUPPORT 5
+
 extern PGDLLEXPORT Datum hnsw_handler(PG_FUNCTION_ARGS);
 
 PG_FUNCTION_INFO_V1(ivfflat_handler);
@@ -117,7 +120,8 @@ ivfflat_handler(PG_FUNCTION_ARGS)
 {
 	IndexAmRoutine *am = (IndexAmRoutine *) DatumGetPointer(hnsw_handler(fcinfo));
 
-	/* as in pgvector, without filter columns */
+	/* as in pgvector, whose operator classes have five support functions; no filter columns */
+	am->amsupport = IVFFLAT_SUPPORT;
 	am->amcanmulticol = false;
 	am->amsearcharray = false;
 	am->amsearchnulls = false;
