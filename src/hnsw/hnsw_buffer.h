@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * hnsw_buffer.h
- *		What the files that touch buffers and WAL (*_page.c, hnsw_edit_page.c) share.
+ *		What the files that touch buffers and WAL (*_page.c) share.
  *
  *-------------------------------------------------------------------------
  */
@@ -10,24 +10,15 @@
 
 #include "postgres.h"
 
-#include "storage/buf_internals.h"
-
 #include "hnsw/pages.h"
-
-/* New contents for a part of a page that is locked exclusively */
-typedef struct HnswEdit
-{
-	Buffer		buffer;
-	int			offset;			/* from the start of the page */
-	int			size;
-	const void *data;
-} HnswEdit;
+#include "page/page.h"
 
 /*
  * A node, its page's counts and fill, and the same of a page of heap TIDs; or an entry
  * of a key page: state, null flags, values, and the page's counts
  */
 #define HNSW_MAX_EDITS (3 + HNSW_MAX_KEY_COLUMNS)
+StaticAssertDecl(HNSW_MAX_EDITS <= PAGE_MAX_EDITS, "edits of one record");
 
 /* The lists of pages with free slots; whoever works with one says which. */
 typedef enum HnswFreeList
@@ -44,17 +35,6 @@ hnsw_part_size(const HnswLayout *layout, int i)
 	return Min(HNSW_PAGE_SPACE, layout->node_size - i * HNSW_PAGE_SPACE);
 }
 
-#ifdef USE_ASSERT_CHECKING
-/* Does this backend hold the page's exclusive lock?  Local buffers have none. */
-static inline bool
-hnsw_is_locked_exclusively(Buffer buffer)
-{
-	return BufferIsLocal(buffer) ||
-		LWLockHeldByMeInMode(BufferDescriptorGetContentLock(GetBufferDescriptor(buffer - 1)),
-							 LW_EXCLUSIVE);
-}
-#endif
-
 /* functions in hnsw_page.c */
 extern void hnsw_hints_grow(BlockNumber nblocks);
 extern void hnsw_init_page(Page page, uint32 version, BlockNumber block, int kind, bool upper);
@@ -66,16 +46,13 @@ extern void hnsw_check_block(HnswIndex *index, BlockNumber block);
 extern Buffer hnsw_get_page(Relation rel, BlockNumber block, int lockmode, int kind);
 extern Buffer hnsw_get_linked_page(Relation rel, BlockNumber block, int lockmode, int kind);
 extern void hnsw_read_chain(Relation rel, BlockNumber block, int kind, char *data, Size size);
-extern HnswEdit hnsw_edit_opaque(Buffer buffer, const HnswPageOpaqueData *opaque);
+extern PageEdit hnsw_edit_opaque(Buffer buffer, const HnswPageOpaqueData *opaque);
 
 /* functions in hnsw_free_page.c */
 extern void hnsw_free_push(HnswIndex *index, HnswFreeList list, Buffer buffer);
 extern void hnsw_free_slot(HnswIndex *index, HnswFreeList list, Buffer buffer,
-						   const HnswEdit *edits, int n);
+						   const PageEdit *edits, int n);
 extern Buffer hnsw_page_with_room(HnswIndex *index, HnswFreeList list, int slots);
-
-/* functions in hnsw_edit_page.c */
-extern void hnsw_edit_pages(Relation rel, const HnswEdit *edits, int n);
 
 /* Pages that are found by a number */
 typedef enum HnswMapList
@@ -97,7 +74,7 @@ extern void hnsw_map_build(HnswIndex *index, HnswMapList list, uint32 first, uin
 						   void (*init) (const HnswLayout *layout, Page page));
 
 /* functions in hnsw_tids_page.c */
-extern HnswEdit hnsw_edit_chunk(const HnswWrite *write);
+extern PageEdit hnsw_edit_chunk(const HnswWrite *write);
 extern bool hnsw_release_chunk(HnswIndex *index, HnswNodeId owner, Buffer buffer,
 							   HnswNodeHeader node);
 
@@ -111,7 +88,7 @@ hnsw_check_tids(Relation rel, BlockNumber block, const ItemPointerData *tids, in
 	for (int i = 0; i < n; i++)
 		if (unlikely(!BlockNumberIsValid(ItemPointerGetBlockNumberNoCheck(&tids[i])) ||
 					 !OffsetNumberIsValid(ItemPointerGetOffsetNumberNoCheck(&tids[i]))))
-			hnsw_report_corrupt(rel, block, "an impossible heap TID");
+			page_report_corrupt(rel, block, "an impossible heap TID");
 }
 
 #endif							/* PIRAMID_HNSW_BUFFER_H */

@@ -72,13 +72,13 @@ pop(HnswIndex *index, HnswFreeList list, Buffer buffer)
 	{
 		HnswPageOpaqueData opaque = *HnswPageGetOpaque(BufferGetPage(buffer));
 		BlockNumber next = opaque.next;
-		HnswEdit	edits[2];
+		PageEdit	edits[2];
 
 		opaque.next = InvalidBlockNumber;
 		opaque.listed = 0;
 		edits[0] = hnsw_edit_opaque(buffer, &opaque);
-		edits[1] = (HnswEdit) {metabuf, (char *) head - (char *) metapage, sizeof(next), &next};
-		hnsw_edit_pages(index->rel, edits, lengthof(edits));
+		edits[1] = (PageEdit) {metabuf, (char *) head - (char *) metapage, sizeof(next), &next};
+		page_edit(index->rel, edits, lengthof(edits));
 	}
 	UnlockReleaseBuffer(metabuf);
 	return popped;
@@ -90,17 +90,17 @@ pop(HnswIndex *index, HnswFreeList list, Buffer buffer)
  * it is on it.  All of it is one record, so that a crash loses no slot.
  */
 void
-hnsw_free_slot(HnswIndex *index, HnswFreeList list, Buffer buffer, const HnswEdit *edits, int n)
+hnsw_free_slot(HnswIndex *index, HnswFreeList list, Buffer buffer, const PageEdit *edits, int n)
 {
 	HnswPageOpaqueData opaque = *HnswPageGetOpaque(BufferGetPage(buffer));
 	BlockNumber block = BufferGetBlockNumber(buffer);
 	Buffer		metabuf = InvalidBuffer;
-	HnswEdit	all[HNSW_MAX_EDITS];
+	PageEdit	all[HNSW_MAX_EDITS];
 
 	Assert(n <= HNSW_MAX_EDITS - 2);
 	if (opaque.nfree >= opaque.nused)
-		hnsw_report_corrupt(index->rel, block, "a wrong count of free slots");
-	memcpy(all, edits, sizeof(HnswEdit) * n);
+		page_report_corrupt(index->rel, block, "a wrong count of free slots");
+	memcpy(all, edits, sizeof(PageEdit) * n);
 	opaque.nfree++;
 	all[n++] = hnsw_edit_opaque(buffer, &opaque);
 	if (!opaque.listed)
@@ -113,9 +113,9 @@ hnsw_free_slot(HnswIndex *index, HnswFreeList list, Buffer buffer, const HnswEdi
 		head = first_of_list(HnswPageGetMeta(metapage), list);
 		opaque.next = *head;
 		opaque.listed = 1;
-		all[n++] = (HnswEdit) {metabuf, (char *) head - (char *) metapage, sizeof(block), &block};
+		all[n++] = (PageEdit) {metabuf, (char *) head - (char *) metapage, sizeof(block), &block};
 	}
-	hnsw_edit_pages(index->rel, all, n);
+	page_edit(index->rel, all, n);
 	if (BufferIsValid(metabuf))
 		UnlockReleaseBuffer(metabuf);
 }
@@ -174,16 +174,16 @@ hnsw_page_with_room(HnswIndex *index, HnswFreeList list, int slots)
 		buffer = hnsw_get_linked_page(index->rel, block, BUFFER_LOCK_EXCLUSIVE, kind_of_list(list));
 		opaque = HnswPageGetOpaque(BufferGetPage(buffer));
 		if (opaque->nused > slots || opaque->nfree > opaque->nused)
-			hnsw_report_corrupt(index->rel, block, "a wrong count of free slots");
+			page_report_corrupt(index->rel, block, "a wrong count of free slots");
 		if (opaque->upper != (list == HNSW_FREE_UPPER))
-			hnsw_report_corrupt(index->rel, block, "a page on the wrong list of free slots");
+			page_report_corrupt(index->rel, block, "a page on the wrong list of free slots");
 		if (opaque->listed && (opaque->nfree > 0 || opaque->nused < slots))
 			return buffer;
 		if (!opaque->listed || !pop(index, list, buffer))
 		{
 			/* Taken off meanwhile; but not again and again. */
 			if (++misses > MAX_LIST_MISSES)
-				hnsw_report_corrupt(index->rel, block, "a broken list of free slots");
+				page_report_corrupt(index->rel, block, "a broken list of free slots");
 		}
 		UnlockReleaseBuffer(buffer);
 	}

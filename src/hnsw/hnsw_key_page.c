@@ -98,20 +98,20 @@ copy_key(const HnswIndex *index, Page page, int i, uint8 *key)
 /* The changes that make an entry of a locked page this state and, unless it is NULL, key. */
 static int
 entry_edits(const HnswIndex *index, Buffer buffer, int i, const uint8 *state, const uint8 *key,
-			HnswEdit *edits)
+			PageEdit *edits)
 {
 	const HnswLayout *layout = &index->layout;
 	int			n = 0;
 
-	edits[n++] = (HnswEdit) {buffer, HNSW_PAGE_START + i, 1, state};
+	edits[n++] = (PageEdit) {buffer, HNSW_PAGE_START + i, 1, state};
 	if (key == NULL)
 		return n;
-	edits[n++] = (HnswEdit) {buffer, part_offset(layout, 0) + i, 1, key};
+	edits[n++] = (PageEdit) {buffer, part_offset(layout, 0) + i, 1, key};
 	for (int c = 0; c < index->keys.n; c++)
 	{
 		const HnswKeyColumn *column = &index->keys.columns[c];
 
-		edits[n++] = (HnswEdit) {buffer, part_offset(layout, column->offset) + i * column->width,
+		edits[n++] = (PageEdit) {buffer, part_offset(layout, column->offset) + i * column->width,
 		column->width, key + column->offset};
 	}
 	return n;
@@ -121,14 +121,14 @@ entry_edits(const HnswIndex *index, Buffer buffer, int i, const uint8 *state, co
 static void
 write_entry(const HnswIndex *index, Buffer buffer, int i, HnswKeyState new_state, const uint8 *key)
 {
-	HnswEdit	edits[HNSW_MAX_EDITS];
+	PageEdit	edits[HNSW_MAX_EDITS];
 	HnswPageOpaqueData opaque = *HnswPageGetOpaque(BufferGetPage(buffer));
 	uint8		state = new_state;
 	int			n = entry_edits(index, buffer, i, &state, key, edits);
 
 	opaque.nused = Max(opaque.nused, i + 1);
 	edits[n++] = hnsw_edit_opaque(buffer, &opaque);
-	hnsw_edit_pages(index->rel, edits, n);
+	page_edit(index->rel, edits, n);
 }
 
 /* Set an entry; the key may be NULL unless the state is HNSW_KEY_ONE. */
@@ -303,7 +303,7 @@ hnsw_build_key(HnswIndex *index, HnswNodeId id, HnswKeyState new_state, const ui
 {
 	Buffer		buffer = lock_entry(index, id);
 	Page		page = BufferGetPage(buffer);
-	HnswEdit	edits[HNSW_MAX_EDITS];
+	PageEdit	edits[HNSW_MAX_EDITS];
 	int			i = id % index->layout.key_entries;
 	uint8		state = new_state;
 	int			n = entry_edits(index, buffer, i, &state, key, edits);

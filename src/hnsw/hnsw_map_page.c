@@ -110,7 +110,7 @@ hnsw_map_get_page(HnswIndex *index, HnswMapList list, BlockNumber block, uint32 
 	buffer = hnsw_get_page(index->rel, block, lockmode, page_kind(list));
 	opaque = HnswPageGetOpaque(BufferGetPage(buffer));
 	if (opaque->next != number || opaque->nused > most)
-		hnsw_report_corrupt(index->rel, block, list == HNSW_MAP_KEYS ? "impossible keys" :
+		page_report_corrupt(index->rel, block, list == HNSW_MAP_KEYS ? "impossible keys" :
 							"impossible overflow links");
 	return buffer;
 }

@@ -178,7 +178,7 @@ hnsw_overflow_append(HnswIndex *index, const HnswLink *links, int n)
 	n = Min(n, layout->overflow_links - opaque.nused);
 	if (n > 0)
 	{
-		HnswEdit	edits[4];
+		PageEdit	edits[4];
 
 		data = palloc0((Size) n * layout->overflow_size);
 		for (int i = 0; i < n; i++)
@@ -194,13 +194,13 @@ hnsw_overflow_append(HnswIndex *index, const HnswLink *links, int n)
 				memcpy(link->code, links[i].code, layout->code.units);
 		}
 		lower = link_offset(layout, opaque.nused + n);
-		edits[0] = (HnswEdit) {buffer, offsetof(PageHeaderData, pd_lower), sizeof(lower), &lower};
-		edits[1] = (HnswEdit) {buffer, HNSW_PAGE_START + opaque.nused * sizeof(uint16),
+		edits[0] = (PageEdit) {buffer, offsetof(PageHeaderData, pd_lower), sizeof(lower), &lower};
+		edits[1] = (PageEdit) {buffer, HNSW_PAGE_START + opaque.nused * sizeof(uint16),
 		n * sizeof(uint16), origins};
-		edits[2] = (HnswEdit) {buffer, link_offset(layout, opaque.nused), n * layout->overflow_size, data};
+		edits[2] = (PageEdit) {buffer, link_offset(layout, opaque.nused), n * layout->overflow_size, data};
 		opaque.nused += n;
 		edits[3] = hnsw_edit_opaque(buffer, &opaque);
-		hnsw_edit_pages(index->rel, edits, lengthof(edits));
+		page_edit(index->rel, edits, lengthof(edits));
 		pfree(data);
 	}
 	UnlockReleaseBuffer(buffer);
@@ -291,7 +291,7 @@ hnsw_overflow_remove(HnswIndex *index, uint32 group, const HnswLink *links, int 
 	((PageHeader) copy.data)->pd_lower = link_offset(layout, opaque->nused);
 	if (opaque->nused < old)
 	{
-		HnswEdit	edits[4] = {
+		PageEdit	edits[4] = {
 			{buffer, HNSW_PAGE_START, old * sizeof(uint16), page_origins(copy.data)},
 			{buffer, link_offset(layout, 0), opaque->nused * layout->overflow_size,
 			page_link(layout, copy.data, 0)},
@@ -300,7 +300,7 @@ hnsw_overflow_remove(HnswIndex *index, uint32 group, const HnswLink *links, int 
 			&((PageHeader) copy.data)->pd_lower}
 		};
 
-		hnsw_edit_pages(index->rel, edits, lengthof(edits));
+		page_edit(index->rel, edits, lengthof(edits));
 	}
 	UnlockReleaseBuffer(buffer);
 }

@@ -29,16 +29,6 @@
 #define PREFETCH_BYTES 1536
 #define CACHE_LINE 64
 
-void
-hnsw_report_corrupt(Relation rel, BlockNumber block, const char *what)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_INDEX_CORRUPTED),
-			 errmsg("index \"%s\" has %s at block %u",
-					RelationGetRelationName(rel), what, block),
-			 errhint("Please REINDEX it.")));
-}
-
 /* The magic number of a page, which tells its block, too. */
 static inline uint32
 page_magic(int version, BlockNumber block)
@@ -54,8 +44,8 @@ report_magic(Relation rel, BlockNumber block, const HnswPageOpaqueData *opaque)
 
 	if (opaque->version >= HNSW_KEY_VERSION && opaque->version <= HNSW_VERSION &&
 		other < RelationGetNumberOfBlocks(rel))
-		hnsw_report_corrupt(rel, block, psprintf("a page of block %u", other));
-	hnsw_report_corrupt(rel, block, "a foreign page");
+		page_report_corrupt(rel, block, psprintf("a page of block %u", other));
+	page_report_corrupt(rel, block, "a foreign page");
 }
 
 /* Verify that a locked page, which is not empty, is one of this block of an index of ours. */
@@ -65,7 +55,7 @@ check_foreign(Relation rel, BlockNumber block, Page page)
 	HnswPageOpaque opaque;
 
 	if (PageGetSpecialSize(page) != MAXALIGN(sizeof(HnswPageOpaqueData)))
-		hnsw_report_corrupt(rel, block, "a foreign page");
+		page_report_corrupt(rel, block, "a foreign page");
 	opaque = HnswPageGetOpaque(page);
 	if (unlikely(opaque->magic != page_magic(opaque->version, block)))
 		report_magic(rel, block, opaque);
@@ -78,11 +68,11 @@ check_page(Relation rel, BlockNumber block, Page page, int kind)
 	HnswPageOpaque opaque;
 
 	if (PageIsNew(page))
-		hnsw_report_corrupt(rel, block, "an empty page");
+		page_report_corrupt(rel, block, "an empty page");
 	check_foreign(rel, block, page);
 	opaque = HnswPageGetOpaque(page);
 	if (opaque->upper > 1)
-		hnsw_report_corrupt(rel, block, "a foreign page");
+		page_report_corrupt(rel, block, "a foreign page");
 	if (opaque->version < HNSW_FIRST_VERSION || opaque->version > HNSW_VERSION)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -90,7 +80,7 @@ check_page(Relation rel, BlockNumber block, Page page, int kind)
 						RelationGetRelationName(rel), opaque->version, block, HNSW_VERSION),
 				 errhint("Please REINDEX it.")));
 	if (opaque->kind != kind)
-		hnsw_report_corrupt(rel, block, "a page of the wrong kind");
+		page_report_corrupt(rel, block, "a page of the wrong kind");
 }
 
 /*
@@ -194,7 +184,7 @@ hnsw_check_block(HnswIndex *index, BlockNumber block)
 		return;
 	index->nblocks = RelationGetNumberOfBlocks(index->rel);
 	if (block >= index->nblocks)
-		hnsw_report_corrupt(index->rel, block, "a link past its end");
+		page_report_corrupt(index->rel, block, "a link past its end");
 }
 
 /* Read and lock a page whose block number comes from a page, and may be broken. */
@@ -202,7 +192,7 @@ Buffer
 hnsw_get_linked_page(Relation rel, BlockNumber block, int lockmode, int kind)
 {
 	if (block >= RelationGetNumberOfBlocks(rel))
-		hnsw_report_corrupt(rel, block, "a link past its end");
+		page_report_corrupt(rel, block, "a link past its end");
 	return hnsw_get_page(rel, block, lockmode, kind);
 }
 
@@ -316,7 +306,7 @@ hnsw_read_chain(Relation rel, BlockNumber block, int kind, char *data, Size size
 		block = HnswPageGetOpaque(page)->next;
 		UnlockReleaseBuffer(buffer);
 		if (block == InvalidBlockNumber && start + HNSW_PAGE_SPACE < size)
-			hnsw_report_corrupt(rel, first, "an incomplete calibration");
+			page_report_corrupt(rel, first, "an incomplete calibration");
 	}
 }
 
@@ -378,7 +368,7 @@ hnsw_meta_read(Relation rel, HnswMetaPageData *meta)
 	Size		size = hnsw_meta_size(HnswPageGetMeta(page)->version);
 
 	if (HnswPageGetMeta(page)->version != HnswPageGetOpaque(page)->version)
-		hnsw_report_corrupt(rel, HNSW_METAPAGE, "an unknown metapage");
+		page_report_corrupt(rel, HNSW_METAPAGE, "an unknown metapage");
 	memcpy(meta, HnswPageGetMeta(page), size);
 	/* What it is too old to have is 0. */
 	memset((char *) meta + size, 0, sizeof(*meta) - size);
@@ -422,7 +412,7 @@ hnsw_projection_read(Relation rel, const HnswMetaPageData *meta, HnswProjectionD
 	if (data->dims != meta->code_dims ||
 		data->stride != projection_stride(rotation_out_dim(meta->dim)) ||
 		!(data->step > 0 && data->step <= 1) || !(data->range > 0))
-		hnsw_report_corrupt(rel, meta->projection, "an impossible projection");
+		page_report_corrupt(rel, meta->projection, "an impossible projection");
 }
 
 /*
@@ -480,7 +470,7 @@ static inline void
 check_node(const HnswIndex *index, const HnswNodeHeaderData *node, BlockNumber block)
 {
 	if (unlikely(node->nlinks > index->layout.degree || node->ntids > index->layout.inline_tids))
-		hnsw_report_corrupt(index->rel, block, "an impossible node");
+		page_report_corrupt(index->rel, block, "an impossible node");
 	hnsw_check_tids(index->rel, block, HnswNodeTids(&index->layout, node), node->ntids);
 }
 
@@ -656,7 +646,7 @@ write_start(HnswIndex *index, HnswNodeId id, Buffer buffer, HnswWrite *write)
 	const HnswLayout *layout = &index->layout;
 	Page		page = BufferGetPage(buffer);
 
-	Assert(hnsw_is_locked_exclusively(buffer));
+	Assert(page_is_locked_exclusively(buffer));
 	memset(write, 0, sizeof(*write));
 	write->id = id;
 	write->buffer = buffer;
@@ -686,10 +676,10 @@ hnsw_write(HnswIndex *index, HnswNodeId id, HnswWrite *write)
 	write_start(index, id, buffer, write);
 }
 
-HnswEdit
+PageEdit
 hnsw_edit_opaque(Buffer buffer, const HnswPageOpaqueData *opaque)
 {
-	HnswEdit	edit = {buffer, BLCKSZ - MAXALIGN(sizeof(*opaque)), sizeof(*opaque), opaque};
+	PageEdit	edit = {buffer, BLCKSZ - MAXALIGN(sizeof(*opaque)), sizeof(*opaque), opaque};
 
 	return edit;
 }
@@ -703,7 +693,7 @@ write_commit(HnswIndex *index, HnswWrite *write)
 	LocationIndex start = (char *) page_node(layout, page, HnswNodeSlot(layout, write->id)) -
 		(char *) page;
 	LocationIndex lower = Max(((PageHeader) page)->pd_lower, start + hnsw_part_size(layout, 0));
-	HnswEdit	edits[HNSW_MAX_EDITS] = {
+	PageEdit	edits[HNSW_MAX_EDITS] = {
 		{write->buffer, offsetof(PageHeaderData, pd_lower), sizeof(lower), &lower},
 		{write->buffer, start, hnsw_part_size(layout, 0), write->node},
 		hnsw_edit_opaque(write->buffer, &write->opaque)
@@ -712,17 +702,17 @@ write_commit(HnswIndex *index, HnswWrite *write)
 
 	for (int i = layout->pages_per_node - 1; i > 0; i--)
 	{
-		HnswEdit	part = {write->parts[i], HNSW_PAGE_START, hnsw_part_size(layout, i),
+		PageEdit	part = {write->parts[i], HNSW_PAGE_START, hnsw_part_size(layout, i),
 		(char *) write->node + i * HNSW_PAGE_SPACE};
 
-		hnsw_edit_pages(index->rel, &part, 1);
+		page_edit(index->rel, &part, 1);
 	}
 	if (BufferIsValid(write->chunk_buffer))
 	{
 		edits[n++] = hnsw_edit_chunk(write);
 		edits[n++] = hnsw_edit_opaque(write->chunk_buffer, &write->chunk_opaque);
 	}
-	hnsw_edit_pages(index->rel, edits, n);
+	page_edit(index->rel, edits, n);
 }
 
 /* End a change: make it durable, or forget it. */
@@ -762,7 +752,7 @@ hnsw_allocate(HnswIndex *index, bool upper, HnswWrite *write)
 			if (!(page_node(layout, page, slot)->flags & HNSW_NODE_USED))
 				break;
 		if (slot == opaque->nused)
-			hnsw_report_corrupt(index->rel, BufferGetBlockNumber(buffer), "a wrong count of free slots");
+			page_report_corrupt(index->rel, BufferGetBlockNumber(buffer), "a wrong count of free slots");
 	}
 
 	if (HNSW_MAX_NODE_BLOCK(layout) < BufferGetBlockNumber(buffer))
@@ -800,7 +790,7 @@ hnsw_release(HnswIndex *index, HnswNodeId id)
 
 		if (!more)
 		{
-			HnswEdit	edit = {buffer, (char *) node - (char *) page, sizeof(none), &none};
+			PageEdit	edit = {buffer, (char *) node - (char *) page, sizeof(none), &none};
 
 			hnsw_free_slot(index, node->level > 0 ? HNSW_FREE_UPPER : HNSW_FREE_BASE, buffer,
 						   &edit, 1);

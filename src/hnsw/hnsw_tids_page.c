@@ -55,10 +55,10 @@ chunk_offset(int slot)
 }
 
 /* The change of a chunk that goes with a node's. */
-HnswEdit
+PageEdit
 hnsw_edit_chunk(const HnswWrite *write)
 {
-	HnswEdit	edit = {write->chunk_buffer, chunk_offset(write->chunk_slot),
+	PageEdit	edit = {write->chunk_buffer, chunk_offset(write->chunk_slot),
 	sizeof(write->chunk), &write->chunk};
 
 	return edit;
@@ -73,7 +73,7 @@ get_chunk(HnswIndex *index, uint32 chunk_id, int lockmode)
 	HnswTidChunk chunk = page_chunk(BufferGetPage(buffer), chunk_id);
 
 	if (chunk->ntids > index->layout.chunk_tids)
-		hnsw_report_corrupt(index->rel, BufferGetBlockNumber(buffer), "an impossible list of TIDs");
+		page_report_corrupt(index->rel, BufferGetBlockNumber(buffer), "an impossible list of TIDs");
 	hnsw_check_tids(index->rel, BufferGetBlockNumber(buffer), chunk->tids, chunk->ntids);
 	return buffer;
 }
@@ -99,7 +99,7 @@ hnsw_check_tid(HnswIndex *index, BlockNumber index_block, ItemPointer tid,
 {
 	hnsw_check_tids(index->rel, index_block, tid, 1);
 	if (ItemPointerGetBlockNumber(tid) >= heap_blocks)
-		hnsw_report_corrupt(index->rel, index_block, "a heap TID past the end of the table");
+		page_report_corrupt(index->rel, index_block, "a heap TID past the end of the table");
 }
 
 /*
@@ -115,7 +115,7 @@ hnsw_chain_step(HnswIndex *index, uint32 chunk_id, uint64 *steps)
 	{
 		index->nblocks = RelationGetNumberOfBlocks(index->rel);
 		if (*steps > (uint64) index->nblocks * HNSW_CHUNKS_PER_PAGE)
-			hnsw_report_corrupt(index->rel, chunk_id / HNSW_CHUNKS_PER_PAGE, "an endless list of TIDs");
+			page_report_corrupt(index->rel, chunk_id / HNSW_CHUNKS_PER_PAGE, "an endless list of TIDs");
 	}
 }
 
@@ -135,7 +135,7 @@ hnsw_release_chunk(HnswIndex *index, HnswNodeId owner, Buffer buffer, HnswNodeHe
 	if (owned)
 	{
 		uint32		next = chunk->next;
-		HnswEdit	edits[2] = {
+		PageEdit	edits[2] = {
 			{buffer, (char *) &node->more_tids - (char *) BufferGetPage(buffer), sizeof(next), &next},
 			{chunk_buffer, chunk_offset(chunk_id % HNSW_CHUNKS_PER_PAGE), sizeof(none), &none}
 		};
@@ -170,7 +170,7 @@ hnsw_chunk_unlink_next(HnswIndex *index, HnswNodeId owner, uint32 chunk_id)
 		if (next->owner == owner && next->ntids == 0)
 		{
 			uint32		behind = next->next;
-			HnswEdit	edits[2] = {
+			PageEdit	edits[2] = {
 				{buffer, chunk_offset(chunk_id % HNSW_CHUNKS_PER_PAGE) + offsetof(HnswTidChunkData, next),
 				sizeof(behind), &behind},
 				{next_buffer, chunk_offset(next_id % HNSW_CHUNKS_PER_PAGE), sizeof(none), &none}
@@ -215,7 +215,7 @@ find_chunk(HnswIndex *index, HnswNodeId owner, uint32 sequence, HnswTidChunkData
 				return true;
 		}
 	}
-	hnsw_report_corrupt(index->rel, HnswNodeBlock(&index->layout, owner), "a broken list of TIDs");
+	page_report_corrupt(index->rel, HnswNodeBlock(&index->layout, owner), "a broken list of TIDs");
 }
 
 /*
@@ -281,7 +281,7 @@ hnsw_chunk_remove(HnswIndex *index, HnswNodeId owner, uint32 chunk_id,
 {
 	Buffer		buffer = get_chunk(index, chunk_id, BUFFER_LOCK_EXCLUSIVE);
 	HnswTidChunkData chunk = *page_chunk(BufferGetPage(buffer), chunk_id);
-	HnswEdit	edit = {buffer, chunk_offset(chunk_id % HNSW_CHUNKS_PER_PAGE), sizeof(chunk), &chunk};
+	PageEdit	edit = {buffer, chunk_offset(chunk_id % HNSW_CHUNKS_PER_PAGE), sizeof(chunk), &chunk};
 	int			left = 0;
 
 	if (chunk.owner == owner)
@@ -289,7 +289,7 @@ hnsw_chunk_remove(HnswIndex *index, HnswNodeId owner, uint32 chunk_id,
 		left = hnsw_tids_remove(&index->layout, chunk.tids, chunk_keys(&index->layout, &chunk),
 								chunk.ntids, dead, ndead);
 		chunk.ntids = left;
-		hnsw_edit_pages(index->rel, &edit, 1);
+		page_edit(index->rel, &edit, 1);
 	}
 	UnlockReleaseBuffer(buffer);
 	return left;
@@ -314,7 +314,7 @@ new_chunk(HnswIndex *index, HnswWrite *write, uint32 next_sequence)
 			if (page_chunk(page, slot)->owner == HNSW_NO_NODE)
 				break;
 		if (slot == opaque.nused)
-			hnsw_report_corrupt(index->rel, BufferGetBlockNumber(buffer), "a wrong count of free slots");
+			page_report_corrupt(index->rel, BufferGetBlockNumber(buffer), "a wrong count of free slots");
 		opaque.nfree--;
 	}
 	else
@@ -365,7 +365,7 @@ hnsw_tid_append(HnswIndex *index, HnswWrite *write, const ItemPointerData *tid,
 
 		write->chunk = *page_chunk(page, node->more_tids);
 		if (write->chunk.owner != write->id)
-			hnsw_report_corrupt(index->rel, BufferGetBlockNumber(buffer), "TIDs of another node");
+			page_report_corrupt(index->rel, BufferGetBlockNumber(buffer), "TIDs of another node");
 		if (write->chunk.ntids < layout->chunk_tids)
 		{
 			put_tid(layout, write->chunk.tids, chunk_keys(layout, &write->chunk),

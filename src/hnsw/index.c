@@ -31,7 +31,7 @@ check_meta(Relation rel, const HnswMetaPageData *meta, const HnswKeyColumns *key
 
 	if (meta->magic != HNSW_MAGIC || meta->version < HNSW_FIRST_VERSION ||
 		meta->version > HNSW_VERSION || meta->sketch_bits != 0 || meta->link_key_bytes != 0)
-		hnsw_report_corrupt(rel, HNSW_METAPAGE, "an unknown metapage");
+		page_report_corrupt(rel, HNSW_METAPAGE, "an unknown metapage");
 	if (meta->dim < 1 || (typmod > 0 && meta->dim != hnsw_graph_dim(type, typmod)) ||
 		meta->degree < FASTSCAN_BLOCK || meta->degree > HNSW_MAX_DEGREE ||
 		meta->degree % FASTSCAN_BLOCK != 0 || meta->code_bits > 4 ||
@@ -57,7 +57,7 @@ check_meta(Relation rel, const HnswMetaPageData *meta, const HnswKeyColumns *key
 		meta->rotation != 1 || meta->inline_tids < 1 ||
 		meta->nodes_per_page < 1 || meta->pages_per_node < 1 ||
 		meta->entry_level < 0 || meta->entry_level > HNSW_MAX_LEVEL)
-		hnsw_report_corrupt(rel, HNSW_METAPAGE, "an impossible metapage");
+		page_report_corrupt(rel, HNSW_METAPAGE, "an impossible metapage");
 	hnsw_layout_from_meta(&layout, meta);
 	if (layout.node_size != meta->node_size ||
 		meta->inline_tids > HNSW_CHUNK_TIDS ||
@@ -66,7 +66,7 @@ check_meta(Relation rel, const HnswMetaPageData *meta, const HnswKeyColumns *key
 		layout.node_size * layout.nodes_per_page >
 		HNSW_PAGE_SPACE * layout.pages_per_node ||
 		layout.node_size <= HNSW_PAGE_SPACE * (layout.pages_per_node - 1))
-		hnsw_report_corrupt(rel, HNSW_METAPAGE, "an impossible metapage");
+		page_report_corrupt(rel, HNSW_METAPAGE, "an impossible metapage");
 }
 
 /*

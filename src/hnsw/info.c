@@ -243,7 +243,7 @@ check_key(HnswIndex *index, HnswNodeId id, void *arg)
 	/* Unless the node got another key since */
 	if (hnsw_key_get(index, id, again) == HNSW_KEY_ONE &&
 		memcmp(entry, again, index->layout.key_size) == 0)
-		hnsw_report_corrupt(index->rel, HnswNodeBlock(&index->layout, id),
+		page_report_corrupt(index->rel, HnswNodeBlock(&index->layout, id),
 							"a node with other keys than its key page says");
 }
 

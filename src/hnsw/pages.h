@@ -14,6 +14,7 @@
 #include "executor/instrument.h"
 
 #include "hnsw/index.h"
+#include "page/page.h"
 
 /* A node locked for reading. */
 typedef struct HnswRead
@@ -60,8 +61,6 @@ hnsw_blocks_read(void)
 }
 
 /* functions in hnsw_page.c: the file that touches buffers and WAL */
-pg_noreturn extern void hnsw_report_corrupt(Relation rel, BlockNumber block,
-											const char *what);
 extern void hnsw_create(Relation rel, ForkNumber fork, HnswMetaPageData *meta,
 						const float *mean, const Projection *projection);
 extern void hnsw_meta_init(HnswMetaPageData *meta, const HnswLayout *layout);

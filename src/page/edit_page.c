@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  *
- * hnsw_edit_page.c
+ * edit_page.c
  *		Small changes of pages, logged as generic WAL records.
  *
  * GenericXLogStart() and its companions copy each page and compare all of it,
@@ -11,7 +11,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "hnsw/hnsw_buffer.h"
+#include "page/page.h"
 
 #include "access/rmgr.h"
 #include "access/xloginsert.h"
@@ -22,13 +22,24 @@
 /* Before the bytes of a fragment: offset on the page and length, both uint16 */
 #define FRAGMENT_HEADER (2 * sizeof(uint16))
 
+/* Report a broken page of an index. */
+void
+page_report_corrupt(Relation rel, BlockNumber block, const char *what)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INDEX_CORRUPTED),
+			 errmsg("index \"%s\" has %s at block %u",
+					RelationGetRelationName(rel), what, block),
+			 errhint("Please REINDEX it.")));
+}
+
 /*
  * Append to "delta" what turns an edit's place on the page into its data.
  * Equal bytes that are no more than a header are left within a fragment, so
  * that a delta is at most one header longer than what is compared.
  */
 static char *
-append_delta(char *delta, const char *page, const HnswEdit *edit)
+append_delta(char *delta, const char *page, const PageEdit *edit)
 {
 	const char *old = page + edit->offset;
 	const char *new = edit->data;
@@ -64,23 +75,23 @@ append_delta(char *delta, const char *page, const HnswEdit *edit)
  * nor logged.
  */
 void
-hnsw_edit_pages(Relation rel, const HnswEdit *edits, int n)
+page_edit(Relation rel, const PageEdit *edits, int n)
 {
-	Buffer		buffers[HNSW_MAX_EDITS];
-	char	   *deltas[HNSW_MAX_EDITS];
-	int			sizes[HNSW_MAX_EDITS];
+	Buffer		buffers[PAGE_MAX_EDITS];
+	char	   *deltas[PAGE_MAX_EDITS];
+	int			sizes[PAGE_MAX_EDITS];
 	int			nbuffers = 0;
 	Size		room = 0;
 	char	   *delta;
 	char	   *start;
 
-	Assert(n <= HNSW_MAX_EDITS);
+	Assert(n <= PAGE_MAX_EDITS);
 	for (int i = 0; i < n; i++)
 	{
-		Assert(hnsw_is_locked_exclusively(edits[i].buffer));
+		Assert(page_is_locked_exclusively(edits[i].buffer));
 		/* Places come from counts on the page: a broken one must not lead past its end. */
 		if (edits[i].offset < 0 || edits[i].size < 0 || edits[i].offset + edits[i].size > BLCKSZ)
-			hnsw_report_corrupt(rel, BufferGetBlockNumber(edits[i].buffer),
+			page_report_corrupt(rel, BufferGetBlockNumber(edits[i].buffer),
 								"a change past the end of the page");
 		room += edits[i].size + FRAGMENT_HEADER;
 	}

@@ -1,0 +1,45 @@
+/*-------------------------------------------------------------------------
+ *
+ * page.h
+ *		Pages of an index, whichever access method it is of: small logged changes,
+ *		and reports of what is broken.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PIRAMID_PAGE_H
+#define PIRAMID_PAGE_H
+
+#include "compat.h"
+
+#include "storage/buf_internals.h"
+#include "storage/bufmgr.h"
+#include "utils/relcache.h"
+
+/* New contents for a part of a page that is locked exclusively */
+typedef struct PageEdit
+{
+	Buffer		buffer;
+	int			offset;			/* from the start of the page */
+	int			size;
+	const void *data;
+} PageEdit;
+
+/* At most so many of them in one record, on at most MAX_GENERIC_XLOG_PAGES pages */
+#define PAGE_MAX_EDITS 64
+
+#ifdef USE_ASSERT_CHECKING
+/* Does this backend hold the page's exclusive lock?  Local buffers have none. */
+static inline bool
+page_is_locked_exclusively(Buffer buffer)
+{
+	return BufferIsLocal(buffer) ||
+		LWLockHeldByMeInMode(BufferDescriptorGetContentLock(GetBufferDescriptor(buffer - 1)),
+							 LW_EXCLUSIVE);
+}
+#endif
+
+/* functions in edit_page.c */
+pg_noreturn extern void page_report_corrupt(Relation rel, BlockNumber block, const char *what);
+extern void page_edit(Relation rel, const PageEdit *edits, int n);
+
+#endif							/* PIRAMID_PAGE_H */
