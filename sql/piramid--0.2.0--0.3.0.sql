@@ -359,3 +359,24 @@ CREATE FUNCTION piramid_hnsw_keys(
 )
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION piramid_hnsw_keys(regclass) IS 'filter columns of an hnsw index, and its key pages; checks that these say what the nodes have';
+
+-- ===========================================================================
+-- texts in chunks
+-- ===========================================================================
+
+CREATE FUNCTION piramid_chunk(
+	body text,
+	strategy text DEFAULT 'recursive',
+	size integer DEFAULT 1000,
+	overlap integer DEFAULT NULL,
+	unit text DEFAULT 'chars',
+	OUT ordinal integer,
+	OUT parent integer,
+	OUT start integer,
+	OUT length integer,
+	OUT text text,
+	OUT heading_path text[]
+)
+	RETURNS SETOF record
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000 ROWS 20;
+COMMENT ON FUNCTION piramid_chunk(text, text, integer, integer, text) IS 'chunks of a text, with their places in it';

@@ -12,8 +12,8 @@ none() {
 includes_run_downward() {
 	awk -v directories="$(cd src && echo */)" '
 		BEGIN {
-			rank["type"] = 1; rank["page"] = 1; rank["distance"] = 2; rank["quant"] = 3; rank["partition"] = 3
-			rank["hnsw"] = 4
+			rank["type"] = 1; rank["page"] = 1; rank["chunk"] = 1; rank["distance"] = 2; rank["quant"] = 3
+			rank["partition"] = 3; rank["hnsw"] = 4
 			n = split(directories, directory, "/ ?")
 			for (i = 1; i < n; i++) {
 				ours[directory[i]] = 1
@@ -69,6 +69,7 @@ stage_lint() {
 	check "includes run downward" includes_run_downward
 	check "files, functions and lists of parameters are short" house_sizes
 	check "calls inside src/hnsw run downward" perl test/lib/tiers.pl src/hnsw/README.md
+	check "calls inside src/chunk run downward" perl test/lib/tiers.pl src/chunk/README.md
 	check "READMEs are short, and their lines" readmes_are_readable
 	check "links in Markdown lead somewhere" perl test/lib/links.pl ./*.md {bench,compat,docs,src,test}/*.md \
 		{bench,src,test}/*/*.md

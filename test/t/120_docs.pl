@@ -60,7 +60,7 @@ is( $node->safe_psql(
 	'', 'every object has a comment');
 
 # The examples, file by file in an empty database.
-foreach my $file ('README.md', 'docs/types.md', 'docs/operators.md', 'docs/filtering.md',
+foreach my $file ('README.md', 'docs/types.md', 'docs/operators.md', 'docs/filtering.md', 'docs/chunking.md',
 	'docs/performance.md')
 {
 	my $n = 0;

@@ -1,0 +1,437 @@
+/*-------------------------------------------------------------------------
+ *
+ * boundary.c
+ *		Where a text may be cut, and how much stands between two places.
+ *
+ * What a boundary is, its level and its rank depend on the few bytes around
+ * it, and not on where a scan began: so an edit changes the boundaries near it
+ * and no others.
+ *
+ * Every server encoding keeps the bytes of ASCII for ASCII, so blanks,
+ * punctuation and Markdown are looked for byte by byte.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "chunk/chunk.h"
+
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+
+/* How far around a boundary its rank looks: bytes on each side */
+#define RANK_CONTEXT 16
+
+/* Bytes between two looks for a cancel */
+#define SCAN_STRIDE 65536
+
+/*
+ * Bytes of the character at pos.  A text that ends inside a character, which
+ * no input function lets pass, ends with a shorter one.
+ */
+uint32
+chunk_char_size(const ChunkText *text, uint32 pos)
+{
+	unsigned char c = text->data[pos];
+	uint32		size = 1;
+
+	if (c < 0x80 || text->max_char == 1)
+		return 1;
+	if (text->encoding != PG_UTF8)
+		size = pg_encoding_mblen(text->encoding, text->data + pos);
+	else if (c >= 0xc0 && c < 0xf8)
+		size = c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
+	return Min(size, text->size - pos);
+}
+
+uint32
+chunk_count_chars(const ChunkText *text, uint32 from, uint32 to)
+{
+	uint32		n = 0;
+
+	if (text->max_char == 1)
+		return to - from;
+	for (uint32 pos = from; pos < to; pos += chunk_char_size(text, pos))
+		n++;
+	return n;
+}
+
+/* Units of what stands between two places, the first of which is not blank */
+uint32
+chunk_count_units(const ChunkText *text, uint32 from, uint32 to)
+{
+	uint32		n = 0;
+
+	if (text->unit == CHUNK_BYTES)
+		return to - from;
+	if (text->unit == CHUNK_CHARS)
+		return chunk_count_chars(text, from, to);
+	for (uint32 pos = from; pos < to; pos++)
+	{
+		if (!chunk_is_blank(text->data[pos]) && (pos == from || chunk_is_blank(text->data[pos - 1])))
+			n++;
+	}
+	return n;
+}
+
+/* The first place from pos on that is not blank, or to */
+uint32
+chunk_skip_blanks(const ChunkText *text, uint32 pos, uint32 to)
+{
+	while (pos < to && chunk_is_blank(text->data[pos]))
+		pos++;
+	return pos;
+}
+
+/* The end of what stands before to without the blanks at its end */
+uint32
+chunk_trim(const ChunkText *text, uint32 from, uint32 to)
+{
+	while (to > from && chunk_is_blank(text->data[to - 1]))
+		to--;
+	return to;
+}
+
+static bool
+is_at(const ChunkText *text, uint32 pos, const char *string)
+{
+	size_t		size = strlen(string);
+
+	return size <= text->size - pos && memcmp(text->data + pos, string, size) == 0;
+}
+
+/* Does one of these, of three bytes each, end before pos? */
+static bool
+ends_with_one_of(const ChunkText *text, uint32 pos, const char *const *strings)
+{
+	if (text->encoding != PG_UTF8 || pos < 3)
+		return false;
+	for (; *strings != NULL; strings++)
+	{
+		if (is_at(text, pos - 3, *strings))
+			return true;
+	}
+	return false;
+}
+
+/* Full stop, exclamation and question mark of Chinese and Japanese: no blank follows. */
+static bool
+ends_wide_sentence(const ChunkText *text, uint32 pos)
+{
+	static const char *const marks[] = {"\343\200\202", "\357\274\201", "\357\274\237", NULL};
+
+	return ends_with_one_of(text, pos, marks);
+}
+
+static bool
+is_letter(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || IS_HIGHBIT_SET(c);
+}
+
+static bool
+is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+/* A full stop behind a single letter ("J.", "e.g.") or a line's number ends no sentence. */
+static bool
+stop_ends_sentence(const ChunkText *text, uint32 stop)
+{
+	const char *data = text->data;
+	uint32		start = stop;
+
+	if (stop == 0)
+		return false;
+	if (is_letter(data[stop - 1]) &&
+		(stop == 1 || !(is_letter(data[stop - 2]) || is_digit(data[stop - 2]))))
+		return false;
+	while (start > 0 && stop - start < 4 && is_digit(data[start - 1]))
+		start--;
+	return start == stop || !(start == 0 || data[start - 1] == '\n');
+}
+
+/* Does a sentence end before the blanks between end and next? */
+static bool
+ends_sentence(const ChunkText *text, uint32 end, uint32 next)
+{
+	static const char *const quotes[] = {"\342\200\235", "\342\200\231", "\342\200\272", NULL};
+	static const char *const ellipsis[] = {"\342\200\246", NULL};
+	const char *data = text->data;
+
+	/* closing brackets, quotation marks, emphasis; few of them */
+	for (int i = 0; i < 4 && end > 0; i++)
+	{
+		if (strchr(")]}\"'*_`", data[end - 1]) != NULL && data[end - 1] != '\0')
+			end--;
+		else if (ends_with_one_of(text, end, quotes))
+			end -= 3;
+		else
+			break;
+	}
+	if (ends_wide_sentence(text, end))
+		return true;
+	if (end == 0 || (data[next] >= 'a' && data[next] <= 'z'))
+		return false;
+	switch (data[end - 1])
+	{
+		case '!':
+		case '?':
+			return true;
+		case '.':
+			return stop_ends_sentence(text, end - 1);
+		default:
+			return ends_with_one_of(text, end, ellipsis);
+	}
+}
+
+/* Does an item of a list, a heading, a quotation or a table's row begin at pos? */
+static bool
+starts_item(const ChunkText *text, uint32 pos)
+{
+	uint32		after = pos;
+
+	switch (text->data[pos])
+	{
+		case '#':
+		case '|':
+		case '>':
+		case '`':
+			return true;
+		case '-':
+		case '*':
+		case '+':
+			return pos + 1 < text->size && text->data[pos + 1] == ' ';
+	}
+	while (after < text->size && after - pos < 4 && is_digit(text->data[after]))
+		after++;
+	return after > pos && after + 1 < text->size &&
+		(text->data[after] == '.' || text->data[after] == ')') && text->data[after + 1] == ' ';
+}
+
+/* The level of the boundary behind the blanks from "blanks" to pos */
+static ChunkLevel
+level_after_blanks(const ChunkText *text, uint32 blanks, uint32 pos)
+{
+	const char *data = text->data;
+	int			lines = 0;
+	bool		ends;
+
+	for (uint32 i = blanks; i < pos; i++)
+	{
+		if (data[i] == '\n' || (data[i] == '\r' && data[i + 1] != '\n'))
+			lines++;
+		else if (data[i] == '\f')
+			lines = 2;
+		if (lines >= 2)
+			return CHUNK_PARAGRAPH;
+	}
+	ends = ends_sentence(text, blanks, pos);
+	if (lines == 1)
+		return ends || starts_item(text, pos) ? CHUNK_ITEM : CHUNK_LINE;
+	return ends ? CHUNK_SENTENCE : CHUNK_WORD;
+}
+
+/*
+ * Begin to look for boundaries behind "from" and before "to", which is the end
+ * of the text or a place where text begins.
+ */
+void
+chunk_scan_start(ChunkScan *scan, const ChunkText *text, const ChunkBoundary *from,
+				 uint32 to, ChunkLevel least)
+{
+	int			low = 0;
+	int			high = text->nblocks;
+
+	scan->text = text;
+	scan->pos = from->pos;
+	scan->unit = scan->end = from->unit;
+	scan->to = to;
+	scan->checked = from->pos;
+	scan->least = text->unit == CHUNK_WORDS ? Max(least, CHUNK_WORD) : least;
+	while (low < high)
+	{
+		int			middle = (low + high) / 2;
+
+		if (text->blocks[middle].end <= from->pos)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	scan->block = low;
+}
+
+/* Blocks that are not cut have no boundaries inside, others those of their lines. */
+static bool
+allowed_by_block(ChunkScan *scan, ChunkLevel *level)
+{
+	const ChunkText *text = scan->text;
+	const ChunkBlock *block;
+
+	while (scan->block < text->nblocks && text->blocks[scan->block].end <= scan->pos)
+		scan->block++;
+	if (scan->block == text->nblocks)
+		return true;
+	block = &text->blocks[scan->block];
+	if (scan->pos < block->start)
+		return true;
+	if (scan->pos == block->start)
+		*level = Max(*level, CHUNK_ITEM);
+	else if (block->whole)
+		return false;
+	else if (*level == CHUNK_SENTENCE)
+		*level = CHUNK_WORD;
+	return true;
+}
+
+/*
+ * Over a character, or over all up to the next place that may be a boundary of
+ * the levels that are looked for.
+ */
+static inline void
+step_in_word(ChunkScan *scan)
+{
+	const ChunkText *text = scan->text;
+	const char *data = text->data;
+	uint32		before = scan->pos;
+	uint32		stop = Min(scan->to, before + SCAN_STRIDE);
+	uint32		pos = before;
+
+	if (text->unit == CHUNK_WORDS)
+	{
+		if (before == 0 || chunk_is_blank(data[before - 1]))
+			scan->unit++;
+		while (pos < stop && !chunk_is_blank(data[pos]))
+			pos++;
+	}
+	else if (IS_HIGHBIT_SET(data[pos]) || scan->least == CHUNK_CHAR)
+	{
+		pos += chunk_char_size(text, pos);
+		scan->unit += text->unit == CHUNK_CHARS ? 1 : pos - before;
+	}
+	else
+	{
+		while (pos < stop && !chunk_is_blank(data[pos]) && !IS_HIGHBIT_SET(data[pos]))
+			pos++;
+		scan->unit += pos - before;
+	}
+	scan->pos = pos;
+	scan->end = scan->unit;
+}
+
+/* The next boundary, without its rank; false if there is none. */
+bool
+chunk_scan_next(ChunkScan *scan, ChunkBoundary *boundary)
+{
+	const ChunkText *text = scan->text;
+	const char *data = text->data;
+
+	while (scan->pos < scan->to)
+	{
+		uint32		before = scan->pos;
+		ChunkLevel	level = CHUNK_CHAR;
+
+		if (before - scan->checked >= SCAN_STRIDE)
+		{
+			CHECK_FOR_INTERRUPTS();
+			scan->checked = before;
+		}
+		if (chunk_is_blank(data[before]))
+		{
+			scan->end = scan->unit;
+			scan->pos = chunk_skip_blanks(text, before, scan->to);
+			if (text->unit != CHUNK_WORDS)
+				scan->unit += scan->pos - before;
+			if (scan->pos < scan->to)
+				level = level_after_blanks(text, before, scan->pos);
+		}
+		else
+		{
+			step_in_word(scan);
+			if (scan->pos >= scan->to || chunk_is_blank(data[scan->pos]))
+				continue;
+			if (IS_HIGHBIT_SET(data[scan->pos - 1]) && text->unit != CHUNK_WORDS &&
+				ends_wide_sentence(text, scan->pos))
+				level = CHUNK_SENTENCE;
+		}
+		if (scan->pos < scan->to && level >= scan->least &&
+			allowed_by_block(scan, &level) && level >= scan->least)
+		{
+			boundary->pos = scan->pos;
+			boundary->unit = scan->unit;
+			boundary->end = scan->end;
+			boundary->level = level;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* The end of the scan as a boundary, once there is no further one. */
+void
+chunk_scan_to_end(ChunkScan *scan, ChunkBoundary *end)
+{
+	end->pos = scan->to;
+	end->unit = scan->unit;
+	end->end = scan->end;
+	end->level = CHUNK_PARAGRAPH;
+	end->rank = 0;
+}
+
+/*
+ * Is this boundary inside a word one of the few that are looked at?  Which
+ * these are, a hash of the text behind it tells.
+ */
+bool
+chunk_is_candidate(const ChunkText *text, const ChunkBoundary *boundary)
+{
+	uint64		after = 0;
+
+	if (text->size - boundary->pos >= sizeof(after))
+		memcpy(&after, text->data + boundary->pos, sizeof(after));
+	return (after * UINT64CONST(0x9E3779B97F4A7C15)) >> 60 == 0;
+}
+
+/*
+ * The order in which boundaries are taken: first by level, then by a hash of
+ * the text around.  The hash makes the choice among boundaries of one level
+ * the same wherever the text moves.
+ */
+uint32
+chunk_rank(const ChunkText *text, const ChunkBoundary *boundary)
+{
+	uint64		around[2 * RANK_CONTEXT / sizeof(uint64)] = {0};
+	uint32		before = Min(boundary->pos, RANK_CONTEXT);
+	uint32		after = Min(text->size - boundary->pos, RANK_CONTEXT);
+	uint64		hash = 0;
+
+	memcpy((char *) around + RANK_CONTEXT - before, text->data + boundary->pos - before, before);
+	memcpy((char *) around + RANK_CONTEXT, text->data + boundary->pos, after);
+	for (int i = 0; i < lengthof(around); i++)
+	{
+		hash = (hash ^ around[i]) * UINT64CONST(0x9E3779B97F4A7C15);
+		hash ^= hash >> 32;
+	}
+	return ((uint32) boundary->level << 28) | (uint32) (hash >> 36);
+}
+
+/*
+ * The boundary before which as many units stand behind "from" as there may be,
+ * whatever is cut there; "to" if all of it is fewer.
+ */
+ChunkBoundary
+chunk_exact(const ChunkText *text, const ChunkBoundary *from, uint32 units, uint32 to)
+{
+	ChunkScan	scan;
+	ChunkBoundary next;
+	ChunkBoundary last = *from;
+
+	chunk_scan_start(&scan, text, from, to, CHUNK_CHAR);
+	while (chunk_scan_next(&scan, &next))
+	{
+		if (next.end - from->unit > units)
+			return last.pos > from->pos ? last : next;
+		last = next;
+	}
+	chunk_scan_to_end(&scan, &next);
+	return next.end - from->unit > units && last.pos > from->pos ? last : next;
+}
