@@ -362,8 +362,7 @@ COMMENT ON FUNCTION piramid_hnsw_keys(regclass) IS 'filter columns of an hnsw in
 
 -- ===========================================================================
 -- texts in chunks
--- ===========================================================================
-
+-- ====================================================================
 CREATE FUNCTION piramid_chunk(
 	body text,
 	strategy text DEFAULT 'recursive',
@@ -380,3 +379,22 @@ CREATE FUNCTION piramid_chunk(
 	RETURNS SETOF record
 	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000 ROWS 20;
 COMMENT ON FUNCTION piramid_chunk(text, text, integer, integer, text) IS 'chunks of a text, with their places in it';
+=======
+-- hnsw: what scans do
+-- ===========================================================================
+
+CREATE FUNCTION piramid_last_scan(
+	OUT index regclass,
+	OUT nodes bigint,
+	OUT estimates bigint,
+	OUT filter_rejects bigint,
+	OUT width integer,
+	OUT key_pages bigint,
+	OUT exact_pass text,
+	OUT selectivity double precision,
+	OUT rows bigint,
+	OUT late_rows bigint,
+	OUT bounded boolean
+) RETURNS SETOF record
+	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 1;
+COMMENT ON FUNCTION piramid_last_scan() IS 'what the last scan of an hnsw index in this session did';

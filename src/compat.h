@@ -81,6 +81,14 @@
 #define EXECUTOR_RUN_PASS queryDesc, direction, count, execute_once
 #endif
 
+/* EXPLAIN lets libraries tell about plan nodes since 18. */
+#if PG_VERSION_NUM >= 180000
+#include "commands/explain.h"
+#include "commands/explain_format.h"
+#include "commands/explain_state.h"
+#define HAVE_EXPLAIN_PER_NODE_HOOK
+#endif
+
 /* Functions that do not return are marked in front since 18. */
 #ifndef pg_noreturn
 #define pg_noreturn pg_attribute_noreturn()

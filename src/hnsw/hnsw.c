@@ -9,6 +9,7 @@
 
 #include "hnsw/hnsw.h"
 #include "hnsw/key.h"
+#include "hnsw/scan.h"
 
 #include "access/amvalidate.h"
 #include "access/htup_details.h"
@@ -31,6 +32,7 @@ hnsw_init(void)
 	hnsw_options_init();
 	ivfflat_init();
 	hnsw_demand_init();
+	hnsw_report_init();
 }
 
 /* Support function 3, one for each type but vector. */

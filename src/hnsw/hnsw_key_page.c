@@ -268,6 +268,7 @@ hnsw_key_page_match(HnswIndex *index, uint32 ordinal, const HnswKeyFilter *filte
 		ids[n++] = first + i;
 	}
 	UnlockReleaseBuffer(buffer);
+	index->counts.key_pages++;
 	return n;
 }
 

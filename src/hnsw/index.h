@@ -87,6 +87,15 @@ typedef struct HnswLayout
 	int			codes;
 } HnswLayout;
 
+/* What was read of an index */
+typedef struct HnswScanCounts
+{
+	uint64		nodes;			/* expanded, or met in a sweep */
+	uint64		estimates;		/* neighbours scored, not all of which were expanded */
+	uint64		rejects;		/* rows that conditions on filter columns discarded */
+	uint64		key_pages;
+} HnswScanCounts;
+
 /*
  * An index as the code sees it: layout, rotation, calibration.  Made by
  * hnsw_open in the current memory context.
@@ -105,6 +114,7 @@ typedef struct HnswIndex
 	BlockNumber nblocks;		/* as last seen; grows */
 	uint32		overflow_pages; /* as last seen; grows */
 	uint32		key_pages;		/* as last seen; grows */
+	HnswScanCounts	counts;			/* since hnsw_open, or since a scan has begun */
 	char	   *scratch;		/* room for one node, if nodes span pages */
 	uint32		chain_sequence; /* of the chunk of heap TIDs that was read last */
 	BufferAccessStrategy strategy;	/* for going through all pages, or NULL */

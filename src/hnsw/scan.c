@@ -108,7 +108,8 @@ typedef struct HnswScanState
 	bool		relaxed;		/* late rows may come */
 	double		watermark;		/* the executor may have returned rows up to here */
 	double		max_upper;		/* of all items returned */
-	uint64		late;			/* items left out */
+	HnswScanReport report;
+	HnswScanReport total;		/* of the scans before, as a plan starts one again */
 	/* the item being returned: its heap TIDs */
 	double		lower;			/* its bounds */
 	double		upper;
@@ -188,14 +189,29 @@ hnsw_beginscan(Relation rel, int nkeys, int norderbys)
 	return scan;
 }
 
-/* Tell what the scan, which ends or starts again, has left out. */
+/* The scan ends or starts again: tell what it has done. */
 static void
-report_late(HnswScanState *state)
+end_report(HnswScanState *state)
 {
-	if (state->late > 0)
+	HnswScanReport *report = &state->report;
+
+	if (report->late > 0)
 		elog(DEBUG1, "scan of index \"%s\" left out " UINT64_FORMAT " rows that it found too late for their place",
-			 RelationGetRelationName(state->index->rel), state->late);
-	state->late = 0;
+			 RelationGetRelationName(state->index->rel), report->late);
+	if (state->phase != SCAN_START)
+		hnsw_report_end(state->index, report, &state->total);
+	memset(report, 0, sizeof(*report));
+	memset(&state->index->counts, 0, sizeof(HnswScanCounts));
+}
+
+/* What a plan's node has done so far, of all its scans. */
+void
+hnsw_scan_report(IndexScanDesc scan, HnswScanReport *report)
+{
+	HnswScanState *state = scan->opaque;
+
+	*report = state->total;
+	hnsw_report_add(report, &state->report, &state->index->counts);
 }
 
 void
@@ -208,7 +224,7 @@ hnsw_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int n
 	if (orderbys && scan->numberOfOrderBys > 0)
 		memmove(scan->orderByData, orderbys, sizeof(ScanKeyData) * scan->numberOfOrderBys);
 
-	report_late(state);
+	end_report(state);
 	state->phase = SCAN_START;
 	state->ready = 0;
 	state->nitems = 0;
@@ -276,7 +292,7 @@ add_item(HnswScanState *state, uint32 i)
 	if (item->upper < state->watermark && !is_compact(state) && !state->relaxed)
 	{
 		found->emitted = true;
-		state->late++;
+		state->report.late++;
 		return;
 	}
 	state->nitems++;
@@ -379,7 +395,7 @@ sweep_blocks(HnswScanState *state)
 
 /* Meet all nodes that the search has not met, and that meet the conditions. */
 static void
-sweep(HnswScanState *state)
+sweep(HnswScanState *state, HnswSweepReason reason)
 {
 	HnswIndex  *index = state->index;
 
@@ -392,6 +408,7 @@ sweep(HnswScanState *state)
 	if (index->strategy != NULL)
 		FreeAccessStrategy(index->strategy);
 	index->strategy = NULL;
+	state->report.sweep = reason;
 	state->phase = SCAN_LAST;
 	collect_found(state);
 }
@@ -453,6 +470,7 @@ static void
 end_search(HnswScanState *state)
 {
 	state->phase = SCAN_LAST;
+	state->report.bounded = true;
 	collect_found(state);
 }
 
@@ -476,10 +494,11 @@ run_search(HnswScanState *state, const HnswMetaPageData *meta, int width)
 	search->budget = state->budget;
 	hnsw_search_run(search);
 	state->budget = search->budget;
+	state->report.width = width;
 	if (search->pool.n == width && search->budget > 0)
 		collect_pool(state);
 	else if (sweep_is_allowed(state))
-		sweep(state);
+		sweep(state, search->budget > 0 ? HNSW_SWEEP_LATER : HNSW_SWEEP_BUDGET);
 	else
 		end_search(state);
 }
@@ -544,6 +563,7 @@ start(IndexScanDesc scan)
 		state->key_pages = hnsw_key_pages(state->index);
 		state->matching = hnsw_sample_matching(state->index, state->filter, state->key_pages,
 											   count_nodes(state));
+		state->report.matching = state->matching;
 		state->demand.share = Min(state->demand.share / state->matching, 1);
 		ef_search = hnsw_matching_width(state->matching);
 		state->budget = (uint32) Min(matching_cost(state), hnsw_max_scan_nodes());
@@ -556,7 +576,7 @@ start(IndexScanDesc scan)
 	if (sweep_pays(state, width))
 	{
 		hnsw_search_reset(state->search, 0, 1);
-		sweep(state);
+		sweep(state, HNSW_SWEEP_START);
 	}
 	else
 		run_search(state, &meta, (int) Min(width, Max(hnsw_max_scan_nodes() / 2, ef_search)));
@@ -574,7 +594,7 @@ continue_search(HnswScanState *state)
 	if (state->search->nfound >= hnsw_max_scan_nodes())
 		end_search(state);
 	else if (sweep_pays(state, width))
-		sweep(state);
+		sweep(state, HNSW_SWEEP_LATER);
 	else
 		run_search(state, NULL, (int) width);
 }
@@ -837,7 +857,7 @@ next_bounded(IndexScanDesc scan)
 			set_bound(scan, state->watermark);
 			return true;
 		}
-		state->late++;
+		state->report.late++;
 	}
 	return false;
 }
@@ -904,7 +924,7 @@ rank_row(IndexScanDesc scan, ItemPointer tid)
 	}
 	if (distance < state->watermark && !state->relaxed)
 	{
-		state->late++;
+		state->report.late++;
 		return;
 	}
 	row = palloc(sizeof(HnswRankedRow));
@@ -960,6 +980,7 @@ hnsw_gettuple(IndexScanDesc scan, ScanDirection direction)
 	Assert(ScanDirectionIsForward(direction));
 	found = is_compact(state) ? next_ranked(scan) : next_bounded(scan);
 	MemoryContextSwitchTo(old);
+	state->report.rows += found;
 	scan->xs_recheck = state->filter != NULL && hnsw_filter_rechecks(state->filter);
 	state->reads = hnsw_blocks_read();
 	return found;
@@ -970,7 +991,7 @@ hnsw_endscan(IndexScanDesc scan)
 {
 	HnswScanState *state = scan->opaque;
 
-	report_late(state);
+	end_report(state);
 	if (state->lookup != NULL)
 		hnsw_lookup_end(state->lookup);
 	MemoryContextDelete(state->context);

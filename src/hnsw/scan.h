@@ -37,6 +37,38 @@ typedef struct HnswDemand
 	HnswDistanceLimit limits[HNSW_DISTANCE_LIMITS];
 } HnswDemand;
 
+/* Why a scan read all nodes, or all that meet its conditions */
+typedef enum HnswSweepReason
+{
+	HNSW_SWEEP_NONE,			/* it did not */
+	HNSW_SWEEP_START,			/* cheaper than a search */
+	HNSW_SWEEP_BUDGET,			/* a search under conditions has cost as much */
+	HNSW_SWEEP_LATER			/* more rows were asked for than a search finds as cheaply */
+} HnswSweepReason;
+
+/* What a scan did, for those who want to know */
+typedef struct HnswScanReport
+{
+	Oid			index;			/* InvalidOid: there was no scan */
+	HnswScanCounts	counts;
+	int			width;			/* of the last search; 0: none */
+	HnswSweepReason sweep;
+	double		matching;		/* share of the nodes that meets the conditions, as sampled, or 0 */
+	uint64		rows;			/* returned */
+	uint64		late;			/* left out, as they were found too late for their place */
+	bool		bounded;		/* hnsw.max_scan_tuples ended it */
+} HnswScanReport;
+
+/* functions in report.c */
+extern void hnsw_report_init(void);
+extern void hnsw_report_add(HnswScanReport *sum, const HnswScanReport *report,
+							const HnswScanCounts *counts);
+extern void hnsw_report_end(const HnswIndex *index, const HnswScanReport *report,
+							HnswScanReport *total);
+
+/* functions in scan.c */
+extern void hnsw_scan_report(IndexScanDesc scan, HnswScanReport *report);
+
 /* functions in demand.c */
 extern void hnsw_demand_find(IndexScanDesc scan, HnswDemand *demand);
 

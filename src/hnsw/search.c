@@ -190,6 +190,7 @@ record_found(HnswSearch *search, HnswNodeId id, HnswNodeHeader node, XLogRecPtr 
 		search->found = repalloc_huge(search->found, sizeof(HnswFound) * search->found_capacity);
 	}
 	found = &search->found[search->nfound++];
+	search->index->counts.nodes++;
 	found->id = id;
 	found->key = key;
 	found->error = node->error;
@@ -208,8 +209,11 @@ record_found(HnswSearch *search, HnswNodeId id, HnswNodeHeader node, XLogRecPtr 
 									 sizeof(ItemPointerData) * search->tids_capacity);
 	}
 	if (search->filter != NULL && search->level == 0)
+	{
 		found->ntids = hnsw_filter_tids(search->filter, layout, ntids, HnswNodeTids(layout, node),
 										HnswNodeKeys(layout, node), search->tids + search->ntids);
+		search->index->counts.rejects += ntids - found->ntids;
+	}
 	else
 		memcpy(search->tids + search->ntids, HnswNodeTids(layout, node),
 			   sizeof(ItemPointerData) * ntids);
@@ -327,6 +331,7 @@ offer_plain(HnswSearch *search, int nlinks)
 	for (int i = 0; i < Min(n, PREFETCHED_LINKS); i++)
 		hnsw_prefetch(search->index, pool->candidates[fresh[i]].id);
 
+	search->index->counts.estimates += n;
 	for (int i = 0; i < n; i++)
 	{
 		HnswCandidate *candidate = &pool->candidates[fresh[i]];
@@ -388,6 +393,7 @@ has_overflow(const HnswSearch *search)
 static inline void
 offer_coded(HnswSearch *search, int nlinks, float l2sq)
 {
+	search->index->counts.estimates += nlinks;
 	for (int i = 0; i < nlinks; i++)
 	{
 		float		estimate = search->estimates[i];
