@@ -398,3 +398,37 @@ CREATE FUNCTION piramid_last_scan(
 ) RETURNS SETOF record
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 1;
 COMMENT ON FUNCTION piramid_last_scan() IS 'what the last scan of an hnsw index in this session did';
+
+-- ===========================================================================
+-- hnsw: recall
+-- ===========================================================================
+
+CREATE FUNCTION piramid_recall(
+	index regclass,
+	queries integer DEFAULT 100,
+	k integer DEFAULT 10,
+	filter text DEFAULT NULL,
+	OUT recall double precision,
+	OUT low double precision,
+	OUT high double precision,
+	OUT ms_index double precision,
+	OUT ms_exact double precision,
+	OUT width integer
+)
+	AS 'MODULE_PATHNAME', 'piramid_recall_rows' LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000000;
+COMMENT ON FUNCTION piramid_recall(regclass, integer, integer, text) IS 'share of the true nearest rows that an hnsw index finds, asked with rows of the table; reads all of the table';
+
+CREATE FUNCTION piramid_recall(
+	index regclass,
+	queries anyarray,
+	k integer DEFAULT 10,
+	filter text DEFAULT NULL,
+	OUT recall double precision,
+	OUT low double precision,
+	OUT high double precision,
+	OUT ms_index double precision,
+	OUT ms_exact double precision,
+	OUT width integer
+)
+	AS 'MODULE_PATHNAME', 'piramid_recall_queries' LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000000;
+COMMENT ON FUNCTION piramid_recall(regclass, anyarray, integer, text) IS 'the same, asked with an array of queries';

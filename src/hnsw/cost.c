@@ -148,13 +148,17 @@ beside_sort(PlannerInfo *root, IndexOptInfo *info, int vector)
 	return known / (known + distances + outside_blocks(root, info, vector) * seq_cost);
 }
 
-/* Rows without a vector are not in the index, and nothing is without an order. */
+/*
+ * Rows without a vector are not in the index, and nothing is without an order.  A
+ * trial of an index wants no other.
+ */
 static bool
 is_of_use(IndexPath *path)
 {
 	ListCell   *lc;
 
-	if (path->indexorderbys == NIL)
+	if (path->indexorderbys == NIL ||
+		(hnsw_trial.running && hnsw_trial.index != path->indexinfo->indexoid))
 		return false;
 	foreach(lc, path->indexclauses)
 	{

@@ -72,6 +72,20 @@ typedef struct HnswOptions
 	int			layout;			/* HnswLayoutOption */
 } HnswOptions;
 
+/*
+ * What a measurement of recall makes of plans and searches, while it runs: of all
+ * hnsw indexes plans use this one only, as wide as it says.
+ */
+typedef struct HnswTrial
+{
+	bool		running;
+	Oid			index;			/* InvalidOid: none */
+	bool		masked;			/* searches pass over the node of their query */
+	int			width;			/* in place of hnsw.ef_search; 0: that */
+} HnswTrial;
+
+extern HnswTrial hnsw_trial;
+
 /* functions in options.c */
 extern void hnsw_options_init(void);
 extern bytea *hnsw_options(Datum reloptions, bool validate);

@@ -89,6 +89,11 @@ hnsw_open_index(Oid oid)
 	rel = try_relation_open(oid, AccessShareLock);
 	if (rel == NULL)
 		report_missing(oid);
+	if (rel->rd_rel->relkind == RELKIND_PARTITIONED_INDEX)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("index \"%s\" is partitioned", RelationGetRelationName(rel)),
+				 errhint("Each partition has an index of its own: see pg_partition_tree.")));
 	if (rel->rd_rel->relkind != RELKIND_INDEX || rel->rd_indam->ambeginscan != hnsw_beginscan)
 		report_not_hnsw(RelationGetRelationName(rel));
 	if (RELATION_IS_OTHER_TEMP(rel))

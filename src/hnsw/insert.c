@@ -58,8 +58,7 @@ typedef struct InsertLevel
 static inline bool
 same_vector(const HnswLayout *layout, const HnswNodeHeaderData *node, const HnswOwn *own)
 {
-	return node->flags == HNSW_NODE_USED && node->level == 0 && node->scale == own->scale &&
-		memcmp(HnswNodeOwn(layout, node), own->data, layout->own_size) == 0;
+	return node->flags == HNSW_NODE_USED && node->level == 0 && hnsw_own_same(layout, node, own);
 }
 
 /* If a node has the same vector, then the row is only one more heap TID of it. */

@@ -46,6 +46,8 @@ static bool settings_taken;		/* see hnsw_setting_is_taken */
 
 static relopt_kind hnsw_relopt_kind;
 
+HnswTrial	hnsw_trial;
+
 /*
  * pgvector's library defines settings of the same names, and PostgreSQL lets
  * no library define one again.  A session that has loaded pgvector's keeps its
@@ -101,6 +103,8 @@ define_settings(void)
 int
 hnsw_ef_search(void)
 {
+	if (hnsw_trial.width > 0)
+		return hnsw_trial.width;
 	return settings_taken ? atoi(GetConfigOption("hnsw.ef_search", false, false)) : ef_search;
 }
 

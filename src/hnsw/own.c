@@ -274,6 +274,14 @@ hnsw_own_shared_error(const HnswLayout *layout, const HnswNodeHeaderData *node,
 	return Max(node->error, round_up(error));
 }
 
+/* Is this the node's own vector? */
+bool
+hnsw_own_same(const HnswLayout *layout, const HnswNodeHeaderData *node, const HnswOwn *own)
+{
+	return node->scale == own->scale &&
+		memcmp(HnswNodeOwn(layout, node), own->data, layout->own_size) == 0;
+}
+
 /* The elements of a node's sparse vector; returns how many. */
 int
 hnsw_own_sparse(const HnswLayout *layout, const HnswNodeHeaderData *node, int32 *indices,

@@ -32,14 +32,33 @@ hnsw_report_add(HnswScanReport *sum, const HnswScanReport *report, const HnswSca
 	sum->bounded |= report->bounded;
 }
 
-/* A scan has ended: it is the last one, and one more of its plan's node. */
+/* A scan has ended: it is the last one, and one more of its plan's node, which may start again. */
 void
-hnsw_report_end(const HnswIndex *index, const HnswScanReport *report, HnswScanReport *total)
+hnsw_report_end(HnswIndex *index, HnswScanReport *report, HnswScanReport *total)
 {
+	if (report->late > 0)
+		elog(DEBUG1, "scan of index \"%s\" left out " UINT64_FORMAT " rows that it found too late for their place",
+			 RelationGetRelationName(index->rel), report->late);
 	last = *report;
 	last.index = RelationGetRelid(index->rel);
 	last.counts = index->counts;
 	hnsw_report_add(total, report, &index->counts);
+	memset(report, 0, sizeof(*report));
+	memset(&index->counts, 0, sizeof(index->counts));
+}
+
+/* What the last scan did. */
+const HnswScanReport *
+hnsw_last_report(void)
+{
+	return &last;
+}
+
+/* As if there had been no scan */
+void
+hnsw_forget_report(void)
+{
+	memset(&last, 0, sizeof(last));
 }
 
 static const char *

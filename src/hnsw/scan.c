@@ -189,21 +189,6 @@ hnsw_beginscan(Relation rel, int nkeys, int norderbys)
 	return scan;
 }
 
-/* The scan ends or starts again: tell what it has done. */
-static void
-end_report(HnswScanState *state)
-{
-	HnswScanReport *report = &state->report;
-
-	if (report->late > 0)
-		elog(DEBUG1, "scan of index \"%s\" left out " UINT64_FORMAT " rows that it found too late for their place",
-			 RelationGetRelationName(state->index->rel), report->late);
-	if (state->phase != SCAN_START)
-		hnsw_report_end(state->index, report, &state->total);
-	memset(report, 0, sizeof(*report));
-	memset(&state->index->counts, 0, sizeof(HnswScanCounts));
-}
-
 /* What a plan's node has done so far, of all its scans. */
 void
 hnsw_scan_report(IndexScanDesc scan, HnswScanReport *report)
@@ -224,7 +209,8 @@ hnsw_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int n
 	if (orderbys && scan->numberOfOrderBys > 0)
 		memmove(scan->orderByData, orderbys, sizeof(ScanKeyData) * scan->numberOfOrderBys);
 
-	end_report(state);
+	if (state->phase != SCAN_START)
+		hnsw_report_end(state->index, &state->report, &state->total);
 	state->phase = SCAN_START;
 	state->ready = 0;
 	state->nitems = 0;
@@ -545,6 +531,7 @@ start(IndexScanDesc scan)
 	}
 	hnsw_value_set(&state->index->layout, state->value, orderby->sk_argument, true);
 	hnsw_query_set(state->index, state->query, state->value, true);
+	state->query->mask = hnsw_trial_mask(state->index, state->value);
 	if (state->query->zero)
 	{
 		state->phase = SCAN_UNORDERED;
@@ -991,7 +978,8 @@ hnsw_endscan(IndexScanDesc scan)
 {
 	HnswScanState *state = scan->opaque;
 
-	end_report(state);
+	if (state->phase != SCAN_START)
+		hnsw_report_end(state->index, &state->report, &state->total);
 	if (state->lookup != NULL)
 		hnsw_lookup_end(state->lookup);
 	MemoryContextDelete(state->context);

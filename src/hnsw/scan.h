@@ -63,8 +63,12 @@ typedef struct HnswScanReport
 extern void hnsw_report_init(void);
 extern void hnsw_report_add(HnswScanReport *sum, const HnswScanReport *report,
 							const HnswScanCounts *counts);
-extern void hnsw_report_end(const HnswIndex *index, const HnswScanReport *report,
-							HnswScanReport *total);
+extern void hnsw_report_end(HnswIndex *index, HnswScanReport *report, HnswScanReport *total);
+extern const HnswScanReport *hnsw_last_report(void);
+extern void hnsw_forget_report(void);
+
+/* functions in trial.c */
+extern const HnswMask *hnsw_trial_mask(const HnswIndex *index, const HnswValue *value);
 
 /* functions in scan.c */
 extern void hnsw_scan_report(IndexScanDesc scan, HnswScanReport *report);

@@ -175,12 +175,31 @@ hnsw_filter_tids(const HnswKeyFilter *filter, const HnswLayout *layout, int ntid
 	return n;
 }
 
+/* Is this the node that the search passes over? */
+static inline bool
+is_masked(const HnswSearch *search, const HnswNodeHeaderData *node)
+{
+	const HnswLayout *layout = &search->index->layout;
+	const HnswMask *mask = search->query->mask;
+
+	return unlikely(mask != NULL) && (hnsw_own_same(layout, node, &mask->inserted) ||
+									  hnsw_own_same(layout, node, &mask->built));
+}
+
+/* Does the search begin here?  Where plain links lead, the variance is 0. */
+static inline bool
+is_seed(const HnswCandidate *candidate)
+{
+	return candidate->variance > 0 && candidate->variance < MIN_VARIANCE / 1e4f;
+}
+
 /* Keep what the caller may need of a node, while it is locked; returns its place in found. */
 static uint32
 record_found(HnswSearch *search, HnswNodeId id, HnswNodeHeader node, XLogRecPtr lsn, float key)
 {
 	const HnswLayout *layout = &search->index->layout;
-	int			ntids = node->ntids;
+	bool		masked = search->level == 0 && is_masked(search, node);
+	int			ntids = masked ? 0 : node->ntids;
 	HnswFound  *found;
 
 	Assert(ntids <= layout->inline_tids);
@@ -198,7 +217,7 @@ record_found(HnswSearch *search, HnswNodeId id, HnswNodeHeader node, XLogRecPtr 
 	found->dying = (node->flags & HNSW_NODE_DYING) != 0;
 	found->emitted = false;
 	found->below = node->below;
-	found->more_tids = node->more_tids;
+	found->more_tids = masked ? 0 : node->more_tids;
 	found->lsn = lsn;
 	found->tids = search->ntids;
 	found->ntids = ntids;
@@ -424,7 +443,7 @@ expand(HnswSearch *search, uint32 ci)
 	bool		counts;
 
 	hnsw_read(search->index, candidate->id, &read);
-	if (!node_usable(search, read.node))
+	if (!node_usable(search, read.node) || (is_masked(search, read.node) && !is_seed(candidate)))
 	{
 		hnsw_read_end(&read);
 		candidate->state = HNSW_GONE;

@@ -74,6 +74,7 @@ typedef struct HnswQuery
 	CodeQuery	code;
 	uint8	   *bits;			/* own vectors are bits: x as such */
 	HnswSparseQuery *sparse;	/* own vectors are sparse */
+	const struct HnswMask *mask;	/* a node that searches pass over, or NULL */
 } HnswQuery;
 
 /* A row's vector as a node will hold it. */
@@ -86,6 +87,13 @@ typedef struct HnswOwn
 	float		own_norm;
 	float		error;
 } HnswOwn;
+
+/* The vector of a node, as an insert would have stored it and as a build would */
+typedef struct HnswMask
+{
+	HnswOwn		inserted;
+	HnswOwn		built;
+} HnswMask;
 
 /* functions in score_sparse.c */
 extern HnswSparseQuery *hnsw_sparse_create(const HnswLayout *layout);
@@ -140,6 +148,8 @@ extern void hnsw_own_encode_packed(const HnswIndex *index, const char *packed, f
 								   float error, HnswValue *value, HnswOwn *own);
 extern float hnsw_own_shared_error(const HnswLayout *layout, const HnswNodeHeaderData *node,
 								   const HnswOwn *own);
+extern bool hnsw_own_same(const HnswLayout *layout, const HnswNodeHeaderData *node,
+						  const HnswOwn *own);
 extern void hnsw_own_decode(const HnswIndex *index, const HnswNodeHeaderData *node,
 							float *out);
 extern void hnsw_own_bits(const HnswLayout *layout, const float *x, uint8 *bits);
