@@ -362,7 +362,8 @@ COMMENT ON FUNCTION piramid_hnsw_keys(regclass) IS 'filter columns of an hnsw in
 
 -- ===========================================================================
 -- texts in chunks
--- ====================================================================
+-- ===========================================================================
+
 CREATE FUNCTION piramid_chunk(
 	body text,
 	strategy text DEFAULT 'recursive',
@@ -379,7 +380,8 @@ CREATE FUNCTION piramid_chunk(
 	RETURNS SETOF record
 	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000 ROWS 20;
 COMMENT ON FUNCTION piramid_chunk(text, text, integer, integer, text) IS 'chunks of a text, with their places in it';
-=======
+
+-- ===========================================================================
 -- hnsw: what scans do
 -- ===========================================================================
 
