@@ -361,6 +361,43 @@ CREATE FUNCTION piramid_hnsw_keys(
 COMMENT ON FUNCTION piramid_hnsw_keys(regclass) IS 'filter columns of an hnsw index, and its key pages; checks that these say what the nodes have';
 
 -- ===========================================================================
+-- results
+-- ===========================================================================
+
+CREATE FUNCTION piramid_mmr(
+	query vector,
+	candidates vector[],
+	k integer DEFAULT 10,
+	lambda double precision DEFAULT 0.5,
+	OUT place integer,
+	OUT score double precision
+) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'vector_mmr' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 1000 ROWS 10;
+COMMENT ON FUNCTION piramid_mmr(vector, vector[], integer, double precision) IS 'which of an array of candidates are near the query and unlike each other, by maximal marginal relevance';
+
+CREATE FUNCTION piramid_mmr(
+	query halfvec,
+	candidates halfvec[],
+	k integer DEFAULT 10,
+	lambda double precision DEFAULT 0.5,
+	OUT place integer,
+	OUT score double precision
+) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'halfvec_mmr' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 1000 ROWS 10;
+COMMENT ON FUNCTION piramid_mmr(halfvec, halfvec[], integer, double precision) IS 'which of an array of candidates are near the query and unlike each other, by maximal marginal relevance';
+
+CREATE FUNCTION piramid_mmr(
+	query sparsevec,
+	candidates sparsevec[],
+	k integer DEFAULT 10,
+	lambda double precision DEFAULT 0.5,
+	OUT place integer,
+	OUT score double precision
+) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'sparsevec_mmr' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 1000 ROWS 10;
+COMMENT ON FUNCTION piramid_mmr(sparsevec, sparsevec[], integer, double precision) IS 'which of an array of candidates are near the query and unlike each other, by maximal marginal relevance';
+
+-- ===========================================================================
 -- texts in chunks
 -- ===========================================================================
 

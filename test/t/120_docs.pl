@@ -60,10 +60,15 @@ is( $node->safe_psql(
 	'', 'every object has a comment');
 
 # The examples, file by file in an empty database.
-foreach my $file ('README.md', 'docs/types.md', 'docs/operators.md', 'docs/filtering.md', 'docs/chunking.md',
-	'docs/performance.md')
-foreach my $file ('README.md', 'docs/types.md', 'docs/operators.md', 'docs/filtering.md',
-	'docs/recall.md', 'docs/performance.md')
+foreach my $file (qw(
+	README.md
+	docs/types.md
+	docs/operators.md
+	docs/filtering.md
+	docs/results.md
+	docs/recall.md
+	docs/chunking.md
+	docs/performance.md))
 {
 	my $n = 0;
 	(my $database = $file) =~ s/\W/_/g;
