@@ -471,3 +471,30 @@ CREATE FUNCTION piramid_recall(
 )
 	AS 'MODULE_PATHNAME', 'piramid_recall_queries' LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000000;
 COMMENT ON FUNCTION piramid_recall(regclass, anyarray, integer, text) IS 'the same, asked with an array of queries';
+-- Checking and repairing an index
+-- ===========================================================================
+
+CREATE FUNCTION piramid_check(
+	index regclass,
+	heapallindexed boolean DEFAULT false,
+	sample double precision DEFAULT 1.0,
+	OUT severity text,
+	OUT block bigint,
+	OUT slot integer,
+	OUT what text,
+	OUT hint text
+)
+	RETURNS SETOF record
+	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE ROWS 10 COST 100000;
+COMMENT ON FUNCTION piramid_check(regclass, boolean, double precision) IS 'what is wrong with an index, a row for each finding; reads its pages, and with heapallindexed the table';
+REVOKE ALL ON FUNCTION piramid_check(regclass, boolean, double precision) FROM PUBLIC;
+
+CREATE FUNCTION piramid_repair(
+	index regclass,
+	OUT what text,
+	OUT count bigint
+)
+	RETURNS SETOF record
+	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE ROWS 10 COST 100000;
+COMMENT ON FUNCTION piramid_repair(regclass) IS 'mend what needs no REINDEX of what piramid_check finds; a row for each kind of thing done';
+REVOKE ALL ON FUNCTION piramid_repair(regclass) FROM PUBLIC;

@@ -99,6 +99,18 @@
 #define PG_MODULE_MAGIC_EXT(...) PG_MODULE_MAGIC
 #endif
 
+/* Who owns a relation is asked like of other objects since 16. */
+#if PG_VERSION_NUM >= 160000
+#define owns_relation(oid, user) object_ownercheck(RelationRelationId, oid, user)
+#else
+#define owns_relation(oid, user) pg_class_ownercheck(oid, user)
+#endif
+
+/* Expressions of indexes run with a safe search_path since 17. */
+#if PG_VERSION_NUM < 170000
+#define RestrictSearchPath() ((void) 0)
+#endif
+
 /* Files of zeros are made by one call since 16; before, block by block. */
 #if PG_VERSION_NUM >= 160000
 #define extend_with_zeros(rel, block, blocks) \

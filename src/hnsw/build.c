@@ -11,6 +11,7 @@
  *-------------------------------------------------------------------------
  */
 #include "hnsw/build.h"
+#include "hnsw/vacuum.h"
 
 #include "access/tableam.h"
 #include "catalog/index.h"
@@ -513,6 +514,25 @@ plan_workers(const BuildState *state)
 	return plan_create_index_workers(RelationGetRelid(state->heap), RelationGetRelid(state->rel));
 }
 
+/*
+ * Lead to the nodes that no path of links comes to: a row may be nobody's near
+ * neighbour, or links to it gave way for others.
+ */
+static void
+link_unreached(Relation rel)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "hnsw build reach",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	IndexBulkDeleteResult stats = {0};
+	VacuumState vacuum = {0};
+
+	vacuum_begin(&vacuum, rel, &stats);
+	vacuum_restore_reach(&vacuum);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+}
+
 IndexBuildResult *
 hnsw_build(Relation heap, Relation rel, IndexInfo *index_info)
 {
@@ -559,6 +579,7 @@ hnsw_build(Relation heap, Relation rel, IndexInfo *index_info)
 		build_levels(&state);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(state.context);
+	link_unreached(rel);
 	return result;
 }
 

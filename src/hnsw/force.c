@@ -139,12 +139,14 @@ adopt(HnswIndex *index, HnswNodeId id, HnswNodeId orphan, int level)
 	const HnswLayout *layout = &index->layout;
 	HnswLink	link;
 	HnswWrite	write;
+	bool		linked;
 	int			position;
 
 	/* Vacuum frees a dying node, and may have been at this one already. */
 	if (!make_link(index, id, orphan, level, &link))
 		return;
 	hnsw_write(index, id, &write);
+	linked = hnsw_find_link(HnswNodeLinks(layout, write.node), write.node->nlinks, orphan) >= 0;
 	position = write.node->nlinks;
 	if (position >= layout->degree)
 	{
@@ -153,8 +155,9 @@ adopt(HnswIndex *index, HnswNodeId id, HnswNodeId orphan, int level)
 			if (!hnsw_kept(HnswNodeKept(layout, write.node), i))
 				position = i;
 	}
-	hnsw_put_link(layout, write.node, position, &link, true);
-	hnsw_write_end(index, &write, true);
+	if (!linked)
+		hnsw_put_link(layout, write.node, position, &link, true);
+	hnsw_write_end(index, &write, !linked);
 }
 
 /*
@@ -189,6 +192,12 @@ force_link(HnswIndex *index, const HnswLink *link, int level, bool any)
 	node = write.node;
 	if (node->flags != HNSW_NODE_USED || node->level != level)
 		position = -1;
+	else if (hnsw_find_link(HnswNodeLinks(layout, node), node->nlinks, link->to) >= 0)
+	{
+		/* Somebody else has made it. */
+		hnsw_write_end(index, &write, false);
+		return true;
+	}
 	else if (node->nlinks < layout->degree)
 	{
 		position = node->nlinks;

@@ -7,6 +7,7 @@
  */
 #include "compat.h"
 
+#include "hnsw/check.h"
 #include "hnsw/hnsw.h"
 #include "hnsw/key.h"
 #include "hnsw/scan.h"
@@ -33,6 +34,7 @@ hnsw_init(void)
 	ivfflat_init();
 	hnsw_demand_init();
 	hnsw_report_init();
+	hnsw_check_init();
 }
 
 /* Support function 3, one for each type but vector. */

@@ -148,12 +148,28 @@ hnsw_map_forget(void)
 			memset(page_hints[list], 0, sizeof(PageHint) * PAGE_HINTS);
 }
 
+/* Where the maps say that a page is, 0 if nowhere. */
+static BlockNumber
+map_block(HnswIndex *index, HnswMapList list, uint32 number)
+{
+	BlockNumber map = find_map(index, list, number);
+	BlockNumber block = 0;
+
+	if (map != 0)
+	{
+		Buffer		buffer = hnsw_get_linked_page(index->rel, map, BUFFER_LOCK_SHARE, map_kind(list));
+
+		block = *map_entry(BufferGetPage(buffer), number);
+		UnlockReleaseBuffer(buffer);
+	}
+	return block;
+}
+
 /* Where a page is, 0 if there is none. */
 BlockNumber
 hnsw_map_find(HnswIndex *index, HnswMapList list, uint32 number)
 {
 	PageHint   *hint;
-	BlockNumber map;
 
 	if (page_hints[list] == NULL)
 		page_hints[list] = MemoryContextAllocZero(TopMemoryContext, sizeof(PageHint) * PAGE_HINTS);
@@ -164,14 +180,7 @@ hnsw_map_find(HnswIndex *index, HnswMapList list, uint32 number)
 
 	hint->index = InvalidOid;
 	hint->block = 0;
-	map = find_map(index, list, number);
-	if (map != 0)
-	{
-		Buffer		buffer = hnsw_get_linked_page(index->rel, map, BUFFER_LOCK_SHARE, map_kind(list));
-
-		hint->block = *map_entry(BufferGetPage(buffer), number);
-		UnlockReleaseBuffer(buffer);
-	}
+	hint->block = map_block(index, list, number);
 	hint->pages = *known_pages(index, list);
 	hint->number = number;
 	hint->file = index->rel->rd_rel->relfilenode;
@@ -333,4 +342,11 @@ hnsw_map_build(HnswIndex *index, HnswMapList list, uint32 first, uint32 last,
 	metabuf = hnsw_get_page(index->rel, HNSW_METAPAGE, BUFFER_LOCK_EXCLUSIVE, HNSW_PAGE_META);
 	*counted_pages(BufferGetPage(metabuf), list) = *known_pages(index, list) = last - first + 1;
 	hnsw_finish_new_page(metabuf, false);
+}
+
+/* Where a page of this kind is; what a backend remembers does not count. */
+BlockNumber
+hnsw_map_block(HnswIndex *index, int kind, uint32 number)
+{
+	return map_block(index, kind == HNSW_PAGE_KEYS ? HNSW_MAP_KEYS : HNSW_MAP_OVERFLOW, number);
 }

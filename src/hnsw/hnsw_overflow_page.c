@@ -207,25 +207,14 @@ hnsw_overflow_append(HnswIndex *index, const HnswLink *links, int n)
 	return n;
 }
 
-/*
- * The overflow links of a group with their factors and, unless codes is NULL,
- * copies of their codes there.  Both arrays must have room for overflow_links.
- * Returns how many there are.
- */
+/* The links of a page, as hnsw_overflow_load gives them; their count has been verified. */
 int
-hnsw_overflow_load(HnswIndex *index, uint32 group, HnswLink *links, uint8 *codes)
+hnsw_overflow_unpack(HnswIndex *index, Page page, HnswLink *links, uint8 *codes)
 {
 	const HnswLayout *layout = &index->layout;
-	BlockNumber block = find_page(index, group);
-	Buffer		buffer;
-	Page		page;
-	int			n;
+	uint32		group = HnswPageGetOpaque(page)->next;
+	int			n = HnswPageGetOpaque(page)->nused;
 
-	if (block == 0)
-		return 0;
-	buffer = hnsw_map_get_page(index, HNSW_MAP_OVERFLOW, block, group, BUFFER_LOCK_SHARE);
-	page = BufferGetPage(buffer);
-	n = HnswPageGetOpaque(page)->nused;
 	for (int i = 0; i < n; i++)
 	{
 		const HnswOverflowLinkData *link = page_link(layout, page, i);
@@ -241,6 +230,25 @@ hnsw_overflow_load(HnswIndex *index, uint32 group, HnswLink *links, uint8 *codes
 			memcpy(links[i].code, link->code, layout->code.units);
 		}
 	}
+	return n;
+}
+
+/*
+ * The overflow links of a group with their factors and, unless codes is NULL,
+ * copies of their codes there.  Both arrays must have room for overflow_links.
+ * Returns how many there are.
+ */
+int
+hnsw_overflow_load(HnswIndex *index, uint32 group, HnswLink *links, uint8 *codes)
+{
+	BlockNumber block = find_page(index, group);
+	Buffer		buffer;
+	int			n;
+
+	if (block == 0)
+		return 0;
+	buffer = hnsw_map_get_page(index, HNSW_MAP_OVERFLOW, block, group, BUFFER_LOCK_SHARE);
+	n = hnsw_overflow_unpack(index, BufferGetPage(buffer), links, codes);
 	UnlockReleaseBuffer(buffer);
 	return n;
 }

@@ -36,29 +36,51 @@ page_magic(int version, BlockNumber block)
 	return version < HNSW_KEY_VERSION ? HNSW_MAGIC : HNSW_MAGIC + block;
 }
 
-/* Report a page with a magic number that is not the one of its block. */
-pg_noreturn static void
-report_magic(Relation rel, BlockNumber block, const HnswPageOpaqueData *opaque)
+/* What a page that is not empty has in common with all of ours. */
+static inline bool
+is_ours(Page page, BlockNumber block)
 {
-	BlockNumber other = opaque->magic - HNSW_MAGIC;
+	HnswPageOpaque opaque;
 
-	if (opaque->version >= HNSW_KEY_VERSION && opaque->version <= HNSW_VERSION &&
+	if (PageGetSpecialSize(page) != MAXALIGN(sizeof(HnswPageOpaqueData)))
+		return false;
+	opaque = HnswPageGetOpaque(page);
+	return opaque->magic == page_magic(opaque->version, block) && opaque->upper <= 1;
+}
+
+/*
+ * What is wrong with a page, which is not one of this block and of this kind (0: any)
+ * that this library reads; NULL if nothing is.
+ */
+const char *
+hnsw_page_fault(Relation rel, BlockNumber block, Page page, int kind)
+{
+	HnswPageOpaque opaque;
+	BlockNumber other;
+
+	if (PageIsNew(page))
+		return "an empty page";
+	if (PageGetSpecialSize(page) != MAXALIGN(sizeof(HnswPageOpaqueData)))
+		return "a foreign page";
+	opaque = HnswPageGetOpaque(page);
+	other = opaque->magic - HNSW_MAGIC;
+	if (opaque->magic != page_magic(opaque->version, block) &&
+		opaque->version >= HNSW_KEY_VERSION && opaque->version <= HNSW_VERSION &&
 		other < RelationGetNumberOfBlocks(rel))
-		page_report_corrupt(rel, block, psprintf("a page of block %u", other));
-	page_report_corrupt(rel, block, "a foreign page");
+		return psprintf("a page of block %u", other);
+	if (!is_ours(page, block))
+		return "a foreign page";
+	if (opaque->version < HNSW_FIRST_VERSION || opaque->version > HNSW_VERSION)
+		return psprintf("format version %d", opaque->version);
+	return kind != 0 && opaque->kind != kind ? "a page of the wrong kind" : NULL;
 }
 
 /* Verify that a locked page, which is not empty, is one of this block of an index of ours. */
 static inline void
 check_foreign(Relation rel, BlockNumber block, Page page)
 {
-	HnswPageOpaque opaque;
-
-	if (PageGetSpecialSize(page) != MAXALIGN(sizeof(HnswPageOpaqueData)))
-		page_report_corrupt(rel, block, "a foreign page");
-	opaque = HnswPageGetOpaque(page);
-	if (unlikely(opaque->magic != page_magic(opaque->version, block)))
-		report_magic(rel, block, opaque);
+	if (unlikely(!is_ours(page, block)))
+		page_report_corrupt(rel, block, hnsw_page_fault(rel, block, page, 0));
 }
 
 /* Verify that a locked page is one of ours and of the expected kind. */
@@ -71,8 +93,6 @@ check_page(Relation rel, BlockNumber block, Page page, int kind)
 		page_report_corrupt(rel, block, "an empty page");
 	check_foreign(rel, block, page);
 	opaque = HnswPageGetOpaque(page);
-	if (opaque->upper > 1)
-		page_report_corrupt(rel, block, "a foreign page");
 	if (opaque->version < HNSW_FIRST_VERSION || opaque->version > HNSW_VERSION)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -131,8 +151,8 @@ count_vacuum_hit(void)
 		VacuumCostBalance += VacuumCostPageHit;
 }
 
-static Buffer
-read_buffer(Relation rel, BlockNumber block)
+Buffer
+hnsw_read_buffer(Relation rel, BlockNumber block)
 {
 	static uint32 reads = 0;
 	Buffer	   *hint;
@@ -169,7 +189,7 @@ hnsw_load_block(Relation rel, BlockNumber block)
 Buffer
 hnsw_get_page(Relation rel, BlockNumber block, int lockmode, int kind)
 {
-	Buffer		buffer = read_buffer(rel, block);
+	Buffer		buffer = hnsw_read_buffer(rel, block);
 
 	LockBuffer(buffer, lockmode);
 	check_page(rel, block, BufferGetPage(buffer), kind);

@@ -5,8 +5,8 @@
  *
  *-------------------------------------------------------------------------
  */
+#include "hnsw/check.h"
 #include "hnsw/hnsw.h"
-#include "hnsw/pages.h"
 
 #include "access/htup_details.h"
 #include "access/relation.h"
@@ -234,22 +234,10 @@ piramid_overflow_links(PG_FUNCTION_ARGS)
 static void
 check_key(HnswIndex *index, HnswNodeId id, void *arg)
 {
-	uint8		entry[HNSW_MAX_KEY_SIZE];
-	uint8		key[HNSW_MAX_KEY_SIZE];
-	uint8		again[HNSW_MAX_KEY_SIZE];
-	HnswKeyState keys;
+	const char *fault = hnsw_key_fault(index, id);
 
-	if (hnsw_key_get(index, id, entry) != HNSW_KEY_ONE)
-		return;
-	keys = hnsw_node_keys(index, id, key);
-	if (keys == HNSW_KEY_ABSENT ||
-		(keys == HNSW_KEY_ONE && memcmp(entry, key, index->layout.key_size) == 0))
-		return;
-	/* Unless the node got another key since */
-	if (hnsw_key_get(index, id, again) == HNSW_KEY_ONE &&
-		memcmp(entry, again, index->layout.key_size) == 0)
-		page_report_corrupt(index->rel, HnswNodeBlock(&index->layout, id),
-							"a node with other keys than its key page says");
+	if (fault != NULL)
+		page_report_corrupt(index->rel, HnswNodeBlock(&index->layout, id), fault);
 }
 
 /*

@@ -368,3 +368,67 @@ hnsw_rotated(const HnswIndex *index, const float *vector)
 		hnsw_rotate(index, vector, rotated);
 	return rotated;
 }
+
+/* The same of sparse vectors: elements that are not stored count, too. */
+static double
+sparse_distance(const HnswLayout *layout, const HnswNodeHeaderData *node, const HnswValue *value,
+				double length)
+{
+	int32	   *indices = palloc(sizeof(int32) * Max(layout->elements, 1));
+	float	   *values = palloc(sizeof(float) * Max(layout->elements, 1));
+	int			n = hnsw_own_sparse(layout, node, indices, values);
+	double		sum = 0;
+
+	for (int i = 0, j = 0; i < value->nnz || j < n;)
+	{
+		double		d = 0;
+		int32		at = Min(i < value->nnz ? value->indices[i] : PG_INT32_MAX,
+							 j < n ? indices[j] : PG_INT32_MAX);
+
+		if (i < value->nnz && value->indices[i] == at)
+			d += value->values[i++] / (float) length;
+		if (j < n && indices[j] == at)
+			d -= values[j++];
+		sum += layout->space->absolute ? fabs(d) : d * d;
+	}
+	pfree(indices);
+	pfree(values);
+	return layout->space->absolute ? sum : sqrt(sum);
+}
+
+/*
+ * How far a node's own vector is from a row's value, in the norm of the node's error
+ * bound.
+ */
+double
+hnsw_own_distance(const HnswIndex *index, const HnswNodeHeaderData *node, const HnswValue *value)
+{
+	const HnswLayout *layout = &index->layout;
+	double		length = layout->space->unit ? hnsw_value_length(layout, value) : 1;
+	int			n = hnsw_vector_length(layout);
+	float	   *target = palloc(sizeof(float) * n);
+	float	   *stored = palloc(sizeof(float) * n);
+	double		result;
+
+	hnsw_own_decode(index, node, stored);
+	if (layout->own_kind == HNSW_OWN_SPARSE)
+		result = sparse_distance(layout, node, value, length);
+	else
+	{
+		if (hnsw_own_rotated(layout))
+		{
+			float	   *prepared = palloc(sizeof(float) * layout->dim);
+
+			(void) hnsw_prepare(index, value->x, prepared);
+			hnsw_rotate_only(index, prepared, target);
+			pfree(prepared);
+		}
+		else
+			for (int i = 0; i < n; i++)
+				target[i] = value->x[i] / (float) length;
+		result = own_error(layout, n, target, stored);
+	}
+	pfree(target);
+	pfree(stored);
+	return result;
+}

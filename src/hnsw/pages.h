@@ -61,6 +61,7 @@ hnsw_blocks_read(void)
 }
 
 /* functions in hnsw_page.c: the file that touches buffers and WAL */
+extern const char *hnsw_page_fault(Relation rel, BlockNumber block, Page page, int kind);
 extern void hnsw_create(Relation rel, ForkNumber fork, HnswMetaPageData *meta,
 						const float *mean, const Projection *projection);
 extern void hnsw_meta_init(HnswMetaPageData *meta, const HnswLayout *layout);
@@ -87,6 +88,20 @@ extern void hnsw_release(HnswIndex *index, HnswNodeId id);
 extern int	hnsw_block_nodes(HnswIndex *index, BlockNumber block, HnswNodeId *ids);
 extern void hnsw_block_reclaim(HnswIndex *index, BlockNumber block);
 
+/* functions in hnsw_check_page.c: copies for checks */
+extern const char *hnsw_copy(HnswIndex *index, BlockNumber block, int kind, int offset, Size size,
+							 void *copy);
+extern bool hnsw_page_copy(HnswIndex *index, BlockNumber block, Page copy);
+extern const char *hnsw_node_copy(HnswIndex *index, HnswNodeId id, HnswNodeHeader copy);
+extern const char *hnsw_chunk_copy(HnswIndex *index, uint32 chunk_id, HnswTidChunkData *copy);
+
+/* functions in hnsw_repair_page.c: buffers and WAL too */
+extern void hnsw_lists_clear(HnswIndex *index);
+extern void hnsw_relist(HnswIndex *index, BlockNumber block);
+extern bool hnsw_chunk_free(HnswIndex *index, uint32 chunk_id);
+extern void hnsw_lock_updates(HnswIndex *index);
+extern void hnsw_unlock_updates(HnswIndex *index);
+
 /* functions in hnsw_build_page.c: buffers and WAL too */
 extern void hnsw_build_extend(HnswIndex *index, BlockNumber blocks);
 extern void hnsw_build_page(HnswIndex *index, HnswNodeId id, bool upper, int nodes,
@@ -110,6 +125,7 @@ extern void hnsw_check_tid(HnswIndex *index, BlockNumber index_block, ItemPointe
 
 /* functions in hnsw_map_page.c: buffers and WAL too */
 extern void hnsw_map_forget(void);
+extern BlockNumber hnsw_map_block(HnswIndex *index, int kind, uint32 number);
 
 /* functions in hnsw_overflow_page.c: buffers and WAL too */
 extern uint32 hnsw_overflow_groups(const HnswIndex *index);
@@ -117,6 +133,7 @@ extern int	hnsw_overflow_read(HnswIndex *index, HnswNodeId id, HnswNodeId *links
 							   float *b, uint8 *codes);
 extern void hnsw_overflow_prefetch(HnswIndex *index, HnswNodeId id);
 extern int	hnsw_overflow_append(HnswIndex *index, const HnswLink *links, int n);
+extern int	hnsw_overflow_unpack(HnswIndex *index, Page page, HnswLink *links, uint8 *codes);
 extern int	hnsw_overflow_load(HnswIndex *index, uint32 group, HnswLink *links,
 							   uint8 *codes);
 extern void hnsw_overflow_remove(HnswIndex *index, uint32 group, const HnswLink *links,

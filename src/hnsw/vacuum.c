@@ -84,13 +84,13 @@ count_ids(const HnswIndex *index)
  * ---------------------------------------------------------------------
  */
 
-/* Which of n TIDs are dead: moves them to the front and counts them. */
+/* Which of n TIDs are dead: moves them to the front and counts them.  None in a repair. */
 static int
 find_dead(VacuumState *state, ItemPointer tids, int n)
 {
 	int			ndead = 0;
 
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < n && state->callback != NULL; i++)
 		if (state->callback(&tids[i], state->callback_state))
 			tids[ndead++] = tids[i];
 	return ndead;
@@ -400,6 +400,45 @@ suspect_nearest(VacuumState *state, HnswNodeId id)
 	hnsw_read_end(&read);
 }
 
+/*
+ * Give a live node of this level, which lost links to the given nodes, others.  If it
+ * lost most, the lost nodes may lead to no live ones: they are looked for from the
+ * entry point.  The finder has been asked for the node.
+ */
+static void
+replace_links(VacuumState *state, const HnswNeighbour *self, int level, const HnswNodeId *lost,
+			  int nlost)
+{
+	HnswNeighbour *neighbours;
+	int			n;
+
+	if (nlost * SUSPECT_LINKS >= self->nlinks)
+		bitmap_set(&state->suspect, self->id);
+	n = find_around(state, self, level, lost, nlost * 2 > self->nlinks ? 0 : nlost, &neighbours);
+	repair_links(state, self->id, neighbours, n);
+}
+
+/* Fill up the links of a node, some of which were taken out; another test is a search for it. */
+void
+vacuum_refill(VacuumState *state, HnswNodeId id)
+{
+	MemoryContext old = MemoryContextSwitchTo(state->finder->context);
+	HnswNeighbour self;
+	HnswRead	read;
+	int			level;
+	bool		live;
+
+	hnsw_read(state->index, id, &read);
+	level = read.node->level;
+	live = read.node->flags == HNSW_NODE_USED;
+	hnsw_finder_ask(state->finder, id, read.node, &self);
+	hnsw_read_end(&read);
+	if (live)
+		replace_links(state, &self, level, NULL, self.nlinks + 1);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(state->finder->context);
+}
+
 static void
 repair_node(VacuumState *state, HnswNodeId id)
 {
@@ -411,8 +450,6 @@ repair_node(VacuumState *state, HnswNodeId id)
 	HnswNodeId	lost[HNSW_MAX_DEGREE];
 	int			nlost = 0;
 	HnswNeighbour self;
-	HnswNeighbour *neighbours;
-	int			n;
 
 	if (bitmap_get(&state->dying, id))
 	{
@@ -440,13 +477,7 @@ repair_node(VacuumState *state, HnswNodeId id)
 	hnsw_finder_ask(state->finder, id, read.node, &self);
 	hnsw_read_end(&read);
 
-	if (nlost * SUSPECT_LINKS >= header.nlinks)
-		bitmap_set(&state->suspect, id);
-	/* If most links are lost, the lost nodes may lead to no live ones: from the entry point. */
-	n = find_around(state, &self, header.level, lost,
-					nlost * 2 > header.nlinks ? 0 : nlost, &neighbours);
-	repair_links(state, id, neighbours, n);
-
+	replace_links(state, &self, header.level, lost, nlost);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(state->finder->context);
 }
@@ -558,6 +589,49 @@ replace_entry(VacuumState *state)
 	UnlockPage(index->rel, HNSW_METAPAGE, ExclusiveLock);
 }
 
+/* Get ready for the passes; what they need lives in the current memory context. */
+void
+vacuum_begin(VacuumState *state, Relation rel, IndexBulkDeleteResult *stats)
+{
+	HnswMetaPageData meta;
+
+	state->index = hnsw_open(rel);
+	state->finder = hnsw_finder_create(state->index);
+	hnsw_meta_refresh(state->index, &meta);
+	state->stats = stats;
+	state->best_level = -1;
+	state->dying = bitmap_make(count_ids(state->index));
+	state->suspect = bitmap_make(state->dying.size);
+	stats->num_index_tuples = 0;
+}
+
+/* All passes; those after the first only if nodes die, or "always". */
+void
+vacuum_run(VacuumState *state, bool always)
+{
+	Relation	rel = state->index->rel;
+
+	for_each_node(state, clean_node);
+	mark_upper(state);
+	if (!state->any_dying && !always)
+		return;
+	LockPage(rel, HNSW_METAPAGE, ExclusiveLock);
+	UnlockPage(rel, HNSW_METAPAGE, ExclusiveLock);
+	for_each_node(state, repair_node);
+	clean_overflow(state);
+	replace_entry(state);
+	vacuum_restore_reach(state);
+	for (uint64 id = 1; id < state->dying.size; id++)
+	{
+		if (bitmap_get(&state->dying, id))
+		{
+			hnsw_vacuum_delay();
+			hnsw_release(state->index, id);
+			state->nfreed++;
+		}
+	}
+}
+
 IndexBulkDeleteResult *
 hnsw_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 				IndexBulkDeleteCallback callback, void *callback_state)
@@ -565,46 +639,15 @@ hnsw_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "hnsw vacuum",
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old;
-	VacuumState state = {0};
-	HnswMetaPageData meta;
+	VacuumState state = {.callback = callback, .callback_state = callback_state};
 
 	if (stats == NULL)
 		stats = palloc0(sizeof(IndexBulkDeleteResult));
 
 	old = MemoryContextSwitchTo(context);
-	state.index = hnsw_open(info->index);
+	vacuum_begin(&state, info->index, stats);
 	state.index->strategy = info->strategy;
-	state.finder = hnsw_finder_create(state.index);
-	hnsw_meta_refresh(state.index, &meta);
-	state.stats = stats;
-	state.callback = callback;
-	state.callback_state = callback_state;
-	state.best_level = -1;
-	state.dying = bitmap_make(count_ids(state.index));
-	state.suspect = bitmap_make(state.dying.size);
-	stats->num_index_tuples = 0;
-
-	for_each_node(&state, clean_node);
-	mark_upper(&state);
-
-	if (state.any_dying)
-	{
-		LockPage(info->index, HNSW_METAPAGE, ExclusiveLock);
-		UnlockPage(info->index, HNSW_METAPAGE, ExclusiveLock);
-		for_each_node(&state, repair_node);
-		clean_overflow(&state);
-		replace_entry(&state);
-		vacuum_restore_reach(&state);
-		for (uint64 id = 1; id < state.dying.size; id++)
-		{
-			if (bitmap_get(&state.dying, id))
-			{
-				hnsw_vacuum_delay();
-				hnsw_release(state.index, id);
-			}
-		}
-	}
-
+	vacuum_run(&state, false);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	return stats;

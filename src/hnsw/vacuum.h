@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * vacuum.h
- *		What vacuum.c and reachable.c share.
+ *		What vacuum.c, reachable.c and repair.c share.
  *
  *-------------------------------------------------------------------------
  */
@@ -11,6 +11,7 @@
 #include "hnsw/bitmap.h"
 #include "hnsw/graph.h"
 #include "hnsw/hnsw.h"
+#include "hnsw/paths.h"
 
 /*
  * A vacuum of one index.  The bitmaps have a bit for each node that there was
@@ -21,7 +22,7 @@ typedef struct VacuumState
 	HnswIndex  *index;
 	HnswFinder *finder;
 	IndexBulkDeleteResult *stats;
-	IndexBulkDeleteCallback callback;
+	IndexBulkDeleteCallback callback;	/* NULL: no row is dead */
 	void	   *callback_state;
 	HnswBitmap	dying;
 	HnswBitmap	suspect;		/* searches may not find these any more */
@@ -29,9 +30,16 @@ typedef struct VacuumState
 	HnswNodeId *upper;			/* upper nodes of pass 1 */
 	uint32		nupper;
 	uint32		upper_capacity;
+	int64		nlost;			/* nodes that searches missed */
+	int64		nfreed;			/* nodes freed */
 	HnswNodeId	best;			/* a live node of the highest level */
 	int			best_level;
 } VacuumState;
+
+/* functions in vacuum.c */
+extern void vacuum_begin(VacuumState *state, Relation rel, IndexBulkDeleteResult *stats);
+extern void vacuum_refill(VacuumState *state, HnswNodeId id);
+extern void vacuum_run(VacuumState *state, bool always);
 
 /* functions in reachable.c */
 extern void vacuum_restore_reach(VacuumState *state);

@@ -150,6 +150,8 @@ extern float hnsw_own_shared_error(const HnswLayout *layout, const HnswNodeHeade
 								   const HnswOwn *own);
 extern bool hnsw_own_same(const HnswLayout *layout, const HnswNodeHeaderData *node,
 						  const HnswOwn *own);
+extern double hnsw_own_distance(const HnswIndex *index, const HnswNodeHeaderData *node,
+								const HnswValue *value);
 extern void hnsw_own_decode(const HnswIndex *index, const HnswNodeHeaderData *node,
 							float *out);
 extern void hnsw_own_bits(const HnswLayout *layout, const float *x, uint8 *bits);

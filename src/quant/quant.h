@@ -63,6 +63,7 @@ extern float code_encode(const CodeShape *shape, int n, const float *from, const
 extern float code_dot(const CodeShape *shape, const uint8 *code, const float *y);
 extern float code_expected_norm(const CodeShape *shape);
 extern void code_pack(const CodeShape *shape, const uint8 *code, uint8 *blocks, int position);
+extern void code_unpack(const CodeShape *shape, const uint8 *blocks, int position, uint8 *code);
 extern void code_query_init(const CodeShape *shape, const float *y, CodeQuery *query);
 
 /*

@@ -172,6 +172,17 @@ code_pack(const CodeShape *shape, const uint8 *code, uint8 *blocks, int position
 		out[t * FASTSCAN_BLOCK] = code[t];
 }
 
+/* The code at a position of FastScan blocks */
+void
+code_unpack(const CodeShape *shape, const uint8 *blocks, int position, uint8 *code)
+{
+	const uint8 *in = blocks + (Size) (position / FASTSCAN_BLOCK) * shape->units * FASTSCAN_BLOCK
+		+ position % FASTSCAN_BLOCK;
+
+	for (int t = 0; t < shape->units; t++)
+		code[t] = in[t * FASTSCAN_BLOCK];
+}
+
 /*
  * Prepare a rotated query for FastScan.  query->lut must have room for
  * 2 * units * 16 bytes.

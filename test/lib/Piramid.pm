@@ -21,7 +21,7 @@ use Time::HiRes qw(usleep);
 
 our @EXPORT = qw(
   piramid_node load_words load_slices create_pause
-  start_sql wait_until crash fails_like is_consistent at_least at_most
+  start_sql wait_until crash fails_like is_consistent is_sound check_and_stop at_least at_most
 );
 
 my $demo = abs_path(dirname(__FILE__) . '/../../bench/data/wordnet-demo.tsv.gz');
@@ -258,6 +258,47 @@ sub is_consistent
 		$rows, "$name: the index returns all $rows rows");
 	at_most($node->safe_psql('postgres', "SELECT test.lost('$table')"),
 		int(0.003 * $rows), "$name: rows that their own vector does not find");
+}
+
+# docs/durability.md has this query: what is wrong with all indexes of a database.
+# MATERIALIZED: the function is for indexes of piramid alone.
+my $check_all = <<'SQL';
+WITH indexes AS MATERIALIZED (
+	SELECT indexrelid::regclass AS index
+	FROM pg_index JOIN pg_class c ON c.oid = indexrelid JOIN pg_am a ON a.oid = relam
+	WHERE amname IN ('hnsw', 'ivfflat') AND relkind = 'i' AND indisvalid
+		AND NOT pg_is_other_temp_schema(relnamespace)
+)
+SELECT index, found.*
+FROM indexes, piramid_check(index, heapallindexed => true) AS found
+SQL
+
+# Nothing is wrong with the indexes of any database.  Nodes that no link leads to are
+# noted only: inserts may leave some behind, which scans of all rows find.
+sub is_sound
+{
+	my ($node, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my $databases = $node->safe_psql('postgres', 'SELECT datname FROM pg_database WHERE datallowconn');
+
+	foreach my $database (split /\n/, $databases)
+	{
+		next unless $node->safe_psql($database, "SELECT to_regproc('piramid_check')");
+		my @found = split /\n/, $node->safe_psql($database, $check_all);
+
+		note("$database: $_") foreach grep { /cannot be reached/ } @found;
+		is(join("\n", grep { !/cannot be reached/ } @found), '', "$name: indexes of $database are sound");
+	}
+}
+
+# The end of a test: whatever it did, the indexes are sound.
+sub check_and_stop
+{
+	my ($node) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+	is_sound($node, 'at the end');
+	$node->stop;
 }
 
 1;

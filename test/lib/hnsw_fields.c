@@ -52,6 +52,7 @@ print_fields(void)
 	META(column_dim);
 	META(key_columns);
 	META(key_pages);
+	META(overflow_pages);
 	PAGE_END(magic);
 	PAGE_END(version);
 	PAGE_END(kind);
@@ -92,6 +93,10 @@ print_constants(void)
 	CONSTANT("KIND_NODE", HNSW_PAGE_NODE);
 	CONSTANT("KIND_PART", HNSW_PAGE_NODE_PART);
 	CONSTANT("KIND_TIDS", HNSW_PAGE_TIDS);
+	CONSTANT("OVERFLOW_HEAD", offsetof(HnswOverflowLinkData, code));
+	CONSTANT("KIND_PROJECTION", HNSW_PAGE_PROJECTION);
+	CONSTANT("KIND_OVERFLOW_MAP", HNSW_PAGE_OVERFLOW_MAP);
+	CONSTANT("KIND_OVERFLOW", HNSW_PAGE_OVERFLOW);
 	CONSTANT("KIND_KEYS", HNSW_PAGE_KEYS);
 	CONSTANT("KIND_KEY_MAP", HNSW_PAGE_KEY_MAP);
 }
@@ -113,6 +118,14 @@ main(int argc, char **argv)
 	print_fields();
 	printf("node.tid %d a6\n", layout.tids);
 	printf("node.links %d L\n", layout.links);
+	printf("node.keys %d C\n", layout.keys);
+	printf("node.own %d C\n", layout.own);
+	printf("node.codes %d C\n", layout.codes);
+	printf("meta.overflow_map %zu L\n",
+		   (char *) HnswPageGetMaps(page.data) - (char *) HnswPageGetMeta(page.data));
+	printf("OWN_SIZE %d\n", layout.own_size);
+	printf("OVERFLOW_LINKS %d\n", layout.overflow_links);
+	printf("OVERFLOW_SIZE %d\n", layout.overflow_size);
 	printf("meta.key_map %zu L\n",
 		   (char *) HnswPageGetKeyMaps(page.data) - (char *) HnswPageGetMeta(page.data));
 	printf("CHUNK_TIDS %d\n", layout.chunk_tids);

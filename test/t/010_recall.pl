@@ -164,5 +164,5 @@ foreach my $set ([ 'mixed', 'bit_jaccard_ops', '<%>', 0.82 ], [ 'terms', 'sparse
 		$least, "$opclass: recall\@10 of rows of different kinds");
 }
 
-$node->stop;
+check_and_stop($node);
 done_testing();

@@ -103,5 +103,5 @@ $node->safe_psql('postgres', 'INSERT INTO t SELECT * FROM slices WHERE id % 3 = 
 crash($node);
 is_consistent($node, 't', 'killed after reuse');
 
-$node->stop;
+check_and_stop($node);
 done_testing();

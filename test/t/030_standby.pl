@@ -75,12 +75,12 @@ is($standby->safe_psql('postgres', "SELECT test.reachable('late', '<=>')"),
 	0, 'everything deleted: nothing on the standby');
 
 # The standby becomes a primary and goes on.
-$primary->stop;
+check_and_stop($primary);
 $standby->promote;
 $standby->safe_psql('postgres', 'INSERT INTO t SELECT * FROM slices WHERE id BETWEEN 4501 AND 6000');
 is_consistent($standby, 't', 'inserts after promotion');
 $standby->safe_psql('postgres', 'DELETE FROM t WHERE id % 5 = 2; VACUUM t');
 is_consistent($standby, 't', 'vacuum after promotion');
 
-$standby->stop;
+check_and_stop($standby);
 done_testing();

@@ -66,5 +66,5 @@ $node->safe_psql('postgres', 'DROP EXTENSION piramid CASCADE');
 is($node->safe_psql('postgres', "SELECT count(*) FROM pg_am WHERE amname = 'hnsw'"), 0, 'DROP EXTENSION CASCADE');
 is($node->safe_psql('postgres', 'SELECT count(*), count(lexname) FROM words'), '4106|4106', 'the rest of the table stays');
 
-$node->stop;
+check_and_stop($node);
 done_testing();

@@ -82,5 +82,5 @@ ok($builder->finish, 'CREATE INDEX CONCURRENTLY');
 $node->safe_psql('postgres', 'DROP INDEX t_idx');
 is_consistent($node, 't', 'the index built concurrently');
 
-$node->stop;
+check_and_stop($node);
 done_testing();

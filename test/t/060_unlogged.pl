@@ -57,7 +57,7 @@ my $standby = PostgreSQL::Test::Cluster->new('unlogged_standby');
 $standby->init_from_backup($node, 'base', has_streaming => 1);
 $standby->start;
 $node->wait_for_catchup($standby, 'replay', $node->lsn('insert'));
-$node->stop;
+check_and_stop($node);
 $standby->promote;
 is($standby->safe_psql('postgres', "SELECT test.reachable('u')"), 0, 'empty on a promoted standby');
 $standby->safe_psql('postgres', $fill);
@@ -74,5 +74,5 @@ is( $standby->safe_psql(
 		SELECT test.reachable('temporary');
 	}), "500\n0", 'temporary table');
 
-$standby->stop;
+check_and_stop($standby);
 done_testing();

@@ -128,5 +128,5 @@ my ($hits) = $stderr =~ /"?\w*\.?public\.hot".*?buffer usage: (\d+) hits/s;
 at_least($hits, $node->safe_psql('postgres', "SELECT idx_blks_hit FROM pg_statio_user_indexes WHERE indexrelname = 'hot_idx'"),
 	'buffer hits of a vacuum');
 
-$node->stop;
+check_and_stop($node);
 done_testing();

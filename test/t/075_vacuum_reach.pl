@@ -138,5 +138,5 @@ foreach my $round (1, 2)
 	at_most(lost('c'), FEW, 'inserts beside vacuums: lost');
 }
 
-$node->stop;
+check_and_stop($node);
 done_testing();

@@ -181,5 +181,5 @@ eval { $session->quit };
 $node->safe_psql('postgres', 'DELETE FROM slices WHERE id % 7 = 0; VACUUM slices');
 is_consistent($node, 'slices', 'after the session was terminated');
 
-$node->stop;
+check_and_stop($node);
 done_testing();

@@ -156,5 +156,5 @@ is( $node->safe_psql(
 		SELECT count(*) FROM (SELECT id FROM t ORDER BY v <-> (SELECT NULL::vector)) AS x}),
 	500, 'NULL as the query');
 
-$node->stop;
+check_and_stop($node);
 done_testing();

@@ -390,5 +390,5 @@ foreach my $type ('vector', 'halfvec')
 is($node->safe_psql('postgres', 'SELECT pg_postmaster_start_time()'), $started, 'the server never went down');
 unlike(slurp_file($node->logfile), qr/PANIC|TRAP|terminated by signal/, 'nor did a session');
 
-$node->stop;
+check_and_stop($node);
 done_testing();

@@ -56,5 +56,5 @@ is($node->safe_psql('postgres', "SELECT piramid_prewarm('slices_v')"), 112, 'sev
 is($node->safe_psql('postgres', "SET effective_io_concurrency = 16; $search"), $warm,
 	'and a search through few buffers finds the same rows');
 
-$node->stop;
+check_and_stop($node);
 done_testing();

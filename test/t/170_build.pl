@@ -135,5 +135,5 @@ is(temporary_files(), 0, 'a terminated worker: no temporary file is left');
 create_index('256MB', 2);
 is_consistent($node, 'many', 'after a terminated worker');
 
-$node->stop;
+check_and_stop($node);
 done_testing();

@@ -185,12 +185,12 @@ $primary->pgbench('-n -t 20', 0, [qr/actually processed: 20\/20/], [$quiet],
 	'before promotion', { '180_last' => $insert });
 cmp_ok(overflow_links($primary, 't_idx'), '>', 0, 'links of t wait');
 $primary->wait_for_catchup($standby, 'replay', $primary->lsn('insert'));
-$primary->stop;
+check_and_stop($primary);
 $standby->promote;
 $standby->safe_psql('postgres', 'CHECKPOINT');
 $standby->pgbench('-n -c 4 -j 2 -t 100', 0, [qr/actually processed: 400\/400/], [$quiet],
 	'inserts after promotion', { '180_promoted' => $insert });
 all_found($standby, 'after promotion');
 
-$standby->stop;
+check_and_stop($standby);
 done_testing();

@@ -120,4 +120,5 @@ foreach my $try (1 .. 2)
 	unlike($stderr, qr/tuple by tuple/, "it is not thrown away, try $try");
 }
 
+check_and_stop($node);
 done_testing();

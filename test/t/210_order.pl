@@ -136,4 +136,5 @@ foreach my $shape (@shapes)
 	is(join(' ', grep { !/\|0$/ } split(/\n/, $stdout)), '', "$name: order");
 }
 
+check_and_stop($node);
 done_testing();

@@ -45,4 +45,5 @@ unlike($node->safe_psql('postgres', 'EXPLAIN SELECT id FROM wide ORDER BY v <-> 
 like($node->safe_psql('postgres', 'CREATE INDEX ON t (id); EXPLAIN SELECT id FROM t WHERE id < 20 ORDER BY v <=> (SELECT v FROM queries LIMIT 1) LIMIT 10'),
 	qr/t_id_idx/, 'a filter that few rows pass has a better index');
 
+check_and_stop($node);
 done_testing();

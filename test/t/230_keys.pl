@@ -121,7 +121,7 @@ keys_right('t', 'a, b', 'with chunks from which keys have gone');
 
 $node->wait_for_catchup($standby, 'replay', $node->lsn('insert'));
 is(counted('t_idx', $standby), counted('t_idx'), 'the standby counts the same');
-$standby->stop;
+check_and_stop($standby);
 
 # The largest keys, of which a chunk has room for one; and nodes that span pages
 $node->safe_psql(
@@ -179,4 +179,5 @@ foreach my $round (1 .. 3)
 is($node->safe_psql('postgres', "SELECT test.reachable('t')"),
 	$node->safe_psql('postgres', 'SELECT count(*) FROM t'), 'at the end the index returns all rows');
 
+check_and_stop($node);
 done_testing();

@@ -117,4 +117,5 @@ foreach my $shape (@shapes)
 	right($op, "$name: after inserts, some of them rolled back");
 }
 
+check_and_stop($node);
 done_testing();

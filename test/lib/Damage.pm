@@ -1,0 +1,114 @@
+# Damage.pm: what tests share that damage the file of an hnsw index.
+#
+# $file has the contents of the file, which the functions read and change;
+# test/lib/hnsw_fields.c tells where things are.
+
+package Damage;
+
+use strict;
+use warnings;
+
+use Exporter qw(import);
+use PostgreSQL::Test::Utils;
+
+our @EXPORT = qw(
+  %size %place $file damage_init read_fields write_file
+  field start_of meta opaque blocks blocks_of nodes chunks base_nodes
+  set_nodes set_chunks set_pages set_links set_tids set_special zero last_of
+);
+
+# Sizes and kinds, and places of fields with their types, as the compiler lays
+# them out for the index of a file.
+our (%size, %place);
+our $file;		# contents of the index
+my $fields_program;
+
+sub damage_init
+{
+	my ($node) = @_;
+	$fields_program = PostgreSQL::Test::Utils::tempdir() . '/hnsw_fields';
+	system_or_bail('cc', '-O2', '-Isrc', '-isystem', $node->config_data('--includedir-server'), '-o', $fields_program,
+		'test/lib/hnsw_fields.c', 'src/hnsw/layout.c', 'src/hnsw/metric.c', 'src/quant/rotation.c', '-lm');
+}
+
+sub read_fields
+{
+	my ($path) = @_;
+	my ($stdout, $stderr) = run_command([ $fields_program, $path ]);
+	foreach my $line (split /\n/, $stdout)
+	{
+		my ($name, $offset, $type) = split / /, $line;
+		if ($type) { $place{$name} = [ $offset, $type ] }
+		else { $size{$name} = $offset }
+	}
+}
+
+sub field
+{
+	my ($at, $name, $value) = @_;
+	my ($offset, $type) = @{ $place{$name} // die "no field $name" };
+	my $packed = pack $type, $value // 0;
+	my $old = unpack $type, substr($file, $at + $offset, length $packed);
+	substr($file, $at + $offset, length $packed) = $packed if defined $value;
+	return $old;
+}
+
+sub start_of { my ($block, $slot, $step) = @_; return $block * $size{PAGE} + $size{START} + $slot * $step }
+sub meta { my ($name, $value) = @_; return field($size{START}, "meta.$name", $value) }
+sub opaque { my ($block, $name, $value) = @_; return field($block * $size{PAGE} + $size{SPECIAL}, "opaque.$name", $value) }
+sub blocks { return length($file) / $size{PAGE} }
+sub blocks_of { my ($kind) = @_; return grep { opaque($_, 'kind') == $size{"KIND_$kind"} } 1 .. blocks() - 1 }
+
+# Places of all used nodes and of all chunks.
+sub nodes
+{
+	my @places;
+	foreach my $block (blocks_of('NODE'))
+	{
+		push @places, map { start_of($block, $_, meta('node_size')) } 0 .. opaque($block, 'nused') - 1;
+	}
+	return grep { field($_, 'node.flags') } @places;
+}
+
+sub chunks
+{
+	return grep { field($_, 'chunk.owner') }
+	  map { my $block = $_; map { start_of($block, $_, $size{CHUNK}) } 0 .. opaque($block, 'nused') - 1 } blocks_of('TIDS');
+}
+
+sub set_nodes { my ($name, $value) = @_; field($_, "node.$name", $value) foreach nodes() }
+sub set_chunks { my ($name, $value) = @_; field($_, "chunk.$name", $value) foreach chunks() }
+sub set_pages { my ($kind, $name, $value) = @_; opaque($_, $name, $value) foreach blocks_of($kind) }
+
+sub set_links
+{
+	my ($link) = @_;
+	my $offset = $place{'node.links'}[0];
+	my $bytes = 4 * meta('degree');
+	return if $offset + $bytes > $size{SPECIAL} - $size{START};
+	substr($file, $_ + $offset, $bytes) = pack('L', $link) x meta('degree') foreach nodes();
+}
+
+# Change the first heap TID of some nodes or chunks: the block, high half first,
+# and the offset.
+sub set_tids
+{
+	my ($field, $block, $item, @places) = @_;
+	field($_, $field, pack('SSS', $block >> 16, $block & 0xFFFF, $item)) foreach @places;
+}
+
+sub base_nodes { return grep { !field($_, 'node.level') } nodes() }
+
+sub zero { my ($block) = @_; substr($file, $block * $size{PAGE}, $size{PAGE}) = "\0" x $size{PAGE} }
+sub last_of { my ($kind) = @_; return (blocks_of($kind))[-1] }
+sub set_special { my ($block) = @_; substr($file, $block * $size{PAGE} + $size{PD_SPECIAL}, 2) = pack('S', $size{PAGE}) }
+
+sub write_file
+{
+	my ($path) = @_;
+	open my $handle, '>:raw', $path or die "$path: $!";
+	print $handle $file;
+	close $handle;
+}
+
+1;

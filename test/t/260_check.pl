@@ -1,0 +1,210 @@
+# piramid_check names each kind of damage, with the block, and piramid_repair mends
+# what its hint says.  Of a sound index it reports nothing: beside clients that change
+# rows and vacuum, and after them.
+#
+# By version: what it reads of the server's tables.
+
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Piramid;
+use Damage;
+
+my $node = piramid_node('check', conf => "autovacuum = off\nignore_checksum_failure = on");
+damage_init($node);
+$node->safe_psql('postgres', "CREATE TABLESPACE elsewhere LOCATION '" . PostgreSQL::Test::Utils::tempdir . "'");
+
+# Overflow links, free slots, upper nodes, chunks of heap TIDs, key pages
+$node->safe_psql(
+	'postgres', q{
+	CREATE FUNCTION point(n int) RETURNS vector LANGUAGE sql IMMUTABLE AS
+		$$ SELECT array_agg(sin(n * 12.9898 + i * (n % 13 + 1)))::vector FROM generate_series(1, 16) AS i $$;
+	CREATE TABLE t (id int, v vector(16), a int);
+	INSERT INTO t SELECT n, point(n), n % 5 FROM generate_series(1, 900) AS n;
+	INSERT INTO t SELECT n, point(5), n % 3 FROM generate_series(1001, 1160) AS n;
+	CREATE INDEX t_idx ON t USING hnsw (v vector_l2_ops, a) WITH (m = 8);
+	DELETE FROM t WHERE id % 10 = 3;
+	VACUUM t;
+	CHECKPOINT;
+	INSERT INTO t SELECT n, point(n), n % 5 FROM generate_series(2001, 2040) AS n;
+	CHECKPOINT;
+});
+my $path = $node->data_dir . '/' . $node->safe_psql('postgres', "SELECT pg_relation_filepath('t_idx')");
+my $built = slurp_file($path);
+my @tablespaces = ('elsewhere', 'pg_default');
+read_fields($path);
+
+# Put the file, as it is damaged, where the server has nothing of it in memory; nor
+# must it have anything to write.
+sub load
+{
+	$node->safe_psql('postgres', 'CHECKPOINT');
+	write_file($path);
+	$path = $node->data_dir . '/' . $node->safe_psql('postgres',
+		"ALTER INDEX t_idx SET TABLESPACE $tablespaces[0]; SELECT pg_relation_filepath('t_idx')");
+	@tablespaces = reverse @tablespaces;
+}
+
+# severity|block|slot|what|hint, a line for each finding
+sub findings { return $node->safe_psql('postgres', "SELECT * FROM piramid_check('t_idx', true)") }
+
+sub links { my ($at) = @_; return unpack 'L*', substr($file, $at + $place{'node.links'}[0], 4 * field($at, 'node.nlinks')) }
+sub set_link { my ($at, $i, $to) = @_; substr($file, $at + $place{'node.links'}[0] + 4 * $i, 4) = pack('L', $to) }
+sub block_of { my ($at) = @_; return int($at / $size{PAGE}) }
+sub number_of { my ($at) = @_; return block_of($at) * meta('nodes_per_page') + ($at % $size{PAGE} - $size{START}) / meta('node_size') }
+sub chunk_number { my ($at) = @_; return block_of($at) * $size{CHUNKS} + ($at % $size{PAGE} - $size{START}) / $size{CHUNK} }
+sub upper_nodes { return grep { field($_, 'node.level') } nodes() }
+sub bytes { my ($at, $name, $n) = @_; return substr($file, $at + $place{$name}[0], $n) }
+sub set_bytes { my ($at, $name, $new) = @_; substr($file, $at + $place{$name}[0], length $new) = $new }
+
+# A slot of base nodes that was freed
+sub free_slot
+{
+	foreach my $block (grep { !opaque($_, 'upper') && opaque($_, 'nfree') } blocks_of('NODE'))
+	{
+		foreach my $slot (0 .. opaque($block, 'nused') - 1)
+		{
+			my $at = start_of($block, $slot, meta('node_size'));
+			return $at unless field($at, 'node.flags');
+		}
+	}
+	die 'no free slot';
+}
+
+# Where the entry of a base node is, the null flags and the first value of its key
+sub key_entry
+{
+	my ($at, $part) = @_;
+	my $number = number_of($at);
+	my ($page) = grep { opaque($_, 'next') == int($number / $size{KEY_ENTRIES}) } blocks_of('KEYS');
+	my $i = $number % $size{KEY_ENTRIES};
+	return start_of($page, 0, 0) + ($part == 0 ? $i : $part == 1 ? $size{KEY_ENTRIES} + $i : 2 * $size{KEY_ENTRIES} + 4 * $i);
+}
+
+sub overflow_link { my ($block, $i) = @_; return start_of($block, 0, 0) + 2 * $size{OVERFLOW_LINKS} + $i * $size{OVERFLOW_SIZE} }
+
+# What is damaged; what the check says; the damage, which returns the block that is
+# named; and whether a repair mends it.
+my @damage = (
+	[ 'an empty page of nodes', qr/a link to node \d+, where there is no node of its level.*REINDEX/, sub { zero((blocks_of('NODE'))[0]); undef }, 0 ],
+	[ 'an empty page of TIDs', qr/an empty page.*REINDEX/, sub { my $b = last_of('TIDS'); zero($b); $b }, 0 ],
+	[ 'an empty map', qr/an empty page, where a map should be/, sub { my $b = last_of('KEY_MAP'); zero($b); $b }, 0 ],
+	[ 'a page of another block', qr/a page of block \d+/, sub {
+			my ($x, $y) = blocks_of('NODE');
+			substr($file, $y * $size{PAGE}, $size{PAGE}) = substr($file, $x * $size{PAGE}, $size{PAGE});
+			$y }, 0 ],
+	[ 'another version', qr/format version 9/, sub { my ($b) = blocks_of('NODE'); opaque($b, 'version', 9); opaque($b, 'magic', opaque($b, 'magic')); $b }, 0 ],
+	[ 'an unknown kind', qr/a page of an unknown kind/, sub { my ($b) = blocks_of('NODE'); opaque($b, 'kind', 77); $b }, 0 ],
+	[ 'a broken metapage', qr/an impossible metapage/, sub { meta('degree', 15); 0 }, 0 ],
+	[ 'a count of free slots', qr/free slots where the page counts 7/, sub { my ($b) = blocks_of('NODE'); opaque($b, 'nfree', 7); $b }, 1 ],
+	[ 'a page that left its list', qr/free slots on no list.*repair/, sub { my $b = block_of(free_slot()); opaque($b, 'listed', 0); $b }, 1 ],
+	[ 'a list that ends too soon', qr/free slots on no list.*repair/, sub { meta('free_node[0]', 4294967295); undef }, 1 ],
+	[ 'a list in a circle', qr/comes back to a page.*repair/, sub { my $b = meta('free_node[0]'); opaque($b, 'next', $b); $b }, 1 ],
+	[ 'a list to a page of another kind', qr/broken list of free slots: a page of the wrong kind/, sub { my ($b) = blocks_of('TIDS'); meta('free_node[0]', $b); $b }, 1 ],
+	[ 'a list past the end', qr/broken list of free slots: a link past its end/, sub { meta('free_tids', 1000000); 1000000 }, 1 ],
+	[ 'a level', qr/a node of level 3 on a page of base nodes/, sub { my ($n) = base_nodes(); field($n, 'node.level', 3); block_of($n) }, 0 ],
+	[ 'flags', qr/an impossible node/, sub { my ($n) = base_nodes(); field($n, 'node.flags', 0x81); block_of($n) }, 0 ],
+	[ 'a count of links', qr/an impossible node/, sub { my ($n) = base_nodes(); field($n, 'node.nlinks', 1000); block_of($n) }, 0 ],
+	[ 'a link to itself', qr/a link from a node to itself.*repair/, sub { my ($n) = base_nodes(); set_link($n, 2, number_of($n)); block_of($n) }, 1 ],
+	[ 'a link twice', qr/two links from a node to another.*repair/, sub { my ($n) = base_nodes(); set_link($n, 2, (links($n))[0]); block_of($n) }, 1 ],
+	[ 'a link to none', qr/a link to no node.*repair/, sub { my ($n) = base_nodes(); set_link($n, 0, 0); block_of($n) }, 1 ],
+	[ 'a link to a free slot', qr/a link to node \d+, where there is no node of its level.*repair/, sub { my ($n) = base_nodes(); set_link($n, 1, number_of(free_slot())); block_of($n) }, 1 ],
+	[ 'a link to an upper node', qr/a link to node \d+, where there is no node of its level.*repair/, sub { my ($n) = base_nodes(); set_link($n, 1, number_of((upper_nodes())[0])); block_of($n) }, 1 ],
+	[ 'a link past the end', qr/a link to node \d+, where there is no node of its level.*REINDEX/, sub { my ($n) = base_nodes(); set_link($n, 1, 1000000); block_of($n) }, 0 ],
+	[ 'links of an upper node', qr/a link to node \d+, where there is no node of its level.*repair/, sub { my ($n) = upper_nodes(); set_link($n, 0, number_of((base_nodes())[0])); block_of($n) }, 1 ],
+	[ 'no node below', qr/an upper node without a node below.*repair/, sub { my $n = (upper_nodes())[-1]; field($n, 'node.below', number_of(free_slot())); block_of($n) }, 1 ],
+	[ 'another node below', qr/an upper node of another vector than the node below/, sub { my ($n) = grep { field($_, 'node.level') == 1 } upper_nodes(); my ($x) = grep { $_ != field($n, 'node.below') } map { number_of($_) } base_nodes(); field($n, 'node.below', $x); block_of($n) }, 0 ],
+	[ 'a vector that is no number', qr/an impossible vector/, sub { my ($n) = base_nodes(); field($n, 'node.scale', unpack('f', pack('L', 0x7FC00000))); block_of($n) }, 0 ],
+	[ 'a length', qr/a vector of another length than its node says/, sub { my ($n) = base_nodes(); field($n, 'node.own_norm', 1000); block_of($n) }, 0 ],
+	[ 'two vectors', qr/another vector than the row, which is \(\d+,\d+\) of the table/, sub {
+			my @n = base_nodes();
+			my $x = bytes($n[0], 'node.own', $size{OWN_SIZE});
+			set_bytes($n[0], 'node.own', bytes($n[1], 'node.own', $size{OWN_SIZE}));
+			set_bytes($n[1], 'node.own', $x);
+			block_of($n[0]) }, 0 ],
+	[ 'codes', qr/a code that leads away from its neighbour/, sub { my ($n) = base_nodes(); set_bytes($n, 'node.codes', ~bytes($n, 'node.codes', 16 * ($size{OVERFLOW_SIZE} - $size{OVERFLOW_HEAD}))); block_of($n) }, 0 ],
+	[ 'factors', qr/a link of another length than its vectors tell/, sub { my ($n) = base_nodes(); field($n, 'node.scale_b', 100 * field($n, 'node.scale_b')); block_of($n) }, 0 ],
+	[ 'an impossible TID', qr/an impossible heap TID/, sub { my ($n) = base_nodes(); set_tids('node.tid', 0, 0, $n); block_of($n) }, 0 ],
+	[ 'a TID past the end', qr/a heap TID past the end of the table/, sub { my ($n) = base_nodes(); set_tids('node.tid', 1000000, 1, $n); block_of($n) }, 0 ],
+	[ 'a TID of another row', qr/another vector than the row|other keys than the row/, sub { my @n = base_nodes(); field($n[0], 'node.tid', field($n[1], 'node.tid')); block_of($n[0]) }, 0 ],
+	[ 'a TID twice', qr/the row \(\d+,\d+\) of the table a second time/, sub { my @n = base_nodes(); field($n[0], 'node.tid', field($n[1], 'node.tid')); undef }, 0 ],
+	[ 'a row that is missing', qr/^error\|\|\|the row \(\d+,\d+\) of the table is not in the index.*REINDEX/m, sub { my ($n) = base_nodes(); field($n, 'node.ntids', 0); undef }, 0 ],
+	[ 'the owner of a chunk', qr/TIDs of another node in a node's chain/, sub { my ($c) = chunks(); field($c, 'chunk.owner', 1); block_of($c) }, 0 ],
+	[ 'the order of a chain', qr/a list of TIDs in the wrong order/, sub { set_chunks('sequence', 1); block_of((chunks())[0]) }, 0 ],
+	[ 'a chain past the end', qr/a link past its end/, sub { field($_, 'chunk.next', 4000000000) foreach chunks(); int(4000000000 / $size{CHUNKS}) }, 0 ],
+	[ 'a lost chain', qr/a chunk of heap TIDs that no node has.*repair/, sub { my ($c) = chunks(); set_nodes('more_tids', 0); block_of($c) }, 0 ],
+	[ 'the entry point', qr/an entry point that is no node.*repair/, sub { meta('entry', number_of(free_slot())); 0 }, 1 ],
+	[ 'its level', qr/an entry point of another level than its node.*repair/, sub { meta('entry_level', 5); 0 }, 1 ],
+	[ 'no entry point', qr/no entry point.*repair/, sub { meta('entry', 0); 0 }, 1 ],
+	[ 'an entry of a key page', qr/a node with other keys than its key page says.*repair/, sub { my ($n) = base_nodes(); substr($file, key_entry($n, 2), 4) = pack('L', 99); block_of($n) }, 1 ],
+	[ 'an entry that hides a node', qr/a node that its key page says there is not.*repair/, sub { my ($n) = base_nodes(); substr($file, key_entry($n, 0), 1) = "\x03"; block_of($n) }, 1 ],
+	[ 'an impossible entry', qr/an impossible entry of a key page.*repair/, sub { my ($n) = base_nodes(); my $at = key_entry($n, 0); substr($file, $at, 1) = "\x77"; block_of($at) }, 1 ],
+	[ 'a key of a row', qr/other keys than the row, which is/, sub { my ($n) = base_nodes(); set_bytes($n, 'node.keys', "\x01\x01"); block_of($n) }, 0 ],
+	[ 'a page that no map leads to', qr/a page that no map leads to/, sub { my $b = last_of('OVERFLOW'); opaque($b, 'next', 100); $b }, 0 ],
+	[ 'a map to another page', qr/a map that leads to block 4000000: a link past its end/, sub {
+			my $b = last_of('OVERFLOW_MAP');
+			my ($i) = grep { unpack('L', substr($file, start_of($b, $_, 4), 4)) } 0 .. 2000;
+			substr($file, start_of($b, $i, 4), 4) = pack('L', 4000000);
+			$b }, 0 ],
+	[ 'a count of pages', qr/a wrong count of pages of overflow links/, sub { meta('overflow_pages', 99); 0 }, 0 ],
+	[ 'an overflow link to none', qr/an overflow link from or to what is no base node.*repair/, sub { my $b = last_of('OVERFLOW'); substr($file, overflow_link($b, 0), 4) = pack('L', number_of(free_slot())); $b }, 1 ],
+	[ 'an overflow link twice', qr/two overflow links from a node to another.*repair/, sub {
+			my $b = last_of('OVERFLOW');
+			substr($file, overflow_link($b, 1), 4) = substr($file, overflow_link($b, 0), 4);
+			substr($file, start_of($b, 0, 0) + 2, 2) = substr($file, start_of($b, 0, 0), 2);
+			$b }, 1 ],
+	[ 'no links', qr/^warning.* nodes, this one first, cannot be reached from the entry point; searches of width 40 find 0 of.*repair/m, sub { field($_, 'node.nlinks', 0) foreach base_nodes(); opaque($_, 'nused', 0) foreach blocks_of('OVERFLOW'); undef }, 1 ]);
+
+is(findings(), '', 'sound');
+foreach my $case (@damage)
+{
+	my ($name, $finding, $damage, $mended) = @$case;
+
+	$file = $built;
+	my $block = $damage->();
+	isnt($file, $built, "$name: damaged") or next;
+	load();
+	my $found = findings();
+	like($found, $finding, $name);
+	like($found, qr/^(error|warning)\|$block\|/m, "$name: block $block") if defined $block;
+	next unless $mended;
+	my ($status, $done, $error) = $node->psql('postgres', "SELECT * FROM piramid_repair('t_idx')");
+	like($done, qr/./, "$name: repaired") or diag($error);
+	is(findings(), '', "$name: nothing is left");
+	is($node->safe_psql('postgres', "SELECT test.reachable('t')"), $node->safe_psql('postgres', 'SELECT count(*) FROM t'), "$name: all rows");
+}
+$file = $built;
+load();
+is(findings(), '', 'the index as it was');
+
+# Beside clients, and after them
+$node->safe_psql('postgres', 'CREATE SEQUENCE next START 10000');
+my @clients = map {
+	my $seed = $_;
+	start_sql($node, join('', map {
+				my $n = $seed * 1000 + $_ * 7;
+				"INSERT INTO t SELECT nextval('next'), point($n % 300), $n % 5;\n"
+				  . "UPDATE t SET a = a + 1 WHERE id = $n % 900;\nDELETE FROM t WHERE id IN ($n % 1100, $n % 2030);\n"
+				  . "BEGIN; INSERT INTO t SELECT -$n, point($n), 1; ROLLBACK;\n"
+			} 1 .. 250));
+} 1 .. 2;
+push @clients, start_sql($node, "VACUUM (INDEX_CLEANUP on) t;\n" x 25);
+my $checks = 0;
+my $found = '';
+do
+{
+	$found .= join('', grep { !/cannot be reached/ } findings());
+	$checks++;
+	$_->pump_nb foreach grep { $_->pumpable } @clients;
+} while ($found eq '' && grep { $_->pumpable } @clients);
+$_->finish foreach @clients;
+is($found, '', 'beside clients');
+note("$checks checks");
+is_sound($node, 'after clients');
+isnt($node->safe_psql('postgres', "SELECT count(*) FROM piramid_repair('t_idx')"), 'none', 'a repair of a sound index');
+
+check_and_stop($node);
+done_testing();
