@@ -1,8 +1,8 @@
 # piramid: build and install with PGXS.  PG_CONFIG chooses the server:
 #   make PG_CONFIG=/usr/lib/postgresql/17/bin/pg_config && make install
-EXTENSION = piramid compat/piramid_move
+EXTENSION = piramid piramid_bm25 compat/piramid_move
 MODULE_big = piramid
-DATA = $(sort $(wildcard sql/piramid--*.sql)) compat/piramid_move--1.0.sql
+DATA = $(sort $(wildcard sql/piramid--*.sql sql/piramid_bm25--*.sql)) compat/piramid_move--1.0.sql
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
 PG_CPPFLAGS = -I$(CURDIR)/src
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
@@ -11,7 +11,7 @@ PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-f
 SHLIB_LINK = -Wl,-Bsymbolic
 
 REGRESS_OPTS = --inputdir=. --load-extension=piramid
-REGRESS = $(patsubst sql/%.sql,%,$(filter-out sql/piramid--%,$(sort $(wildcard sql/*.sql))))
+REGRESS = $(patsubst sql/%.sql,%,$(filter-out sql/piramid--% sql/piramid_bm25--%,$(sort $(wildcard sql/*.sql))))
 ISOLATION = $(patsubst test/specs/%.spec,%,$(sort $(wildcard test/specs/*.spec)))
 ISOLATION_OPTS = --inputdir=test --load-extension=piramid
 
@@ -34,6 +34,9 @@ $(error "$(PG_CONFIG)" has no server headers. Install postgresql-server-dev-$(PG
 	(Red Hat: postgresql$(PG_MAJOR)-devel), or name another: $(how))
 endif
 include $(PGXS)
+
+# Scores are the same bits wherever they are computed.
+$(patsubst %.c,%.o,$(wildcard src/bm25/*.c)): override CFLAGS += -ffp-contract=off
 
 $(OBJS): $(sort $(wildcard src/*.h src/*/*.h))
 

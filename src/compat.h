@@ -32,20 +32,20 @@
 
 /* Scans count their searches for EXPLAIN since 18. */
 #if PG_VERSION_NUM >= 180000
-#define hnsw_count_search(scan) \
+#define piramid_count_search(scan) \
 	do { \
 		if ((scan)->instrument) \
 			(scan)->instrument->nsearches++; \
 	} while (0)
 #else
-#define hnsw_count_search(scan) ((void) 0)
+#define piramid_count_search(scan) ((void) 0)
 #endif
 
 /* The delay point of VACUUM tells apart ANALYZE since 18. */
 #if PG_VERSION_NUM >= 180000
-#define hnsw_vacuum_delay() vacuum_delay_point(false)
+#define piramid_vacuum_delay() vacuum_delay_point(false)
 #else
-#define hnsw_vacuum_delay() vacuum_delay_point()
+#define piramid_vacuum_delay() vacuum_delay_point()
 #endif
 
 /* Relations are located by a RelFileLocator since 16. */
@@ -66,9 +66,9 @@
 
 /* Disabled paths are counted, whatever they cost, since 18. */
 #if PG_VERSION_NUM >= 180000
-#define hnsw_disable_path(indexpath) ((indexpath)->path.disabled_nodes += 2)
+#define piramid_disable_path(indexpath) ((indexpath)->path.disabled_nodes += 2)
 #else
-#define hnsw_disable_path(indexpath) ((void) 0)
+#define piramid_disable_path(indexpath) ((void) 0)
 #endif
 
 /* Whether a plan is run once is no longer told since 18. */
@@ -146,6 +146,30 @@ BufFileReadExact(BufFile *file, void *ptr, size_t size)
 {
 	(void) BufFileReadMaybeEOF(file, ptr, size, false);
 }
+#endif
+
+/* Bad names are soft errors since 16. */
+#if PG_VERSION_NUM >= 160000
+#define qualified_name(string) stringToQualifiedNameList(string, NULL)
+#else
+#define qualified_name(string) stringToQualifiedNameList(string)
+#endif
+
+/* The fields of btree's record of a reused page changed with 16. */
+#if PG_VERSION_NUM >= 160000
+#define set_reuse_record(record, rel, block_, horizon) \
+	do { \
+		(record)->locator = (rel)->rd_locator; \
+		(record)->block = (block_); \
+		(record)->snapshotConflictHorizon = (horizon); \
+	} while (0)
+#else
+#define set_reuse_record(record, rel, block_, horizon) \
+	do { \
+		(record)->node = (rel)->rd_node; \
+		(record)->block = (block_); \
+		(record)->latestRemovedFullXid = (horizon); \
+	} while (0)
 #endif
 
 #endif							/* PIRAMID_COMPAT_H */

@@ -7,6 +7,7 @@
  */
 #include "compat.h"
 
+#include "bm25/bm25.h"
 #include "distance/distance.h"
 #include "hnsw/hnsw.h"
 #include "utils/builtins.h"
@@ -68,6 +69,7 @@ _PG_init(void)
 	MarkGUCPrefixReserved("piramid");
 
 	hnsw_init();
+	bm25_init();
 }
 
 /* The version of the library, which may differ from the extension's. */

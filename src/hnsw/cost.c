@@ -240,7 +240,7 @@ hnsw_costestimate(PlannerInfo *root, IndexPath *path, double loop_count,
 
 	if (!is_of_use(path))
 	{
-		hnsw_disable_path(path);
+		piramid_disable_path(path);
 		*startup = *total = get_float8_infinity();
 		*selectivity = 0;
 		*correlation = 0;

@@ -94,7 +94,7 @@ follow_links(HnswPaths *paths)
 		{
 			if (paths->reached.bytes[byte] == paths->expanded.bytes[byte])
 				continue;
-			hnsw_vacuum_delay();
+			piramid_vacuum_delay();
 			for (uint64 id = byte * 8; id < Min(byte * 8 + 8, paths->reached.size); id++)
 				if (bitmap_get(&paths->reached, id) && !bitmap_get(&paths->expanded, id))
 					expand_node(paths, id);

@@ -66,7 +66,7 @@ find_unreached(Reach *reach)
 				bitmap_get(&state->dying, HnswMakeNodeId(&index->layout, block, slot));
 		if (all)
 			continue;
-		hnsw_vacuum_delay();
+		piramid_vacuum_delay();
 		n = hnsw_block_nodes(index, block, ids);
 		for (int i = 0; i < n; i++)
 			if (!bitmap_get(reached, ids[i]) && !bitmap_get(&state->dying, ids[i]))
@@ -170,7 +170,7 @@ check_suspects(Reach *reach, bool upper)
 			{
 				if (!bitmap_get(&state->suspect, id))
 					continue;
-				hnsw_vacuum_delay();
+				piramid_vacuum_delay();
 				check_suspect(reach, id, upper);
 				again |= !bitmap_get(&state->suspect, id);
 			}

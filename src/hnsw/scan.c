@@ -504,7 +504,7 @@ start(IndexScanDesc scan)
 	if (!IsMVCCSnapshot(scan->xs_snapshot))
 		elog(ERROR, "non-MVCC snapshots are not supported with hnsw");
 	pgstat_count_index_scan(scan->indexRelation);
-	hnsw_count_search(scan);
+	piramid_count_search(scan);
 
 	orderby = &scan->orderByData[0];
 	state->watermark = -get_float8_infinity();

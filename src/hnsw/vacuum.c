@@ -62,7 +62,7 @@ for_each_node(VacuumState *state, void (*function) (VacuumState *state, HnswNode
 	{
 		int			n = hnsw_block_nodes(state->index, block, ids);
 
-		hnsw_vacuum_delay();
+		piramid_vacuum_delay();
 		if (n < 0)
 			hnsw_block_reclaim(state->index, block);
 		for (int i = 0; i < n; i++)
@@ -125,7 +125,7 @@ clean_chunks(VacuumState *state, HnswNodeId id, uint32 chunk)
 		n = hnsw_chunk_read(index, id, &next, tids, NULL);
 		numbered = numbered && index->chain_sequence != 0;
 		ndead = find_dead(state, tids, n);
-		hnsw_vacuum_delay();
+		piramid_vacuum_delay();
 		if (ndead > 0)
 		{
 			n = hnsw_chunk_remove(index, id, chunk, tids, ndead);
@@ -141,7 +141,7 @@ clean_chunks(VacuumState *state, HnswNodeId id, uint32 chunk)
 		chunk = next;
 	}
 	while (last != 0 && hnsw_chunk_unlink_next(index, id, last))
-		hnsw_vacuum_delay();
+		piramid_vacuum_delay();
 	return left;
 }
 
@@ -499,7 +499,7 @@ clean_overflow(VacuumState *state)
 
 		if (n == 0)
 			continue;
-		hnsw_vacuum_delay();
+		piramid_vacuum_delay();
 		for (int i = 0; i < n; i++)
 		{
 			if (bitmap_get(&state->dying, links[i].from) ||
@@ -565,7 +565,7 @@ replace_entry(VacuumState *state)
 		for (BlockNumber block = HNSW_METAPAGE + 1;
 			 block < room.size && state->best == HNSW_NO_NODE; block++)
 		{
-			hnsw_vacuum_delay();
+			piramid_vacuum_delay();
 			find_best(state, block, &room);
 		}
 	}
@@ -625,7 +625,7 @@ vacuum_run(VacuumState *state, bool always)
 	{
 		if (bitmap_get(&state->dying, id))
 		{
-			hnsw_vacuum_delay();
+			piramid_vacuum_delay();
 			hnsw_release(state->index, id);
 			state->nfreed++;
 		}

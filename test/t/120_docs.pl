@@ -68,6 +68,8 @@ foreach my $file (qw(
 	docs/results.md
 	docs/recall.md
 	docs/chunking.md
+	docs/fulltext.md
+	docs/hybrid.md
 	docs/performance.md))
 {
 	my $n = 0;

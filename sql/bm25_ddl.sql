@@ -1,0 +1,134 @@
+-- bm25: what can be indexed, options, and what is refused.
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set error_of :abs_srcdir '/sql/include/error_of.sql'
+\set ECHO none
+\i :error_of
+\set ECHO all
+CREATE EXTENSION piramid_bm25;
+
+CREATE TABLE d (id int PRIMARY KEY, body text, short varchar(40), n int);
+INSERT INTO d VALUES (1, 'The quick brown fox', 'fox', 1), (2, 'lazy dogs and foxes', 'dog', 2),
+	(3, NULL, NULL, 3), (4, '', '', 4), (5, 'the of and', 'the', 5);
+CREATE INDEX d_body ON d USING bm25 (body) WITH (text_config = 'english', k1 = 1.5, b = 0.5);
+CREATE INDEX d_short ON d USING bm25 (short) WITH (text_config = 'pg_catalog.simple');
+SELECT piramid_bm25_info('d_body');
+SELECT text_config, documents FROM piramid_bm25_info('d_short');
+SELECT piramid_bm25_check('d_body'), piramid_bm25_check('d_short');
+
+-- Scores of k1 = 1.5, b = 0.5 (N = 4, average length 6 / 4); no row of index scans lacks all words.
+SET enable_seqscan = off;
+SELECT id, body <@> 'fox' AS score,
+	abs((body <@> 'fox') / (-ln(1 + (4 - 2 + 0.5) / (2 + 0.5)) * 2.5 / (1 + 1.5 * (0.5 + 0.5 * 3 / 1.5))) - 1) < 1e-6 AS ok
+FROM d ORDER BY body <@> 'fox';
+SELECT id FROM d ORDER BY short <@> 'the';
+SET bm25.unmatched = on;
+SELECT id, body <@> 'fox' < 0 AS matches FROM d ORDER BY body <@> 'fox';
+RESET bm25.unmatched;
+SELECT id FROM d ORDER BY body <@> 'the';
+SELECT id FROM d ORDER BY body <@> 'unicorn';
+SELECT id FROM d ORDER BY body <@> '';
+SELECT id FROM d ORDER BY body <@> NULL::text LIMIT 0;
+SELECT id, body <@> NULL::text AS score FROM d WHERE id = 1;
+RESET enable_seqscan;
+-- A scan of the table has all rows, those without any word at the end with 0.
+SET enable_indexscan = off;
+SELECT id, body <@> 'fox' < 0 AS matches FROM d ORDER BY body <@> 'fox', id;
+RESET enable_indexscan;
+
+-- Options and columns.
+SELECT error_of('CREATE INDEX ON d USING bm25 (body) WITH (text_config = ''klingon'')');
+SELECT error_of('CREATE INDEX ON d USING bm25 (body) WITH (k1 = -1)');
+SELECT error_of('CREATE INDEX ON d USING bm25 (body) WITH (b = 2)');
+SELECT error_of('CREATE INDEX ON d USING bm25 (body, short)');
+SELECT error_of('CREATE INDEX ON d USING bm25 (body) INCLUDE (n)');
+SELECT error_of('CREATE UNIQUE INDEX ON d USING bm25 (body)');
+SELECT error_of('CREATE INDEX ON d USING bm25 (n)');
+-- The configuration that was the default at CREATE INDEX stays the index's.
+SET default_text_search_config = 'simple';
+CREATE INDEX d_simple ON d USING bm25 (body);
+SET default_text_search_config = 'english';
+INSERT INTO d VALUES (6, 'the foxes');
+SELECT text_config FROM piramid_bm25_info('d_simple');
+SELECT id FROM d ORDER BY body <@> to_bm25query('the', 'd_simple');
+DROP INDEX d_simple;
+CREATE TEXT SEARCH CONFIGURATION mine (COPY = pg_catalog.simple);
+CREATE INDEX d_mine ON d USING bm25 (body) WITH (text_config = 'mine');
+DROP TEXT SEARCH CONFIGURATION mine;
+SELECT error_of('INSERT INTO d VALUES (7, ''words'')');
+DROP INDEX d_mine;
+
+-- Expressions, partial indexes, tsvectors.
+CREATE INDEX d_both ON d USING bm25 ((short || ' ' || body)) WITH (text_config = 'english');
+SELECT id FROM d ORDER BY (short || ' ' || body) <@> 'dog' LIMIT 1;
+ALTER TABLE d ADD v tsvector GENERATED ALWAYS AS (to_tsvector('english', body)) STORED;
+CREATE INDEX d_v ON d USING bm25 (v) WITH (text_config = 'english');
+CREATE INDEX d_partial ON d USING bm25 (body) WITH (text_config = 'english') WHERE n > 1;
+SET enable_seqscan = off;
+EXPLAIN (COSTS OFF) SELECT id FROM d ORDER BY v <@> 'fox';
+SELECT id FROM d ORDER BY v <@> 'fox', id;
+SELECT id FROM d WHERE v @@ to_bm25query('fox & !lazi'::tsquery) ORDER BY id;
+EXPLAIN (COSTS OFF) SELECT id FROM d WHERE n > 1 ORDER BY body <@> to_bm25query('fox', 'd_partial');
+SELECT id FROM d WHERE n > 1 ORDER BY body <@> to_bm25query('fox', 'd_partial');
+RESET enable_seqscan;
+
+-- Queries as text, and what names no index.
+SELECT 'free words'::bm25query, to_bm25query('fox & dog'::tsquery), 'd_body:fox'::bm25query, 'a: b'::bm25query,
+	'd_body:@@ fox & dog'::bm25query;
+SELECT error_of($$SELECT 'x' <@> 'y'$$);
+SELECT error_of($$SELECT n::text <@> 'y' FROM d$$);
+SELECT error_of($$SELECT 'x' <@> to_bm25query('y')$$);
+SELECT error_of($$SELECT 'x' <@> to_bm25query('y', 'd_pkey')$$);
+SELECT error_of($$SELECT 'x' <@> 'd:y'::bm25query$$);
+SELECT 'fox fox' <@> to_bm25query('fox', 'd_body') < 0 AS any_text;
+CREATE ROLE regress_bm25_user;
+SET ROLE regress_bm25_user;
+SELECT error_of($$SELECT 'x' <@> to_bm25query('x', 'd_body')$$);
+SELECT error_of($$SELECT 'd_body:x'::bm25query$$);
+SELECT error_of($$SELECT piramid_bm25_merge('d_body')$$);
+SELECT error_of($$SELECT piramid_bm25_info('d_body')$$);
+RESET ROLE;
+DROP ROLE regress_bm25_user;
+
+-- Nothing, unlogged, temporary; rewritten.
+CREATE TABLE e (body text);
+CREATE INDEX e_body ON e USING bm25 (body);
+SELECT * FROM e ORDER BY body <@> 'x';
+VACUUM e;
+INSERT INTO e VALUES ('x');
+SET enable_seqscan = off;
+SELECT * FROM e ORDER BY body <@> 'x';
+CREATE UNLOGGED TABLE u AS SELECT * FROM d;
+CREATE INDEX ON u USING bm25 (body);
+SELECT id FROM u ORDER BY body <@> 'quick';
+CREATE TEMPORARY TABLE t AS SELECT * FROM d;
+CREATE INDEX ON t USING bm25 (body);
+INSERT INTO t SELECT i, 'filler ' || i FROM generate_series(10, 3000) i;
+SELECT id FROM t ORDER BY body <@> 'quick 2999';
+REINDEX INDEX d_body;
+REINDEX INDEX CONCURRENTLY d_body;
+VACUUM FULL d;
+TRUNCATE e;
+SELECT * FROM e ORDER BY body <@> 'x';
+SELECT id FROM d ORDER BY body <@> to_bm25query('quick', 'd_body');
+
+-- Merged into one segment.
+INSERT INTO e SELECT 'word' || i % 7 || ' number' || i FROM generate_series(1, 4000) i;
+SELECT segments, documents, head_documents > 0 AS head FROM piramid_bm25_info('e_body');
+SELECT piramid_bm25_merge('e_body');
+SELECT segments, documents, head_documents FROM piramid_bm25_info('e_body');
+SELECT piramid_bm25_check('e_body');
+SELECT error_of('SELECT piramid_bm25_merge(''d_pkey'')');
+
+-- A second access method of this name is refused.
+DROP TABLE d, e, u, t;
+SELECT error_of('CREATE ACCESS METHOD bm25 TYPE INDEX HANDLER bm25_handler');
+DROP EXTENSION piramid_bm25;
+CREATE FUNCTION foreign_handler(internal) RETURNS index_am_handler AS '$libdir/piramid', 'bm25_handler' LANGUAGE C;
+CREATE ACCESS METHOD bm25 TYPE INDEX HANDLER foreign_handler;
+SELECT error_of('CREATE EXTENSION piramid_bm25');
+-- As if another extension had it.
+ALTER EXTENSION piramid ADD ACCESS METHOD bm25;
+SELECT error_of('CREATE EXTENSION piramid_bm25');
+ALTER EXTENSION piramid DROP ACCESS METHOD bm25;
+DROP ACCESS METHOD bm25;
+DROP FUNCTION foreign_handler;

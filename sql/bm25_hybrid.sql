@@ -1,0 +1,80 @@
+-- piramid_hybrid: words and vectors in one statement, beside the same in SQL.
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set error_of :abs_srcdir '/sql/include/error_of.sql'
+\set ECHO none
+\i :error_of
+\set ECHO all
+CREATE EXTENSION piramid_bm25;
+CREATE TABLE d (id int PRIMARY KEY, topic int, body text, v vector(3), h halfvec(3));
+INSERT INTO d SELECT i, i % 5, 'word' || i % 17 || ' term' || i % 29 || ' x' || i % 3, ARRAY[sin(i), cos(i), sin(3 * i)]::vector,
+	ARRAY[sin(i), cos(i), sin(3 * i)]::halfvec FROM generate_series(1, 400) i;
+INSERT INTO d VALUES (1001, 1, 'word3 without a vector', NULL, NULL), (1002, 1, NULL, '[1,2,3]', '[1,2,3]');
+CREATE INDEX d_body ON d USING bm25 (body) WITH (text_config = 'simple');
+CREATE INDEX d_v ON d USING hnsw (v vector_cosine_ops);
+CREATE INDEX d_h ON d USING hnsw (h halfvec_l2_ops);
+ANALYZE d;
+
+SELECT id, round(h.score::numeric, 4) AS score, round(text_score::numeric, 3) AS text_score,
+	round(distance::numeric, 4) AS distance, text_rank, vector_rank, part
+FROM piramid_hybrid('d', 'body', 'word3 term5', 'v', '[1,2,3]', max_rows => 6) h JOIN d ON d.ctid = h.tid ORDER BY h.score DESC, id;
+
+-- Each method against SQL over the same pools.
+CREATE TABLE truth AS
+WITH t AS (SELECT id, row_number() OVER (ORDER BY s, ctid) AS tr FROM (SELECT ctid, id, body <@> 'word3 term5' AS s FROM d WHERE topic < 3 AND body IS NOT NULL) x
+	WHERE s < 0 ORDER BY s, ctid LIMIT 30),
+v AS (SELECT id, row_number() OVER (ORDER BY dist, ctid) AS vr FROM (SELECT ctid, id, v <=> '[1,2,3]' AS dist FROM d WHERE topic < 3 AND v IS NOT NULL) x
+	ORDER BY dist, ctid LIMIT 30),
+u AS (SELECT id, tr, vr, -coalesce(body <@> 'word3 term5', 0) AS s, 1 - (v <=> '[1,2,3]') AS c FROM t FULL JOIN v USING (id) JOIN d USING (id))
+SELECT id, s / max(s) OVER () * 0.5 + coalesce(c, 0) * 0.5 AS score,
+	0.5 * coalesce(1.0 / (60 + tr), 0) + 0.5 * coalesce(1.0 / (60 + vr), 0) AS rrf,
+	0.5 * (s - min(s) OVER ()) / (max(s) OVER () - min(s) OVER ()) + 0.5 * coalesce((c - min(c) OVER ()) / (max(c) OVER () - min(c) OVER ()), 0) AS minmax,
+	0.5 * (s - avg(s) OVER ()) / stddev_pop(s) OVER () + 0.5 * coalesce((c - avg(c) OVER ()) / stddev_pop(c) OVER (), 0) AS zscore,
+	0.5 * (0.5 + (s - avg(s) OVER ()) / (6 * stddev_pop(s) OVER ())) + 0.5 * coalesce(0.5 + (c - avg(c) OVER ()) / (6 * stddev_pop(c) OVER ()), 0) AS dbsf
+FROM u;
+SELECT m, count(*), count(*) FILTER (WHERE abs(h.score - (to_jsonb(truth) ->> m)::float8) < 1e-6) AS same
+FROM unnest(ARRAY['score', 'rrf', 'minmax', 'zscore', 'dbsf']) m,
+	LATERAL piramid_hybrid('d', 'body', 'word3 term5', 'v', '[1,2,3]', 20, m, filter => 'topic < 3 -- a remark', pool => 30) h
+	JOIN d ON d.ctid = h.tid JOIN truth USING (id) GROUP BY m ORDER BY m;
+
+-- Further pages, weights, other types, empty legs.
+SELECT (SELECT array_agg(tid) FROM piramid_hybrid('d', 'body', 'word3', 'v', '[1,2,3]', 10, pool => 40))
+	= (SELECT array_agg(tid) FROM piramid_hybrid('d', 'body', 'word3', 'v', '[1,2,3]', 5, pool => 40))
+	|| (SELECT array_agg(tid) FROM piramid_hybrid('d', 'body', 'word3', 'v', '[1,2,3]', 5, pool => 40, skip => 5)) AS pages;
+SELECT id FROM piramid_hybrid('d', 'body', 'word3', 'v', '[1,2,3]', 2, weight => 0) h JOIN d ON d.ctid = tid ORDER BY h.score DESC, id;
+SELECT id FROM piramid_hybrid('d', 'body', 'word3', 'v', '[1,2,3]', 1, weight => 1) JOIN d ON d.ctid = tid;
+SELECT count(*) FROM piramid_hybrid('d', 'body', 'word3', 'h', '[1,2,3]');
+SELECT count(*), count(text_rank) FROM piramid_hybrid('d', 'body', 'nothing', 'v', '[1,2,3]');
+SELECT count(*), count(vector_rank) FROM piramid_hybrid('d', 'body', 'word3', 'v', NULL);
+SELECT count(*) FROM piramid_hybrid('d', 'body', 'word3', 'v', '[1,2,3]', filter => 'false');
+SET enable_seqscan = off;
+SELECT line FROM piramid_hybrid_explain('d', 'body', 'word3', 'v', '[1,2,3]') line WHERE line ~ 'Index Scan|Order By|Tid Scan|TID Cond';
+RESET enable_seqscan;
+
+-- Partitions, rights, and what is refused.
+CREATE TABLE p (LIKE d) PARTITION BY RANGE (id);
+CREATE TABLE p_1 PARTITION OF p FOR VALUES FROM (0) TO (200);
+CREATE TABLE p_2 PARTITION OF p FOR VALUES FROM (200) TO (2000);
+INSERT INTO p SELECT * FROM d;
+CREATE INDEX p_body ON p USING bm25 (body) WITH (text_config = 'simple');
+CREATE INDEX p_v ON p USING hnsw (v vector_cosine_ops);
+SELECT array_agg(round(score::numeric, 5)) = (SELECT array_agg(round(score::numeric, 5)) FROM piramid_hybrid('d', 'body', 'word3 term5', 'v', '[1,2,3]', pool => 500)) AS same
+FROM piramid_hybrid('p', 'body', 'word3 term5', 'v', '[1,2,3]', pool => 500);
+SELECT error_of($$SELECT piramid_hybrid('d', 'body', 'x', 'body', '[1,2,3]')$$);
+SELECT error_of($$SELECT piramid_hybrid('d', 'nothing', 'x', 'v', '[1,2,3]')$$);
+SELECT error_of($$SELECT piramid_hybrid('d', 'body', 'x', 'v', '[1,2,3]', method => 'best')$$);
+SELECT error_of($$SELECT piramid_hybrid('d', 'body', 'x', 'v', '[1,2,3]', weight => 2)$$);
+SELECT error_of($$SELECT piramid_hybrid('d', 'body', 'x', 'v', '[1,2,3]', max_rows => -1)$$);
+SELECT error_of($$SELECT piramid_hybrid('d', 'body', 'x', 'v', '[1,2]')$$);
+CREATE ROLE regress_hybrid_user;
+SET ROLE regress_hybrid_user;
+SELECT error_of($$SELECT piramid_hybrid('d', 'body', 'x', 'v', '[1,2,3]')$$);
+RESET ROLE;
+GRANT SELECT ON d TO regress_hybrid_user;
+ALTER TABLE d ENABLE ROW LEVEL SECURITY;
+CREATE POLICY first_topic ON d USING (topic = 1);
+SET ROLE regress_hybrid_user;
+SELECT count(*), count(*) FILTER (WHERE topic <> 1) AS foreign FROM piramid_hybrid('d', 'body', 'word3', 'v', '[1,2,3]') JOIN d ON d.ctid = tid;
+RESET ROLE;
+DROP TABLE d, p, truth;
+DROP ROLE regress_hybrid_user;
+DROP EXTENSION piramid_bm25;

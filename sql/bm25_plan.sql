@@ -1,0 +1,116 @@
+-- bm25: which index a query is about, wherever it stands.
+CREATE EXTENSION piramid_bm25;
+SET enable_seqscan = off;
+SET enable_sort = off;
+CREATE TABLE d (id int PRIMARY KEY, topic int, body text);
+INSERT INTO d SELECT i, i % 4, 'word' || i % 10 || ' term' || i FROM generate_series(1, 200) i;
+INSERT INTO d VALUES (1001, 1, 'word1 rare'), (1002, 2, 'rare'), (1003, 1, 'word2 rare rare');
+CREATE INDEX d_body ON d USING bm25 (body) WITH (text_config = 'simple');
+ANALYZE d;
+
+-- Select list, WHERE, joins, subqueries, CTEs.
+EXPLAIN (COSTS OFF) SELECT id, body <@> 'rare' AS score FROM d ORDER BY body <@> 'rare' LIMIT 3;
+SELECT id, round((body <@> 'rare')::numeric, 4) AS score FROM d ORDER BY body <@> 'rare' LIMIT 3;
+SELECT id FROM d WHERE topic = 1 ORDER BY body <@> 'rare word1' LIMIT 3;
+SELECT id FROM d WHERE body <@> 'rare' < 0 ORDER BY id;
+SELECT id FROM (SELECT * FROM d WHERE id > 1000) x ORDER BY body <@> 'rare' LIMIT 2;
+EXPLAIN (COSTS OFF) SELECT id FROM (SELECT * FROM d WHERE id > 1000) x ORDER BY body <@> 'rare' LIMIT 2;
+WITH x AS MATERIALIZED (SELECT id, body FROM d ORDER BY body <@> 'rare' LIMIT 2)
+SELECT id, body <@> 'rare' < 0 AS scored FROM x ORDER BY id;
+SELECT x.id, y.id FROM d x, LATERAL (SELECT id FROM d ORDER BY d.body <@> x.body LIMIT 2) y WHERE x.id IN (1001, 7) ORDER BY 1, 2;
+SELECT a.id FROM d a JOIN d b ON b.id = a.id WHERE a.topic < 3 ORDER BY a.body <@> 'rare' LIMIT 3;
+-- Ties in the table's order, and sorted further.
+SELECT id FROM d ORDER BY body <@> 'word3' LIMIT 5;
+SET enable_sort = on;
+SELECT id FROM d ORDER BY body <@> 'word3', id DESC LIMIT 5;
+SET enable_sort = off;
+
+-- Statements that change rows; PL/pgSQL; prepared statements; cursors; views.
+UPDATE d SET topic = 9 WHERE id IN (SELECT id FROM d ORDER BY body <@> 'rare' LIMIT 2);
+SELECT id FROM d WHERE topic = 9 ORDER BY id;
+DELETE FROM d WHERE id = (SELECT id FROM d ORDER BY body <@> 'term17' LIMIT 1) RETURNING id;
+INSERT INTO d SELECT id + 10000, topic, body FROM d ORDER BY body <@> 'rare' LIMIT 1 RETURNING id;
+CREATE FUNCTION best(q text) RETURNS SETOF int LANGUAGE plpgsql AS $$
+DECLARE
+	r record;
+BEGIN
+	FOR r IN SELECT id FROM d ORDER BY body <@> q LIMIT 2 LOOP
+		RETURN NEXT r.id;
+	END LOOP;
+END $$;
+SELECT best('rare'), best('term5 term6');
+SELECT best(q) FROM unnest(ARRAY['term1', 'term2', 'term3', 'term4', 'term5', 'term6', 'term7']) q;
+PREPARE p(text) AS SELECT id, body <@> $1 < 0 AS scored FROM d ORDER BY body <@> $1 LIMIT 2;
+SET plan_cache_mode = force_generic_plan;
+EXPLAIN (COSTS OFF) EXECUTE p('rare');
+EXECUTE p('rare');
+EXECUTE p('term9 term8');
+EXECUTE p(NULL);
+RESET plan_cache_mode;
+BEGIN;
+DECLARE c CURSOR FOR SELECT id FROM d ORDER BY body <@> 'word4';
+FETCH 3 FROM c;
+INSERT INTO d VALUES (2001, 0, 'word4');
+FETCH 16 FROM c;
+FETCH 100 FROM c;
+ROLLBACK;
+CREATE VIEW v AS SELECT id, body, body <@> 'rare' AS score FROM d;
+SELECT id FROM v ORDER BY score LIMIT 2;
+EXPLAIN (COSTS OFF) SELECT id FROM v ORDER BY body <@> 'rare' LIMIT 2;
+
+-- The index goes away, and comes back: plans follow.
+DROP INDEX d_body;
+EXECUTE p('rare');
+CREATE INDEX d_again ON d USING bm25 (body) WITH (text_config = 'simple');
+EXECUTE p('rare');
+-- Of two indexes the older one; the other one by its name.
+CREATE INDEX d_english ON d USING bm25 (body) WITH (text_config = 'english');
+EXPLAIN (COSTS OFF) SELECT id FROM d ORDER BY body <@> 'rare' LIMIT 1;
+EXPLAIN (COSTS OFF) SELECT id FROM d ORDER BY body <@> to_bm25query('rare', 'd_english') LIMIT 1;
+SELECT id FROM d ORDER BY body <@> to_bm25query('words1', 'd_english') LIMIT 1;
+DROP VIEW v;
+DROP FUNCTION best;
+DROP TABLE d;
+
+-- Partitions: statistics of all of them, so that the scores are those of one table.
+CREATE TABLE one (id int, body text);
+INSERT INTO one SELECT i, 'w' || i % 7 || repeat(' x', i % 5) || CASE WHEN i < 40 THEN ' early' ELSE '' END FROM generate_series(1, 300) i;
+CREATE TABLE parted (id int, body text) PARTITION BY RANGE (id);
+CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM (0) TO (100);
+CREATE TABLE parted_2 PARTITION OF parted FOR VALUES FROM (100) TO (1000);
+INSERT INTO parted SELECT * FROM one;
+CREATE INDEX one_body ON one USING bm25 (body) WITH (text_config = 'simple');
+CREATE INDEX parted_body ON parted USING bm25 (body) WITH (text_config = 'simple');
+EXPLAIN (COSTS OFF) SELECT id FROM parted ORDER BY body <@> 'early w3' LIMIT 5;
+SELECT array_agg(s) = (SELECT array_agg(s) FROM (SELECT body <@> 'early w3' AS s FROM one ORDER BY body <@> 'early w3' LIMIT 60) x) AS same
+FROM (SELECT body <@> 'early w3' AS s FROM parted ORDER BY body <@> 'early w3' LIMIT 60) x;
+SELECT id FROM parted_2 ORDER BY body <@> 'w3' LIMIT 2;
+SELECT id FROM parted WHERE id < 50 ORDER BY body <@> 'w3 early' LIMIT 2;
+DROP TABLE one, parted;
+
+-- Words of conditions: @@, beside the server's own.
+CREATE TABLE m (id int PRIMARY KEY, body text);
+INSERT INTO m SELECT i, concat_ws(' ', CASE WHEN i % 2 = 0 THEN 'two' END, CASE WHEN i % 3 = 0 THEN 'three' END,
+	CASE WHEN i % 5 = 0 THEN 'five' END, CASE WHEN i % 7 = 0 THEN 'seven' END, 'thread' || i % 11) FROM generate_series(1, 700) i;
+CREATE INDEX m_body ON m USING bm25 (body) WITH (text_config = 'simple');
+INSERT INTO m SELECT i, concat_ws(' ', CASE WHEN i % 3 = 0 THEN 'three' END, CASE WHEN i % 2 = 0 THEN 'two' END) FROM generate_series(701, 800) i;
+CREATE TABLE q AS SELECT q::tsquery FROM unnest(ARRAY['two & three', 'two | five', '!two', 'two & !three', 'two <-> three', 'three <-> two',
+	'two <2> five', 'thr:*', 'two & thr:*', '!thr:*', 'two:A', '!(two | three)', '(two | three) & (five | seven)', 'two & two', 'nothing', 'two & !nothing',
+	'!two <-> five', 'two <-> (three | five)', 'thread1 | thread10']) q;
+SELECT q, count(*), count(*) FILTER (WHERE right_id IS DISTINCT FROM id) AS wrong FROM q, LATERAL (
+	SELECT a.id, b.id AS right_id
+	FROM (SELECT id FROM m WHERE body @@ to_bm25query(q, 'm_body')) a
+	FULL JOIN (SELECT id FROM m WHERE to_tsvector('simple', body) @@ q) b USING (id)) x GROUP BY q ORDER BY q::text COLLATE "C";
+EXPLAIN (COSTS OFF) SELECT count(*) FROM m WHERE body @@ to_bm25query('two & three'::tsquery);
+SET enable_indexscan = off;
+EXPLAIN (COSTS OFF) SELECT count(*) FROM m WHERE body @@ to_bm25query('two <-> three'::tsquery);
+SELECT count(*) FROM m WHERE body @@ to_bm25query('two <-> three'::tsquery);
+SELECT count(*) FROM m WHERE body @@ to_bm25query('two three');
+RESET enable_indexscan;
+-- Both at once, and ranked by a tsquery.
+EXPLAIN (COSTS OFF) SELECT id FROM m WHERE body @@ to_bm25query('two <-> three'::tsquery) ORDER BY body <@> 'seven five' LIMIT 3;
+SELECT id FROM m WHERE body @@ to_bm25query('two <-> three'::tsquery) ORDER BY body <@> 'seven five' LIMIT 3;
+SELECT id FROM m ORDER BY body <@> to_bm25query('seven & five & !two'::tsquery) LIMIT 3;
+SELECT id FROM m ORDER BY body <@> to_bm25query('thr:* | nothing'::tsquery) LIMIT 3;
+DROP TABLE m, q;
+DROP EXTENSION piramid_bm25;

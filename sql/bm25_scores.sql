@@ -1,0 +1,50 @@
+-- bm25: scores and ranks against BM25 computed in SQL, while rows come and go.
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set brute :abs_srcdir '/sql/include/bm25_brute.sql'
+SET client_min_messages = warning;
+CREATE EXTENSION piramid_bm25;
+\set ECHO none
+\i :brute
+\set ECHO all
+
+-- Words of a skewed distribution, documents of very different lengths.
+CREATE FUNCTION words(seed int, n int) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+	SELECT string_agg('w' || exp(6.5 * (hashint4(seed * 1009 + i)::bigint & 1023) / 1023)::int, ' ')
+	FROM generate_series(1, n) i
+$$;
+CREATE TABLE d (id int PRIMARY KEY, body text);
+INSERT INTO d SELECT i, words(i, 1 + i % 23 + CASE WHEN i % 97 = 0 THEN 500 ELSE 0 END)
+FROM generate_series(1, 3000) i;
+CREATE INDEX d_body ON d USING bm25 (body) WITH (text_config = 'english');
+CREATE VIEW asked AS
+SELECT words(-i * 7, 1 + i % 9) AS query, (ARRAY[1, 10, 100, 10000])[1 + i % 4] AS k FROM generate_series(1, 12) i;
+
+SELECT learn('d');
+SELECT sum(wrong('d', query, k)) FROM asked;
+-- Rows of the head, and of a segment made of it.
+INSERT INTO d SELECT i, words(i, 1 + i % 23) FROM generate_series(3001, 3200) i;
+SELECT learn('d');
+SELECT sum(wrong('d', query, k)) FROM asked;
+INSERT INTO d SELECT i, words(i, 1 + i % 31) FROM generate_series(3201, 6000) i;
+SELECT learn('d');
+SELECT sum(wrong('d', query, k)) FROM asked;
+-- Deleted rows count until VACUUM; afterwards nothing of them is left.
+DELETE FROM d WHERE id % 2 = 0 OR id % 97 = 0;
+VACUUM d;
+SELECT learn('d');
+SELECT sum(wrong('d', query, k)) FROM asked;
+INSERT INTO d SELECT i, words(i, 1 + i % 23) FROM generate_series(2, 3000, 2) i WHERE i % 97 <> 0;
+SELECT learn('d');
+SELECT sum(wrong('d', query, k)) FROM asked;
+-- A word in each document, many times in the query; a long document.
+UPDATE d SET body = body || ' every' ;
+INSERT INTO d SELECT 10000, words(10000, 900);
+VACUUM d;
+SELECT learn('d');
+SELECT wrong('d', 'every w1 w1 w1 w2', 100), wrong('d', 'every', 10);
+
+DROP VIEW asked;
+DROP TABLE d;
+DROP TABLE brute_word, brute_length;
+DROP FUNCTION words, learn, brute, wrong;
+DROP EXTENSION piramid_bm25;

@@ -1,0 +1,125 @@
+/*-------------------------------------------------------------------------
+ *
+ * bm25.c
+ *		Handler of the bm25 access method.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "bm25/bm25.h"
+
+#include "access/amvalidate.h"
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "catalog/pg_amop.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_opclass.h"
+#include "commands/vacuum.h"
+#include "utils/lsyscache.h"
+#include "utils/regproc.h"
+#include "utils/syscache.h"
+
+/* The operators of a class: <@>, by which rows are ordered, and @@, which they match */
+#define BM25_STRATEGIES 2
+
+/* Called once, when the library is loaded. */
+void
+bm25_init(void)
+{
+	bm25_options_init();
+}
+
+/* Open an index of ours, a partitioned one too. */
+Relation
+bm25_open_any_index(Oid oid, LOCKMODE lockmode)
+{
+	Relation	rel = try_relation_open(oid, lockmode);
+
+	if (rel == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("the query's index does not exist any more")));
+	if (rel->rd_indam == NULL || rel->rd_indam->ambuild != bm25_build)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is not a bm25 index", RelationGetRelationName(rel))));
+	return rel;
+}
+
+/* Open an index of ours that has pages. */
+Relation
+bm25_open_index(Oid oid, LOCKMODE lockmode)
+{
+	Relation	rel = bm25_open_any_index(oid, lockmode);
+
+	if (rel->rd_rel->relkind == RELKIND_PARTITIONED_INDEX)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is a partitioned index", RelationGetRelationName(rel)),
+				 errhint("Name an index of one of its partitions.")));
+	return rel;
+}
+
+/* The operators of a class return what the scan makes of them. */
+static bool
+bm25_validate(Oid opclassoid)
+{
+	HeapTuple	tuple = SearchSysCache1(CLAOID, ObjectIdGetDatum(opclassoid));
+	Form_pg_opclass opclass;
+	CatCList   *operators;
+	bool		result = true;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for operator class %u", opclassoid);
+	opclass = (Form_pg_opclass) GETSTRUCT(tuple);
+	operators = SearchSysCacheList1(AMOPSTRATEGY, ObjectIdGetDatum(opclass->opcfamily));
+	for (int i = 0; i < operators->n_members; i++)
+	{
+		Form_pg_amop op = (Form_pg_amop) GETSTRUCT(&operators->members[i]->tuple);
+		bool		ordering = op->amopstrategy == 1 && op->amoppurpose == AMOP_ORDER &&
+			get_op_rettype(op->amopopr) == FLOAT8OID &&
+			opfamily_can_sort_type(op->amopsortfamily, FLOAT8OID);
+		bool		search = op->amopstrategy == 2 && op->amoppurpose == AMOP_SEARCH &&
+			get_op_rettype(op->amopopr) == BOOLOID;
+
+		if (!ordering && !search)
+		{
+			ereport(INFO,
+					(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+					 errmsg("bm25 operator family contains invalid operator %s",
+							format_operator(op->amopopr))));
+			result = false;
+		}
+	}
+	ReleaseCatCacheList(operators);
+	ReleaseSysCache(tuple);
+	return result;
+}
+
+PG_FUNCTION_INFO_V1(bm25_handler);
+Datum
+bm25_handler(PG_FUNCTION_ARGS)
+{
+	IndexAmRoutine *am = makeNode(IndexAmRoutine);
+
+	am->amstrategies = BM25_STRATEGIES;
+	am->amcanorderbyop = true;
+	am->amoptionalkey = true;
+	am->amparallelvacuumoptions = VACUUM_OPTION_PARALLEL_BULKDEL;
+	am->amkeytype = InvalidOid;
+
+	am->ambuild = bm25_build;
+	am->ambuildempty = bm25_buildempty;
+	am->aminsert = bm25_insert;
+	am->ambulkdelete = bm25_bulkdelete;
+	am->amvacuumcleanup = bm25_vacuumcleanup;
+	am->amcostestimate = bm25_costestimate;
+	am->amoptions = bm25_options;
+	am->amvalidate = bm25_validate;
+	am->ambeginscan = bm25_beginscan;
+	am->amrescan = bm25_rescan;
+	am->amgettuple = bm25_gettuple;
+	am->amgetbitmap = bm25_getbitmap;
+	am->amendscan = bm25_endscan;
+
+	PG_RETURN_POINTER(am);
+}

@@ -1,0 +1,293 @@
+/*-------------------------------------------------------------------------
+ *
+ * bm25.h
+ *		The map of the bm25 access method: what its files share.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PIRAMID_BM25_H
+#define PIRAMID_BM25_H
+
+#include "compat.h"
+
+#include "access/amapi.h"
+#include "access/genam.h"
+#include "access/transam.h"
+#include "lib/stringinfo.h"
+#include "nodes/execnodes.h"
+#include "nodes/tidbitmap.h"
+#include "tsearch/ts_type.h"
+#include "utils/rel.h"
+
+#include "bm25/bm25_page.h"
+#include "page/page.h"
+
+#define BM25_DEFAULT_K1 1.2
+#define BM25_DEFAULT_B 0.75
+
+/* A word of a document or of a query */
+typedef struct Bm25Word
+{
+	char	   *word;
+	int			len;
+	uint32		tf;
+} Bm25Word;
+
+/* A document: its different words, ascending */
+typedef struct Bm25Document
+{
+	Bm25Word   *words;
+	int			nwords;
+	uint32		length;			/* of all words, repeated ones too */
+} Bm25Document;
+
+/* A segment that is being read */
+typedef struct Bm25Reader
+{
+	Relation	rel;
+	Bm25Segment segment;
+	Bm25SegmentHeader *header;
+	const Bm25Extent *extents[BM25_STREAMS];
+	/* copies of pages of lengths, by their numbers' last bits */
+	char	   *pages[4];
+	uint32		page_numbers[4];
+} Bm25Reader;
+
+/* Where a term's postings stand */
+typedef struct Bm25Entry
+{
+	uint32		df;
+	Bm25Form	form;
+	uint8		bound;			/* of a list of blocks */
+	uint32		bytes;			/* of a list without */
+	uint64		offset;			/* of these, or of the blocks' data */
+	uint64		heads;
+	char		bytes_inline[BM25_INLINE];
+} Bm25Entry;
+
+/* A walk through the dictionary of a segment */
+typedef struct Bm25DictWalk
+{
+	Bm25Reader *reader;
+	uint32		leaf;			/* the page in "page" */
+	uint32		nleaves;
+	int			entry;			/* the next one in it */
+	const char *next;
+	char	   *page;
+	char		term[BM25_MAX_TERM];
+	int			len;
+	Bm25Entry	found;
+} Bm25DictWalk;
+
+/* Postings of a term in a segment, met in the order of documents */
+typedef struct Bm25Cursor
+{
+	Bm25Reader *reader;
+	uint32		df;
+	uint32		nblocks;		/* 0: docs and tfs are the whole list */
+	Bm25BlockHead *heads;
+	uint64		data;			/* of the blocks, in the stream of postings */
+	uint32		block;			/* that docs and tfs hold */
+	uint32		n;				/* of these */
+	uint32		at;
+	uint32	   *docs;
+	uint32	   *tfs;
+	uint8		bound;			/* as in a block's head */
+	bool		has_tfs;		/* of the block */
+	char	   *packed;			/* the block's bytes */
+} Bm25Cursor;
+
+/* Free runs of blocks, by first block; whoever holds the maintenance lock has one */
+typedef struct Bm25Space
+{
+	Relation	rel;
+	Bm25FreeRun *runs;
+	int			nruns;
+	int			room;
+} Bm25Space;
+
+/* Postings term by term, in ascending order of terms and documents */
+typedef struct Bm25Source
+{
+	bool		(*next_term) (struct Bm25Source *source);
+	bool		(*next_posting) (struct Bm25Source *source, uint32 *doc, uint32 *tf);
+	const char *term;
+	int			len;
+} Bm25Source;
+
+/* What k1, b and the statistics make of a document's length */
+typedef struct Bm25Norm
+{
+	float		n0;				/* k1 (1 - b) */
+	float		n1;				/* k1 b / average length */
+} Bm25Norm;
+
+static inline Bm25Norm
+bm25_norm(float k1, float b, float avglen)
+{
+	return (Bm25Norm) {k1 * (1 - b), avglen > 0 ? k1 * b / avglen : 0};
+}
+
+/* The part of a term's weight that a document gets.  README.md, "Score". */
+static inline float
+bm25_part(Bm25Norm norm, uint32 tf, uint32 length)
+{
+	float		n = norm.n1 * (float) length;
+
+	n = norm.n0 + n;
+	return (float) tf / ((float) tf + n);
+}
+
+static inline int
+bm25_compare_terms(const char *a, int alen, const char *b, int blen)
+{
+	int			cmp = memcmp(a, b, Min(alen, blen));
+
+	return cmp != 0 ? cmp : (alen > blen) - (alen < blen);
+}
+
+/* functions in bm25_page.c */
+extern void bm25_init_page(Page page, int kind, uint64 generation);
+extern void bm25_set_used(Page page, int used);
+extern Buffer bm25_get_page(Relation rel, BlockNumber block, int lockmode, int kind,
+							uint64 generation);
+extern Buffer bm25_extend(Relation rel);
+extern void bm25_write_page(Relation rel, BlockNumber block, int kind, uint64 generation,
+							const char *data, int size);
+extern BlockNumber bm25_extend_run(Relation rel, uint32 pages);
+extern void bm25_create(Relation rel, ForkNumber fork, const Bm25MetaPageData *meta);
+extern void bm25_meta_read(Relation rel, Bm25MetaPageData *meta);
+extern void bm25_free_read(Relation rel, Bm25Space *space);
+typedef void (*Bm25MetaChange) (Bm25MetaPage meta, void *arg);
+extern void bm25_publish(Relation rel, Bm25MetaChange change, void *arg, const Bm25Space *space);
+extern void bm25_log_reuse(Relation rel, BlockNumber block, FullTransactionId horizon);
+
+/* functions in bm25_head_page.c */
+extern uint32 bm25_head_append(Relation rel, Bm25Record *record, const char *terms);
+extern void bm25_head_close(Relation rel);
+extern Bm25HeadPage bm25_head_read(Relation rel, BlockNumber block, char *copy);
+extern char *bm25_overflow_read(Relation rel, BlockNumber block, uint32 bytes,
+								Bm25Space *pages);
+extern const char *bm25_record_terms(Relation rel, const Bm25Record *record, Bm25Space *pages);
+extern uint32 bm25_head_delete(Relation rel, BlockNumber block, IndexBulkDeleteCallback callback,
+							   void *state, uint32 *live);
+extern BlockNumber bm25_head_settled_blocks(Relation rel);
+
+/* functions in bm25_segment_page.c */
+extern Bm25Reader *bm25_reader_open(Relation rel, const Bm25Segment *segment);
+extern void bm25_stream_page(Bm25Reader *reader, Bm25Stream stream, uint32 number, char *copy);
+extern void bm25_stream_read(Bm25Reader *reader, Bm25Stream stream, uint64 offset, Size size,
+							 char *to);
+extern void bm25_set_dead(Bm25Reader *reader, uint32 page, const char *bits);
+
+/* A record of a page of the head */
+#define bm25_first_record(page) ((const Bm25Record *) ((char *) (page) + sizeof(Bm25HeadPageData)))
+static inline Size
+bm25_record_size(const Bm25Record *record)
+{
+	return MAXALIGN(sizeof(Bm25Record) +
+					(record->flags & BM25_RECORD_OVERFLOW ? sizeof(BlockNumber) : record->bytes));
+}
+
+/* functions in space.c */
+extern void bm25_space_load(Bm25Space *space, Relation rel, Relation heap);
+extern void bm25_space_add(Bm25Space *space, Bm25Extent run, uint64 xid);
+extern Bm25Extent bm25_space_take(Bm25Space *space, uint32 pages, bool exactly);
+extern void bm25_space_drop_segment(Bm25Space *space, const Bm25Segment *segment, uint64 xid);
+extern void bm25_space_find_lost(Bm25Space *space, const Bm25MetaPageData *meta);
+extern void bm25_space_tidy(Bm25Space *space);
+
+/* functions in reader.c */
+extern uint32 bm25_length(Bm25Reader *reader, uint32 doc);
+extern void bm25_tid(Bm25Reader *reader, uint32 doc, ItemPointer tid);
+extern bool bm25_find_term(Bm25Reader *reader, const char *term, int len, Bm25Entry *entry);
+extern void bm25_walk_begin(Bm25DictWalk *walk, Bm25Reader *reader, const char *from, int len);
+extern bool bm25_walk_next(Bm25DictWalk *walk);
+extern Bm25Cursor *bm25_cursor_open(Bm25Reader *reader, const Bm25Entry *entry);
+extern Bm25Cursor *bm25_cursor_of_prefix(Bm25Reader *reader, const char *prefix, int len);
+extern void bm25_cursor_load(Bm25Cursor *cursor, uint32 block);
+extern void bm25_cursor_load_tfs(Bm25Cursor *cursor);
+extern bool bm25_cursor_seek(Bm25Cursor *cursor, uint32 doc);
+extern uint8 *bm25_dead_bits(Bm25Reader *reader);
+
+/* functions in writer.c */
+typedef struct Bm25Writer Bm25Writer;
+extern Bm25Writer *bm25_writer_begin(Bm25Space *space, const Bm25MetaPageData *meta,
+									 const Bm25Segment *sizes);
+extern void bm25_writer_document(Bm25Writer *writer, ItemPointer tid, uint32 length);
+extern void bm25_writer_term(Bm25Writer *writer, const char *term, int len);
+extern void bm25_writer_posting(Bm25Writer *writer, uint32 doc, uint32 tf);
+extern void bm25_writer_end(Bm25Writer *writer, Bm25Segment *segment);
+
+/* functions in inverter.c */
+typedef struct Bm25Inverter Bm25Inverter;
+typedef struct Bm25Run Bm25Run;
+extern Bm25Inverter *bm25_inverter_begin(void);
+extern void bm25_inverter_add(Bm25Inverter *inverter, uint32 doc, const char *word, int len,
+							  uint32 tf);
+extern Size bm25_inverter_size(const Bm25Inverter *inverter);
+extern Bm25Run *bm25_inverter_finish(Bm25Inverter *inverter, bool in_file);
+extern Bm25Source *bm25_run_source(Bm25Run *run);
+extern void bm25_run_free(Bm25Run *run);
+
+/* functions in merge.c */
+extern void bm25_merge_terms(Bm25Writer *writer, Bm25Source **sources, int n);
+extern bool bm25_maintenance_begin(Relation rel, bool wait);
+extern void bm25_maintenance_end(Relation rel);
+extern void bm25_seal(Relation rel, Relation heap);
+extern bool bm25_merge_some(Relation rel, Relation heap, uint32 max_pages);
+extern void bm25_merge_all(Relation rel, Relation heap);
+
+/* functions in parse.c */
+extern Oid	bm25_config_oid(const Bm25MetaPageData *meta);
+extern void bm25_parse_text(Oid config, const char *text, int len, Bm25Document *document);
+extern void bm25_parse_tsvector(TSVector vector, Bm25Document *document);
+extern void bm25_parse_value(Relation rel, Oid config, Datum value, Bm25Document *document);
+extern char *bm25_encode_words(const Bm25Document *document, uint32 *bytes);
+extern const char *bm25_decode_word(const char *p, const char *end, Bm25Word *word);
+
+/* functions in insert.c */
+extern bool bm25_insert(Relation rel, Datum *values, bool *isnull, ItemPointer tid,
+						Relation heap, IndexUniqueCheck unique, bool unchanged,
+						IndexInfo *info);
+
+/* functions in build.c */
+extern IndexBuildResult *bm25_build(Relation heap, Relation rel, IndexInfo *info);
+extern void bm25_buildempty(Relation rel);
+
+/* functions in vacuum.c */
+extern IndexBulkDeleteResult *bm25_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
+											  IndexBulkDeleteCallback callback, void *state);
+extern IndexBulkDeleteResult *bm25_vacuumcleanup(IndexVacuumInfo *info,
+												 IndexBulkDeleteResult *stats);
+
+/* functions in options.c */
+extern bytea *bm25_options(Datum reloptions, bool validate);
+extern void bm25_options_init(void);
+extern void bm25_meta_init(Relation rel, Bm25MetaPageData *meta);
+extern bool bm25_unmatched(void);
+
+/* functions in scan.c */
+extern IndexScanDesc bm25_beginscan(Relation rel, int nkeys, int norderbys);
+extern void bm25_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys,
+						int norderbys);
+extern bool bm25_gettuple(IndexScanDesc scan, ScanDirection direction);
+extern int64 bm25_getbitmap(IndexScanDesc scan, TIDBitmap *bitmap);
+extern void bm25_endscan(IndexScanDesc scan);
+
+/* functions in cost.c */
+struct PlannerInfo;
+struct IndexPath;
+extern void bm25_costestimate(struct PlannerInfo *root, struct IndexPath *path, double loop_count,
+							  Cost *startup, Cost *total, Selectivity *selectivity,
+							  double *correlation, double *pages);
+
+/* functions in info.c */
+extern Relation bm25_open_readable(Oid oid);
+
+/* functions in bm25.c */
+extern void bm25_init(void);
+extern Relation bm25_open_any_index(Oid oid, LOCKMODE lockmode);
+extern Relation bm25_open_index(Oid oid, LOCKMODE lockmode);
+
+#endif							/* PIRAMID_BM25_H */

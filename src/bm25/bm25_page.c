@@ -1,0 +1,260 @@
+/*-------------------------------------------------------------------------
+ *
+ * bm25_page.c
+ *		Pages of a bm25 index, and the two fixed ones.  Only the *_page.c files
+ *		touch buffers and WAL.
+ *
+ * Lock order: the last page of the head, then the metapage, then the list of
+ * free runs or a new page.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "bm25/bm25.h"
+
+#include "access/generic_xlog.h"
+#include "access/nbtxlog.h"
+#include "access/xloginsert.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "storage/lmgr.h"
+#include "storage/smgr.h"
+
+void
+bm25_init_page(Page page, int kind, uint64 generation)
+{
+	Bm25PageOpaque opaque;
+
+	PageInit(page, BLCKSZ, sizeof(Bm25PageOpaqueData));
+	opaque = Bm25PageGetOpaque(page);
+	opaque->magic = BM25_MAGIC;
+	opaque->version = BM25_VERSION;
+	opaque->kind = kind;
+	opaque->generation = generation;
+}
+
+/* Note how many bytes of a page's contents are in use: the others are not logged. */
+void
+bm25_set_used(Page page, int used)
+{
+	((PageHeader) page)->pd_lower = (PageGetContents(page) - page) + used;
+}
+
+/* Verify that a locked page is one of ours, of this kind and (unless 0) this generation. */
+static void
+check_page(Relation rel, BlockNumber block, Page page, int kind, uint64 generation)
+{
+	Bm25PageOpaque opaque;
+
+	if (PageIsNew(page))
+		page_report_corrupt(rel, block, "an empty page");
+	opaque = Bm25PageGetOpaque(page);
+	if (PageGetSpecialSize(page) != MAXALIGN(sizeof(Bm25PageOpaqueData)) ||
+		opaque->magic != BM25_MAGIC)
+		page_report_corrupt(rel, block, "a foreign page");
+	if (opaque->version != BM25_VERSION)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("index \"%s\" has format version %d at block %u, but this library reads version %d",
+						RelationGetRelationName(rel), opaque->version, block, BM25_VERSION),
+				 errhint("Please REINDEX it.")));
+	if (opaque->kind == kind && (generation == 0 || opaque->generation == generation))
+		return;
+	/* A standby that replays what reuses the page first ends the queries that could come here. */
+	if (RecoveryInProgress())
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("canceling statement due to conflict with recovery"),
+				 errdetail("Block %u of index \"%s\" has been reused meanwhile.",
+						   block, RelationGetRelationName(rel))));
+	page_report_corrupt(rel, block, opaque->kind == kind ?
+						"a page of another generation" : "a page of the wrong kind");
+}
+
+/* Read a block and lock it; verifies what it is.  Locks and pins are the caller's. */
+Buffer
+bm25_get_page(Relation rel, BlockNumber block, int lockmode, int kind, uint64 generation)
+{
+	Buffer		buffer = ReadBuffer(rel, block);
+
+	LockBuffer(buffer, lockmode);
+	check_page(rel, block, BufferGetPage(buffer), kind, generation);
+	return buffer;
+}
+
+/* A new block at the end, exclusively locked. */
+Buffer
+bm25_extend(Relation rel)
+{
+	Buffer		buffer;
+
+	LockRelationForExtension(rel, ExclusiveLock);
+	buffer = ReadBufferExtended(rel, MAIN_FORKNUM, P_NEW, RBM_ZERO_AND_LOCK, NULL);
+	UnlockRelationForExtension(rel, ExclusiveLock);
+	return buffer;
+}
+
+/* So many new blocks at the end, empty.  Returns the first one. */
+BlockNumber
+bm25_extend_run(Relation rel, uint32 pages)
+{
+	BlockNumber first;
+
+	LockRelationForExtension(rel, ExclusiveLock);
+	first = RelationGetNumberOfBlocks(rel);
+	if (pages > MaxBlockNumber - first)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("index \"%s\" would be too large", RelationGetRelationName(rel))));
+	extend_with_zeros(rel, first, pages);
+	UnlockRelationForExtension(rel, ExclusiveLock);
+	return first;
+}
+
+/* Write a whole page that nobody else can see yet. */
+void
+bm25_write_page(Relation rel, BlockNumber block, int kind, uint64 generation,
+				const char *data, int size)
+{
+	Buffer		buffer = ReadBufferExtended(rel, MAIN_FORKNUM, block, RBM_ZERO_AND_LOCK, NULL);
+	Page		page = BufferGetPage(buffer);
+
+	START_CRIT_SECTION();
+	bm25_init_page(page, kind, generation);
+	memcpy(PageGetContents(page), data, size);
+	bm25_set_used(page, size);
+	MarkBufferDirty(buffer);
+	if (RelationNeedsWAL(rel))
+		log_newpage_buffer(buffer, true);
+	END_CRIT_SECTION();
+	UnlockReleaseBuffer(buffer);
+}
+
+/* Write the first pages: metapage, free runs (none), a page of the head (empty). */
+void
+bm25_create(Relation rel, ForkNumber fork, const Bm25MetaPageData *meta)
+{
+	Bm25FreePageData none = {0};
+	Bm25HeadPageData head = {InvalidBlockNumber, sizeof(Bm25HeadPageData)};
+	const struct
+	{
+		int			kind;
+		uint64		generation;
+		const void *data;
+		int			size;
+	}			pages[] = {
+		{BM25_PAGE_META, 0, meta, sizeof(*meta)},
+		{BM25_PAGE_FREE, 0, &none, offsetof(Bm25FreePageData, runs)},
+		{BM25_PAGE_HEAD, meta->next_generation - 1, &head, sizeof(head)},
+	};
+
+	for (int i = 0; i < lengthof(pages); i++)
+	{
+		Buffer		buffer;
+		Page		page;
+
+		LockRelationForExtension(rel, ExclusiveLock);
+		buffer = ReadBufferExtended(rel, fork, P_NEW, RBM_ZERO_AND_LOCK, NULL);
+		UnlockRelationForExtension(rel, ExclusiveLock);
+		page = BufferGetPage(buffer);
+		Assert(BufferGetBlockNumber(buffer) == i);
+		START_CRIT_SECTION();
+		bm25_init_page(page, pages[i].kind, pages[i].generation);
+		memcpy(PageGetContents(page), pages[i].data, pages[i].size);
+		bm25_set_used(page, pages[i].size);
+		MarkBufferDirty(buffer);
+		if (RelationNeedsWAL(rel) || fork == INIT_FORKNUM)
+			log_newpage_buffer(buffer, true);
+		END_CRIT_SECTION();
+		UnlockReleaseBuffer(buffer);
+	}
+}
+
+/* Copy the metapage. */
+void
+bm25_meta_read(Relation rel, Bm25MetaPageData *meta)
+{
+	Buffer		buffer = bm25_get_page(rel, BM25_METAPAGE, BUFFER_LOCK_SHARE, BM25_PAGE_META, 0);
+
+	memcpy(meta, PageGetContents(BufferGetPage(buffer)), sizeof(*meta));
+	UnlockReleaseBuffer(buffer);
+	if (meta->nsegments > BM25_MAX_SEGMENTS)
+		page_report_corrupt(rel, BM25_METAPAGE, "a wrong number of segments");
+}
+
+/* Copy the list of free runs.  The caller holds the maintenance lock. */
+void
+bm25_free_read(Relation rel, Bm25Space *space)
+{
+	Buffer		buffer = bm25_get_page(rel, BM25_FREEPAGE, BUFFER_LOCK_SHARE, BM25_PAGE_FREE, 0);
+	Bm25FreePageData *list = (Bm25FreePageData *) PageGetContents(BufferGetPage(buffer));
+
+	if (list->nruns > BM25_MAX_FREE_RUNS)
+		page_report_corrupt(rel, BM25_FREEPAGE, "a wrong number of free runs");
+	space->rel = rel;
+	space->nruns = list->nruns;
+	space->room = BM25_MAX_FREE_RUNS * 2;
+	space->runs = palloc(sizeof(Bm25FreeRun) * space->room);
+	memcpy(space->runs, list->runs, sizeof(Bm25FreeRun) * list->nruns);
+	UnlockReleaseBuffer(buffer);
+}
+
+/*
+ * Change the metapage, and with "space" the list of free runs, all in one record.
+ * Of more runs than the list has room for, the smallest are left out: VACUUM finds
+ * them again.  The caller holds the maintenance lock.
+ */
+void
+bm25_publish(Relation rel, Bm25MetaChange change, void *arg, const Bm25Space *space)
+{
+	Buffer		metabuf = bm25_get_page(rel, BM25_METAPAGE, BUFFER_LOCK_EXCLUSIVE,
+										BM25_PAGE_META, 0);
+	Page		metapage = BufferGetPage(metabuf);
+	int			start = PageGetContents(metapage) - metapage;
+	Bm25MetaPageData meta;
+	PageEdit	edits[3];
+	int			n = 0;
+	Buffer		freebuf = InvalidBuffer;
+	char		list[BM25_SPACE];
+	LocationIndex lower;
+
+	memcpy(&meta, PageGetContents(metapage), sizeof(meta));
+	change(&meta, arg);
+	edits[n++] = (PageEdit) {metabuf, start, sizeof(meta), &meta};
+	if (space != NULL)
+	{
+		Bm25FreePageData *page = (Bm25FreePageData *) list;
+		int			size = offsetof(Bm25FreePageData, runs) + sizeof(Bm25FreeRun) * space->nruns;
+
+		Assert(space->nruns <= BM25_MAX_FREE_RUNS);
+		freebuf = bm25_get_page(rel, BM25_FREEPAGE, BUFFER_LOCK_EXCLUSIVE, BM25_PAGE_FREE, 0);
+		page->nruns = space->nruns;
+		page->reserved = 0;
+		memcpy(page->runs, space->runs, sizeof(Bm25FreeRun) * space->nruns);
+		lower = start + size;
+		edits[n++] = (PageEdit) {freebuf, offsetof(PageHeaderData, pd_lower), sizeof(lower), &lower};
+		edits[n++] = (PageEdit) {freebuf, start, size, list};
+	}
+	page_edit(rel, edits, n);
+	if (BufferIsValid(freebuf))
+		UnlockReleaseBuffer(freebuf);
+	UnlockReleaseBuffer(metabuf);
+}
+
+/*
+ * Before blocks are used again that queries older than the horizon may come to:
+ * have standbys end those queries.  No record of ours could do so without a
+ * resource manager, but the one of btree, whose redo does nothing else.
+ */
+void
+bm25_log_reuse(Relation rel, BlockNumber block, FullTransactionId horizon)
+{
+	xl_btree_reuse_page record;
+
+	if (!RelationNeedsWAL(rel) || !XLogStandbyInfoActive())
+		return;
+	memset(&record, 0, sizeof(record));
+	set_reuse_record(&record, rel, block, horizon);
+	XLogBeginInsert();
+	XLogRegisterData((char *) &record, SizeOfBtreeReusePage);
+	XLogInsert(RM_BTREE_ID, XLOG_BTREE_REUSE_PAGE);
+}

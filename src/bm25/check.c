@@ -1,0 +1,149 @@
+/*-------------------------------------------------------------------------
+ *
+ * check.c
+ *		piramid_bm25_check(regclass): reads a whole index and verifies what its
+ *		pages say.  Reports the first thing that is wrong as corruption.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "bm25/bm25.h"
+
+#include "access/relation.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+/* Verify a term's postings: their number and order, and the bounds of their blocks. */
+static void
+check_postings(Bm25Reader *reader, const Bm25Entry *entry, Bm25Norm norm)
+{
+	BlockNumber header = reader->segment.header;
+	Bm25Cursor *cursor = bm25_cursor_open(reader, entry);
+	uint64		n = 0;
+
+	for (uint32 block = 0; block < Max(cursor->nblocks, 1); block++)
+	{
+		if (cursor->nblocks > 0)
+			bm25_cursor_load(cursor, block);
+		bm25_cursor_load_tfs(cursor);
+		for (uint32 i = 0; i < cursor->n; i++)
+		{
+			uint32		length = bm25_length(reader, cursor->docs[i]);
+
+			if (cursor->docs[i] >= reader->segment.ndocs)
+				page_report_corrupt(reader->rel, header, "a posting of no document");
+			if (cursor->tfs[i] == 0 || cursor->tfs[i] > length)
+				page_report_corrupt(reader->rel, header, "a posting that its document is too short for");
+			if (cursor->nblocks > 0 &&
+				(bm25_part(norm, cursor->tfs[i], length) * 256 > cursor->heads[block].bound + 1 ||
+				 cursor->heads[block].bound > entry->bound))
+				page_report_corrupt(reader->rel, header, "a wrong bound of a block");
+		}
+		n += cursor->n;
+	}
+	if (n != entry->df)
+		page_report_corrupt(reader->rel, header, "a wrong number of postings");
+}
+
+static void
+check_segment(Relation rel, const Bm25MetaPageData *meta, const Bm25Segment *segment)
+{
+	Bm25Reader *reader = bm25_reader_open(rel, segment);
+	Bm25Norm	norm = bm25_norm(meta->k1, meta->b, segment->avglen);
+	Bm25DictWalk *walk = palloc(sizeof(Bm25DictWalk));
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "bm25 check",
+												  ALLOCSET_DEFAULT_SIZES);
+	char		last[BM25_MAX_TERM];
+	int			last_len = -1;
+	uint32		nterms = 0;
+	uint32		ndead = 0;
+	uint64		sumlen = 0;
+	uint8	   *dead = bm25_dead_bits(reader);
+
+	for (uint32 doc = 0; doc < segment->ndocs; doc++)
+	{
+		ItemPointerData tid;
+
+		if (doc % 1024 == 0)
+			CHECK_FOR_INTERRUPTS();
+		ndead += dead[doc / 8] >> (doc % 8) & 1;
+		sumlen += bm25_length(reader, doc);
+		bm25_tid(reader, doc, &tid);
+	}
+	if (sumlen != segment->sumlen)
+		page_report_corrupt(rel, segment->header, "wrong lengths of documents");
+	/* VACUUM marks documents first, and counts them then. */
+	if (ndead < segment->ndead)
+		page_report_corrupt(rel, segment->header, "a wrong number of dead documents");
+	bm25_walk_begin(walk, reader, "", 0);
+	while (bm25_walk_next(walk))
+	{
+		MemoryContext old = MemoryContextSwitchTo(context);
+		Bm25Entry	entry;
+
+		if (last_len >= 0 && bm25_compare_terms(last, last_len, walk->term, walk->len) >= 0)
+			page_report_corrupt(rel, segment->header, "terms out of order");
+		memcpy(last, walk->term, walk->len);
+		last_len = walk->len;
+		nterms++;
+		if (!bm25_find_term(reader, walk->term, walk->len, &entry) || entry.df != walk->found.df)
+			page_report_corrupt(rel, segment->header, "a term that is not found");
+		check_postings(reader, &walk->found, norm);
+		MemoryContextSwitchTo(old);
+		/* Pages of lengths that were copied meanwhile are gone, too. */
+		memset(reader->pages, 0, sizeof(reader->pages));
+		MemoryContextReset(context);
+	}
+	if (nterms != segment->nterms)
+		page_report_corrupt(rel, segment->header, "a wrong number of terms");
+}
+
+/* Verify that no block belongs to two owners, and each to one. */
+static void
+check_space(Relation rel, const Bm25MetaPageData *meta)
+{
+	Bm25Space	space;
+	int			before;
+
+	bm25_free_read(rel, &space);
+	before = space.nruns;
+	bm25_space_find_lost(&space, meta);
+	if (space.nruns > before && meta->building == 0)
+		page_report_corrupt(rel, space.runs[before].run.first, "a lost page");
+}
+
+PG_FUNCTION_INFO_V1(piramid_bm25_check);
+Datum
+piramid_bm25_check(PG_FUNCTION_ARGS)
+{
+	Relation	rel = bm25_open_readable(PG_GETARG_OID(0));
+	bool		primary = !RecoveryInProgress();
+	Bm25MetaPageData meta;
+	BlockNumber block;
+	int64		documents = 0;
+
+	/* So that no segment is replaced meanwhile; a standby has no such locks. */
+	if (primary)
+		bm25_maintenance_begin(rel, true);
+	bm25_meta_read(rel, &meta);
+	for (uint32 i = 0; i < meta.nsegments; i++)
+	{
+		check_segment(rel, &meta, &meta.segments[i]);
+		documents += meta.segments[i].ndocs;
+	}
+	for (block = meta.head_first; block != InvalidBlockNumber;)
+	{
+		char		copy[BM25_SPACE];
+		Bm25HeadPage head = bm25_head_read(rel, block, copy);
+
+		CHECK_FOR_INTERRUPTS();
+		documents += head->nrecords;
+		block = head->next;
+	}
+	if (primary)
+	{
+		check_space(rel, &meta);
+		bm25_maintenance_end(rel);
+	}
+	relation_close(rel, AccessShareLock);
+	PG_RETURN_INT64(documents);
+}

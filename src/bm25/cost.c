@@ -1,0 +1,130 @@
+/*-------------------------------------------------------------------------
+ *
+ * cost.c
+ *		Planner cost of a scan.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "bm25/search.h"
+
+#include "access/genam.h"
+#include "nodes/nodeFuncs.h"
+#include "nodes/pathnodes.h"
+#include "optimizer/cost.h"
+#include "optimizer/optimizer.h"
+#include "utils/float.h"
+#include "utils/selfuncs.h"
+#include "utils/spccache.h"
+
+/* Of a query that is not known yet: its words, and how many rows have one of them */
+#define UNKNOWN_WORDS 3
+#define UNKNOWN_SHARE 0.01
+
+/* A posting, in operators; pages read for a word, of which most are in memory */
+#define POSTING_COST (0.25 * cpu_operator_cost)
+#define WORD_PAGES 3
+#define MISS_SHARE 0.1
+
+/* What is known of a scan's queries */
+typedef struct Estimate
+{
+	double		words;
+	double		postings;
+	double		matches;		/* rows */
+	bool		other_index;	/* a query names another one */
+} Estimate;
+
+/* Look at one query; "condition" tells whether rows must match it. */
+static void
+estimate_query(Relation rel, Node *arg, bool condition, double ntuples, Estimate *estimate)
+{
+	Bm25Query	query;
+	Bm25Search	search;
+	double		sum = 0;
+
+	if (!IsA(arg, Const) || ((Const *) arg)->constisnull)
+	{
+		estimate->words += UNKNOWN_WORDS;
+		estimate->postings += UNKNOWN_WORDS * UNKNOWN_SHARE * ntuples;
+		estimate->matches = Min(estimate->matches, UNKNOWN_SHARE * ntuples);
+		return;
+	}
+	query = DatumGetBm25Query(((Const *) arg)->constvalue);
+	if (!bm25_is_named(RelationGetRelid(rel), query->index))
+	{
+		estimate->other_index = true;
+		return;
+	}
+	bm25_search_init(&search, rel);
+	bm25_search_order_by(&search, query);
+	if (condition)
+	{
+		double		least = ntuples;
+
+		bm25_search_match(&search, query);
+		bm25_search_open(&search);
+		for (int i = 0; i < search.nterms; i++)
+		{
+			sum += search.terms[i].df;
+			if (search.matches[0].tree != NULL && search.matches[0].required[i / 64] >> (i % 64) & 1)
+				least = Min(least, search.terms[i].df);
+		}
+		estimate->matches = Min(estimate->matches, search.matches[0].matches_nothing ? ntuples :
+								Min(least, sum));
+	}
+	else
+	{
+		/* Not worth a look: a scan is nearly always the best plan. */
+		sum = search.nterms * UNKNOWN_SHARE * ntuples;
+		estimate->matches = Min(estimate->matches, sum);
+	}
+	estimate->words += search.nterms;
+	estimate->postings += sum;
+}
+
+void
+bm25_costestimate(PlannerInfo *root, IndexPath *path, double loop_count,
+				  Cost *startup, Cost *total, Selectivity *selectivity,
+				  double *correlation, double *pages)
+{
+	double		ntuples = Max(path->indexinfo->rel->tuples, 1);
+	Estimate	estimate = {.matches = ntuples};
+	Relation	rel;
+	double		page_cost;
+	ListCell   *cell;
+
+	*correlation = 0;
+	*pages = path->indexinfo->pages;
+	*selectivity = 1;
+	*startup = *total = get_float8_infinity();
+	/* It has an order or a condition to begin with, and only one order. */
+	if ((path->indexorderbys == NIL && path->indexclauses == NIL) ||
+		list_length(path->indexorderbys) > 1)
+	{
+		piramid_disable_path(path);
+		return;
+	}
+	rel = index_open(path->indexinfo->indexoid, NoLock);
+	foreach(cell, path->indexorderbys)
+		estimate_query(rel, estimate_expression_value(root, get_rightop(lfirst(cell))), false,
+					   ntuples, &estimate);
+	foreach(cell, path->indexclauses)
+	{
+		IndexClause *clause = lfirst(cell);
+
+		Node	   *arg = get_rightop((Expr *) clause->rinfo->clause);
+
+		estimate_query(rel, estimate_expression_value(root, arg), true, ntuples, &estimate);
+	}
+	index_close(rel, NoLock);
+	if (estimate.other_index)
+	{
+		piramid_disable_path(path);
+		return;
+	}
+	get_tablespace_page_costs(path->indexinfo->reltablespace, &page_cost, NULL);
+	*startup = estimate.words * WORD_PAGES * MISS_SHARE * page_cost +
+		estimate.postings * POSTING_COST;
+	*total = *startup + estimate.matches * cpu_index_tuple_cost;
+	*selectivity = Min(1, Max(estimate.matches, 1) / ntuples);
+}

@@ -1,0 +1,396 @@
+/*-------------------------------------------------------------------------
+ *
+ * engine.c
+ *		The best rows of a segment: MaxScore in windows with the bounds of blocks.
+ *
+ * README.md, "Search", explains it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "bm25/search.h"
+
+#include "miscadmin.h"
+#include "port/pg_bitutils.h"
+
+#define WINDOW 4096
+#define MIN_WINDOW 64
+
+/* So many windows are watched before they are made longer. */
+#define WATCHED 16
+#define SHORT_WINDOW 256
+
+/* A term's postings */
+typedef struct RankList
+{
+	Bm25Cursor *cursor;
+	float		scaled;			/* weight */
+	double		per_bound;		/* points for each 1/256 of a bound */
+	int64		list_bound;		/* points that no posting is above */
+	int64		bound;			/* nor one in the window */
+	uint32		block;			/* in which the window begins */
+} RankList;
+
+typedef struct Engine
+{
+	Bm25Search *search;
+	Bm25Reader *reader;
+	uint32		segment;
+	Bm25Norm	norm;
+	Bm25Top    *top;
+	RankList   *lists;			/* ascending by list_bound */
+	int			n;
+	RankList  **order;			/* ascending by bound */
+	int64	   *rest;			/* the sum of the bounds in "order" before this one */
+	uint32		points[WINDOW];
+	uint64		marks[WINDOW / 64];
+} Engine;
+
+/* Points that no posting is above whose bound is "bound" */
+static inline int64
+points_of_bound(const RankList *list, uint8 bound)
+{
+	return (int64) (list->per_bound * (bound + 1)) + 2;
+}
+
+/* Sift the last hit up, or the first one down. */
+static void
+sift_up(Bm25Top *top, int i)
+{
+	Bm25Hit		hit = top->hits[i];
+
+	while (i > 0 && bm25_hit_before(&top->hits[(i - 1) / 2], &hit))
+	{
+		top->hits[i] = top->hits[(i - 1) / 2];
+		i = (i - 1) / 2;
+	}
+	top->hits[i] = hit;
+}
+
+static void
+sift_down(Bm25Top *top)
+{
+	Bm25Hit		hit = top->hits[0];
+	int			i = 0;
+
+	for (;;)
+	{
+		int			child = 2 * i + 1;
+
+		if (child >= top->n)
+			break;
+		if (child + 1 < top->n && bm25_hit_before(&top->hits[child], &top->hits[child + 1]))
+			child++;
+		if (!bm25_hit_before(&hit, &top->hits[child]))
+			break;
+		top->hits[i] = top->hits[child];
+		i = child;
+	}
+	top->hits[i] = hit;
+}
+
+/* Is a document dead?  Of the head's, the caller knows. */
+static bool
+is_dead(Bm25Search *search, const Bm25Hit *hit)
+{
+	char		byte;
+
+	if (hit->segment == search->meta.nsegments ||
+		search->meta.segments[hit->segment].ndead == 0)
+		return false;
+	bm25_stream_read(search->readers[hit->segment], BM25_DEAD, hit->doc / 8, 1, &byte);
+	return byte >> (hit->doc % 8) & 1;
+}
+
+/* Take a row if it is among the best, comes after the given one, and lives. */
+void
+bm25_top_add(Bm25Top *top, Bm25Search *search, Bm25Hit hit)
+{
+	if (top->n == top->k && !bm25_hit_before(&hit, &top->hits[0]))
+		return;
+	if (top->has_after && !bm25_hit_before(&top->after, &hit))
+		return;
+	if (is_dead(search, &hit))
+		return;
+	if (top->n < top->k)
+	{
+		top->hits[top->n] = hit;
+		sift_up(top, top->n++);
+	}
+	else
+	{
+		top->hits[0] = hit;
+		sift_down(top);
+	}
+}
+
+static int
+compare_hits(const void *a, const void *b)
+{
+	return bm25_hit_before(a, b) ? -1 : bm25_hit_before(b, a) ? 1 : 0;
+}
+
+/* Bring the rows into their order; that ends the heap. */
+void
+bm25_top_sort(Bm25Top *top)
+{
+	qsort(top->hits, top->n, sizeof(Bm25Hit), compare_hits);
+}
+
+/* The first document that a list may have at "doc" or after it; ndocs if there is none. */
+static uint32
+next_document(RankList *list, uint32 doc)
+{
+	Bm25Cursor *cursor = list->cursor;
+	uint32		first;
+
+	if (cursor->nblocks == 0)
+		return bm25_cursor_seek(cursor, doc) ? cursor->docs[cursor->at] :
+			cursor->reader->segment.ndocs;
+	while (list->block < cursor->nblocks && cursor->heads[list->block].last < doc)
+		list->block++;
+	if (list->block == cursor->nblocks)
+		return cursor->reader->segment.ndocs;
+	if (cursor->block == list->block)
+	{
+		(void) bm25_cursor_seek(cursor, doc);
+		return cursor->docs[cursor->at];
+	}
+	first = list->block == 0 ? 0 : cursor->heads[list->block - 1].last + 1;
+	return Max(first, doc);
+}
+
+/* Set the bound of a list in a window; its "block" holds the window's first document. */
+static void
+set_bound(RankList *list, uint32 base, uint32 end)
+{
+	const Bm25Cursor *cursor = list->cursor;
+	uint8		bound = 0;
+	uint32		block;
+
+	if (cursor->nblocks == 0)
+	{
+		list->bound = cursor->at < cursor->n && cursor->docs[cursor->n - 1] >= base ?
+			list->list_bound : 0;
+		return;
+	}
+	while (list->block < cursor->nblocks && cursor->heads[list->block].last < base)
+		list->block++;
+	list->bound = 0;
+	for (block = list->block; block < cursor->nblocks; block++)
+	{
+		if (block > 0 && cursor->heads[block - 1].last >= end)
+			break;
+		bound = Max(bound, cursor->heads[block].bound);
+		list->bound = points_of_bound(list, bound);
+	}
+}
+
+/* Look a document up in the lists before the i'th, as long as it may be one of the best. */
+static void
+finish(Engine *engine, int i, uint32 doc, uint32 points)
+{
+	Bm25Top    *top = engine->top;
+	int64		threshold = bm25_top_threshold(top);
+
+	while (--i >= 0)
+	{
+		RankList   *list = engine->order[i];
+		Bm25Cursor *cursor = list->cursor;
+
+		if ((int64) points + engine->rest[i + 1] <= threshold)
+			return;
+		if (list->bound == 0 || !bm25_cursor_seek(cursor, doc) || cursor->docs[cursor->at] != doc)
+			continue;
+		bm25_cursor_load_tfs(cursor);
+		points += bm25_points(list->scaled, engine->norm, cursor->tfs[cursor->at],
+							  bm25_length(engine->reader, doc));
+	}
+	if ((int64) points > threshold)
+		bm25_top_add(top, engine->search, (Bm25Hit) {points, engine->segment, doc});
+}
+
+/* Add up the points that a list gives to the documents of a window. */
+static void
+accumulate(Engine *engine, RankList *list, uint32 base, uint32 end)
+{
+	Bm25Cursor *cursor = list->cursor;
+
+	if (!bm25_cursor_seek(cursor, base))
+		return;
+	for (;;)
+	{
+		uint32		at = cursor->at;
+
+		bm25_cursor_load_tfs(cursor);
+		for (; at < cursor->n && cursor->docs[at] <= end; at++)
+		{
+			uint32		slot = cursor->docs[at] - base;
+
+			engine->points[slot] += bm25_points(list->scaled, engine->norm, cursor->tfs[at],
+												bm25_length(engine->reader, cursor->docs[at]));
+			engine->marks[slot / 64] |= UINT64CONST(1) << (slot % 64);
+		}
+		cursor->at = at;
+		if (at < cursor->n || cursor->nblocks == 0 || cursor->block + 1 == cursor->nblocks ||
+			cursor->docs[cursor->n - 1] >= end)
+			return;
+		bm25_cursor_load(cursor, cursor->block + 1);
+	}
+}
+
+/* Search a window, with the lists from "first" on in "order" essential. */
+static void
+search_window(Engine *engine, int first, uint32 base, uint32 end)
+{
+	for (int i = first; i < engine->n; i++)
+		accumulate(engine, engine->order[i], base, end);
+	for (uint32 word = 0; word <= (end - base) / 64; word++)
+	{
+		uint64		marks = engine->marks[word];
+
+		engine->marks[word] = 0;
+		for (; marks != 0; marks &= marks - 1)
+		{
+			uint32		slot = word * 64 + pg_rightmost_one_pos64(marks);
+			uint32		points = engine->points[slot];
+
+			engine->points[slot] = 0;
+			if ((int64) points + engine->rest[first] > bm25_top_threshold(engine->top))
+				finish(engine, first, base + slot, points);
+		}
+	}
+}
+
+/* Sort "order" by bound; few lists, mostly in order. */
+static void
+sort_order(Engine *engine)
+{
+	for (int i = 1; i < engine->n; i++)
+	{
+		RankList   *list = engine->order[i];
+		int			j = i;
+
+		for (; j > 0 && engine->order[j - 1]->bound > list->bound; j--)
+			engine->order[j] = engine->order[j - 1];
+		engine->order[j] = list;
+	}
+	engine->rest[0] = 0;
+	for (int i = 0; i < engine->n; i++)
+		engine->rest[i + 1] = engine->rest[i] + engine->order[i]->bound;
+}
+
+/* Open the lists of the segment; those with the lowest bounds come first. */
+static void
+open_lists(Engine *engine)
+{
+	Bm25Search *search = engine->search;
+	Bm25Weights *weights = search->weights;
+	float		drift = 1;
+
+	if (engine->reader->segment.avglen > 0)
+		drift = Max(1, weights->avglen / engine->reader->segment.avglen);
+	engine->lists = palloc(sizeof(RankList) * Max(search->nterms, 1));
+	for (int i = 0; i < search->nterms; i++)
+	{
+		RankList	list = {NULL, weights->scaled[i]};
+		int			j = engine->n;
+
+		if (search->terms[i].freq == 0 ||
+			(list.cursor = bm25_search_cursor(search, engine->segment, i)) == NULL)
+			continue;
+		list.per_bound = (double) list.scaled * drift / 256;
+		list.list_bound = points_of_bound(&list, list.cursor->bound);
+		if (list.cursor->nblocks == 0)
+		{
+			uint32		most = 0;
+
+			for (uint32 k = 0; k < list.cursor->n; k++)
+				most = Max(most, list.cursor->tfs[k]);
+			list.list_bound = (int64) (list.scaled * bm25_part(engine->norm, most, 1)) + 2;
+		}
+		for (; j > 0 && engine->lists[j - 1].list_bound > list.list_bound; j--)
+			engine->lists[j] = engine->lists[j - 1];
+		engine->lists[j] = list;
+		engine->n++;
+	}
+}
+
+/* The end of a window that begins at "base": of a block, or some more. */
+static uint32
+window_end(Engine *engine, int first, uint32 base, uint32 shortest)
+{
+	uint32		end = engine->reader->segment.ndocs - 1;
+
+	for (int i = first; i < engine->n; i++)
+	{
+		RankList   *list = &engine->lists[i];
+
+		if (list->cursor->nblocks > 0 && list->block < list->cursor->nblocks)
+			end = Min(end, list->cursor->heads[list->block].last);
+	}
+	if (end - base < shortest)
+		end = base + shortest - 1;
+	if (end - base >= WINDOW)
+		end = base + WINDOW - 1;
+	return Min(end, engine->reader->segment.ndocs - 1);
+}
+
+/* Add the best rows of a segment to those of the segments before. */
+void
+bm25_rank_segment(Bm25Search *search, uint32 segment, Bm25Top *top)
+{
+	Engine	   *engine = palloc0(sizeof(Engine));
+	uint32		ndocs = search->readers[segment]->segment.ndocs;
+	uint32		shortest = 1;
+	uint32		windows = 0;
+	uint32		skipped = 0;
+	uint64		covered = 0;
+
+	engine->search = search;
+	engine->reader = search->readers[segment];
+	engine->segment = segment;
+	engine->norm = search->weights->norm;
+	engine->top = top;
+	open_lists(engine);
+	engine->order = palloc(sizeof(RankList *) * Max(engine->n, 1));
+	engine->rest = palloc(sizeof(int64) * (engine->n + 1));
+	for (int i = 0; i < engine->n; i++)
+		engine->order[i] = &engine->lists[i];
+	for (uint32 doc = 0; doc < ndocs;)
+	{
+		int64		threshold = bm25_top_threshold(top);
+		int64		sum = 0;
+		uint32		base = ndocs;
+		uint32		end;
+		int			first = 0;
+
+		CHECK_FOR_INTERRUPTS();
+		/* Only a list that can lift a document above the threshold brings a window. */
+		while (first < engine->n && (sum += engine->lists[first].list_bound) <= threshold)
+			first++;
+		for (int i = first; i < engine->n; i++)
+			base = Min(base, next_document(&engine->lists[i], doc));
+		if (base >= ndocs)
+			break;
+		end = window_end(engine, first, base, shortest);
+		for (int i = 0; i < engine->n; i++)
+			set_bound(&engine->lists[i], base, end);
+		sort_order(engine);
+		first = 0;
+		while (first < engine->n && engine->rest[first + 1] <= threshold)
+			first++;
+		if (first < engine->n)
+			search_window(engine, first, base, end);
+		else
+			skipped++;
+		covered += end - base + 1;
+		doc = end + 1;
+		if (++windows == WATCHED)
+		{
+			if (skipped < WATCHED / 4 && covered < WATCHED * SHORT_WINDOW)
+				shortest = Min(WINDOW, Max(MIN_WINDOW, shortest * 4));
+			windows = skipped = covered = 0;
+		}
+	}
+	pfree(engine);
+}

@@ -1,0 +1,108 @@
+/*-------------------------------------------------------------------------
+ *
+ * options.c
+ *		Reloptions of bm25 indexes, and settings.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "bm25/bm25.h"
+
+#include "access/reloptions.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_ts_config.h"
+#include "tsearch/ts_cache.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/regproc.h"
+#include "utils/syscache.h"
+
+typedef struct Bm25Options
+{
+	int32		vl_len_;		/* varlena header */
+	int			text_config;	/* offset of the string, or 0 */
+	double		k1;
+	double		b;
+} Bm25Options;
+
+static relopt_kind bm25_relopt_kind;
+static bool unmatched = false;
+
+/* Whether a scan returns the rows without any word of the query, too, at the end. */
+bool
+bm25_unmatched(void)
+{
+	return unmatched;
+}
+
+/* A configuration must exist when it is named. */
+static void
+check_config(const char *value)
+{
+	if (value != NULL)
+		(void) get_ts_config_oid(qualified_name(value), false);
+}
+
+void
+bm25_options_init(void)
+{
+	bm25_relopt_kind = add_reloption_kind();
+	add_string_reloption(bm25_relopt_kind, "text_config",
+						 "The text search configuration that makes words of texts",
+						 NULL, check_config, AccessExclusiveLock);
+	add_real_reloption(bm25_relopt_kind, "k1",
+					   "How much a word counts that occurs again",
+					   BM25_DEFAULT_K1, 0.0, 10.0, AccessExclusiveLock);
+	add_real_reloption(bm25_relopt_kind, "b",
+					   "How much the length of a document counts",
+					   BM25_DEFAULT_B, 0.0, 1.0, AccessExclusiveLock);
+	DefineCustomBoolVariable("bm25.unmatched",
+							 "Lets scans of bm25 indexes return rows without any word of the query, too.",
+							 "They come after the others, with a score of 0.",
+							 &unmatched, false, PGC_USERSET, 0, NULL, NULL, NULL);
+	MarkGUCPrefixReserved("bm25");
+}
+
+/* Parse the reloptions of an index. */
+bytea *
+bm25_options(Datum reloptions, bool validate)
+{
+	static const relopt_parse_elt table[] = {
+		{"text_config", RELOPT_TYPE_STRING, offsetof(Bm25Options, text_config)},
+		{"k1", RELOPT_TYPE_REAL, offsetof(Bm25Options, k1)},
+		{"b", RELOPT_TYPE_REAL, offsetof(Bm25Options, b)},
+	};
+
+	return (bytea *) build_reloptions(reloptions, validate, bm25_relopt_kind,
+									  sizeof(Bm25Options), table, lengthof(table));
+}
+
+/* What a new index's metapage says. */
+void
+bm25_meta_init(Relation rel, Bm25MetaPageData *meta)
+{
+	Bm25Options *options = (Bm25Options *) rel->rd_options;
+	Oid			config;
+	HeapTuple	tuple;
+	Form_pg_ts_config form;
+
+	if (options != NULL && options->text_config != 0)
+		config = get_ts_config_oid(qualified_name((char *) options + options->text_config), false);
+	else
+		config = getTSCurrentConfig(true);
+	tuple = SearchSysCache1(TSCONFIGOID, ObjectIdGetDatum(config));
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for text search configuration %u", config);
+	form = (Form_pg_ts_config) GETSTRUCT(tuple);
+	memset(meta, 0, sizeof(*meta));
+	meta->k1 = options != NULL ? options->k1 : BM25_DEFAULT_K1;
+	meta->b = options != NULL ? options->b : BM25_DEFAULT_B;
+	namestrcpy(&meta->config_name, NameStr(form->cfgname));
+	namestrcpy(&meta->config_schema, get_namespace_name(form->cfgnamespace));
+	ReleaseSysCache(tuple);
+	/* the head's first page has generation 1 */
+	meta->next_generation = 2;
+	meta->head_first = meta->head_last = BM25_FIRST_HEAD;
+	meta->head_pages = 1;
+	meta->spare_first = InvalidBlockNumber;
+}

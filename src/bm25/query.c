@@ -1,0 +1,444 @@
+/*-------------------------------------------------------------------------
+ *
+ * query.c
+ *		The type bm25query, and queries taken apart into words and conditions.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "bm25/search.h"
+
+#include "access/relation.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "miscadmin.h"
+#include "tsearch/ts_utils.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/regproc.h"
+
+/* In text, a tsquery has this in front. */
+#define TSQUERY_MARK "@@ "
+
+/* Make a bm25query. */
+Bm25Query
+bm25_make_query(Bm25QueryKind kind, Oid index, const char *data, Size size)
+{
+	Bm25Query	query = palloc0(offsetof(Bm25QueryData, data) + size);
+
+	SET_VARSIZE(query, offsetof(Bm25QueryData, data) + size);
+	query->kind = kind;
+	query->index = index;
+	memcpy(query->data, data, size);
+	return query;
+}
+
+/* Statistics of an index tell of rows: who names one must be allowed to read its table. */
+static void
+check_index(Oid index)
+{
+	Relation	rel = bm25_open_any_index(index, AccessShareLock);
+	Oid			table = rel->rd_index->indrelid;
+
+	if (pg_class_aclcheck(table, GetUserId(), ACL_SELECT) != ACLCHECK_OK &&
+		pg_attribute_aclcheck_all(table, GetUserId(), ACL_SELECT, ACLMASK_ANY) != ACLCHECK_OK)
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, get_rel_name(table));
+	relation_close(rel, AccessShareLock);
+}
+
+/* The index named before the first colon; invalid if there is none of that name. */
+static Oid
+named_index(char *string, char **rest)
+{
+	char	   *colon = strchr(string, ':');
+	char	   *name;
+	List	   *names;
+	Oid			index;
+
+	*rest = string;
+	if (colon == NULL || colon == string)
+		return InvalidOid;
+	name = pnstrdup(string, colon - string);
+	for (char *p = name; *p; p++)
+		if (!isalnum((unsigned char) *p) && !IS_HIGHBIT_SET(*p) && strchr("_.$\"", *p) == NULL)
+			return InvalidOid;
+	if (strchr(name, '"') == NULL && (isdigit((unsigned char) *name) || strstr(name, "..") ||
+									  *name == '.' || name[strlen(name) - 1] == '.'))
+		return InvalidOid;
+	names = qualified_name(name);
+	if (list_length(names) > 2)
+		return InvalidOid;
+	index = RangeVarGetRelid(makeRangeVarFromNameList(names), NoLock, true);
+	if (!OidIsValid(index) || (get_rel_relkind(index) != RELKIND_INDEX &&
+								get_rel_relkind(index) != RELKIND_PARTITIONED_INDEX))
+		return InvalidOid;
+	*rest = colon + 1;
+	return index;
+}
+
+PG_FUNCTION_INFO_V1(bm25query_in);
+Datum
+bm25query_in(PG_FUNCTION_ARGS)
+{
+	char	   *rest;
+	Oid			index = named_index(PG_GETARG_CSTRING(0), &rest);
+
+	if (OidIsValid(index))
+		check_index(index);
+	if (strncmp(rest, TSQUERY_MARK, strlen(TSQUERY_MARK)) == 0)
+	{
+		TSQuery		tree = DatumGetTSQuery(DirectFunctionCall1(tsqueryin,
+															   CStringGetDatum(rest + strlen(TSQUERY_MARK))));
+
+		PG_RETURN_POINTER(bm25_make_query(BM25_QUERY_TSQUERY, index, (char *) tree, VARSIZE(tree)));
+	}
+	PG_RETURN_POINTER(bm25_make_query(BM25_QUERY_TEXT, index, rest, strlen(rest)));
+}
+
+PG_FUNCTION_INFO_V1(bm25query_out);
+Datum
+bm25query_out(PG_FUNCTION_ARGS)
+{
+	Bm25Query	query = PG_GETARG_BM25QUERY(0);
+	StringInfoData string;
+
+	initStringInfo(&string);
+	if (OidIsValid(query->index))
+	{
+		char	   *name = get_rel_name(query->index);
+
+		if (name == NULL)
+			appendStringInfo(&string, "%u:", query->index);
+		else if (RelationIsVisible(query->index))
+			appendStringInfo(&string, "%s:", quote_identifier(name));
+		else
+			appendStringInfo(&string, "%s:",
+							 quote_qualified_identifier(get_namespace_name(get_rel_namespace(query->index)),
+														name));
+	}
+	if (query->kind == BM25_QUERY_TSQUERY)
+		appendStringInfo(&string, TSQUERY_MARK "%s",
+						 DatumGetCString(DirectFunctionCall1(tsqueryout,
+															 PointerGetDatum(query->data))));
+	else
+		appendBinaryStringInfo(&string, query->data, bm25_query_size(query));
+	PG_RETURN_CSTRING(string.data);
+}
+
+/* to_bm25query(text [, regclass]) */
+PG_FUNCTION_INFO_V1(bm25query_from_text);
+Datum
+bm25query_from_text(PG_FUNCTION_ARGS)
+{
+	text	   *t = PG_GETARG_TEXT_PP(0);
+	Oid			index = PG_NARGS() > 1 ? PG_GETARG_OID(1) : InvalidOid;
+
+	if (OidIsValid(index))
+		check_index(index);
+	PG_RETURN_POINTER(bm25_make_query(BM25_QUERY_TEXT, index, VARDATA_ANY(t),
+									  VARSIZE_ANY_EXHDR(t)));
+}
+
+/* to_bm25query(tsquery [, regclass]), and the cast */
+PG_FUNCTION_INFO_V1(bm25query_from_tsquery);
+Datum
+bm25query_from_tsquery(PG_FUNCTION_ARGS)
+{
+	TSQuery		tree = PG_GETARG_TSQUERY(0);
+	Oid			index = PG_NARGS() > 1 ? PG_GETARG_OID(1) : InvalidOid;
+
+	if (OidIsValid(index))
+		check_index(index);
+	PG_RETURN_POINTER(bm25_make_query(BM25_QUERY_TSQUERY, index, (char *) tree, VARSIZE(tree)));
+}
+
+/*
+ * The same query for a given index; what the planner puts where a query names
+ * none.  The executor checks the rights for the table that it belongs to.
+ */
+PG_FUNCTION_INFO_V1(bm25query_for_index);
+Datum
+bm25query_for_index(PG_FUNCTION_ARGS)
+{
+	Bm25Query	query = PG_GETARG_BM25QUERY(0);
+	Bm25Query	copy;
+
+	if (OidIsValid(query->index))
+		PG_RETURN_POINTER(query);
+	copy = palloc(VARSIZE(query));
+	memcpy(copy, query, VARSIZE(query));
+	copy->index = PG_GETARG_OID(1);
+	PG_RETURN_POINTER(copy);
+}
+
+/* Begin a search of an index. */
+void
+bm25_search_init(Bm25Search *search, Relation rel)
+{
+	Bm25MetaPageData meta;
+
+	memset(search, 0, sizeof(*search));
+	search->rel = rel;
+	search->named = RelationGetRelid(rel);
+	bm25_meta_read(rel, &meta);
+	search->config = bm25_config_oid(&meta);
+	search->mask_words = 1;
+}
+
+/* The number of a term, which is added if it is new. */
+static int
+add_term(Bm25Search *search, const char *word, int len, bool prefix)
+{
+	for (int i = 0; i < search->nterms; i++)
+		if (search->terms[i].len == len && search->terms[i].prefix == prefix &&
+			memcmp(search->terms[i].word, word, len) == 0)
+			return i;
+	if (search->nterms == search->room)
+	{
+		search->room = Max(8, search->room * 2);
+		search->terms = search->terms == NULL ? palloc(sizeof(Bm25Term) * search->room) :
+			repalloc(search->terms, sizeof(Bm25Term) * search->room);
+	}
+	search->terms[search->nterms] = (Bm25Term) {word, len, prefix};
+	search->mask_words = search->nterms / 64 + 1;
+	return search->nterms++;
+}
+
+/* Count the words of a tsquery that a document is better for. */
+static void
+count_tree(Bm25Search *search, TSQuery tree, QueryItem *item, bool negated)
+{
+	check_stack_depth();
+	if (item->type == QI_VAL)
+	{
+		QueryOperand *operand = &item->qoperand;
+		int			term = add_term(search, GETOPERAND(tree) + operand->distance,
+									operand->length, operand->prefix);
+
+		if (!negated)
+			search->terms[term].freq++;
+		return;
+	}
+	if (item->qoperator.oper == OP_NOT)
+	{
+		count_tree(search, tree, item + 1, !negated);
+		return;
+	}
+	count_tree(search, tree, item + 1, negated);
+	count_tree(search, tree, item + item->qoperator.left, negated);
+}
+
+/* Collect the words that every match has; "set" is a set of terms. */
+static void
+find_required(Bm25Search *search, TSQuery tree, QueryItem *item, uint64 *set)
+{
+	check_stack_depth();
+	if (item->type == QI_VAL)
+	{
+		QueryOperand *operand = &item->qoperand;
+		int			term = add_term(search, GETOPERAND(tree) + operand->distance,
+									operand->length, operand->prefix);
+
+		set[term / 64] |= UINT64CONST(1) << (term % 64);
+	}
+	else if (item->qoperator.oper == OP_AND || item->qoperator.oper == OP_PHRASE)
+	{
+		/* A phrase may have a NOT in it, which requires nothing. */
+		find_required(search, tree, item + 1, set);
+		find_required(search, tree, item + item->qoperator.left, set);
+	}
+}
+
+/* A term of a condition, as TS_execute asks for it */
+typedef struct MatchState
+{
+	Bm25Match  *match;
+	const uint64 *mask;
+} MatchState;
+
+static TSTernaryValue
+check_term(void *arg, QueryOperand *operand, ExecPhraseData *data)
+{
+	MatchState *state = arg;
+	int			term = state->match->terms[(QueryItem *) operand - GETQUERY(state->match->tree)];
+
+	if (!(state->mask[term / 64] >> (term % 64) & 1))
+		return TS_NO;
+	/* Where the word stands, and with which weight, only the text itself tells. */
+	return data != NULL || operand->weight != 0 ? TS_MAYBE : TS_YES;
+}
+
+/* Do documents with these words match?  Sets *recheck if only their text can tell. */
+bool
+bm25_matches(Bm25Search *search, const uint64 *mask, bool *recheck)
+{
+	for (int i = 0; i < search->nmatches; i++)
+	{
+		Bm25Match  *match = &search->matches[i];
+		MatchState	state = {match, mask};
+		TSTernaryValue result;
+
+		if (match->tree == NULL)
+		{
+			bool		any = false;
+
+			for (int j = 0; j < search->mask_words; j++)
+				any |= (mask[j] & match->any[j]) != 0;
+			if (!any)
+				return false;
+			continue;
+		}
+		for (int j = 0; j < search->mask_words; j++)
+			if ((mask[j] & match->required[j]) != match->required[j])
+				return false;
+		result = TS_execute_ternary(GETQUERY(match->tree), &state, TS_EXEC_PHRASE_NO_POS,
+									check_term);
+		if (result == TS_NO)
+			return false;
+		*recheck |= result == TS_MAYBE;
+	}
+	return true;
+}
+
+/* Room for sets of all terms that a query may add */
+static uint64 *
+new_set(Bm25Search *search)
+{
+	return palloc0(sizeof(uint64) * search->mask_words);
+}
+
+/* Let each set have as many words as there are now; "old" had fewer. */
+static void
+widen_sets(Bm25Search *search, int old_words)
+{
+	for (int i = 0; i < search->nmatches; i++)
+	{
+		uint64	  **sets[] = {&search->matches[i].any, &search->matches[i].required};
+
+		for (int j = 0; j < lengthof(sets); j++)
+		{
+			uint64	   *set = new_set(search);
+
+			if (*sets[j] == NULL)
+				continue;
+			memcpy(set, *sets[j], sizeof(uint64) * old_words);
+			*sets[j] = set;
+		}
+	}
+}
+
+/* Does a phrase, anywhere in the query, have a NOT in it?  Then it requires nothing. */
+static bool
+has_negation(TSQuery tree)
+{
+	for (int i = 0; i < tree->size; i++)
+		if (GETQUERY(tree)[i].type == QI_OPR && GETQUERY(tree)[i].qoperator.oper == OP_NOT)
+			return true;
+	return false;
+}
+
+static void
+add_tree(Bm25Search *search, TSQuery tree)
+{
+	int			old_words = search->mask_words;
+	Bm25Match  *match;
+	uint64	   *nothing;
+
+	search->matches = search->matches == NULL ? palloc(sizeof(Bm25Match)) :
+		repalloc(search->matches, sizeof(Bm25Match) * (search->nmatches + 1));
+	match = &search->matches[search->nmatches];
+	*match = (Bm25Match) {tree};
+	match->terms = palloc0(sizeof(int) * tree->size);
+	for (int i = 0; i < tree->size; i++)
+	{
+		QueryItem  *item = &GETQUERY(tree)[i];
+
+		if (item->type != QI_VAL)
+			continue;
+		match->terms[i] = add_term(search, GETOPERAND(tree) + item->qoperand.distance,
+								   item->qoperand.length, item->qoperand.prefix);
+		search->recheck |= item->qoperand.weight != 0;
+	}
+	for (int i = 0; i < tree->size; i++)
+		search->recheck |= GETQUERY(tree)[i].type == QI_OPR &&
+			GETQUERY(tree)[i].qoperator.oper == OP_PHRASE;
+	widen_sets(search, old_words);
+	match->required = new_set(search);
+	if (!has_negation(tree))
+		find_required(search, tree, GETQUERY(tree), match->required);
+	search->nmatches++;
+	/* Does it match without any word? */
+	nothing = new_set(search);
+	match->matches_nothing = TS_execute_ternary(GETQUERY(tree),
+												&(MatchState) {match, nothing},
+												TS_EXEC_PHRASE_NO_POS, check_term) != TS_NO;
+}
+
+/* The tsquery of a query; NULL if it has no words. */
+static TSQuery
+query_tree(Bm25Query query)
+{
+	TSQuery		tree = (TSQuery) query->data;
+
+	return tree->size == 0 ? NULL : tree;
+}
+
+/* Rows come in the order of this query. */
+void
+bm25_search_order_by(Bm25Search *search, Bm25Query query)
+{
+	int			old_words = search->mask_words;
+
+	search->ordered = true;
+	if (OidIsValid(query->index))
+		search->named = query->index;
+	if (query->kind == BM25_QUERY_TSQUERY)
+	{
+		TSQuery		tree = query_tree(query);
+
+		if (tree != NULL)
+			count_tree(search, tree, GETQUERY(tree), false);
+	}
+	else
+	{
+		Bm25Document words;
+
+		bm25_parse_text(search->config, query->data, bm25_query_size(query), &words);
+		for (int i = 0; i < words.nwords; i++)
+		{
+			int			term = add_term(search, words.words[i].word, words.words[i].len, false);
+
+			search->terms[term].freq += words.words[i].tf;
+		}
+	}
+	widen_sets(search, old_words);
+}
+
+/* Rows match this query. */
+void
+bm25_search_match(Bm25Search *search, Bm25Query query)
+{
+	int			old_words = search->mask_words;
+	Bm25Document words = {0};
+	int		   *terms;
+
+	if (query->kind == BM25_QUERY_TSQUERY && query_tree(query) != NULL)
+	{
+		add_tree(search, query_tree(query));
+		return;
+	}
+	/* A text, of which any word will do; or a tsquery without words, which nothing matches */
+	if (query->kind == BM25_QUERY_TEXT)
+		bm25_parse_text(search->config, query->data, bm25_query_size(query), &words);
+	terms = palloc(sizeof(int) * Max(words.nwords, 1));
+	for (int i = 0; i < words.nwords; i++)
+		terms[i] = add_term(search, words.words[i].word, words.words[i].len, false);
+	search->matches = search->matches == NULL ? palloc(sizeof(Bm25Match)) :
+		repalloc(search->matches, sizeof(Bm25Match) * (search->nmatches + 1));
+	search->matches[search->nmatches] = (Bm25Match) {NULL};
+	widen_sets(search, old_words);
+	search->matches[search->nmatches].any = new_set(search);
+	for (int i = 0; i < words.nwords; i++)
+		search->matches[search->nmatches].any[terms[i] / 64] |= UINT64CONST(1) << (terms[i] % 64);
+	search->nmatches++;
+}

@@ -1,0 +1,509 @@
+/*-------------------------------------------------------------------------
+ *
+ * reader.c
+ *		A segment's documents, dictionary and lists of postings.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "bm25/bm25.h"
+
+#include "bm25/codec.h"
+#include "miscadmin.h"
+
+pg_noreturn static void
+report_stream(Bm25Reader *reader, const char *what)
+{
+	page_report_corrupt(reader->rel, reader->segment.header, what);
+}
+
+/* The length of a document. */
+uint32
+bm25_length(Bm25Reader *reader, uint32 doc)
+{
+	int			width = reader->segment.width;
+	uint32		per_page = BM25_SPACE / width;
+	uint32		number = doc / per_page;
+	uint32		slot = number % lengthof(reader->pages);
+	const char *at;
+	uint16		two;
+	uint32		four;
+
+	if (reader->pages[slot] == NULL || reader->page_numbers[slot] != number)
+	{
+		if (reader->pages[slot] == NULL)
+			reader->pages[slot] = palloc(BM25_SPACE);
+		reader->page_numbers[slot] = PG_UINT32_MAX;
+		bm25_stream_page(reader, BM25_LENGTHS, number, reader->pages[slot]);
+		reader->page_numbers[slot] = number;
+	}
+	at = reader->pages[slot] + (doc % per_page) * width;
+	switch (width)
+	{
+		case 1:
+			return (uint8) *at;
+		case 2:
+			memcpy(&two, at, sizeof(two));
+			return two;
+		default:
+			memcpy(&four, at, sizeof(four));
+			return four;
+	}
+}
+
+/* The heap TID of a document. */
+void
+bm25_tid(Bm25Reader *reader, uint32 doc, ItemPointer tid)
+{
+	bm25_stream_read(reader, BM25_TIDS, (uint64) doc * sizeof(ItemPointerData),
+					 sizeof(ItemPointerData), (char *) tid);
+	if (!ItemPointerIsValid(tid))
+		report_stream(reader, "an impossible heap TID");
+}
+
+/* The bits of dead documents, all of them. */
+uint8 *
+bm25_dead_bits(Bm25Reader *reader)
+{
+	Size		size = ((Size) reader->segment.ndocs + 7) / 8;
+	uint8	   *bits = palloc_extended(size + 8, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+
+	bm25_stream_read(reader, BM25_DEAD, 0, size, (char *) bits);
+	return bits;
+}
+
+/* Verify the counts of a page of the dictionary; "slot" is what an entry has at the end. */
+static const Bm25DictPageData *
+check_dict(Bm25Reader *reader, const char *page, int slots)
+{
+	const Bm25DictPageData *dict = (const Bm25DictPageData *) page;
+
+	if (dict->used < sizeof(*dict) || dict->used + slots * sizeof(uint16) > BM25_SPACE ||
+		dict->count == 0)
+		report_stream(reader, "a broken page of terms");
+	return dict;
+}
+
+static inline uint16
+slot_offset(Bm25Reader *reader, const char *page, int slot)
+{
+	uint16		offset;
+
+	memcpy(&offset, page + BM25_SPACE - (slot + 1) * sizeof(uint16), sizeof(offset));
+	if (offset >= BM25_SPACE)
+		report_stream(reader, "a broken page of terms");
+	return offset;
+}
+
+/* Compare a term with the first one of an inner page's entry. */
+static int
+compare_inner(Bm25Reader *reader, const char *page, int slot, const char *term, int len)
+{
+	const char *p = page + slot_offset(reader, page, slot);
+	uint64		n;
+
+	p = get_varint(p, page + BM25_SPACE, &n);
+	if (p == NULL || n > page + BM25_SPACE - p)
+		report_stream(reader, "a broken page of terms");
+	return bm25_compare_terms(term, len, p, (int) n);
+}
+
+/* The leaf in which a term stands if it is there. */
+static uint32
+find_leaf(Bm25Reader *reader, const char *term, int len)
+{
+	uint32		low = 0;
+	uint32		high = reader->header->bytes[BM25_INNER] / BM25_SPACE;
+	char	   *page = palloc(BM25_SPACE);
+	const Bm25DictPageData *dict;
+	uint32		leaf;
+
+	/* the last inner page that does not begin after the term */
+	while (high - low > 1)
+	{
+		uint32		middle = (low + high) / 2;
+
+		bm25_stream_page(reader, BM25_INNER, middle, page);
+		check_dict(reader, page, 1);
+		if (compare_inner(reader, page, 0, term, len) < 0)
+			high = middle;
+		else
+			low = middle;
+	}
+	bm25_stream_page(reader, BM25_INNER, low, page);
+	dict = check_dict(reader, page, ((Bm25DictPageData *) page)->count);
+	leaf = dict->first_leaf;
+	low = 0;
+	high = dict->count;
+	while (high - low > 1)
+	{
+		uint32		middle = (low + high) / 2;
+
+		if (compare_inner(reader, page, middle, term, len) < 0)
+			high = middle;
+		else
+			low = middle;
+	}
+	pfree(page);
+	return leaf + low;
+}
+
+/* Read a leaf, and stand before its entry "restart", which has its whole term. */
+static void
+walk_to(Bm25DictWalk *walk, uint32 leaf, int restart)
+{
+	if (walk->leaf != leaf)
+	{
+		const Bm25DictPageData *dict;
+
+		bm25_stream_page(walk->reader, BM25_LEAVES, leaf, walk->page);
+		dict = (const Bm25DictPageData *) walk->page;
+		check_dict(walk->reader, walk->page, (dict->count + BM25_RESTART - 1) / BM25_RESTART);
+		walk->leaf = leaf;
+	}
+	walk->entry = restart * BM25_RESTART;
+	walk->next = walk->page + slot_offset(walk->reader, walk->page, restart);
+}
+
+/* The next varint of the page */
+static uint64
+take(Bm25DictWalk *walk)
+{
+	uint64		value;
+
+	walk->next = get_varint(walk->next, walk->page + BM25_SPACE, &value);
+	if (walk->next == NULL)
+		report_stream(walk->reader, "a broken page of terms");
+	return value;
+}
+
+/* Read the next term and its entry; false at the end. */
+bool
+bm25_walk_next(Bm25DictWalk *walk)
+{
+	Bm25Entry  *found = &walk->found;
+	const char *end = walk->page + BM25_SPACE;
+	uint64		shared;
+	uint64		more;
+
+	if (walk->leaf >= walk->nleaves)
+		return false;
+	if (walk->entry >= ((Bm25DictPageData *) walk->page)->count)
+	{
+		if (walk->leaf + 1 >= walk->nleaves)
+			return false;
+		CHECK_FOR_INTERRUPTS();
+		walk_to(walk, walk->leaf + 1, 0);
+	}
+	shared = take(walk);
+	more = take(walk);
+	if (shared > walk->len || shared + more > BM25_MAX_TERM || more > end - walk->next)
+		report_stream(walk->reader, "a broken page of terms");
+	memcpy(walk->term + shared, walk->next, more);
+	walk->next += more;
+	walk->len = shared + more;
+	found->df = take(walk);
+	found->form = (Bm25Form) take(walk);
+	if (found->df == 0 || found->df > walk->reader->segment.ndocs)
+		report_stream(walk->reader, "a wrong number of postings");
+	switch (found->form)
+	{
+		case BM25_FORM_INLINE:
+			found->bytes = take(walk);
+			if (found->bytes > BM25_INLINE || found->bytes > end - walk->next)
+				report_stream(walk->reader, "a broken page of terms");
+			memcpy(found->bytes_inline, walk->next, found->bytes);
+			walk->next += found->bytes;
+			break;
+		case BM25_FORM_SHORT:
+			found->offset = take(walk);
+			found->bytes = take(walk);
+			break;
+		case BM25_FORM_BLOCKS:
+			found->heads = take(walk);
+			found->offset = take(walk);
+			found->bound = (uint8) take(walk);
+			break;
+		default:
+			report_stream(walk->reader, "a broken page of terms");
+	}
+	walk->entry++;
+	return true;
+}
+
+/* Begin a walk at the first term that is not below "from". */
+void
+bm25_walk_begin(Bm25DictWalk *walk, Bm25Reader *reader, const char *from, int len)
+{
+	Bm25DictPageData *dict;
+	int			low = 0;
+	int			high;
+
+	memset(walk, 0, offsetof(Bm25DictWalk, term));
+	walk->reader = reader;
+	walk->len = 0;
+	walk->nleaves = reader->header->bytes[BM25_LEAVES] / BM25_SPACE;
+	walk->page = palloc(BM25_SPACE);
+	walk->leaf = walk->nleaves;
+	if (walk->nleaves == 0)
+		return;
+	walk_to(walk, find_leaf(reader, from, len), 0);
+	dict = (Bm25DictPageData *) walk->page;
+	/* the last restart that is not after "from" */
+	high = (dict->count + BM25_RESTART - 1) / BM25_RESTART;
+	while (high - low > 1)
+	{
+		int			middle = (low + high) / 2;
+		uint64		shared;
+		uint64		n;
+		const char *end = walk->page + BM25_SPACE;
+		const char *p = walk->page + slot_offset(reader, walk->page, middle);
+
+		p = get_varint(p, end, &shared);
+		p = p == NULL ? NULL : get_varint(p, end, &n);
+		if (p == NULL || n > end - p)
+			report_stream(reader, "a broken page of terms");
+		if (bm25_compare_terms(from, len, p, (int) n) < 0)
+			high = middle;
+		else
+			low = middle;
+	}
+	walk_to(walk, walk->leaf, low);
+	for (;;)
+	{
+		const char *next = walk->next;
+		int			entry = walk->entry;
+		uint32		leaf = walk->leaf;
+		char		before[BM25_MAX_TERM];
+		int			before_len = walk->len;
+
+		memcpy(before, walk->term, before_len);
+		if (!bm25_walk_next(walk))
+			return;
+		if (bm25_compare_terms(walk->term, walk->len, from, len) < 0)
+			continue;
+		/* Stand before it again. */
+		if (walk->leaf != leaf)
+			walk_to(walk, walk->leaf, 0);
+		else
+		{
+			walk->next = next;
+			walk->entry = entry;
+		}
+		memcpy(walk->term, before, before_len);
+		walk->len = before_len;
+		return;
+	}
+}
+
+/* Look a term up. */
+bool
+bm25_find_term(Bm25Reader *reader, const char *term, int len, Bm25Entry *entry)
+{
+	Bm25DictWalk walk;
+	bool		found;
+
+	bm25_walk_begin(&walk, reader, term, len);
+	found = bm25_walk_next(&walk) &&
+		bm25_compare_terms(walk.term, walk.len, term, len) == 0;
+	if (found)
+		*entry = walk.found;
+	pfree(walk.page);
+	return found;
+}
+
+/* Decode a list without blocks. */
+static void
+decode_short(Bm25Cursor *cursor, const char *bytes, uint32 size)
+{
+	const char *end = bytes + size;
+	uint32		doc = PG_UINT32_MAX;
+
+	for (uint32 i = 0; i < cursor->n; i++)
+	{
+		uint32		gap;
+
+		bytes = get_posting(bytes, end, &gap, &cursor->tfs[i]);
+		doc += gap + 1;
+		if (bytes == NULL || doc >= cursor->reader->segment.ndocs ||
+			(i > 0 && doc <= cursor->docs[i - 1]))
+			report_stream(cursor->reader, "a broken list of postings");
+		cursor->docs[i] = doc;
+	}
+}
+
+/* Open the postings of a term; it stands at the first one, of which blocks are not loaded yet. */
+Bm25Cursor *
+bm25_cursor_open(Bm25Reader *reader, const Bm25Entry *entry)
+{
+	Bm25Cursor *cursor = palloc0(sizeof(Bm25Cursor));
+	char		bytes[BM25_BLOCK * 2 * MAX_VARINT];
+	uint32		size;
+
+	cursor->reader = reader;
+	cursor->df = entry->df;
+	cursor->docs = palloc(sizeof(uint32) * BM25_BLOCK * 2);
+	cursor->tfs = cursor->docs + BM25_BLOCK;
+	cursor->bound = PG_UINT8_MAX;
+	if (entry->form == BM25_FORM_BLOCKS)
+	{
+		cursor->nblocks = (entry->df + BM25_BLOCK - 1) / BM25_BLOCK;
+		cursor->bound = entry->bound;
+		cursor->data = entry->offset;
+		size = sizeof(Bm25BlockHead) * cursor->nblocks;
+		cursor->heads = palloc_extended(size, MCXT_ALLOC_HUGE);
+		bm25_stream_read(reader, BM25_POSTINGS, entry->heads, size, (char *) cursor->heads);
+		for (uint32 i = 0; i < cursor->nblocks; i++)
+			if (cursor->heads[i].last >= reader->segment.ndocs ||
+				(i > 0 && cursor->heads[i].last <= cursor->heads[i - 1].last) ||
+				cursor->heads[i].count >= BM25_BLOCK ||
+				cursor->heads[i].gap_bits > 32 || cursor->heads[i].tf_bits > 32)
+				report_stream(reader, "a broken list of postings");
+		cursor->block = PG_UINT32_MAX;
+		cursor->packed = palloc(packed_size(BM25_BLOCK, 32) * 2 + PACK_SLACK);
+		return cursor;
+	}
+	if (entry->df > BM25_BLOCK || entry->bytes > sizeof(bytes))
+		report_stream(reader, "a broken list of postings");
+	cursor->n = entry->df;
+	cursor->has_tfs = true;
+	if (entry->form == BM25_FORM_INLINE)
+		memcpy(bytes, entry->bytes_inline, entry->bytes);
+	else
+		bm25_stream_read(reader, BM25_POSTINGS, entry->offset, entry->bytes, bytes);
+	decode_short(cursor, bytes, entry->bytes);
+	return cursor;
+}
+
+/* Load a block: its documents.  bm25_cursor_load_tfs does the rest. */
+void
+bm25_cursor_load(Bm25Cursor *cursor, uint32 block)
+{
+	const Bm25BlockHead *head = &cursor->heads[block];
+	int			n = head->count + 1;
+	int			size = packed_size(n, head->gap_bits) + packed_size(n, head->tf_bits);
+	uint32		doc = block == 0 ? PG_UINT32_MAX : cursor->heads[block - 1].last;
+
+	bm25_stream_read(cursor->reader, BM25_POSTINGS, cursor->data + head->offset, size,
+					 cursor->packed);
+	unpack(cursor->packed, cursor->docs, n, head->gap_bits);
+	for (int i = 0; i < n; i++)
+		cursor->docs[i] = doc += cursor->docs[i] + 1;
+	if (doc != head->last)
+		report_stream(cursor->reader, "a broken list of postings");
+	cursor->block = block;
+	cursor->n = n;
+	cursor->at = 0;
+	cursor->has_tfs = false;
+}
+
+/* Have the frequencies of the loaded block. */
+void
+bm25_cursor_load_tfs(Bm25Cursor *cursor)
+{
+	const Bm25BlockHead *head;
+
+	if (cursor->has_tfs)
+		return;
+	head = &cursor->heads[cursor->block];
+	unpack(cursor->packed + packed_size(cursor->n, head->gap_bits), cursor->tfs, cursor->n,
+		   head->tf_bits);
+	for (uint32 i = 0; i < cursor->n; i++)
+		cursor->tfs[i]++;
+	cursor->has_tfs = true;
+}
+
+/* Go on to the first posting at "doc" or after it; false if there is none. */
+bool
+bm25_cursor_seek(Bm25Cursor *cursor, uint32 doc)
+{
+	if (cursor->nblocks > 0)
+	{
+		uint32		block = cursor->block == PG_UINT32_MAX ? 0 : cursor->block;
+
+		while (block < cursor->nblocks && cursor->heads[block].last < doc)
+			block++;
+		if (block == cursor->nblocks)
+		{
+			if (cursor->block != PG_UINT32_MAX)
+				cursor->at = cursor->n;
+			return false;
+		}
+		if (block != cursor->block)
+			bm25_cursor_load(cursor, block);
+	}
+	while (cursor->at < cursor->n && cursor->docs[cursor->at] < doc)
+		cursor->at++;
+	return cursor->at < cursor->n;
+}
+
+/* An in-memory list while it grows */
+typedef struct Postings
+{
+	uint32	   *docs;
+	uint32	   *tfs;
+	uint32		n;
+	uint32		room;
+} Postings;
+
+/* Merge the postings of a cursor into a list; "other" is where it is written to. */
+static void
+add_to_list(Postings *list, Postings *other, Bm25Cursor *cursor)
+{
+	Postings		swap;
+	uint32		i = 0;
+
+	if (other->room < list->n + cursor->df)
+	{
+		other->room = Max(1024, (list->n + cursor->df) * 2);
+		other->docs = palloc_extended(sizeof(uint32) * (Size) other->room, MCXT_ALLOC_HUGE);
+		other->tfs = palloc_extended(sizeof(uint32) * (Size) other->room, MCXT_ALLOC_HUGE);
+	}
+	other->n = 0;
+	for (bool more = bm25_cursor_seek(cursor, 0); more || i < list->n;)
+	{
+		uint32		doc = more ? cursor->docs[cursor->at] : PG_UINT32_MAX;
+		uint32		tf = 0;
+
+		if (i < list->n && list->docs[i] < doc)
+			doc = list->docs[i];
+		if (i < list->n && list->docs[i] == doc)
+			tf = list->tfs[i++];
+		if (more && cursor->docs[cursor->at] == doc)
+		{
+			bm25_cursor_load_tfs(cursor);
+			tf += cursor->tfs[cursor->at];
+			more = bm25_cursor_seek(cursor, doc + 1);
+		}
+		other->docs[other->n] = doc;
+		other->tfs[other->n++] = tf;
+	}
+	swap = *list;
+	*list = *other;
+	*other = swap;
+}
+
+/* The postings of all terms with a prefix, as of one term; NULL if there are none. */
+Bm25Cursor *
+bm25_cursor_of_prefix(Bm25Reader *reader, const char *prefix, int len)
+{
+	Bm25Cursor *cursor;
+	Bm25DictWalk walk;
+	Postings		lists[2] = {0};
+
+	bm25_walk_begin(&walk, reader, prefix, len);
+	while (bm25_walk_next(&walk) && walk.len >= len && memcmp(walk.term, prefix, len) == 0)
+	{
+		CHECK_FOR_INTERRUPTS();
+		add_to_list(&lists[0], &lists[1], bm25_cursor_open(reader, &walk.found));
+	}
+	if (lists[0].n == 0)
+		return NULL;
+	cursor = palloc0(sizeof(Bm25Cursor));
+	cursor->reader = reader;
+	cursor->df = cursor->n = lists[0].n;
+	cursor->docs = lists[0].docs;
+	cursor->tfs = lists[0].tfs;
+	cursor->bound = PG_UINT8_MAX;
+	cursor->has_tfs = true;
+	return cursor;
+}

@@ -1,0 +1,285 @@
+/*-------------------------------------------------------------------------
+ *
+ * scan.c
+ *		Scans: rows in the order of their scores, rows that match a condition, or
+ *		both.
+ *
+ * Nobody tells a scan how many rows it will be asked for.  So it looks for few of
+ * the best at first, and for four times as many whenever these have been handed
+ * out: no row is lost or comes twice, as the next ones come after the last one in
+ * the order of rows, which is total.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "bm25/search.h"
+
+#include "access/relscan.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "utils/memutils.h"
+
+#define FIRST_ROWS 16
+#define GROWTH 4
+#define MAX_ROWS (1 << 24)
+
+typedef struct Bm25Scan
+{
+	MemoryContext context;		/* of what a rescan throws away */
+	Bm25Search	search;
+	bool		nothing;		/* a NULL was asked for */
+	bool		started;
+	bool		all;			/* all rows are looked for at once: those that match, or any */
+	Bm25Top		top;			/* what is handed out */
+	int			next;
+	/* rows of a scan with conditions, all of them */
+	Bm25Hit    *hits;
+	Size		nhits;
+	Size		room;
+} Bm25Scan;
+
+IndexScanDesc
+bm25_beginscan(Relation rel, int nkeys, int norderbys)
+{
+	IndexScanDesc scan = RelationGetIndexScan(rel, nkeys, norderbys);
+	Bm25Scan  *state = palloc0(sizeof(Bm25Scan));
+
+	state->context = AllocSetContextCreate(CurrentMemoryContext, "bm25 scan",
+										   ALLOCSET_DEFAULT_SIZES);
+	scan->opaque = state;
+	if (norderbys > 0)
+	{
+		scan->xs_orderbyvals = palloc0(sizeof(Datum) * norderbys);
+		scan->xs_orderbynulls = palloc(sizeof(bool) * norderbys);
+		memset(scan->xs_orderbynulls, true, sizeof(bool) * norderbys);
+	}
+	return scan;
+}
+
+/* The query of a scan key: it must be for this index, or one that this is a partition of. */
+static Bm25Query
+get_query(IndexScanDesc scan, ScanKey key)
+{
+	Bm25Query	query = DatumGetBm25Query(key->sk_argument);
+
+	if (!bm25_is_named(RelationGetRelid(scan->indexRelation), query->index))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("query is for another index than \"%s\"",
+						RelationGetRelationName(scan->indexRelation))));
+	return query;
+}
+
+void
+bm25_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int norderbys)
+{
+	Bm25Scan  *state = scan->opaque;
+
+	if (keys && scan->numberOfKeys > 0)
+		memmove(scan->keyData, keys, scan->numberOfKeys * sizeof(ScanKeyData));
+	if (orderbys && scan->numberOfOrderBys > 0)
+		memmove(scan->orderByData, orderbys, scan->numberOfOrderBys * sizeof(ScanKeyData));
+	MemoryContextReset(state->context);
+	*state = (Bm25Scan) {state->context};
+}
+
+/* Take the query apart, and look at the index. */
+static void
+start(IndexScanDesc scan)
+{
+	Bm25Scan  *state = scan->opaque;
+	Bm25Search *search = &state->search;
+
+	state->started = true;
+	pgstat_count_index_scan(scan->indexRelation);
+	piramid_count_search(scan);
+	bm25_search_init(search, scan->indexRelation);
+	for (int i = 0; i < scan->numberOfOrderBys; i++)
+	{
+		if (scan->orderByData[i].sk_flags & SK_ISNULL)
+			state->nothing = true;
+		else
+			bm25_search_order_by(search, get_query(scan, &scan->orderByData[i]));
+	}
+	for (int i = 0; i < scan->numberOfKeys; i++)
+	{
+		if (scan->keyData[i].sk_flags & SK_ISNULL)
+			state->nothing = true;
+		else
+			bm25_search_match(search, get_query(scan, &scan->keyData[i]));
+	}
+	if (!state->nothing)
+		bm25_search_open(search);
+	/* Without a condition, all rows match it. */
+	state->all = search->nmatches > 0 || bm25_unmatched();
+}
+
+/* Keep a row that conditions let through. */
+static void
+add_hit(void *arg, uint32 segment, uint32 doc, uint32 points, bool recheck)
+{
+	Bm25Scan  *state = arg;
+
+	if (state->nhits == state->room)
+	{
+		state->room = Max(1024, state->room * 2);
+		state->hits = state->hits == NULL ? palloc(sizeof(Bm25Hit) * state->room) :
+			repalloc_huge(state->hits, sizeof(Bm25Hit) * state->room);
+	}
+	state->hits[state->nhits++] = (Bm25Hit) {points, segment, doc};
+}
+
+/* Look for all matching rows; those of equal points stay in the table's order. */
+static void
+find_matches(Bm25Scan *state)
+{
+	Bm25Search *search = &state->search;
+
+	for (uint32 i = 0; i < search->meta.nsegments; i++)
+		bm25_match_segment(search, i, add_hit, state);
+	bm25_match_head(search, add_hit, state);
+	if (state->nhits > INT_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("too many rows match")));
+	state->top = (Bm25Top) {state->hits, (int) state->nhits, PG_INT32_MAX};
+	if (search->ordered)
+		bm25_top_sort(&state->top);
+}
+
+/* Look for the next best rows. */
+static void
+find_best(Bm25Scan *state)
+{
+	Bm25Search *search = &state->search;
+	Bm25Top    *top = &state->top;
+	int			k = top->k == 0 ? FIRST_ROWS : Min(top->k * GROWTH, MAX_ROWS);
+
+	if (top->n > 0)
+	{
+		top->has_after = true;
+		top->after = top->hits[top->n - 1];
+	}
+	if (top->hits != NULL)
+		pfree(top->hits);
+	top->hits = palloc_extended(sizeof(Bm25Hit) * (Size) k, MCXT_ALLOC_HUGE);
+	top->k = k;
+	top->n = 0;
+	for (uint32 i = 0; i < search->meta.nsegments; i++)
+		bm25_rank_segment(search, i, top);
+	for (uint32 i = 0; i < search->nhead; i++)
+	{
+		uint32		points = bm25_head_points(search, &search->head[i]);
+
+		if (points > 0 && !search->head[i].dead)
+			bm25_top_add(top, search, (Bm25Hit) {points, search->meta.nsegments, i});
+	}
+	bm25_top_sort(top);
+}
+
+/* The heap TID of a row. */
+static void
+get_tid(Bm25Search *search, const Bm25Hit *hit, ItemPointer tid)
+{
+	if (hit->segment == search->meta.nsegments)
+		*tid = search->head[hit->doc].tid;
+	else
+		bm25_tid(search->readers[hit->segment], hit->doc, tid);
+}
+
+/* Is there a row to hand out? */
+static bool
+have_row(Bm25Scan *state)
+{
+	if (state->next < state->top.n)
+		return true;
+	if (state->all || state->top.n < state->top.k)
+		return false;
+	state->next = 0;
+	find_best(state);
+	return state->top.n > 0;
+}
+
+bool
+bm25_gettuple(IndexScanDesc scan, ScanDirection direction)
+{
+	Bm25Scan  *state = scan->opaque;
+	MemoryContext old = MemoryContextSwitchTo(state->context);
+	bool		found;
+
+	Assert(ScanDirectionIsForward(direction));
+	/* They do not see the new row of a reused TID. */
+	if (!IsMVCCSnapshot(scan->xs_snapshot))
+		elog(ERROR, "a bm25 index needs an MVCC snapshot");
+	if (!state->started)
+	{
+		start(scan);
+		if (!state->nothing && state->all)
+			find_matches(state);
+		else if (!state->nothing)
+			find_best(state);
+	}
+	found = !state->nothing && have_row(state);
+	if (found)
+	{
+		const Bm25Hit *hit = &state->top.hits[state->next++];
+
+		get_tid(&state->search, hit, &scan->xs_heaptid);
+		scan->xs_recheck = state->search.recheck;
+		scan->xs_recheckorderby = false;
+		if (scan->numberOfOrderBys > 0)
+		{
+			scan->xs_orderbyvals[0] =
+				Float8GetDatum(bm25_score(state->search.weights, hit->points));
+			scan->xs_orderbynulls[0] = false;
+		}
+	}
+	MemoryContextSwitchTo(old);
+	return found;
+}
+
+/* What a bitmap scan collects */
+typedef struct BitmapState
+{
+	Bm25Search *search;
+	TIDBitmap  *bitmap;
+	int64		n;
+} BitmapState;
+
+static void
+add_to_bitmap(void *arg, uint32 segment, uint32 doc, uint32 points, bool recheck)
+{
+	BitmapState *state = arg;
+	Bm25Hit		hit = {points, segment, doc};
+	ItemPointerData tid;
+
+	get_tid(state->search, &hit, &tid);
+	tbm_add_tuples(state->bitmap, &tid, 1, recheck);
+	state->n++;
+}
+
+int64
+bm25_getbitmap(IndexScanDesc scan, TIDBitmap *bitmap)
+{
+	Bm25Scan  *state = scan->opaque;
+	MemoryContext old = MemoryContextSwitchTo(state->context);
+	BitmapState result = {&state->search, bitmap};
+
+	start(scan);
+	if (!state->nothing)
+	{
+		for (uint32 i = 0; i < state->search.meta.nsegments; i++)
+			bm25_match_segment(&state->search, i, add_to_bitmap, &result);
+		bm25_match_head(&state->search, add_to_bitmap, &result);
+	}
+	MemoryContextSwitchTo(old);
+	return result.n;
+}
+
+void
+bm25_endscan(IndexScanDesc scan)
+{
+	Bm25Scan  *state = scan->opaque;
+
+	MemoryContextDelete(state->context);
+	pfree(state);
+}

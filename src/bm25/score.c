@@ -1,0 +1,228 @@
+/*-------------------------------------------------------------------------
+ *
+ * score.c
+ *		The operators <@> and @@ where no index is scanned: a text's own words, with
+ *		the statistics of the index.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "bm25/search.h"
+
+#include "access/genam.h"
+#include "access/xact.h"
+#include "tsearch/ts_utils.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/memutils.h"
+
+/* Kept from one call to the next */
+typedef struct ScoreState
+{
+	Bm25Query	query;
+	TimestampTz statement;
+	CommandId	command;
+	MemoryContext context;		/* of all the rest */
+	MemoryContext scratch;		/* of a call */
+	Oid			config;
+	Bm25Search	search;
+} ScoreState;
+
+/* A query that names no index reaches an operator only if the planner found none. */
+pg_noreturn static void
+report_no_index(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("no bm25 index is known for the left side of the operator"),
+			 errhint("Create one on this column, or name one: to_bm25query('words', 'index_name').")));
+}
+
+/* What is known about a query, which most often is the one of the last call. */
+static ScoreState *
+get_state(FunctionCallInfo fcinfo, Bm25Query query, bool ordered)
+{
+	ScoreState *state = fcinfo->flinfo->fn_extra;
+	Oid			index;
+	Relation	rel;
+	MemoryContext old;
+
+	if (!OidIsValid(query->index))
+		report_no_index();
+	if (state != NULL && state->statement == GetCurrentStatementStartTimestamp() &&
+		state->command == GetCurrentCommandId(false) &&
+		VARSIZE(state->query) == VARSIZE(query) &&
+		memcmp(state->query, query, VARSIZE(query)) == 0)
+	{
+		MemoryContextReset(state->scratch);
+		return state;
+	}
+	if (state != NULL)
+	{
+		fcinfo->flinfo->fn_extra = NULL;
+		MemoryContextDelete(state->context);
+	}
+	index = bm25_any_leaf(query->index);
+	if (!OidIsValid(index))
+		report_no_index();
+	rel = bm25_open_index(index, AccessShareLock);
+	old = MemoryContextSwitchTo(AllocSetContextCreate(fcinfo->flinfo->fn_mcxt, "bm25 score",
+													  ALLOCSET_DEFAULT_SIZES));
+	state = palloc0(sizeof(ScoreState));
+	state->context = CurrentMemoryContext;
+	state->scratch = AllocSetContextCreate(state->context, "bm25 score call",
+										   ALLOCSET_DEFAULT_SIZES);
+	state->query = palloc(VARSIZE(query));
+	memcpy(state->query, query, VARSIZE(query));
+	state->statement = GetCurrentStatementStartTimestamp();
+	state->command = GetCurrentCommandId(false);
+	bm25_search_init(&state->search, rel);
+	state->config = state->search.config;
+	if (ordered)
+	{
+		bm25_search_order_by(&state->search, state->query);
+		bm25_search_open(&state->search);
+	}
+	else
+		bm25_search_match(&state->search, state->query);
+	MemoryContextSwitchTo(old);
+	index_close(rel, AccessShareLock);
+	fcinfo->flinfo->fn_extra = state;
+	return state;
+}
+
+/* How often a query's word occurs in a document */
+static uint32
+count_word(const Bm25Document *document, const Bm25Term *term)
+{
+	int			low = 0;
+	int			high = document->nwords;
+	uint32		tf = 0;
+
+	while (low < high)
+	{
+		int			middle = (low + high) / 2;
+		const Bm25Word *word = &document->words[middle];
+
+		if (bm25_compare_terms(word->word, word->len, term->word, term->len) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	for (; low < document->nwords; low++)
+	{
+		const Bm25Word *word = &document->words[low];
+
+		if (word->len < term->len || (word->len > term->len && !term->prefix) ||
+			memcmp(word->word, term->word, term->len) != 0)
+			break;
+		tf += word->tf;
+	}
+	return tf;
+}
+
+static Datum
+score_document(ScoreState *state, const Bm25Document *document)
+{
+	const Bm25Weights *weights = state->search.weights;
+	uint32		points = 0;
+
+	for (int i = 0; i < state->search.nterms; i++)
+	{
+		uint32		tf = state->search.terms[i].freq == 0 ? 0 :
+			count_word(document, &state->search.terms[i]);
+
+		if (tf > 0)
+			points += bm25_points(weights->scaled[i], weights->norm, tf, document->length);
+	}
+	return Float8GetDatum(bm25_score(weights, points));
+}
+
+/* text <@> bm25query */
+PG_FUNCTION_INFO_V1(bm25_text_score);
+Datum
+bm25_text_score(PG_FUNCTION_ARGS)
+{
+	text	   *t = PG_GETARG_TEXT_PP(0);
+	ScoreState *state = get_state(fcinfo, PG_GETARG_BM25QUERY(1), true);
+	MemoryContext old = MemoryContextSwitchTo(state->scratch);
+	Bm25Document document;
+	Datum		score;
+
+	bm25_parse_text(state->config, VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t), &document);
+	score = score_document(state, &document);
+	MemoryContextSwitchTo(old);
+	return score;
+}
+
+/* tsvector <@> bm25query */
+PG_FUNCTION_INFO_V1(bm25_tsvector_score);
+Datum
+bm25_tsvector_score(PG_FUNCTION_ARGS)
+{
+	TSVector	vector = PG_GETARG_TSVECTOR(0);
+	ScoreState *state = get_state(fcinfo, PG_GETARG_BM25QUERY(1), true);
+	MemoryContext old = MemoryContextSwitchTo(state->scratch);
+	Bm25Document document;
+	Datum		score;
+
+	bm25_parse_tsvector(vector, &document);
+	score = score_document(state, &document);
+	MemoryContextSwitchTo(old);
+	return score;
+}
+
+/* text <@> text and tsvector <@> text, which the planner replaces when there is an index */
+PG_FUNCTION_INFO_V1(bm25_unresolved_score);
+Datum
+bm25_unresolved_score(PG_FUNCTION_ARGS)
+{
+	report_no_index();
+}
+
+static bool
+match_vector(ScoreState *state, TSVector vector)
+{
+	if (state->query->kind == BM25_QUERY_TEXT)
+	{
+		Bm25Document document;
+
+		bm25_parse_tsvector(vector, &document);
+		for (int i = 0; i < state->search.nterms; i++)
+			if (count_word(&document, &state->search.terms[i]) > 0)
+				return true;
+		return false;
+	}
+	return DatumGetBool(DirectFunctionCall2(ts_match_vq, PointerGetDatum(vector),
+											PointerGetDatum(state->query->data)));
+}
+
+/* text @@ bm25query */
+PG_FUNCTION_INFO_V1(bm25_text_match);
+Datum
+bm25_text_match(PG_FUNCTION_ARGS)
+{
+	Datum		t = PG_GETARG_DATUM(0);
+	ScoreState *state = get_state(fcinfo, PG_GETARG_BM25QUERY(1), false);
+	MemoryContext old = MemoryContextSwitchTo(state->scratch);
+	bool		result;
+
+	result = match_vector(state,
+						  DatumGetTSVector(DirectFunctionCall2(to_tsvector_byid,
+															   ObjectIdGetDatum(state->config), t)));
+	MemoryContextSwitchTo(old);
+	PG_RETURN_BOOL(result);
+}
+
+/* tsvector @@ bm25query */
+PG_FUNCTION_INFO_V1(bm25_tsvector_match);
+Datum
+bm25_tsvector_match(PG_FUNCTION_ARGS)
+{
+	TSVector	vector = PG_GETARG_TSVECTOR(0);
+	ScoreState *state = get_state(fcinfo, PG_GETARG_BM25QUERY(1), false);
+	MemoryContext old = MemoryContextSwitchTo(state->scratch);
+	bool		result = match_vector(state, vector);
+
+	MemoryContextSwitchTo(old);
+	PG_RETURN_BOOL(result);
+}

@@ -1,0 +1,331 @@
+/*-------------------------------------------------------------------------
+ *
+ * search.c
+ *		The state of an index that a query sees, and the weights of its words.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "bm25/search.h"
+
+#include <math.h>
+
+#include "access/xact.h"
+#include "catalog/partition.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
+#include "miscadmin.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+/* Count the words of a record of the head that the query has. */
+static uint32 *
+count_words(Bm25Search *search, BlockNumber block, const Bm25Record *record, const char *p)
+{
+	const char *end = p + record->bytes;
+	uint32	   *tfs = NULL;
+	Bm25Word	word;
+
+	while (p < end)
+	{
+		p = bm25_decode_word(p, end, &word);
+		if (p == NULL)
+			page_report_corrupt(search->rel, block, "a broken record of a document");
+		for (int i = 0; i < search->nterms; i++)
+		{
+			Bm25Term   *term = &search->terms[i];
+
+			if (word.len < term->len || (word.len > term->len && !term->prefix) ||
+				memcmp(word.word, term->word, term->len) != 0)
+				continue;
+			if (tfs == NULL)
+				tfs = palloc0(sizeof(uint32) * search->nterms);
+			if (tfs[i] == 0)
+				term->df++;
+			tfs[i] += word.tf;
+		}
+	}
+	return tfs;
+}
+
+/* Read the head. */
+static void
+read_head(Bm25Search *search)
+{
+	BlockNumber block = search->meta.head_first;
+	char	   *copy = palloc(BM25_SPACE);
+	uint32		room = 256;
+	bool		seen_last = false;
+
+	search->head = palloc(sizeof(Bm25HeadDocument) * room);
+	while (block != InvalidBlockNumber)
+	{
+		Bm25HeadPage head = bm25_head_read(search->rel, block, copy);
+		const Bm25Record *record = bm25_first_record(head);
+
+		CHECK_FOR_INTERRUPTS();
+		seen_last |= block == search->meta.head_last;
+		for (uint32 i = 0; i < head->nrecords; i++)
+		{
+			const char *terms = bm25_record_terms(search->rel, record, NULL);
+			Bm25HeadDocument *document;
+
+			if (search->nhead == room)
+				search->head = repalloc_huge(search->head, sizeof(Bm25HeadDocument) * (room *= 2));
+			document = &search->head[search->nhead++];
+			document->tid = record->tid;
+			document->dead = (record->flags & BM25_RECORD_DEAD) != 0;
+			document->length = record->length;
+			document->tfs = count_words(search, block, record, terms);
+			search->sumlen += record->length;
+			if (record->flags & BM25_RECORD_OVERFLOW)
+				pfree(unconstify(char *, terms));
+			record = (const Bm25Record *) ((const char *) record + bm25_record_size(record));
+		}
+		/* What comes later is not visible, but for what this very command has inserted. */
+		block = head->next;
+	}
+	if (!seen_last)
+		page_report_corrupt(search->rel, search->meta.head_first, "a broken chain of new documents");
+	search->ndocs += search->nhead;
+	pfree(copy);
+}
+
+/* Look the terms up in a segment. */
+static void
+look_up(Bm25Search *search, uint32 segment)
+{
+	Bm25Reader *reader = bm25_reader_open(search->rel, &search->meta.segments[segment]);
+
+	search->readers[segment] = reader;
+	search->entries[segment] = palloc0(sizeof(Bm25Entry) * Max(search->nterms, 1));
+	search->prefixes[segment] = palloc0(sizeof(Bm25Cursor *) * Max(search->nterms, 1));
+	for (int i = 0; i < search->nterms; i++)
+	{
+		Bm25Term   *term = &search->terms[i];
+		Bm25Entry  *entry = &search->entries[segment][i];
+
+		if (term->prefix)
+		{
+			Bm25Cursor *cursor = bm25_cursor_of_prefix(reader, term->word, term->len);
+
+			search->prefixes[segment][i] = cursor;
+			entry->df = cursor == NULL ? 0 : cursor->df;
+		}
+		else if (!bm25_find_term(reader, term->word, term->len, entry))
+			entry->df = 0;
+		term->df += entry->df;
+	}
+	search->ndocs += reader->segment.ndocs;
+	search->sumlen += reader->segment.sumlen;
+}
+
+/* Read what an index has at this moment; adds to the terms' counts. */
+static void
+look_at(Bm25Search *search)
+{
+	bm25_meta_read(search->rel, &search->meta);
+	search->readers = palloc(sizeof(Bm25Reader *) * BM25_MAX_SEGMENTS);
+	search->entries = palloc(sizeof(Bm25Entry *) * BM25_MAX_SEGMENTS);
+	search->prefixes = palloc(sizeof(Bm25Cursor **) * BM25_MAX_SEGMENTS);
+	search->ndocs = search->sumlen = 0;
+	for (uint32 i = 0; i < search->meta.nsegments; i++)
+		look_up(search, i);
+	search->nhead = 0;
+	read_head(search);
+}
+
+/* A term's postings in a segment, from the beginning; NULL if there are none. */
+Bm25Cursor *
+bm25_search_cursor(Bm25Search *search, uint32 segment, int term)
+{
+	Bm25Cursor *cursor = search->prefixes[segment][term];
+
+	if (search->entries[segment][term].df == 0)
+		return NULL;
+	if (cursor != NULL)
+	{
+		cursor->at = 0;
+		return cursor;
+	}
+	return bm25_cursor_open(search->readers[segment], &search->entries[segment][term]);
+}
+
+/* Is "named", or invalid, this index or a partitioned one that it is a partition of? */
+bool
+bm25_is_named(Oid index, Oid named)
+{
+	return !OidIsValid(named) || index == named ||
+		(get_rel_relkind(named) == RELKIND_PARTITIONED_INDEX &&
+		 list_member_oid(get_partition_ancestors(index), named));
+}
+
+/* An index with pages: the named one, or some partition of it; invalid if it has none. */
+Oid
+bm25_any_leaf(Oid named)
+{
+	ListCell   *cell;
+
+	if (get_rel_relkind(named) != RELKIND_PARTITIONED_INDEX)
+		return named;
+	foreach(cell, find_all_inheritors(named, AccessShareLock, NULL))
+		if (get_rel_relkind(lfirst_oid(cell)) == RELKIND_INDEX)
+			return lfirst_oid(cell);
+	return InvalidOid;
+}
+
+/* Add the statistics of the other partitions of a partitioned index to those of this one. */
+static void
+add_partitions(Bm25Search *search)
+{
+	ListCell   *cell;
+
+	foreach(cell, find_all_inheritors(search->named, AccessShareLock, NULL))
+	{
+		Oid			index = lfirst_oid(cell);
+		Bm25Search	other = *search;
+
+		if (index == RelationGetRelid(search->rel) || get_rel_relkind(index) != RELKIND_INDEX)
+			continue;
+		other.rel = bm25_open_index(index, AccessShareLock);
+		look_at(&other);
+		search->ndocs += other.ndocs;
+		search->sumlen += other.sumlen;
+		index_close(other.rel, NoLock);
+	}
+}
+
+/* Compute the weights of the terms.  README.md, "Score". */
+static void
+compute_weights(Bm25Search *search, Bm25Weights *weights)
+{
+	float		sum = 0;
+
+	weights->avglen = search->ndocs > 0 ? search->sumlen / search->ndocs : 0;
+	weights->norm = bm25_norm(search->meta.k1, search->meta.b, weights->avglen);
+	for (int i = 0; i < search->nterms; i++)
+	{
+		Bm25Term   *term = &search->terms[i];
+		double		idf = log(1 + (search->ndocs - term->df + 0.5) / (term->df + 0.5));
+
+		weights->scaled[i] = (float) idf * (search->meta.k1 + 1) * term->freq;
+		sum += weights->scaled[i];
+	}
+	weights->shift = 31 - (sum > 0 ? (int) ceil(log2(sum)) : 0);
+	for (int i = 0; i < search->nterms; i++)
+		weights->scaled[i] = ldexpf(weights->scaled[i], weights->shift);
+}
+
+/*
+ * The weights of the latest queries, so that all that a statement asks of an index
+ * gets the same scores, whatever is inserted meanwhile.
+ */
+#define KEPT 4
+
+typedef struct Kept
+{
+	Oid			index;
+	TimestampTz statement;
+	CommandId	command;
+	StringInfoData terms;
+	Bm25Weights weights;
+} Kept;
+
+static Kept kept[KEPT];
+static int	next_kept = 0;
+
+static void
+describe_terms(Bm25Search *search, StringInfo to)
+{
+	for (int i = 0; i < search->nterms; i++)
+	{
+		Bm25Term   *term = &search->terms[i];
+
+		appendBinaryStringInfo(to, (char *) &term->len, sizeof(term->len));
+		appendBinaryStringInfo(to, term->word, term->len);
+		appendBinaryStringInfo(to, (char *) &term->freq, sizeof(term->freq));
+		appendStringInfoChar(to, term->prefix);
+	}
+}
+
+static void
+find_weights(Bm25Search *search)
+{
+	Oid			index = search->named;
+	TimestampTz statement = GetCurrentStatementStartTimestamp();
+	CommandId	command = GetCurrentCommandId(false);
+	StringInfoData terms;
+	Kept	   *keep;
+	float	   *scaled;
+
+	initStringInfo(&terms);
+	describe_terms(search, &terms);
+	search->weights = palloc(sizeof(Bm25Weights));
+	search->weights->n = search->nterms;
+	search->weights->scaled = palloc(sizeof(float) * Max(search->nterms, 1));
+	for (int i = 0; i < KEPT; i++)
+	{
+		keep = &kept[i];
+		if (keep->index != index || keep->statement != statement || keep->command != command ||
+			keep->terms.len != terms.len ||
+			memcmp(keep->terms.data, terms.data, terms.len) != 0)
+			continue;
+		scaled = search->weights->scaled;
+		memcpy(scaled, keep->weights.scaled, sizeof(float) * search->nterms);
+		*search->weights = keep->weights;
+		search->weights->scaled = scaled;
+		return;
+	}
+	if (index != RelationGetRelid(search->rel))
+		add_partitions(search);
+	compute_weights(search, search->weights);
+
+	/* The scaled weights stand behind the terms. */
+	keep = &kept[next_kept++ % KEPT];
+	keep->index = InvalidOid;
+	if (keep->terms.data != NULL)
+		pfree(keep->terms.data);
+	keep->terms.data = NULL;
+	keep->terms.data = MemoryContextAlloc(TopMemoryContext, MAXALIGN(terms.len + 1) +
+										  sizeof(float) * search->nterms);
+	memcpy(keep->terms.data, terms.data, terms.len);
+	keep->terms.len = terms.len;
+	keep->weights = *search->weights;
+	keep->weights.scaled = (float *) (keep->terms.data + MAXALIGN(terms.len + 1));
+	memcpy(keep->weights.scaled, search->weights->scaled, sizeof(float) * search->nterms);
+	keep->statement = statement;
+	keep->command = command;
+	keep->index = index;
+}
+
+/* Look at the index: from now on, the search sees what it has at this moment. */
+void
+bm25_search_open(Bm25Search *search)
+{
+	for (int i = 0; i < search->nterms; i++)
+		search->terms[i].df = 0;
+	look_at(search);
+	find_weights(search);
+}
+
+/* What users see: negative, so that the best row comes first in ascending order. */
+double
+bm25_score(const Bm25Weights *weights, uint32 points)
+{
+	return points == 0 ? 0 : -ldexp(points, -weights->shift);
+}
+
+/* The points of a document of the head. */
+uint32
+bm25_head_points(Bm25Search *search, const Bm25HeadDocument *document)
+{
+	uint32		points = 0;
+
+	if (document->tfs == NULL)
+		return 0;
+	for (int i = 0; i < search->nterms; i++)
+		if (search->terms[i].freq > 0 && document->tfs[i] > 0)
+			points += bm25_points(search->weights->scaled[i], search->weights->norm,
+								  document->tfs[i], document->length);
+	return points;
+}

@@ -1,0 +1,170 @@
+/*-------------------------------------------------------------------------
+ *
+ * search.h
+ *		A query, and what it finds in an index.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PIRAMID_BM25_SEARCH_H
+#define PIRAMID_BM25_SEARCH_H
+
+#include "bm25/bm25.h"
+
+/* The SQL type bm25query */
+typedef struct Bm25QueryData
+{
+	int32		vl_len_;		/* varlena header */
+	uint32		kind;			/* a Bm25QueryKind */
+	Oid			index;			/* or invalid: whichever the table has */
+	uint32		reserved;		/* 0 */
+	char		data[FLEXIBLE_ARRAY_MEMBER];	/* text, or a whole tsquery */
+} Bm25QueryData;
+
+typedef Bm25QueryData *Bm25Query;
+
+typedef enum Bm25QueryKind
+{
+	BM25_QUERY_TEXT,
+	BM25_QUERY_TSQUERY
+} Bm25QueryKind;
+
+#define DatumGetBm25Query(datum) ((Bm25Query) PG_DETOAST_DATUM(datum))
+#define PG_GETARG_BM25QUERY(n) DatumGetBm25Query(PG_GETARG_DATUM(n))
+#define bm25_query_size(query) (VARSIZE(query) - offsetof(Bm25QueryData, data))
+
+/* A word of a query */
+typedef struct Bm25Term
+{
+	const char *word;
+	int			len;
+	bool		prefix;
+	uint32		freq;			/* how often the order asks for it; 0: only a condition does */
+	uint32		df;
+} Bm25Term;
+
+/* What documents must match: a tsquery, or any of some words */
+typedef struct Bm25Match
+{
+	TSQuery		tree;			/* or NULL */
+	int		   *terms;			/* of the tree's items */
+	uint64	   *any;			/* without a tree: set of terms */
+	uint64	   *required;		/* a document without one of these does not match */
+	bool		matches_nothing;	/* would a document without any of the words match? */
+} Bm25Match;
+
+/* A document of the head */
+typedef struct Bm25HeadDocument
+{
+	ItemPointerData tid;
+	bool		dead;
+	uint32		length;
+	uint32	   *tfs;			/* of each term, or NULL: none occurs */
+} Bm25HeadDocument;
+
+/* What statistics make of the words that the order asks for */
+typedef struct Bm25Weights
+{
+	Bm25Norm	norm;
+	float		avglen;
+	int			shift;			/* points are scores times 2^shift */
+	int			n;
+	float	   *scaled;			/* a term's weight times 2^shift */
+} Bm25Weights;
+
+/* A query and the state of the index that it is asked about */
+typedef struct Bm25Search
+{
+	Relation	rel;
+	Oid			named;			/* rel, or a partitioned index over it: whose statistics count */
+	Oid			config;
+	Bm25Term   *terms;
+	int			nterms;
+	int			room;
+	int			mask_words;		/* of a set of terms */
+	Bm25Match  *matches;		/* all of them must match */
+	int			nmatches;
+	bool		ordered;
+	bool		recheck;		/* do matches need the text itself? */
+	/* since bm25_search_open */
+	Bm25MetaPageData meta;
+	Bm25Reader **readers;
+	Bm25Entry **entries;		/* of each segment, of each term; df 0: it is not there */
+	Bm25Cursor ***prefixes;		/* of each segment, of each term: lists of prefixes */
+	Bm25HeadDocument *head;
+	uint32		nhead;
+	double		ndocs;
+	double		sumlen;
+	Bm25Weights *weights;
+} Bm25Search;
+
+/* A row that is found; segment is meta.nsegments for the head */
+typedef struct Bm25Hit
+{
+	uint32		points;
+	uint32		segment;
+	uint32		doc;
+} Bm25Hit;
+
+/* The best k rows that come after a given one */
+typedef struct Bm25Top
+{
+	Bm25Hit    *hits;			/* a heap, the last in order on top */
+	int			n;
+	int			k;
+	bool		has_after;
+	Bm25Hit		after;
+} Bm25Top;
+
+/* Does a come before b in the order of rows? */
+static inline bool
+bm25_hit_before(const Bm25Hit *a, const Bm25Hit *b)
+{
+	if (a->points != b->points)
+		return a->points > b->points;
+	if (a->segment != b->segment)
+		return a->segment < b->segment;
+	return a->doc < b->doc;
+}
+
+/* A posting with as many points counts if none is better: what is not above this does not. */
+static inline int64
+bm25_top_threshold(const Bm25Top *top)
+{
+	return top->n < top->k ? -1 : (int64) top->hits[0].points;
+}
+
+/* The points of a posting; at least one, so that a match is told from none. */
+static inline uint32
+bm25_points(float scaled, Bm25Norm norm, uint32 tf, uint32 length)
+{
+	uint32		points = (uint32) (scaled * bm25_part(norm, tf, length) + 0.5f);
+
+	return Max(points, 1);
+}
+
+/* functions in query.c */
+extern void bm25_search_init(Bm25Search *search, Relation rel);
+extern void bm25_search_order_by(Bm25Search *search, Bm25Query query);
+extern void bm25_search_match(Bm25Search *search, Bm25Query query);
+extern bool bm25_matches(Bm25Search *search, const uint64 *mask, bool *recheck);
+extern Bm25Query bm25_make_query(Bm25QueryKind kind, Oid index, const char *data, Size size);
+
+/* functions in search.c */
+extern bool bm25_is_named(Oid index, Oid named);
+extern Oid	bm25_any_leaf(Oid named);
+extern void bm25_search_open(Bm25Search *search);
+extern Bm25Cursor *bm25_search_cursor(Bm25Search *search, uint32 segment, int term);
+extern double bm25_score(const Bm25Weights *weights, uint32 points);
+extern uint32 bm25_head_points(Bm25Search *search, const Bm25HeadDocument *document);
+
+/* functions in engine.c */
+extern void bm25_top_add(Bm25Top *top, Bm25Search *search, Bm25Hit hit);
+extern void bm25_top_sort(Bm25Top *top);
+extern void bm25_rank_segment(Bm25Search *search, uint32 segment, Bm25Top *top);
+
+/* functions in boolean.c */
+typedef void (*Bm25Found) (void *arg, uint32 segment, uint32 doc, uint32 points, bool recheck);
+extern void bm25_match_segment(Bm25Search *search, uint32 segment, Bm25Found found, void *arg);
+extern void bm25_match_head(Bm25Search *search, Bm25Found found, void *arg);
+
+#endif							/* PIRAMID_BM25_SEARCH_H */

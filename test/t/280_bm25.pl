@@ -1,0 +1,158 @@
+# bm25 indexes: writers, readers and vacuums side by side, killed servers, a standby
+# that reads while pages are reused, damaged pages.
+#
+# By version: WAL, recovery, conflicts on standbys.
+
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Piramid;
+
+my $node = piramid_node('bm25',
+	init => [ allows_streaming => 1 ],
+	# Replay compares every page with the primary's, and stops if they differ.
+	conf => "wal_consistency_checking = 'all'\nwal_keep_size = '1GB'\nautovacuum = off\nrestart_after_crash = on");
+
+# "answers" are the ids and scores of some queries; "lies" counts the queries of which an
+# index scan and a scan of the table tell different scores.
+$node->safe_psql('postgres', q{
+	CREATE EXTENSION piramid_bm25;
+	CREATE FUNCTION words(seed int, n int) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+		SELECT string_agg('w' || exp(6.5 * (hashint4(seed * 1009 + i)::bigint & 1023) / 1023)::int, ' ')
+		FROM generate_series(1, n) i $$;
+	CREATE FUNCTION answers(by_index boolean, q text) RETURNS json LANGUAGE plpgsql AS $$
+	DECLARE
+		result json;
+	BEGIN
+		PERFORM set_config('enable_seqscan', (NOT by_index)::text, true),
+			set_config('enable_indexscan', by_index::text, true);
+		EXECUTE format('SELECT json_agg(s) FROM (SELECT body <@> %1$L AS s FROM t ORDER BY body <@> %1$L LIMIT 60) x
+			WHERE s < 0', q) INTO result;
+		RETURN result;
+	END $$;
+	CREATE FUNCTION lies() RETURNS bigint LANGUAGE sql AS $$
+		SELECT count(*) FROM (SELECT words(-i, 1 + i % 4) AS q FROM generate_series(1, 6) i) x
+		WHERE answers(true, q)::text IS DISTINCT FROM answers(false, q)::text $$;
+	CREATE TABLE t (id int PRIMARY KEY, body text);
+	INSERT INTO t SELECT i, words(i, 1 + i % 23) FROM generate_series(1, 3000) i;
+	CREATE INDEX t_body ON t USING bm25 (body) WITH (text_config = 'simple');
+	CREATE SEQUENCE next START 3001;
+});
+
+sub is_right
+{
+	my ($server, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	is($server->safe_psql('postgres', 'SELECT lies()'), 0, "$name: index and table tell the same");
+	at_least($server->safe_psql('postgres', "SELECT piramid_bm25_check('t_body')"),
+		$server->safe_psql('postgres', 'SELECT count(*) FROM t'), "$name: the index is whole");
+}
+is_right($node, 'built');
+
+$node->backup('base');
+my $standby = PostgreSQL::Test::Cluster->new('bm25_standby');
+$standby->init_from_backup($node, 'base', has_streaming => 1);
+$standby->append_conf('postgresql.conf', "max_standby_streaming_delay = '0'\nhot_standby_feedback = off");
+$standby->start;
+
+# Writers, a vacuum and readers side by side, all killed at once.
+my $insert = join('', map {
+	"INSERT INTO t SELECT i, words(i, 1 + i % 61) FROM generate_series(1, 20), nextval('next') i;\n"
+	. ($_ % 5 ? '' : "DELETE FROM t WHERE id % 7 = $_ % 7 AND id % 3 = $_ % 3;\n") } 1 .. 400);
+foreach my $round (1 .. 3)
+{
+	my @output = ('') x 3;
+	my $before = $node->safe_psql('postgres', "SELECT last_value FROM next");
+	my @clients = map { start_sql($node, $insert, \$output[$_]) } 0 .. 1;
+	push @clients, start_sql($node, "VACUUM t;\nSELECT FROM generate_series(1, 20) i, answers(true, words(-i, 3));\n" x 50, \$output[2]);
+	$node->poll_query_until('postgres', "SELECT last_value > $before + 3000 FROM next") or die 'no rows';
+	$node->safe_psql('postgres', 'CHECKPOINT') if $round % 2;
+	crash($node, @clients);
+	# Not even the servers' end is told as an error of ours.
+	unlike($_, qr/ERROR/, "round $round: no error") foreach @output;
+	is_right($node, "killed, round $round");
+	$node->safe_psql('postgres', 'VACUUM t');
+	is_right($node, "vacuumed, round $round");
+}
+
+# Blocks are used again: the same rows over and over do not let the index grow.
+my @sizes = map {
+	$node->safe_psql('postgres', q{
+		UPDATE t SET body = body;
+		VACUUM t;
+		SELECT pg_relation_size('t_body')}) } 1 .. 6;
+at_most($sizes[5], int(1.3 * $sizes[2]), 'size after updates of all rows: ' . join(', ', @sizes));
+
+# A standby: the same answers, and a query that holds an old state of the index
+# either goes on rightly or is told of a conflict.
+sub same_answers
+{
+	my ($name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my $query = 'SELECT i, answers(true, words(-i, 2)) FROM generate_series(1, 8) i';
+	$node->wait_for_catchup($standby, 'replay', $node->lsn('insert'));
+	is($standby->safe_psql('postgres', $query), $node->safe_psql('postgres', $query), "$name: the standby tells the same");
+}
+same_answers('after crashes');
+my $reader = $standby->background_psql('postgres', on_error_stop => 0);
+$reader->query_safe(q{BEGIN ISOLATION LEVEL REPEATABLE READ});
+$reader->query_safe(q{DECLARE c CURSOR FOR SELECT id FROM t ORDER BY body <@> 'w1 w2 w3'});
+$reader->query_safe('FETCH 3 FROM c');
+$node->safe_psql('postgres', $_) foreach ('UPDATE t SET body = body', 'VACUUM t') x 3;
+same_answers('with a reader');
+my ($fetched) = $reader->query('SELECT count(*) FROM t; FETCH ALL FROM c');
+ok($reader->{stderr} =~ /conflict with recovery|terminating connection/ || $reader->{stderr} eq '',
+	'a query with an old state ends by a conflict or goes on') or diag $reader->{stderr};
+eval { $reader->quit };
+is_right($standby, 'the standby');
+
+# The standby becomes a primary.
+$node->stop;
+$standby->promote;
+$standby->safe_psql('postgres', 'INSERT INTO t SELECT i, words(i, 9) FROM generate_series(-3000, -1) i; VACUUM t');
+is_right($standby, 'promoted');
+
+# Unlogged: empty after a crash.
+$standby->safe_psql('postgres', q{
+	CREATE UNLOGGED TABLE u AS SELECT * FROM t;
+	CREATE INDEX u_body ON u USING bm25 (body)});
+$standby->stop('immediate');
+$standby->start;
+is($standby->safe_psql('postgres', q{
+	SELECT count(*) FROM u;
+	INSERT INTO u VALUES (1, 'again');
+	SET enable_seqscan = off;
+	SELECT id FROM u ORDER BY body <@> 'again'}), "0\n1", 'unlogged: empty after a crash, then in use');
+
+# A damaged page of each kind is reported with index and block.
+my $path = $standby->data_dir . '/' . $standby->safe_psql('postgres', "VACUUM t; SELECT pg_relation_filepath('t_body')");
+$standby->safe_psql('postgres', 'INSERT INTO t SELECT -9999, string_agg(md5(i::text), \' \') FROM generate_series(1, 300) i');
+$standby->stop;
+my $good = slurp_file($path);
+my %block;
+for my $i (0 .. length($good) / 8192 - 1)
+{
+	my $kind = unpack('v', substr($good, $i * 8192 + 8192 - 16 + 6, 2));
+	$block{$kind} //= $i if $i != 1;
+}
+at_least(scalar(keys %block), 9, 'kinds of pages');
+foreach my $kind (sort { $a <=> $b } keys %block)
+{
+	my $bad = $good;
+	substr($bad, $block{$kind} * 8192 + 8192 - 16, 4) = 'oops';
+	open my $fh, '>:raw', $path or die;
+	print $fh $bad;
+	close $fh;
+	$standby->start;
+	fails_like($standby, "SELECT piramid_bm25_check('t_body')",
+		qr/index "t_body" has a foreign page at block $block{$kind}\b/, "a page of kind $kind");
+	$standby->stop;
+}
+$standby->start;
+$standby->safe_psql('postgres', 'REINDEX INDEX t_body');
+is_right($standby, 'REINDEX');
+$standby->stop;
+done_testing();
