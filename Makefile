@@ -1,8 +1,9 @@
 # piramid: build and install with PGXS.  PG_CONFIG chooses the server:
 #   make PG_CONFIG=/usr/lib/postgresql/17/bin/pg_config && make install
-EXTENSION = piramid piramid_bm25 compat/piramid_move
+EXTENSION = piramid piramid_bm25 compat/piramid_move sql/collections/piramid_collections
 MODULE_big = piramid
 DATA = $(sort $(wildcard sql/piramid--*.sql sql/piramid_bm25--*.sql)) compat/piramid_move--1.0.sql
+DATA_built = build/piramid_collections--0.3.0.sql
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
 PG_CPPFLAGS = -I$(CURDIR)/src
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
@@ -39,6 +40,11 @@ include $(PGXS)
 $(patsubst %.c,%.o,$(wildcard src/bm25/*.c)): override CFLAGS += -ffp-contract=off
 
 $(OBJS): $(sort $(wildcard src/*.h src/*/*.h))
+
+# The script of the extension piramid_collections, from its parts.
+build/piramid_collections--0.3.0.sql: $(sort $(wildcard sql/collections/*.sql))
+	@mkdir -p build
+	cat $^ >$@
 
 # What was built for one server is not up to date for another.
 server := $(shell $(PG_CONFIG) --version --includedir-server)

@@ -22,6 +22,9 @@ PG_MODULE_MAGIC_EXT(.name = "piramid", .version = PIRAMID_VERSION);
 
 static int	simd_level = SIMD_AUTO;
 
+/* piramid.tenant: only policies and defaults of collections look at it, by SQL. */
+static char *tenant = NULL;
+
 static const struct config_enum_entry simd_options[] = {
 	{"auto", SIMD_AUTO, false},
 	{"scalar", SIMD_SCALAR, false},
@@ -66,6 +69,16 @@ _PG_init(void)
 							 check_simd,
 							 assign_simd,
 							 NULL);
+	DefineCustomStringVariable("piramid.tenant",
+							   "Names the tenant whose rows of isolated collections the session sees.",
+							   NULL,
+							   &tenant,
+							   "",
+							   PGC_USERSET,
+							   0,
+							   NULL,
+							   NULL,
+							   NULL);
 	MarkGUCPrefixReserved("piramid");
 
 	hnsw_init();

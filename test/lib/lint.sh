@@ -72,7 +72,7 @@ stage_lint() {
 	check "calls inside src/chunk run downward" perl test/lib/tiers.pl src/chunk/README.md
 	check "READMEs are short, and their lines" readmes_are_readable
 	check "links in Markdown lead somewhere" perl test/lib/links.pl ./*.md {bench,compat,docs,src,test}/*.md \
-		{bench,src,test}/*/*.md
+		{bench,sql,src,test}/*/*.md
 	check "PG_VERSION_NUM only in src/compat.h" \
 		none PG_VERSION_NUM --exclude=compat.h src
 	check "buffers and WAL only in the *_page.c files" \

@@ -70,6 +70,8 @@ foreach my $file (qw(
 	docs/chunking.md
 	docs/fulltext.md
 	docs/hybrid.md
+	docs/collections.md
+	docs/embedding.md
 	docs/performance.md))
 {
 	my $n = 0;

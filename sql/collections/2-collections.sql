@@ -1,0 +1,307 @@
+
+-- ===========================================================================
+-- Collections
+-- ===========================================================================
+
+-- The name of a table that belongs to a collection, quoted: schema.docs_chunk
+CREATE FUNCTION piramid.name_of(documents regclass, suffix text) RETURNS text
+	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT format('%I.%I', nspname, left(relname, 63 - octet_length(suffix)) || suffix)
+	FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace WHERE c.oid = documents
+$$;
+COMMENT ON FUNCTION piramid.name_of(regclass, text) IS 'name of a further table of a collection';
+
+CREATE FUNCTION piramid.check_options(chunking jsonb, filter_columns jsonb, index_options jsonb) RETURNS void
+	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	option text;
+BEGIN
+	FOR option IN SELECT jsonb_object_keys(chunking) EXCEPT SELECT unnest(ARRAY['strategy', 'size', 'overlap', 'unit']) LOOP
+		RAISE EXCEPTION 'there is no option "%" of chunking', option
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'There are strategy, size, overlap and unit.';
+	END LOOP;
+	FOR option IN SELECT jsonb_object_keys(index_options) EXCEPT SELECT unnest(ARRAY['m', 'ef_construction', 'layout']) LOOP
+		RAISE EXCEPTION 'there is no option "%" of the index', option
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'There are m, ef_construction and layout.';
+	END LOOP;
+	FOR option IN SELECT jsonb_object_keys(filter_columns) INTERSECT SELECT unnest(ARRAY['chunk_id', 'tenant', 'embedding', 'id',
+			'document_id', 'ordinal', 'parent', 'start', 'length', 'text', 'hash', 'heading_path', 'page', 'words']) LOOP
+		RAISE EXCEPTION 'a filter column cannot have the name "%"', option
+			USING ERRCODE = 'invalid_parameter_value';
+	END LOOP;
+	EXECUTE format('SELECT count(*) FROM %s.piramid_chunk(''a'', $1 ->> ''strategy'', ($1 ->> ''size'')::int, ($1 ->> ''overlap'')::int, $1 ->> ''unit'')',
+		piramid.vector_schema()) USING chunking;
+END
+$$;
+COMMENT ON FUNCTION piramid.check_options(jsonb, jsonb, jsonb) IS 'refuses options of a collection that nothing understands';
+
+-- The tables of chunks and jobs, with what keeps them true.  A chunk's text never
+-- changes: a vector of it cannot become stale.
+CREATE FUNCTION piramid.make_tables(c piramid.collection, key_type text) RETURNS piramid.collection
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	chunks text := piramid.name_of(c.documents, '_chunk');
+	jobs text := piramid.name_of(c.documents, '_job');
+	columns text := coalesce((SELECT string_agg(format(', %I %s', key, value::regtype), '' ORDER BY key) FROM jsonb_each_text(c.filter_columns)), '');
+BEGIN
+	IF c.distance IS NULL OR c.distance NOT IN ('cosine', 'l2', 'ip') OR c.isolation IS NULL OR c.isolation NOT IN ('none', 'rls') THEN
+		RAISE EXCEPTION 'the distance is cosine, l2 or ip, and the isolation none or rls' USING ERRCODE = 'invalid_parameter_value';
+	END IF;
+	EXECUTE format('CREATE TABLE %s (
+			id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+			document_id %s NOT NULL%s,
+			tenant text NOT NULL,
+			ordinal integer NOT NULL,
+			parent integer,
+			start integer NOT NULL,
+			length integer NOT NULL,
+			text text NOT NULL,
+			hash bytea NOT NULL,
+			heading_path text[] NOT NULL,
+			page integer,
+			words tsvector GENERATED ALWAYS AS (to_tsvector(%L::regconfig, text)) STORED%s)',
+		chunks, key_type, CASE WHEN NOT c.attached THEN format(' REFERENCES %s ON DELETE CASCADE', c.documents) END, c.text_config, columns);
+	EXECUTE format('CREATE INDEX ON %s (document_id, ordinal)', chunks);
+	EXECUTE format('CREATE INDEX ON %s (hash)', chunks);
+	EXECUTE format('CREATE INDEX ON %s USING gin (words)', chunks);
+	EXECUTE format('CREATE TABLE %s (
+			chunk_id bigint REFERENCES %s ON DELETE CASCADE,
+			version integer,
+			tokens integer NOT NULL,
+			due timestamptz NOT NULL DEFAULT now(),
+			attempts integer NOT NULL DEFAULT 0,
+			lease uuid,
+			lease_until timestamptz,
+			failed boolean NOT NULL DEFAULT false,
+			error text,
+			created_at timestamptz NOT NULL DEFAULT now(),
+			PRIMARY KEY (chunk_id, version))', jobs, chunks);
+	EXECUTE format('CREATE INDEX ON %s (version, due)', jobs);
+	EXECUTE format('CREATE INDEX ON %s (lease)', jobs);
+	c.chunks := chunks;
+	c.jobs := jobs;
+	INSERT INTO piramid.collection SELECT c.*;
+	EXECUTE format('CREATE TRIGGER piramid_keep BEFORE UPDATE OF id, document_id, text, hash ON %s
+		FOR EACH ROW EXECUTE FUNCTION piramid.keep_chunk()', chunks);
+	EXECUTE format('CREATE TRIGGER piramid_queue AFTER INSERT ON %s REFERENCING NEW TABLE AS added
+		FOR EACH STATEMENT EXECUTE FUNCTION piramid.queue_chunks()', chunks);
+	IF c.isolation = 'rls' THEN
+		PERFORM piramid.isolate(c.chunks);
+		IF NOT c.attached THEN
+			PERFORM piramid.isolate(c.documents);
+		END IF;
+	END IF;
+	RETURN c;
+END
+$$;
+COMMENT ON FUNCTION piramid.make_tables(piramid.collection, text) IS 'makes the tables of chunks and jobs of a collection';
+
+-- A tenant sees its own rows, also if it is the owner.
+CREATE FUNCTION piramid.isolate(tab regclass) RETURNS void
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', tab);
+	EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', tab);
+	EXECUTE format('CREATE POLICY piramid_tenant ON %s USING (tenant = current_setting(''piramid.tenant'', true))', tab);
+END
+$$;
+COMMENT ON FUNCTION piramid.isolate(regclass) IS 'row level security by the setting piramid.tenant';
+
+-- What roles may do with one table, they may do with another.
+CREATE FUNCTION piramid.copy_grants(one regclass, other regclass) RETURNS void
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	r record;
+BEGIN
+	FOR r IN SELECT privilege_type, CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END AS role
+			FROM pg_class, aclexplode(relacl) WHERE oid = one AND grantee <> relowner LOOP
+		EXECUTE format('GRANT %s ON %s TO %s', r.privilege_type, other, r.role);
+	END LOOP;
+	FOR r IN SELECT polname, role::regrole FROM pg_policy, unnest(polroles) AS role WHERE polrelid = one AND polname LIKE 'piramid\_work\_%' LOOP
+		EXECUTE format('CREATE POLICY %I ON %s TO %s USING (true)', r.polname, other, r.role);
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION piramid.copy_grants(regclass, regclass) IS 'gives the roles of one table of vectors the same rights on another';
+
+-- The table of a version's vectors, and the version's row.
+CREATE FUNCTION piramid.make_version(c piramid.collection, model text, state text) RETURNS integer
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	m piramid.model;
+	number integer := 1 + coalesce((SELECT max(v.version) FROM piramid.version AS v WHERE v.documents = c.documents), 0);
+	made text := piramid.name_of(c.documents, '_v' || number);
+	schema text := piramid.vector_schema();
+	filters text[] := ARRAY(SELECT jsonb_object_keys(c.filter_columns) ORDER BY 1);
+BEGIN
+	SELECT * INTO m FROM piramid.model WHERE name = make_version.model;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'there is no model "%"', model USING ERRCODE = 'undefined_object', HINT = 'piramid.register_model() makes one known.';
+	END IF;
+	EXECUTE format('CREATE TABLE %s (chunk_id bigint PRIMARY KEY REFERENCES %s ON DELETE CASCADE, tenant text NOT NULL%s, embedding %s.vector(%s) NOT NULL)',
+		made, c.chunks, (SELECT string_agg(format(', %I %s', f, (c.filter_columns ->> f)::regtype), '' ORDER BY f) FROM unnest(filters) AS f), schema, m.dims);
+	IF c.isolation = 'rls' THEN
+		PERFORM piramid.isolate(made::regclass);
+		filters := array_prepend('tenant', filters);
+	END IF;
+	EXECUTE format('CREATE INDEX ON %s USING hnsw (embedding %s.vector_%s_ops%s)%s', made, schema, c.distance,
+		(SELECT string_agg(format(', %I', f), '' ORDER BY n) FROM unnest(filters) WITH ORDINALITY AS u(f, n)),
+		(SELECT ' WITH (' || string_agg(format('%I = %L', key, value), ', ') || ')' FROM jsonb_each_text(c.index_options)));
+	INSERT INTO piramid.version (documents, version, vectors, model, state)
+	VALUES (c.documents, number, made::regclass, model, make_version.state);
+	PERFORM piramid.copy_grants(v.vectors, made::regclass)
+	FROM piramid.version AS v WHERE v.documents = c.documents AND v.version < number ORDER BY v.version DESC LIMIT 1;
+	RETURN number;
+END
+$$;
+COMMENT ON FUNCTION piramid.make_version(piramid.collection, text, text) IS 'makes the table and the index of a version of embeddings';
+
+CREATE FUNCTION piramid.create_collection(name text, model text, distance text DEFAULT 'cosine', chunking jsonb DEFAULT '{}',
+	filter_columns jsonb DEFAULT '{}', isolation text DEFAULT 'none', text_config regconfig DEFAULT 'pg_catalog.english',
+	index_options jsonb DEFAULT '{}', schema name DEFAULT current_schema) RETURNS regclass
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	c piramid.collection;
+	documents text := format('%I.%I', schema, name);
+	tenant text := CASE isolation WHEN 'rls' THEN 'NULLIF(current_setting(''piramid.tenant'', true), '''')' ELSE '''''' END;
+BEGIN
+	PERFORM piramid.check_options(chunking, filter_columns, index_options);
+	EXECUTE format('CREATE TABLE %s (
+			id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+			external_id text,
+			tenant text NOT NULL DEFAULT %s,
+			title text,
+			uri text,
+			mime text,
+			body text,
+			metadata jsonb NOT NULL DEFAULT ''{}'',
+			created_at timestamptz NOT NULL DEFAULT now(),
+			updated_at timestamptz NOT NULL DEFAULT now(),
+			UNIQUE (tenant, external_id))', documents, tenant);
+	EXECUTE format('CREATE INDEX ON %s USING gin (metadata jsonb_path_ops)', documents);
+	c := ROW(documents::regclass, NULL, NULL, false, 'id', 'body', '{metadata}', distance, chunking, filter_columns,
+		text_config, index_options, isolation, NULL, NULL, now());
+	c := piramid.make_tables(c, 'bigint');
+	PERFORM piramid.make_version(c, model, 'active');
+	EXECUTE format('CREATE TRIGGER piramid_insert AFTER INSERT ON %s FOR EACH ROW EXECUTE FUNCTION piramid.document_changed()', documents);
+	EXECUTE format('CREATE TRIGGER piramid_update AFTER UPDATE OF body, tenant, metadata ON %s
+		FOR EACH ROW EXECUTE FUNCTION piramid.document_changed()', documents);
+	RETURN c.documents;
+END
+$$;
+COMMENT ON FUNCTION piramid.create_collection(text, text, text, jsonb, jsonb, text, regconfig, jsonb, name) IS
+	'make a collection: ordinary tables of documents, chunks, jobs and vectors, which the caller owns';
+
+CREATE FUNCTION piramid.attach_collection(source regclass, text_column name, model text, metadata_columns name[] DEFAULT '{}',
+	distance text DEFAULT 'cosine', chunking jsonb DEFAULT '{}', filter_columns name[] DEFAULT '{}',
+	text_config regconfig DEFAULT 'pg_catalog.english', index_options jsonb DEFAULT '{}') RETURNS regclass
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	c piramid.collection;
+	key record;
+	wanted name;
+	types jsonb := '{}';
+	watched text;
+BEGIN
+	SELECT attname, format_type(atttypid, atttypmod) AS type INTO key
+	FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0]
+	WHERE indrelid = source AND indisprimary AND indnkeyatts = 1;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'table "%" has no primary key of one column', source USING ERRCODE = 'invalid_table_definition';
+	END IF;
+	FOREACH wanted IN ARRAY ARRAY[text_column] || metadata_columns || filter_columns LOOP
+		IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = source AND attname = wanted AND attnum > 0 AND NOT attisdropped) THEN
+			RAISE EXCEPTION 'table "%" has no column "%"', source, wanted USING ERRCODE = 'undefined_column';
+		END IF;
+	END LOOP;
+	SELECT coalesce(jsonb_object_agg(attname, format_type(atttypid, NULL)), '{}') INTO types
+	FROM pg_attribute WHERE attrelid = source AND attname = ANY (filter_columns);
+	PERFORM piramid.check_options(chunking, types, index_options);
+	c := ROW(source, NULL, NULL, true, key.attname, text_column,
+		ARRAY(SELECT unnest(metadata_columns) UNION SELECT unnest(filter_columns)), distance, chunking, types,
+		text_config, index_options, 'none', NULL, NULL, now());
+	c := piramid.make_tables(c, key.type);
+	PERFORM piramid.make_version(c, model, 'active');
+	SELECT string_agg(DISTINCT quote_ident(column_name), ', ') INTO watched
+	FROM unnest(ARRAY[key.attname, text_column] || filter_columns) AS column_name;
+	EXECUTE format('CREATE TRIGGER piramid_insert AFTER INSERT ON %s FOR EACH ROW EXECUTE FUNCTION piramid.document_changed()', source);
+	EXECUTE format('CREATE TRIGGER piramid_update AFTER UPDATE OF %s ON %s FOR EACH ROW EXECUTE FUNCTION piramid.document_changed()', watched, source);
+	EXECUTE format('CREATE TRIGGER piramid_delete AFTER DELETE ON %s FOR EACH ROW EXECUTE FUNCTION piramid.document_changed()', source);
+	EXECUTE format('CREATE TRIGGER piramid_truncate AFTER TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION piramid.documents_truncated()', source);
+	PERFORM piramid.rechunk_all(source);
+	RETURN source;
+END
+$$;
+COMMENT ON FUNCTION piramid.attach_collection(regclass, name, text, name[], text, jsonb, name[], regconfig, jsonb) IS
+	'make a collection of a table that exists, whose rows triggers follow';
+
+CREATE FUNCTION piramid.drop_collection(collection regclass, keep_documents boolean DEFAULT true) RETURNS void
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	c piramid.collection := piramid.open_collection(collection);
+	tab regclass;
+	t text;
+BEGIN
+	FOR t IN SELECT tgname FROM pg_trigger WHERE tgrelid = c.documents AND tgparentid = 0
+			AND tgname IN ('piramid_insert', 'piramid_update', 'piramid_delete', 'piramid_truncate') LOOP
+		EXECUTE format('DROP TRIGGER %I ON %s', t, c.documents);
+	END LOOP;
+	FOR tab IN SELECT vectors FROM piramid.version AS v WHERE v.documents = c.documents LOOP
+		EXECUTE format('DROP TABLE %s', tab);
+	END LOOP;
+	EXECUTE format('DROP TABLE %s, %s', c.jobs, c.chunks);
+	DELETE FROM piramid.version AS v WHERE v.documents = c.documents;
+	DELETE FROM piramid.collection AS x WHERE x.documents = c.documents;
+	IF NOT (keep_documents OR c.attached) THEN
+		EXECUTE format('DROP TABLE %s', c.documents);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION piramid.drop_collection(regclass, boolean) IS
+	'drop the chunks, jobs and vectors of a collection, and the documents if that is asked; an attached table stays';
+
+-- What a role needs to search, to write documents, or to embed.
+CREATE FUNCTION piramid.grant_collection(collection regclass, role regrole, what text) RETURNS void
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	c piramid.collection := piramid.open_collection(collection);
+	tab regclass;
+BEGIN
+	IF what IS NULL OR what NOT IN ('read', 'write', 'work') THEN
+		RAISE EXCEPTION 'what is granted is read, write or work, not "%"', what USING ERRCODE = 'invalid_parameter_value';
+	END IF;
+	EXECUTE format('GRANT SELECT ON %s, %s TO %s', c.chunks, c.jobs, role);
+	IF what <> 'work' THEN
+		EXECUTE format('GRANT SELECT ON %s TO %s', c.documents, role);
+	END IF;
+	IF what = 'write' THEN
+		EXECUTE format('GRANT INSERT, UPDATE, DELETE ON %s, %s TO %s', c.documents, c.chunks, role);
+		EXECUTE format('GRANT INSERT ON %s TO %s', c.jobs, role);
+	ELSIF what = 'work' THEN
+		-- For the locks of complete() and open_collection(); texts a trigger protects.
+		EXECUTE format('GRANT UPDATE ON %s TO %s', c.chunks, role);
+		EXECUTE format('GRANT INSERT, UPDATE, DELETE ON %s TO %s', c.jobs, role);
+		IF c.isolation = 'rls' THEN
+			EXECUTE format('CREATE POLICY %I ON %s TO %s USING (true)', 'piramid_work_' || role::oid, c.chunks, role);
+		END IF;
+	END IF;
+	FOR tab IN SELECT vectors FROM piramid.version AS v WHERE v.documents = c.documents LOOP
+		EXECUTE format('GRANT SELECT%s ON %s TO %s', CASE what WHEN 'work' THEN ', INSERT, DELETE' WHEN 'write' THEN ', UPDATE' END, tab, role);
+		IF what = 'work' AND c.isolation = 'rls' THEN
+			EXECUTE format('CREATE POLICY %I ON %s TO %s USING (true)', 'piramid_work_' || role::oid, tab, role);
+		END IF;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION piramid.grant_collection(regclass, regrole, text) IS
+	'let a role search a collection (read), write its documents (write), or embed its chunks (work)';
+
+CREATE FUNCTION piramid.set_quota(collection regclass, max_documents bigint DEFAULT NULL, max_chunks bigint DEFAULT NULL) RETURNS void
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM piramid.open_collection(collection);
+	UPDATE piramid.collection AS c SET max_documents = set_quota.max_documents, max_chunks = set_quota.max_chunks
+	WHERE c.documents = collection;
+END
+$$;
+COMMENT ON FUNCTION piramid.set_quota(regclass, bigint, bigint) IS 'the most documents with text, and chunks, that a collection may have; NULL: no limit';

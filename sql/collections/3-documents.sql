@@ -1,0 +1,254 @@
+
+-- ===========================================================================
+-- Documents to chunks, chunks to jobs
+-- ===========================================================================
+
+CREATE FUNCTION piramid.hash_of(text text) RETURNS bytea
+	LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT sha256(convert_to(text, getdatabaseencoding()))
+$$;
+COMMENT ON FUNCTION piramid.hash_of(text) IS 'what chunks of the same text have in common';
+
+-- The values of the filter columns of a document, as a list of SQL expressions
+-- over d, its row.
+CREATE FUNCTION piramid.filter_values(c piramid.collection) RETURNS text
+	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT coalesce(string_agg(CASE WHEN c.attached THEN format(', d.%I', key)
+			ELSE format(', (d.metadata ->> %L)::%s', key, value::regtype) END, '' ORDER BY key), '')
+	FROM jsonb_each_text(c.filter_columns)
+$$;
+COMMENT ON FUNCTION piramid.filter_values(piramid.collection) IS 'expressions for the filter columns of a document';
+
+CREATE FUNCTION piramid.key_type(c piramid.collection) RETURNS text
+	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = c.chunks AND attname = 'document_id'
+$$;
+COMMENT ON FUNCTION piramid.key_type(piramid.collection) IS 'type of the key of a collection''s documents';
+
+-- Give a document the chunks of its text.  Chunks whose text is still there keep
+-- their row, and so their vectors; only their place is written again.
+CREATE FUNCTION piramid.rechunk(c piramid.collection, key text) RETURNS void
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	filters text[] := ARRAY(SELECT jsonb_object_keys(c.filter_columns) ORDER BY 1);
+	names text := coalesce((SELECT string_agg(format(', %I', f), '' ORDER BY f) FROM unnest(filters) AS f), '');
+BEGIN
+	EXECUTE format($sql$
+		WITH cut AS MATERIALIZED (
+			SELECT x.*, piramid.hash_of(x.text) AS hash, row_number() OVER (PARTITION BY x.text ORDER BY x.ordinal) AS n
+			FROM %1$s AS d, %2$s.piramid_chunk(d.%3$I, $2 ->> 'strategy', ($2 ->> 'size')::int, ($2 ->> 'overlap')::int, $2 ->> 'unit') AS x
+			WHERE d.%4$I = $1::%5$s),
+		old AS MATERIALIZED (
+			SELECT o.id, o.hash, row_number() OVER (PARTITION BY o.hash ORDER BY o.ordinal) AS n
+			FROM %6$s AS o WHERE o.document_id = $1::%5$s),
+		kept AS MATERIALIZED (SELECT old.id, cut.* FROM old JOIN cut USING (hash, n)),
+		gone AS (
+			DELETE FROM %6$s AS g USING old WHERE g.id = old.id AND old.id NOT IN (SELECT id FROM kept)),
+		moved AS (
+			UPDATE %6$s AS m SET ordinal = kept.ordinal, parent = kept.parent, start = kept.start, length = kept.length,
+				heading_path = kept.heading_path
+			FROM kept WHERE m.id = kept.id AND (m.ordinal, m.parent, m.start, m.length, m.heading_path)
+				IS DISTINCT FROM (kept.ordinal, kept.parent, kept.start, kept.length, kept.heading_path))
+		INSERT INTO %6$s (document_id, tenant, ordinal, parent, start, length, text, hash, heading_path%7$s)
+		SELECT d.%4$I, %8$s, cut.ordinal, cut.parent, cut.start, cut.length, cut.text, cut.hash, cut.heading_path%9$s
+		FROM cut, %1$s AS d
+		WHERE d.%4$I = $1::%5$s AND NOT EXISTS (SELECT FROM old WHERE old.hash = cut.hash AND old.n = cut.n)
+		ORDER BY cut.ordinal
+		$sql$, c.documents, piramid.vector_schema(), c.text_column, c.key_column, piramid.key_type(c), c.chunks, names,
+		CASE WHEN c.attached THEN '''''' ELSE 'd.tenant' END, piramid.filter_values(c))
+		USING key, c.chunking;
+END
+$$;
+COMMENT ON FUNCTION piramid.rechunk(piramid.collection, text) IS 'cuts the text of a document into chunks again';
+
+-- Cut all documents of a collection again, as after a change of "chunking".
+CREATE FUNCTION piramid.rechunk_all(collection regclass) RETURNS bigint
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	c piramid.collection := piramid.open_collection(collection);
+	key text;
+	n bigint := 0;
+BEGIN
+	FOR key IN EXECUTE format('SELECT %I::text FROM %s', c.key_column, c.documents) LOOP
+		PERFORM piramid.rechunk(c, key);
+		n := n + 1;
+	END LOOP;
+	RETURN n;
+END
+$$;
+COMMENT ON FUNCTION piramid.rechunk_all(regclass) IS 'cut the texts of all documents again; returns their number';
+
+-- The collection of a table with a trigger, which may be a partition.
+CREATE FUNCTION piramid.collection_of(tab regclass) RETURNS piramid.collection
+	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	c piramid.collection;
+BEGIN
+	SELECT * INTO STRICT c FROM piramid.collection AS x
+	WHERE x.documents = tab OR x.documents IN (SELECT relid FROM pg_partition_ancestors(tab));
+	RETURN c;
+EXCEPTION WHEN no_data_found THEN
+	RAISE EXCEPTION 'the collection of table "%" is not known', tab
+		USING ERRCODE = 'undefined_object', HINT = 'Its triggers with names that begin with piramid_ can be dropped.';
+END
+$$;
+COMMENT ON FUNCTION piramid.collection_of(regclass) IS 'the collection of a table, or of a table that it is a partition of';
+
+-- No more documents and chunks than the quota.  Writers wait for each other, so
+-- that each counts what the others have written.
+CREATE FUNCTION piramid.check_quota(c piramid.collection) RETURNS void
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	documents bigint;
+	chunks bigint;
+BEGIN
+	IF c.max_documents IS NULL AND c.max_chunks IS NULL THEN
+		RETURN;
+	END IF;
+	PERFORM pg_advisory_xact_lock(c.chunks::oid::bigint);
+	EXECUTE format('SELECT count(DISTINCT document_id), count(*) FROM %s', c.chunks) INTO documents, chunks;
+	IF documents > c.max_documents OR chunks > c.max_chunks THEN
+		RAISE EXCEPTION 'collection "%" is full: % documents of at most %, % chunks of at most %', c.documents,
+			documents, coalesce(c.max_documents::text, 'any number'), chunks, coalesce(c.max_chunks::text, 'any number')
+			USING ERRCODE = 'program_limit_exceeded', HINT = 'piramid.set_quota() sets the limits.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION piramid.check_quota(piramid.collection) IS 'fails if a collection has more than its quota';
+
+CREATE FUNCTION piramid.document_changed() RETURNS trigger
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	c piramid.collection := piramid.collection_of(TG_RELID);
+	was jsonb := CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) END;
+	is_now jsonb := CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) END;
+	same_key boolean := was ->> c.key_column IS NOT DISTINCT FROM is_now ->> c.key_column;
+	same_text boolean := same_key AND was ->> c.text_column IS NOT DISTINCT FROM is_now ->> c.text_column;
+BEGIN
+	IF TG_OP <> 'INSERT' AND NOT same_key THEN
+		EXECUTE format('DELETE FROM %s WHERE document_id = $1::%s', c.chunks, piramid.key_type(c)) USING was ->> c.key_column;
+	END IF;
+	IF TG_OP <> 'DELETE' THEN
+		IF NOT same_text THEN
+			PERFORM piramid.rechunk(c, is_now ->> c.key_column);
+			PERFORM piramid.check_quota(c);
+		END IF;
+		IF TG_OP = 'UPDATE' THEN
+			PERFORM piramid.refilter(c, is_now ->> c.key_column);
+		END IF;
+	END IF;
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION piramid.document_changed() IS 'trigger: the chunks of a document follow its text';
+
+-- The tenant and the filter columns of a document, in its chunks and their vectors.
+CREATE FUNCTION piramid.refilter(c piramid.collection, key text) RETURNS void
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	names text := concat('tenant', (SELECT string_agg(format(', %I', f), '' ORDER BY f) FROM jsonb_object_keys(c.filter_columns) AS f));
+	ours text := concat('x.tenant', (SELECT string_agg(format(', x.%I', f), '' ORDER BY f) FROM jsonb_object_keys(c.filter_columns) AS f));
+	source text := concat(CASE WHEN c.attached THEN '''''' ELSE 'd.tenant' END, piramid.filter_values(c));
+	tab regclass;
+	changed bigint;
+BEGIN
+	EXECUTE format('UPDATE %1$s AS x SET (%2$s) = ROW(%3$s) FROM %4$s AS d
+		WHERE d.%5$I = $1::%6$s AND x.document_id = d.%5$I AND ROW(%7$s) IS DISTINCT FROM ROW(%3$s)',
+		c.chunks, names, source, c.documents, c.key_column, piramid.key_type(c), ours) USING key;
+	GET DIAGNOSTICS changed = ROW_COUNT;
+	IF changed > 0 THEN
+		FOR tab IN SELECT vectors FROM piramid.version AS v WHERE v.documents = c.documents LOOP
+			EXECUTE format('UPDATE %1$s AS y SET (%2$s) = ROW(%3$s) FROM %4$s AS x
+				WHERE x.document_id = $1::%5$s AND y.chunk_id = x.id', tab, names, ours, c.chunks, piramid.key_type(c)) USING key;
+		END LOOP;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION piramid.refilter(piramid.collection, text) IS 'writes a document''s filter columns into its chunks and vectors';
+
+CREATE FUNCTION piramid.documents_truncated() RETURNS trigger
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	c piramid.collection := piramid.collection_of(TG_RELID);
+BEGIN
+	EXECUTE format('DELETE FROM %s AS x WHERE NOT EXISTS (SELECT FROM %s AS d WHERE d.%I = x.document_id)', c.chunks, c.documents, c.key_column);
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION piramid.documents_truncated() IS 'trigger: no chunks without a document';
+
+CREATE FUNCTION piramid.keep_chunk() RETURNS trigger
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RAISE EXCEPTION 'the text of a chunk does not change' USING ERRCODE = 'object_not_in_prerequisite_state',
+		HINT = 'Change the document: its chunks follow.';
+END
+$$;
+COMMENT ON FUNCTION piramid.keep_chunk() IS 'trigger: a chunk keeps its text, so that vectors of it stay true';
+
+CREATE FUNCTION piramid.queue_chunks() RETURNS trigger
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	c piramid.collection;
+BEGIN
+	SELECT * INTO c FROM piramid.collection AS x WHERE x.chunks = TG_RELID;
+	EXECUTE format('INSERT INTO %s (chunk_id, version, tokens)
+		SELECT a.id, v.version, 1 + octet_length(a.text) / 3 FROM added AS a, piramid.version AS v
+		WHERE v.documents = $1 AND v.state <> ''retired'' ON CONFLICT DO NOTHING', c.jobs) USING c.documents;
+	NOTIFY piramid_job;
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION piramid.queue_chunks() IS 'trigger: new chunks are to be embedded';
+
+CREATE FUNCTION piramid.add_document(collection regclass, body text, title text DEFAULT NULL, uri text DEFAULT NULL,
+	metadata jsonb DEFAULT '{}', external_id text DEFAULT NULL, mime text DEFAULT NULL) RETURNS bigint
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	c piramid.collection := piramid.open_collection(collection);
+	id bigint;
+BEGIN
+	IF c.attached THEN
+		RAISE EXCEPTION '"%" is a table of its own', collection USING ERRCODE = 'wrong_object_type',
+			HINT = 'INSERT into the table: its triggers do the rest.';
+	END IF;
+	EXECUTE format('INSERT INTO %s AS d (body, title, uri, metadata, external_id, mime) VALUES ($1, $2, $3, $4, $5, $6)
+		ON CONFLICT (tenant, external_id) DO UPDATE SET body = $1, title = $2, uri = $3, metadata = $4, mime = $6, updated_at = now()
+		RETURNING id', c.documents) INTO id USING body, title, uri, metadata, external_id, mime;
+	RETURN id;
+END
+$$;
+COMMENT ON FUNCTION piramid.add_document(regclass, text, text, text, jsonb, text, text) IS
+	'add a document, or change the one with this external_id; returns its id';
+
+CREATE FUNCTION piramid.get_document(collection regclass, id text, with_chunks boolean DEFAULT false) RETURNS jsonb
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	c piramid.collection := piramid.open_collection(collection);
+	document jsonb;
+	chunks jsonb;
+BEGIN
+	EXECUTE format('SELECT to_jsonb(d) FROM %s AS d WHERE d.%I = $1::%s', c.documents, c.key_column, piramid.key_type(c)) INTO document USING id;
+	IF with_chunks AND document IS NOT NULL THEN
+		EXECUTE format('SELECT coalesce(jsonb_agg(jsonb_build_object(''id'', x.id, ''ordinal'', x.ordinal, ''start'', x.start,
+				''length'', x.length, ''text'', x.text, ''heading_path'', x.heading_path, ''page'', x.page) ORDER BY x.ordinal), ''[]'')
+			FROM %s AS x WHERE x.document_id = $1::%s', c.chunks, piramid.key_type(c)) INTO chunks USING id;
+		document := document || jsonb_build_object('chunks', chunks);
+	END IF;
+	RETURN document;
+END
+$$;
+COMMENT ON FUNCTION piramid.get_document(regclass, text, boolean) IS 'a document as JSON, with its chunks if that is asked; NULL if there is none';
+
+CREATE FUNCTION piramid.delete_documents(collection regclass, filter jsonb) RETURNS bigint
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	c piramid.collection := piramid.open_collection(collection);
+	n bigint;
+BEGIN
+	EXECUTE format('DELETE FROM %s AS d WHERE %s', c.documents, piramid.filter_sql(collection, filter));
+	GET DIAGNOSTICS n = ROW_COUNT;
+	RETURN n;
+END
+$$;
+COMMENT ON FUNCTION piramid.delete_documents(regclass, jsonb) IS 'delete the documents that pass a filter; returns their number';

@@ -1,0 +1,214 @@
+# Collections under both names of the extension, in dumps, and among roles that do
+# not trust each other.
+#
+# By version: what dumps and locks do.
+
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Move;
+use Piramid;
+
+my $node = piramid_node('collections');
+
+# What the extension needs, and says so.
+$node->safe_psql('postgres', 'CREATE DATABASE bare TEMPLATE template0');
+my ($status, $out, $error) = $node->psql('bare', 'CREATE EXTENSION piramid_collections');
+like($error, qr/this database has no piramid 0.3.0 or later.*CREATE EXTENSION piramid/s, 'without piramid: told what to do');
+($status, $out, $error) = $node->psql('bare', "CREATE EXTENSION piramid VERSION '0.2.0'; CREATE EXTENSION piramid_collections");
+like($error, qr/ALTER EXTENSION piramid UPDATE/, 'with an older one, too');
+
+# Everything is pinned and described, and nothing runs with others' rights.
+$node->safe_psql('postgres', 'CREATE EXTENSION piramid_collections');
+is($node->safe_psql('postgres', q{
+	SELECT p.oid::regprocedure FROM pg_proc AS p JOIN pg_depend AS d ON objid = p.oid AND classid = 'pg_proc'::regclass AND d.deptype = 'e'
+	WHERE refobjid = (SELECT oid FROM pg_extension WHERE extname = 'piramid_collections')
+		AND (prosecdef OR NOT coalesce(proconfig, '{}') @> '{"search_path=pg_catalog, pg_temp"}')}),
+	'', 'every function has a fixed search path, and the rights of its caller');
+is($node->safe_psql('postgres', q{
+	SELECT pg_describe_object(classid, objid, 0) FROM pg_depend
+	WHERE refobjid = (SELECT oid FROM pg_extension WHERE extname = 'piramid_collections') AND deptype = 'e'
+		AND (classid = 'pg_proc'::regclass OR (classid = 'pg_class'::regclass AND
+			(SELECT relkind IN ('r', 'v') FROM pg_class WHERE oid = objid)))
+		AND obj_description(objid, classid::regclass::name) IS NULL}),
+	'', 'every function, table and view has a comment');
+
+# A collection, and its search, for any database: extensions in other schemas.
+my $make = q{
+	SELECT piramid.register_model('three', 'fake', 'm-3', 3, 100);
+	SELECT piramid.create_collection('docs', 'three', filter_columns => '{"lang": "text"}', chunking => '{"size": 40, "overlap": 0}');
+	SELECT piramid.add_document('docs', format('This is document %s. It is short. It has three sentences.', n), metadata => jsonb_build_object('lang', n % 3))
+	FROM generate_series(1, 20) AS n;
+	CREATE TABLE items (id int PRIMARY KEY, body text);
+	INSERT INTO items VALUES (1, 'An item.');
+	SELECT piramid.attach_collection('items', 'body', 'three');};
+my $embed = q{
+	CREATE FUNCTION embed(text text) RETURNS text LANGUAGE sql AS $$
+		SELECT format('[%s,%s,%s]', 1 + get_byte(h, 0), get_byte(h, 1), get_byte(h, 2)) FROM sha256(text::bytea) AS h $$;
+	CREATE PROCEDURE work() LANGUAGE plpgsql AS $$
+	DECLARE
+		c regclass; token uuid; ids bigint[]; texts text[];
+	BEGIN
+		LOOP
+			SELECT min(collection::oid)::regclass, min(lease_token::text)::uuid, array_agg(chunk_id), array_agg(text) INTO c, token, ids, texts FROM piramid.claim(items => 7);
+			EXIT WHEN ids IS NULL;
+			COMMIT;
+			PERFORM piramid.complete(c, token, ids, ARRAY(SELECT embed(t)::piramid.embedding FROM unnest(texts) WITH ORDINALITY AS u(t, n) ORDER BY n));
+			COMMIT;
+		END LOOP;
+	END $$;
+	CALL work();};
+my $state = q{
+	SELECT (SELECT string_agg(format('%s %s %s', c.id, c.text, c.lang), E'\n' ORDER BY c.id) FROM docs_chunk AS c),
+		(SELECT string_agg(format('%s %s', v.chunk_id, v.embedding), E'\n' ORDER BY v.chunk_id) FROM docs_v1 AS v),
+		(SELECT string_agg(format('%s %s %s %s', collection, version, state, embedded), E'\n' ORDER BY collection::text) FROM piramid.collection_status)};
+my $answers = q{SELECT string_agg(chunk_id::text, ' ') FROM piramid.search('docs', '[9,9,9]', 'document', filter => '{"lang": 1}')};
+# A document changes, one comes, one goes; what is queued is embedded.
+my $life = q{
+	UPDATE docs SET body = body || ' And a fourth.' WHERE id = 3;
+	DELETE FROM docs WHERE id = 4;
+	INSERT INTO docs (body) VALUES ('A further document.');
+	UPDATE items SET body = 'Another item.';
+	CALL work();
+	SELECT bool_and(coverage = 1), sum(embedded) FROM piramid.collection_status;
+	SELECT count(*) FROM docs_chunk LEFT JOIN docs_v1 ON chunk_id = id WHERE embedding::text IS DISTINCT FROM embed(text)};
+
+my ($destdir, $files) = compat_directory($node);
+my @databases = ([ piramid => 'CREATE SCHEMA ext; CREATE EXTENSION piramid SCHEMA ext' ]);
+if ($destdir)
+{
+	my ($ok) = follow('install-compat', DESTDIR => $destdir, PG_CONFIG => 'pg_config', FORCE => '');
+	ok($ok, 'the extension vector is installed');
+	$node->append_conf('postgresql.conf', compat_conf($node, $destdir));
+	$node->restart;
+	push @databases, [ vector => 'CREATE EXTENSION vector' ];
+}
+my $dir = PostgreSQL::Test::Utils::tempdir;
+foreach my $case (@databases)
+{
+	my ($name, $create) = @$case;
+
+	$node->safe_psql('postgres', $_) foreach "CREATE DATABASE $name TEMPLATE template0", "CREATE DATABASE back_$name TEMPLATE template0";
+	$node->safe_psql($name, "$create; CREATE EXTENSION piramid_collections; $make");
+	$node->safe_psql($name, $embed);
+	is($node->safe_psql($name, 'SELECT bool_and(coverage = 1), sum(chunks) FROM piramid.collection_status'), 't|41', "$name: all is embedded");
+	my ($before, $found) = ($node->safe_psql($name, $state), $node->safe_psql($name, $answers));
+	unlike($found, qr/^$/, "$name: a search finds");
+
+	# Dumped and restored, all goes on.
+	$node->command_ok([ 'pg_dump', '-Fc', '-f', "$dir/$name", '-d', $node->connstr($name) ], "$name: a dump");
+	$node->command_ok([ 'pg_restore', '-j', '2', '--exit-on-error', '-d', $node->connstr("back_$name"), "$dir/$name" ], "$name: restored");
+	is($node->safe_psql("back_$name", $state), $before, "$name: the same chunks, vectors and versions");
+	is($node->safe_psql("back_$name", $answers), $found, "$name: the same answers");
+	is($node->safe_psql("back_$name", $life), $node->safe_psql($name, $life), "$name: and the same life goes on");
+	like($node->safe_psql($name, 'SELECT count(*) FROM piramid.health() WHERE NOT ok'), qr/^0$/, "$name: healthy");
+	($status, $out, $error) = $node->psql($name, "DROP EXTENSION $name");
+	like($error, qr/depends on/, "$name: stays while it is needed");
+}
+
+# Roles: an owner, a reader, a writer, a worker, a stranger.
+$node->safe_psql('postgres', q{
+	CREATE ROLE alice LOGIN; CREATE ROLE mallory LOGIN; CREATE ROLE reader LOGIN; CREATE ROLE writer LOGIN; CREATE ROLE worker LOGIN; CREATE ROLE stranger LOGIN;
+	CREATE SCHEMA alice AUTHORIZATION alice; CREATE SCHEMA mallory AUTHORIZATION mallory;
+	GRANT USAGE ON SCHEMA alice, mallory TO PUBLIC});
+
+# A statement of a role; what it returns, or its error.
+sub as
+{
+	my ($role, $sql) = @_;
+	my ($status, $out, $error) = $node->psql('postgres', $sql, extra_params => [ '-U', $role ]);
+	return $status == 0 ? $out : $error =~ s/^psql:.*?ERROR:/ERROR:/r;
+}
+sub is_refused
+{
+	my ($role, $sql, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	like(as($role, $sql), qr/ERROR:.*(permission denied|must be owner|belongs to another role|may run code)/, $name // "$role: $sql");
+}
+foreach my $role (qw(alice mallory))
+{
+	as($role, "SELECT piramid.register_model('$role', '$role', 'm', 3, 100);
+		SELECT piramid.create_collection('docs', '$role', schema => '$role');
+		SELECT piramid.grant_collection('$role.docs', 'worker', 'work')");
+	is(as($role, "SELECT piramid.add_document('$role.docs', 'The secret of $role.')"), 1, "$role has a collection");
+}
+as('alice', q{SELECT piramid.grant_collection('alice.docs', 'reader', 'read'), piramid.grant_collection('alice.docs', 'writer', 'write')});
+is_refused($_, q{SELECT * FROM piramid.search('alice.docs', query_text => 'secret')}) foreach qw(stranger mallory worker);
+is_refused($_, q{SELECT piramid.add_document('alice.docs', 'x')}) foreach qw(stranger mallory reader worker);
+is_refused($_, q{SELECT piramid.delete_documents('alice.docs', '{}')}) foreach qw(stranger mallory reader worker);
+is_refused($_, q{SELECT piramid.set_model('alice.docs', 'mallory')}) foreach qw(stranger mallory reader writer worker);
+is_refused($_, q{SELECT piramid.drop_collection('alice.docs')}) foreach qw(stranger mallory reader writer worker);
+is_refused($_, q{SELECT piramid.grant_collection('alice.docs', current_user::regrole, 'read')}) foreach qw(mallory);
+is_refused($_, q{SELECT piramid.import_vectors('alice.docs', '{x}', '{"[1,2,3]"}')}) foreach qw(stranger mallory reader);
+is_refused($_, q{UPDATE piramid.collection SET chunks = 'mallory.docs_chunk' WHERE documents = 'alice.docs'::regclass}) foreach qw(mallory writer worker);
+is_refused($_, q{DELETE FROM piramid.version WHERE documents = 'alice.docs'::regclass}) foreach qw(mallory worker);
+is_refused($_, q{INSERT INTO piramid.version VALUES ('alice.docs', 7, 'mallory.docs_chunk', 'mallory', 'building')}) foreach qw(mallory);
+is_refused($_, q{UPDATE piramid.version SET vectors = 'alice.docs_chunk' WHERE documents = 'mallory.docs'::regclass}) foreach qw(mallory);
+is_refused($_, q{UPDATE piramid.model SET dims = 4 WHERE name = 'alice'}) foreach qw(mallory worker);
+is_refused($_, q{INSERT INTO piramid.pause VALUES ('worker', 'alice', 'infinity')}) foreach qw(mallory);
+is_refused('worker', q{UPDATE alice.docs_chunk SET length = 1; SELECT * FROM alice.docs}, 'a worker reads no documents');
+is(as('stranger', 'SELECT count(*) FROM piramid.collection_status'), 0, 'a stranger sees no status');
+is(as('stranger', 'SELECT count(*) FROM piramid.claim()'), 0, 'and has nothing to embed');
+is(as('reader', q{SELECT text FROM piramid.search('alice.docs', query_text => 'secret')}), 'The secret of alice.', 'a reader searches');
+is(as('writer', q{SELECT piramid.add_document('alice.docs', 'A further document.', external_id => 'w') > 1;
+	UPDATE alice.docs SET body = 'Another one.', metadata = '{"a": 1}' WHERE external_id = 'w'}), 't', 'a writer writes');
+
+# The worker has rights on both collections.  Mallory's tables shall not use them.
+$node->safe_psql('postgres', 'CREATE TABLE public.taken (by text, what text); GRANT ALL ON public.taken TO PUBLIC; GRANT CREATE ON SCHEMA public TO mallory');
+as('mallory', q{
+	CREATE FUNCTION mallory.steal() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+		INSERT INTO public.taken SELECT current_user, text FROM alice.docs_chunk; RETURN NEW; END $$;
+	CREATE FUNCTION mallory.take() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
+		IF has_table_privilege('alice.docs_chunk', 'SELECT') THEN
+			INSERT INTO public.taken SELECT current_user, text FROM alice.docs_chunk;
+		END IF;
+		RETURN true; END $$;
+	CREATE FUNCTION mallory.steal(text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RETURN mallory.take(); END $$;});
+my @traps = ([ 'a trigger', 'CREATE TRIGGER t BEFORE INSERT ON mallory.docs_v1 FOR EACH ROW EXECUTE FUNCTION mallory.steal()', 'DROP TRIGGER t ON mallory.docs_v1' ],
+	[ 'a trigger of jobs', 'CREATE TRIGGER t BEFORE UPDATE ON mallory.docs_job FOR EACH STATEMENT EXECUTE FUNCTION mallory.steal()', 'DROP TRIGGER t ON mallory.docs_job' ],
+	[ 'a policy', q{ALTER TABLE mallory.docs_chunk ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON mallory.docs_chunk USING (mallory.steal(text))},
+		'DROP POLICY p ON mallory.docs_chunk; ALTER TABLE mallory.docs_chunk DISABLE ROW LEVEL SECURITY' ],
+	[ 'a check', 'ALTER TABLE mallory.docs_v1 ADD CONSTRAINT k CHECK (mallory.steal(tenant))', 'ALTER TABLE mallory.docs_v1 DROP CONSTRAINT k' ],
+	[ 'an index', 'CREATE INDEX i ON mallory.docs_v1 (mallory.steal(tenant))', 'DROP INDEX mallory.i' ],
+	[ 'a default', q{ALTER TABLE mallory.docs_v1 ADD d boolean DEFAULT mallory.take()}, 'ALTER TABLE mallory.docs_v1 DROP d' ],
+	[ 'a partial index', q{CREATE INDEX i ON mallory.docs_job (version) WHERE mallory.steal(error)}, 'DROP INDEX mallory.i' ]);
+foreach my $trap (@traps)
+{
+	my ($what, $set, $unset) = @$trap;
+
+	unlike(as('mallory', $set), qr/ERROR/, "mallory makes $what");
+	$node->safe_psql('postgres', 'DELETE FROM taken');
+	is(as('worker', q{SELECT DISTINCT collection FROM piramid.claim(); SELECT DISTINCT collection FROM piramid.claim(); UPDATE alice.docs_job SET lease = NULL}),
+		'alice.docs', "$what: the worker serves alice only");
+	is_refused('worker', q{SELECT piramid.complete('mallory.docs', gen_random_uuid(), '{1}', '{"[1,1,1]"}')}, "$what: and stores nothing");
+	is($node->safe_psql('postgres', q{SELECT count(*) FROM taken WHERE by = 'worker'}), 0, "$what: nothing is taken");
+	unlike(as('mallory', $unset), qr/ERROR/, "without $what");
+}
+is(as('worker', q{SELECT string_agg(DISTINCT collection::text, ' ') FROM (SELECT collection FROM piramid.claim() UNION ALL SELECT collection FROM piramid.claim()) AS c}),
+	'alice.docs mallory.docs', 'then the worker serves both');
+
+# Tenants
+$node->safe_psql('postgres', q{GRANT CREATE ON SCHEMA public TO alice});
+is(as('alice', q{
+	SELECT piramid.create_collection('shared', 'alice', isolation => 'rls', schema => 'alice');
+	SELECT piramid.grant_collection('alice.shared', 'writer', 'write'), piramid.grant_collection('alice.shared', 'worker', 'work')}), "shared\n|", 'a collection of tenants');
+foreach my $tenant (qw(a b))
+{
+	is(as('writer', "SET piramid.tenant = $tenant; SELECT piramid.add_document('alice.shared', 'A text of $tenant.', external_id => 'same') > 0"), 't', "tenant $tenant writes");
+}
+my $texts = q{SELECT string_agg(text, ' ') FROM piramid.search('alice.shared', query_text => 'text')};
+foreach my $role (qw(writer alice))
+{
+	is(as($role, "SET piramid.tenant = a; $texts"), 'A text of a.', "$role sees the tenant's rows");
+	is(as($role, $texts), '', "$role sees none without a tenant");
+	is(as($role, q{SET piramid.tenant = a; SELECT count(*) FROM alice.shared, alice.shared_chunk}), 1, "$role: in tables, too");
+}
+like(as('writer', q{SET piramid.tenant = a; INSERT INTO alice.shared (tenant, body) VALUES ('b', 'x')}), qr/row-level security/, 'no rows for another tenant');
+is(as('worker', q{SELECT string_agg(text, ' ' ORDER BY text) FROM piramid.claim(providers => '{alice}') WHERE collection = 'alice.shared'::regclass}) || 'none',
+	'A text of a. A text of b.', 'a worker embeds for all tenants') or diag(as('worker', 'SELECT * FROM piramid.claim()'));
+
+$node->stop;
+done_testing();
