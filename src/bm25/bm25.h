@@ -193,6 +193,7 @@ bm25_record_size(const Bm25Record *record)
 extern void bm25_space_load(Bm25Space *space, Relation rel, Relation heap);
 extern void bm25_space_add(Bm25Space *space, Bm25Extent run, uint64 xid);
 extern Bm25Extent bm25_space_take(Bm25Space *space, uint32 pages, bool exactly);
+extern void bm25_space_take_largest(Bm25Space *space, uint32 pages, Bm25Extent *taken);
 extern void bm25_space_drop_segment(Bm25Space *space, const Bm25Segment *segment, uint64 xid);
 extern void bm25_space_find_lost(Bm25Space *space, const Bm25MetaPageData *meta);
 extern void bm25_space_tidy(Bm25Space *space);

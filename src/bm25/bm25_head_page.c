@@ -62,9 +62,10 @@ add_page(Relation rel, Buffer last, const NewRecord *item)
 	Buffer		metabuf = bm25_get_page(rel, BM25_METAPAGE, BUFFER_LOCK_EXCLUSIVE,
 										BM25_PAGE_META, 0);
 	Bm25MetaPage meta = (Bm25MetaPage) PageGetContents(BufferGetPage(metabuf));
-	bool		spare = meta->spare_pages > 0;
-	Buffer		buffer = !spare ? bm25_extend(rel) :
-		ReadBufferExtended(rel, MAIN_FORKNUM, meta->spare_first, RBM_ZERO_AND_LOCK, NULL);
+	int			spare = meta->spare[0].pages > 0 ? 0 : 1;
+	bool		extend = meta->spare[spare].pages == 0;
+	Buffer		buffer = extend ? bm25_extend(rel) :
+		ReadBufferExtended(rel, MAIN_FORKNUM, meta->spare[spare].first, RBM_ZERO_AND_LOCK, NULL);
 	GenericXLogState *xlog = GenericXLogStart(rel);
 	Page		page = GenericXLogRegisterBuffer(xlog, buffer, GENERIC_XLOG_FULL_IMAGE);
 	Bm25HeadPage head = (Bm25HeadPage) PageGetContents(page);
@@ -80,10 +81,10 @@ add_page(Relation rel, Buffer last, const NewRecord *item)
 		head->nrecords = 1;
 	}
 	bm25_set_used(page, head->used);
-	if (spare)
+	if (!extend)
 	{
-		meta->spare_first++;
-		meta->spare_pages--;
+		meta->spare[spare].first++;
+		meta->spare[spare].pages--;
 	}
 	meta->head_last = BufferGetBlockNumber(buffer);
 	meta->head_pages++;

@@ -68,6 +68,13 @@ typedef enum Bm25Stream
 
 #define BM25_STREAMS 6
 
+/* A run of blocks */
+typedef struct Bm25Extent
+{
+	BlockNumber first;
+	uint32		pages;
+} Bm25Extent;
+
 /* A segment, as the metapage describes it */
 typedef struct Bm25Segment
 {
@@ -100,23 +107,15 @@ typedef struct Bm25MetaPageData
 	BlockNumber head_first;
 	BlockNumber head_last;		/* inserts begin here */
 	uint32		head_pages;
-	BlockNumber spare_first;	/* a run of free blocks for the head */
-	uint32		spare_pages;
+	Bm25Extent	spare[2];		/* free blocks for the head; the second run when the first is used up */
 	uint32		nsegments;
-	uint64		reserved[8];	/* 0 */
+	uint32		reserved[15];	/* 0 */
 	Bm25Segment segments[BM25_MAX_SEGMENTS];	/* in the order of their documents */
 } Bm25MetaPageData;
 
 typedef Bm25MetaPageData *Bm25MetaPage;
 
 StaticAssertDecl(sizeof(Bm25MetaPageData) <= BLCKSZ - 64, "the metapage is one page");
-
-/* A run of blocks */
-typedef struct Bm25Extent
-{
-	BlockNumber first;
-	uint32		pages;
-} Bm25Extent;
 
 /* A free run; until no snapshot is older than xid, readers may still come to it */
 typedef struct Bm25FreeRun

@@ -111,9 +111,11 @@ bm25_costestimate(PlannerInfo *root, IndexPath *path, double loop_count,
 	foreach(cell, path->indexclauses)
 	{
 		IndexClause *clause = lfirst(cell);
+		Node	   *arg = (Node *) clause->rinfo->clause;
 
-		Node	   *arg = get_rightop((Expr *) clause->rinfo->clause);
-
+		/* Of "@@ ANY (array)", the executor asks one query after the other. */
+		if (IsA(arg, OpExpr))
+			arg = get_rightop((Expr *) arg);
 		estimate_query(rel, estimate_expression_value(root, arg), true, ntuples, &estimate);
 	}
 	index_close(rel, NoLock);

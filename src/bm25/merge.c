@@ -24,6 +24,9 @@
 /* With so many segments, they are merged whatever their sizes. */
 #define TOO_MANY_SEGMENTS 90
 
+/* Free blocks that the head gets with each seal */
+#define HEAD_SPARE_PAGES 16
+
 /* A segment with more dead documents than this share is written anew. */
 #define MAX_DEAD 0.2
 
@@ -206,8 +209,7 @@ typedef struct Replacement
 	uint32		removed;		/* segments from there on */
 	BlockNumber head_first;		/* or invalid: the head stays */
 	uint32		head_removed;	/* pages of the head */
-	Bm25Extent	spare;			/* for the head, if it has none */
-	bool		spare_taken;
+	Bm25Extent	spare[2];		/* for the head, where it has none; of no pages: as it was */
 } Replacement;
 
 static void
@@ -229,11 +231,10 @@ replace(Bm25MetaPage meta, void *arg)
 		meta->head_first = new->head_first;
 		meta->head_pages -= new->head_removed;
 	}
-	if (new->spare_taken)
-	{
-		meta->spare_first = new->spare.first;
-		meta->spare_pages = new->spare.pages;
-	}
+	/* Only who has the maintenance lock adds to them, so what was empty is so still. */
+	for (int i = 0; i < lengthof(meta->spare); i++)
+		if (new->spare[i].pages > 0)
+			meta->spare[i] = new->spare[i];
 	meta->building = 0;
 }
 
@@ -328,17 +329,10 @@ bm25_seal(Relation rel, Relation heap)
 		bm25_writer_end(writer, &new.segment);
 	}
 	new.at = meta.nsegments;
-	if (meta.spare_pages == 0)
-	{
-		/* Not new blocks: the head would take those itself. */
-		bm25_space_tidy(&space);
-		for (int i = 0; i < space.nruns && !new.spare_taken; i++)
-			if (space.runs[i].xid == 0)
-			{
-				new.spare = bm25_space_take(&space, Min(16, space.runs[i].run.pages), true);
-				new.spare_taken = true;
-			}
-	}
+	bm25_space_tidy(&space);
+	for (int i = 0; i < lengthof(meta.spare); i++)
+		if (meta.spare[i].pages == 0)
+			bm25_space_take_largest(&space, HEAD_SPARE_PAGES, &new.spare[i]);
 	bm25_space_tidy(&space);
 	bm25_publish(rel, replace, &new, &space);
 	MemoryContextSwitchTo(old);

@@ -104,5 +104,4 @@ bm25_meta_init(Relation rel, Bm25MetaPageData *meta)
 	meta->next_generation = 2;
 	meta->head_first = meta->head_last = BM25_FIRST_HEAD;
 	meta->head_pages = 1;
-	meta->spare_first = InvalidBlockNumber;
 }

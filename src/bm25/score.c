@@ -179,21 +179,17 @@ bm25_unresolved_score(PG_FUNCTION_ARGS)
 	report_no_index();
 }
 
+/* Does a document match?  Sets *recheck if only the places of its words can tell. */
 static bool
-match_vector(ScoreState *state, TSVector vector)
+match_document(ScoreState *state, const Bm25Document *document, bool *recheck)
 {
-	if (state->query->kind == BM25_QUERY_TEXT)
-	{
-		Bm25Document document;
+	Bm25Search *search = &state->search;
+	uint64	   *mask = palloc0(sizeof(uint64) * search->mask_words);
 
-		bm25_parse_tsvector(vector, &document);
-		for (int i = 0; i < state->search.nterms; i++)
-			if (count_word(&document, &state->search.terms[i]) > 0)
-				return true;
-		return false;
-	}
-	return DatumGetBool(DirectFunctionCall2(ts_match_vq, PointerGetDatum(vector),
-											PointerGetDatum(state->query->data)));
+	for (int i = 0; i < search->nterms; i++)
+		if (count_word(document, &search->terms[i]) > 0)
+			mask[i / 64] |= UINT64CONST(1) << (i % 64);
+	return bm25_matches(search, mask, recheck);
 }
 
 /* text @@ bm25query */
@@ -201,14 +197,21 @@ PG_FUNCTION_INFO_V1(bm25_text_match);
 Datum
 bm25_text_match(PG_FUNCTION_ARGS)
 {
-	Datum		t = PG_GETARG_DATUM(0);
+	text	   *t = PG_GETARG_TEXT_PP(0);
 	ScoreState *state = get_state(fcinfo, PG_GETARG_BM25QUERY(1), false);
 	MemoryContext old = MemoryContextSwitchTo(state->scratch);
+	Bm25Document document;
+	bool		recheck = false;
 	bool		result;
 
-	result = match_vector(state,
-						  DatumGetTSVector(DirectFunctionCall2(to_tsvector_byid,
-															   ObjectIdGetDatum(state->config), t)));
+	bm25_parse_text(state->config, VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t), &document);
+	result = match_document(state, &document, &recheck);
+	if (recheck)
+		result = DatumGetBool(DirectFunctionCall2(ts_match_vq,
+												  DirectFunctionCall2(to_tsvector_byid,
+																	  ObjectIdGetDatum(state->config),
+																	  PointerGetDatum(t)),
+												  PointerGetDatum(state->query->data)));
 	MemoryContextSwitchTo(old);
 	PG_RETURN_BOOL(result);
 }
@@ -221,8 +224,15 @@ bm25_tsvector_match(PG_FUNCTION_ARGS)
 	TSVector	vector = PG_GETARG_TSVECTOR(0);
 	ScoreState *state = get_state(fcinfo, PG_GETARG_BM25QUERY(1), false);
 	MemoryContext old = MemoryContextSwitchTo(state->scratch);
-	bool		result = match_vector(state, vector);
+	Bm25Document document;
+	bool		recheck = false;
+	bool		result;
 
+	bm25_parse_tsvector(vector, &document);
+	result = match_document(state, &document, &recheck);
+	if (recheck)
+		result = DatumGetBool(DirectFunctionCall2(ts_match_vq, PointerGetDatum(vector),
+												  PointerGetDatum(state->query->data)));
 	MemoryContextSwitchTo(old);
 	PG_RETURN_BOOL(result);
 }

@@ -97,6 +97,23 @@ bm25_space_take(Bm25Space *space, uint32 pages, bool exactly)
 	return taken;
 }
 
+/* Take up to so many pages of the largest free run, if there is one. */
+void
+bm25_space_take_largest(Bm25Space *space, uint32 pages, Bm25Extent *taken)
+{
+	Bm25FreeRun *best = NULL;
+
+	for (int i = 0; i < space->nruns; i++)
+		if (space->runs[i].xid == 0 && space->runs[i].run.pages > 0 &&
+			(best == NULL || space->runs[i].run.pages > best->run.pages))
+			best = &space->runs[i];
+	if (best == NULL)
+		return;
+	*taken = (Bm25Extent) {best->run.first, Min(pages, best->run.pages)};
+	best->run.first += taken->pages;
+	best->run.pages -= taken->pages;
+}
+
 /* Add the blocks of a segment. */
 void
 bm25_space_drop_segment(Bm25Space *space, const Bm25Segment *segment, uint64 xid)
@@ -198,7 +215,8 @@ bm25_space_find_lost(Bm25Space *space, const Bm25MetaPageData *meta)
 	bm25_space_add(&used, (Bm25Extent) {BM25_METAPAGE, 2}, 0);
 	add_head(&used, meta);
 	bm25_meta_read(space->rel, &now);
-	bm25_space_add(&used, (Bm25Extent) {meta->spare_first, meta->spare_pages}, 0);
+	for (int i = 0; i < lengthof(meta->spare); i++)
+		bm25_space_add(&used, meta->spare[i], 0);
 	for (uint32 i = 0; i < now.nsegments; i++)
 		bm25_space_drop_segment(&used, &now.segments[i], 0);
 	for (int i = 0; i < space->nruns; i++)

@@ -60,9 +60,9 @@ $standby->start;
 
 # Writers, a vacuum and readers side by side, all killed at once.
 my $insert = join('', map {
-	"INSERT INTO t SELECT i, words(i, 1 + i % 61) FROM generate_series(1, 20), nextval('next') i;\n"
+	"INSERT INTO t SELECT i, words(i, 1 + i % 61) FROM (SELECT nextval('next')::int AS i FROM generate_series(1, 20)) x;\n"
 	. ($_ % 5 ? '' : "DELETE FROM t WHERE id % 7 = $_ % 7 AND id % 3 = $_ % 3;\n") } 1 .. 400);
-foreach my $round (1 .. 3)
+foreach my $round (1 .. 2)
 {
 	my @output = ('') x 3;
 	my $before = $node->safe_psql('postgres', "SELECT last_value FROM next");
@@ -83,8 +83,8 @@ my @sizes = map {
 	$node->safe_psql('postgres', q{
 		UPDATE t SET body = body;
 		VACUUM t;
-		SELECT pg_relation_size('t_body')}) } 1 .. 6;
-at_most($sizes[5], int(1.3 * $sizes[2]), 'size after updates of all rows: ' . join(', ', @sizes));
+		SELECT pg_relation_size('t_body')}) } 1 .. 7;
+at_most($sizes[6], int(1.1 * $sizes[3]), 'size after updates of all rows: ' . join(', ', @sizes));
 
 # A standby: the same answers, and a query that holds an old state of the index
 # either goes on rightly or is told of a conflict.
@@ -103,9 +103,9 @@ $reader->query_safe(q{DECLARE c CURSOR FOR SELECT id FROM t ORDER BY body <@> 'w
 $reader->query_safe('FETCH 3 FROM c');
 $node->safe_psql('postgres', $_) foreach ('UPDATE t SET body = body', 'VACUUM t') x 3;
 same_answers('with a reader');
-my ($fetched) = $reader->query('SELECT count(*) FROM t; FETCH ALL FROM c');
-ok($reader->{stderr} =~ /conflict with recovery|terminating connection/ || $reader->{stderr} eq '',
-	'a query with an old state ends by a conflict or goes on') or diag $reader->{stderr};
+# When the connection has been ended by a conflict, psql is gone, too.
+eval { $reader->query('FETCH ALL FROM c') };
+unlike($reader->{stderr}, qr/ERROR(?!.*conflict with recovery)/, 'a query with an old state ends by a conflict or goes on');
 eval { $reader->quit };
 is_right($standby, 'the standby');
 
@@ -123,20 +123,22 @@ $standby->stop('immediate');
 $standby->start;
 is($standby->safe_psql('postgres', q{
 	SELECT count(*) FROM u;
-	INSERT INTO u VALUES (1, 'again');
+	INSERT INTO u VALUES (1, 'fresh');
 	SET enable_seqscan = off;
-	SELECT id FROM u ORDER BY body <@> 'again'}), "0\n1", 'unlogged: empty after a crash, then in use');
+	SELECT id FROM u ORDER BY body <@> 'fresh'}), "0\n1", 'unlogged: empty after a crash, then in use');
 
 # A damaged page of each kind is reported with index and block.
 my $path = $standby->data_dir . '/' . $standby->safe_psql('postgres', "VACUUM t; SELECT pg_relation_filepath('t_body')");
 $standby->safe_psql('postgres', 'INSERT INTO t SELECT -9999, string_agg(md5(i::text), \' \') FROM generate_series(1, 300) i');
 $standby->stop;
 my $good = slurp_file($path);
-my %block;
+my (%block, %newest);
 for my $i (0 .. length($good) / 8192 - 1)
 {
-	my $kind = unpack('v', substr($good, $i * 8192 + 8192 - 16 + 6, 2));
-	$block{$kind} //= $i if $i != 1;
+	my ($kind, $generation) = unpack('x6 S Q', substr($good, ($i + 1) * 8192 - 16, 16));
+	# Of free blocks, nobody reads what is in them.
+	next if $i == 1 || ($newest{$kind} // -1) >= $generation;
+	($block{$kind}, $newest{$kind}) = ($i, $generation);
 }
 at_least(scalar(keys %block), 9, 'kinds of pages');
 foreach my $kind (sort { $a <=> $b } keys %block)
