@@ -56,7 +56,7 @@ hnsw_key_pages(HnswIndex *index)
 	HnswMetaPageData meta;
 
 	hnsw_meta_refresh(index, &meta);
-	if (index->key_pages == 0)
+	if (index->key_pages == 0 || index->layout.key_size == 0)
 		return 0;
 	return (uint32) ((Min(ids, PG_UINT32_MAX) - 1) / index->layout.key_entries + 1);
 }

@@ -207,13 +207,23 @@ hnsw_check_block(HnswIndex *index, BlockNumber block)
 		page_report_corrupt(index->rel, block, "a link past its end");
 }
 
-/* Read and lock a page whose block number comes from a page, and may be broken. */
+/*
+ * Read and lock a page whose block number comes from a page, and may be broken: it may
+ * be one that we have locked, and would wait for without end.
+ */
 Buffer
 hnsw_get_linked_page(Relation rel, BlockNumber block, int lockmode, int kind)
 {
+	Buffer		buffer;
+
 	if (block >= RelationGetNumberOfBlocks(rel))
 		page_report_corrupt(rel, block, "a link past its end");
-	return hnsw_get_page(rel, block, lockmode, kind);
+	buffer = hnsw_read_buffer(rel, block);
+	if (page_is_locked(buffer))
+		page_report_corrupt(rel, block, "a link that comes back to it");
+	LockBuffer(buffer, lockmode);
+	check_page(rel, block, BufferGetPage(buffer), kind);
+	return buffer;
 }
 
 /* Make a page an empty one, of an index of the given version. */

@@ -52,6 +52,7 @@ check_meta(Relation rel, const HnswMetaPageData *meta, const HnswKeyColumns *key
 		 meta->version < HNSW_OVERFLOW_VERSION) ||
 		(meta->column_dim == 0 && meta->version >= HNSW_KEY_VERSION) ||
 		meta->key_columns != keys->n || meta->key_size != keys->size ||
+		(meta->key_pages != 0 && meta->key_size == 0) ||
 		(meta->projection != 0 && (meta->code_dims == 0 ||
 								   rotation_out_dim(meta->dim) > PROJECTION_MAX_WIDTH)) ||
 		meta->rotation != 1 || meta->inline_tids < 1 ||
@@ -92,6 +93,8 @@ hnsw_open(Relation rel)
 
 		hnsw_map_forget();
 
+		if (RelationGetNumberOfBlocks(rel) == 0)
+			hnsw_report_corrupt(rel, HNSW_METAPAGE, "no metapage");
 		hnsw_meta_read(rel, &meta);
 		hnsw_key_columns(rel, &keys);
 		check_meta(rel, &meta, &keys);

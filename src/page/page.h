@@ -27,6 +27,14 @@ typedef struct PageEdit
 /* At most so many of them in one record, on at most MAX_GENERIC_XLOG_PAGES pages */
 #define PAGE_MAX_EDITS 64
 
+/* Does this backend hold a lock of the page?  Local buffers have none. */
+static inline bool
+page_is_locked(Buffer buffer)
+{
+	return !BufferIsLocal(buffer) &&
+		LWLockHeldByMe(BufferDescriptorGetContentLock(GetBufferDescriptor(buffer - 1)));
+}
+
 #ifdef USE_ASSERT_CHECKING
 /* Does this backend hold the page's exclusive lock?  Local buffers have none. */
 static inline bool

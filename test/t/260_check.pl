@@ -180,6 +180,21 @@ $file = $built;
 load();
 is(findings(), '', 'the index as it was');
 
+# Rows that are nobody's near neighbours: CREATE INDEX and VACUUM lead to them all the same.
+$node->safe_psql('postgres', q{
+	SELECT setseed(0.7);
+	CREATE TABLE far AS SELECT n AS id, (SELECT '{' || string_agg(k || ':' || (random() * 9 + 0.1)::numeric(6, 2), ',') || '}/5000'
+		FROM (SELECT DISTINCT (random() * 4998)::int + 1 AS k FROM generate_series(1, 25) WHERE n > 0) AS x)::sparsevec(5000) AS v
+		FROM generate_series(1, 1000) AS n});
+foreach my $class ('sparsevec_l2_ops', 'sparsevec_ip_ops')
+{
+	$node->safe_psql('postgres', "CREATE INDEX far_idx ON far USING hnsw (v $class)");
+	is($node->safe_psql('postgres', "SELECT * FROM piramid_check('far_idx', true)"), '', "$class: all nodes can be reached");
+	$node->safe_psql('postgres', 'DELETE FROM far WHERE id % 10 = 1; VACUUM far');
+	is($node->safe_psql('postgres', "SELECT * FROM piramid_check('far_idx', true)"), '', "$class: also after VACUUM");
+	$node->safe_psql('postgres', 'DROP INDEX far_idx');
+}
+
 # Beside clients, and after them
 $node->safe_psql('postgres', 'CREATE SEQUENCE next START 10000');
 my @clients = map {

@@ -1,0 +1,230 @@
+# Random damage of the files of all kinds of indexes: bits, words, pages, ends of files.
+# Every statement works, or reports a corrupted index with its name, a block and a hint;
+# nothing crashes, hangs, or returns what is no row of the table.
+#
+# PIRAMID_DAMAGE_MUTATIONS says how many (2,000), PIRAMID_DAMAGE_SEED with which the
+# random numbers begin (1).
+
+use strict;
+use warnings;
+
+use List::Util qw(min max);
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Piramid;
+
+my $mutations = $ENV{PIRAMID_DAMAGE_MUTATIONS} || 2000;
+my $seed = $ENV{PIRAMID_DAMAGE_SEED} // 1;
+my $copies = 12;
+my $page = 8192;
+
+# name => column, an expression for row n, operator class, operator, columns beside
+my %shape = (
+	codes => [ 'vector(24)', 'point(n, 24)', 'vector_l2_ops', '<->', '' ],
+	half => [ 'halfvec(24)', 'point(n, 24)::halfvec', 'halfvec_cosine_ops', '<=>', '' ],
+	compact => [ 'vector(160)', 'point(n, 160)', 'vector_l2_ops', '<->', ') WITH (layout = compact' ],
+	plain => [ 'vector(8)', 'point(n, 8)', 'vector_l1_ops', '<+>', '' ],
+	keys => [ 'vector(8)', 'point(n, 8)', 'vector_ip_ops', '<#>', ', a, b' ],
+	long => [ 'vector(5000)', 'point(n, 5000)', 'vector_l2_ops', '<->', '' ],
+	bits => [ 'bit(120)', "(SELECT string_agg(((n * i * 2654435761) >> 13 & 1)::text, '') FROM generate_series(1, 120) AS i)::bit(120)", 'bit_hamming_ops', '<~>', '' ],
+	sparse => [ 'sparsevec(5000)', "(SELECT '{' || string_agg(n % 97 * 40 + i * 7 || ':' || (1 + sin(n * i))::real, ',') || '}/5000' FROM generate_series(1, 20) AS i)::sparsevec", 'sparsevec_l2_ops', '<->', '' ]);
+
+my $node = piramid_node('damage', conf => "autovacuum = off\nrestart_after_crash = on\nmax_parallel_maintenance_workers = 0");
+$node->safe_psql('postgres', q{
+	CREATE FUNCTION point(n bigint, dim int) RETURNS vector LANGUAGE sql IMMUTABLE AS
+		$$ SELECT array_agg(sin(n * 12.9898 + i * (n % 13 + 1)))::vector FROM generate_series(1, dim) AS i $$});
+my $create = '';
+foreach my $name (sort keys %shape)
+{
+	my ($type, $value, $class, $op, $more) = @{ $shape{$name} };
+	my $rows = $name eq 'long' ? 12 : 120;
+
+	$create .= qq{
+		CREATE TABLE $name (id int, v $type, a int, b text);
+		INSERT INTO $name SELECT n, $value, n % 4, 'b' || n % 3 FROM generate_series(1, $rows) AS n;
+		INSERT INTO $name SELECT 1000 + i, v, i % 2, b FROM $name, generate_series(1, 60) AS i WHERE id = 5;
+		CREATE TABLE ${name}_more AS SELECT n AS id, $value AS v, n % 4 AS a, 'b' AS b
+			FROM generate_series(2001, 2008 + 12 * ($rows / 120)) AS n;
+	};
+	$create .= qq{
+		CREATE TABLE ${name}_$_ AS TABLE $name;
+		CREATE INDEX ${name}_${_}_idx ON ${name}_$_ USING hnsw (v $class$more);
+	} foreach 1 .. $copies;
+}
+$node->safe_psql('postgres', $create);
+
+# Overflow links, free slots
+$node->safe_psql('postgres', join ";\n", 'CHECKPOINT',
+	map { my $name = $_; map { ("INSERT INTO ${name}_$_ TABLE ${name}_more", "DELETE FROM ${name}_$_ WHERE id % 7 = 3", "VACUUM ${name}_$_") } 1 .. $copies } sort keys %shape);
+my %file = map { split /\|/ } split /\n/, $node->safe_psql('postgres',
+	q{SELECT relname, pg_relation_filepath(oid) FROM pg_class WHERE relname ~ '_\d+_idx$'});
+cmp_ok(scalar(keys %file), '==', $copies * keys %shape, 'indexes');
+at_least($node->safe_psql('postgres', "SELECT piramid_overflow_links('codes_1_idx')"), 1, 'overflow links');
+is_sound($node, 'before damage');
+$node->stop;
+
+my $data = $node->data_dir;
+my $pristine = PostgreSQL::Test::Utils::tempdir() . '/pristine';
+system_or_bail('cp', '-a', $data, $pristine);
+
+# ---------------------------------------------------------------------
+# Damage
+# ---------------------------------------------------------------------
+
+my @words = (0, 1, 2, 3, 0x7f, 0x80, 0xff, 0x100, 0x7fff, 0x8000, 0xffff, 0x10000, 0x7fffffff, 0x80000000, 0xffffffff, 0x7fc00000, 0x7f800000, 0xff800000);
+my $special = $page - 16;
+
+sub any { return $_[ int(rand(@_)) ] }
+
+# A number that means something, as 1, 2 or 4 bytes
+sub word
+{
+	my ($blocks) = @_;
+	my $value = any(@words, int(rand($blocks)), int(rand($blocks * 8)), int(rand(4294967296)));
+	return any(pack('C', $value & 0xff), pack('S', $value & 0xffff), pack('L', $value), pack('L', $value));
+}
+
+sub put { my ($file, $at, $bytes) = @_; substr($$file, $at, length $bytes) = $bytes if $at + length $bytes <= length $$file }
+
+# Kinds of pages: each is as likely to be hit as another.
+sub any_block
+{
+	my ($file) = @_;
+	my $blocks = length($$file) / $page;
+	my %of;
+
+	push @{ $of{ $_ ? ord(substr($$file, $_ * $page + $special + 5, 1)) : 1 } }, $_ foreach 0 .. $blocks - 1;
+	return rand() < 0.75 ? any(@{ $of{ any(sort keys %of) } }) : int(rand($blocks));
+}
+
+my %damage = (
+	bits => sub { my ($file) = @_; put($file, $_, chr(ord(substr($$file, $_, 1)) ^ 1 << rand(8))) foreach map { any_block($file) * $page + int(rand($page)) } 1 .. any(1, 1, 2, 8, 64) },
+	words => sub { my ($file) = @_; put($file, any_block($file) * $page + 2 * int(rand($page / 2)), word(length($$file) / $page)) foreach 1 .. any(1, 1, 4, 32) },
+	header => sub { my ($file) = @_; put($file, any_block($file) * $page + int(rand(24)), chr(rand(256))) },
+	special => sub { my ($file) = @_; put($file, any_block($file) * $page + $special + int(rand(16)), chr(any(0, 1, 2, 63, 64, 255, rand(256)))) foreach 1 .. any(1, 1, 2) },
+	meta => sub { my ($file) = @_; put($file, 24 + int(rand(140)), chr(any(0, 1, 2, 3, 255, rand(256)))) foreach 1 .. any(1, 1, 2) },
+	zero => sub { my ($file) = @_; put($file, any_block($file) * $page, "\0" x $page) },
+	half => sub { my ($file) = @_; my $from = any(512, 1024, 4096); put($file, any_block($file) * $page + $from, "\0" x ($page - $from)) },
+	noise => sub { my ($file) = @_; my $n = any(4, 16, 64, 512, 2000); put($file, any_block($file) * $page + 24 + int(rand($special - 24 - $n)), join '', map { chr(rand(256)) } 1 .. $n) },
+	copy => sub { my ($file) = @_; put($file, any_block($file) * $page, substr($$file, any_block($file) * $page, $page)) },
+	swap => sub {
+		my ($file) = @_;
+		my ($x, $y) = map { $page * any_block($file) } 1, 2;
+		my $old = substr($$file, $x, $page);
+		put($file, $x, substr($$file, $y, $page));
+		put($file, $y, $old);
+	},
+	cut => sub { my ($file) = @_; $$file = substr($$file, 0, rand() < 0.8 ? $page * int(rand(length($$file) / $page)) : int(rand(length $$file))) },
+	nodes => sub {
+		my ($file) = @_;
+		my $size = unpack('L', substr($$file, 24 + 32, 4));
+		my @blocks = grep { ord(substr($$file, $_ * $page + $special + 5, 1)) == 3 } 1 .. length($$file) / $page - 1;
+		foreach (1 .. any(1, 1, 5, 50))
+		{
+			my $slot = $size < $special - 24 ? int(rand(int(($special - 24) / $size))) : 0;
+			put($file, any(@blocks) * $page + 24 + $slot * $size + any(0, 1, 2, 4, 6, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44 + rand(80)), word(length($$file) / $page));
+		}
+	},
+	field => sub {
+		my ($file) = @_;
+		my $at = any(12, 14, 16, 24, 28, 32, 36, 40, 56, map { $special + $_ } 4 .. 12);
+		my $word = word(length($$file) / $page);
+		my $kind = any(map { substr($$file, $_ * $page + $special + 5, 1) } 0 .. length($$file) / $page - 1);
+		foreach my $block (0 .. length($$file) / $page - 1)
+		{
+			put($file, $block * $page + $at, $word) if substr($$file, $block * $page + $special + 5, 1) eq $kind;
+		}
+	});
+
+# ---------------------------------------------------------------------
+# Statements
+# ---------------------------------------------------------------------
+
+sub script
+{
+	my ($index) = @_;
+	my ($name, $table) = $index =~ /^((.*)_\d+)_idx$/ ? ($2, $1) : die;
+	my $op = $shape{$name}[3];
+	my $q = "(SELECT v FROM $name WHERE id = 7)";
+	my $rows = "SELECT 'no row: ' || count(*) FROM (SELECT id FROM $table ORDER BY v $op $q LIMIT 100000) AS x WHERE id IS NULL OR id NOT IN (SELECT id FROM $table) HAVING count(*) > 0";
+
+	return join '', "\\connect\n\\warn =mutation $index\n",
+	  "SET statement_timeout = '20s'; SET enable_seqscan = off; SET enable_sort = off; SET client_min_messages = error;\n",
+	  map { "\\warn =$_->[0]\n$_->[1];\n" } (
+		[ 'ten nearest', "SELECT count(*) FROM (SELECT id, v FROM $table ORDER BY v $op $q LIMIT 10) AS x" ],
+		[ 'all rows', $rows ],
+		[ 'some rows', "SELECT count(*) FROM (SELECT id FROM $table WHERE a = 1 AND b = 'b1' ORDER BY v $op $q LIMIT 1000) AS x" ],
+		[ 'info', "SELECT count(*) FROM piramid_hnsw_info('$index')" ],
+		[ 'keys', "SELECT count(*) FROM piramid_hnsw_keys('$index')" ],
+		[ 'prewarm', "SELECT piramid_prewarm('$index')" ],
+		[ 'check', "SELECT 'found: ' || count(*) FROM piramid_check('$index', true)" ],
+		[ 'insert', "INSERT INTO $table SELECT id + 10000, v, 7, b FROM ${name}_more" ],
+		[ 'insert again', "INSERT INTO $table SELECT i + 20000, v, i, b FROM $name, generate_series(1, 25) AS i WHERE id = 5" ],
+		[ 'vacuum', "DELETE FROM $table WHERE id % 5 = 0; VACUUM (INDEX_CLEANUP on) $table" ],
+		[ 'repair', "SELECT count(*) FROM piramid_repair('$index')" ],
+		[ 'all rows again', $rows ]);
+}
+
+# What is wrong with what a statement has said, or ''.
+sub complaint
+{
+	my ($said, $index) = @_;
+
+	return 'hangs' if $said =~ /57014/;
+	return '' if $said !~ /ERROR|FATAL|PANIC|connection|terminat/;
+	return '' if $said =~ /XX002: index "$index" has .* at block \d+.*\n.*HINT:.*REINDEX/;
+	# PostgreSQL's own, of a page that it read or an executor that sees distances contradict
+	return '' if $said =~ /XX001: (invalid page in block|could not read block) \d+ /;
+	return '' if $said =~ /XX000: index returned tuples in wrong order/;
+	# A version that is not ours may be one of a later library.
+	return '' if $said =~ /0A000: index "$index" has format version .* at block \d+.*\n.*HINT:.*REINDEX/;
+	return $said;
+}
+
+my ($changed, $noticed, $done) = (0, 0, 0);
+my @wrong;
+for (my $batch = 0; $done < $mutations && @wrong < 20; $batch++)
+{
+	my %what;
+	my $script = "\\set VERBOSITY verbose\n";
+
+	system_or_bail('rm', '-rf', $data);
+	system_or_bail('cp', '-a', $pristine, $data);
+	foreach my $index (sort keys %file)
+	{
+		last if $done == $mutations;
+		srand($seed * 1_000_000 + $done++);
+		my $old = slurp_file("$data/$file{$index}");
+		my $new = $old;
+		my $kind = any(sort keys %damage);
+		$damage{$kind}->(\$new);
+		next if $new eq $old;
+		$changed++;
+		append_to_file("$data/$file{$index}.new", $new);
+		rename "$data/$file{$index}.new", "$data/$file{$index}" or die;
+		$what{$index} = "mutation " . ($done - 1) . " ($kind)";
+		$script .= script($index);
+	}
+	$node->start;
+	my $timed_out = 0;
+	my ($status, $stdout, $stderr) = $node->psql('postgres', $script, on_error_stop => 0, timeout => 120, timed_out => \$timed_out);
+	my ($index, $statement) = ('', '');
+	foreach my $said (split /^(?==|psql:)/m, $stderr)
+	{
+		if ($said =~ /^=mutation (.*)/) { $index = $1; next }
+		if ($said =~ /^=(.*)/) { $statement = $1; next }
+		my $complaint = complaint($said, $index);
+		push @wrong, "$what{$index}, $index, $statement: $complaint" if $complaint;
+	}
+	push @wrong, "$what{$index}, $index, $statement: hangs" if $timed_out;
+	push @wrong, "$what{$index}, $index, $statement: status $status" if $status && !$timed_out;
+	push @wrong, "batch $batch: $1" if $stdout =~ /(no row: .*)/;
+	$noticed += grep { $_ > 0 } $stdout =~ /found: (\d+)/g;
+	$node->stop('immediate');
+	last if $status || $timed_out;
+}
+is(join("\n", @wrong), '', "$done mutations, seed $seed");
+note("$changed changed a file; piramid_check names $noticed");
+at_least($noticed, $changed / 3, 'damages that piramid_check names');
+done_testing();
