@@ -7,7 +7,7 @@
 CREATE TABLE t (id int PRIMARY KEY, bucket int, v vector(12), h halfvec(12), s sparsevec(12), b bit(12));
 INSERT INTO t (id, bucket, v)
 SELECT n, n % 50, ARRAY(SELECT sin(n * i * i + i) FROM generate_series(1, 12) AS i)::vector
-FROM generate_series(1, 3000) AS n;
+FROM generate_series(1, 2000) AS n;
 UPDATE t SET h = v::halfvec, s = v::sparsevec, b = (id * 7919 % 4096)::bit(12);
 VACUUM ANALYZE t;
 -- recall of an index, as far as it is the same in each run
@@ -29,7 +29,7 @@ BEGIN
 		'((binary_quantize(v)::bit(12)) bit_hamming_ops)'] LOOP
 		EXECUTE 'CREATE INDEX one ON t USING hnsw ' || definition;
 		SET LOCAL hnsw.ef_search = 60;
-		said := seen('one', 40, 5);
+		said := seen('one', 25, 5);
 		RETURN NEXT;
 		DROP INDEX one;
 	END LOOP;
@@ -51,7 +51,7 @@ SELECT recall, width FROM piramid_recall('t_v', 20, 100, 'bucket = 7');
 SELECT error_of($$SELECT piramid_recall('t_v', filter => 'id = 7')$$);
 INSERT INTO t (id, bucket, v) SELECT 5000, 7, v FROM t WHERE id = 7;
 SELECT error_of($$SELECT piramid_recall('t_v', filter => 'id IN (7, 5000)')$$);
-SELECT recall FROM piramid_recall('t_v', filter => 'id IN (7, 8)');
+SELECT recall FROM piramid_recall('t_v', filter => 'id IN (8, 9)');
 SELECT rows FROM piramid_last_scan();
 
 -- queries from outside

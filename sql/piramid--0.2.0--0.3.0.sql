@@ -471,6 +471,67 @@ CREATE FUNCTION piramid_recall(
 )
 	AS 'MODULE_PATHNAME', 'piramid_recall_queries' LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000000;
 COMMENT ON FUNCTION piramid_recall(regclass, anyarray, integer, text) IS 'the same, asked with an array of queries';
+
+CREATE FUNCTION piramid_calibrate(
+	index regclass,
+	OUT k integer,
+	OUT width integer,
+	OUT recall real,
+	OUT error real,
+	OUT nodes real
+) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'piramid_calibrate_rows' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE COST 1000000;
+COMMENT ON FUNCTION piramid_calibrate(regclass) IS 'measure the recall of an hnsw index by the width of its searches, with rows of the table, for hnsw.target_recall';
+
+CREATE FUNCTION piramid_calibrate(
+	index regclass,
+	queries anyarray,
+	OUT k integer,
+	OUT width integer,
+	OUT recall real,
+	OUT error real,
+	OUT nodes real
+) RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'piramid_calibrate_queries' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE COST 1000000;
+COMMENT ON FUNCTION piramid_calibrate(regclass, anyarray) IS 'the same, with an array of queries';
+
+CREATE FUNCTION piramid_calibration(
+	index regclass,
+	OUT k integer,
+	OUT width integer,
+	OUT recall real,
+	OUT error real,
+	OUT nodes real
+) RETURNS SETOF record
+	AS 'MODULE_PATHNAME' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION piramid_calibration(regclass) IS 'what piramid_calibrate has measured of an hnsw index';
+
+CREATE FUNCTION piramid_recommend(
+	index regclass,
+	target double precision,
+	k integer DEFAULT 10,
+	OUT ef_search integer,
+	OUT recall double precision,
+	OUT nodes double precision,
+	OUT ms double precision,
+	OUT bytes bigint,
+	OUT note text
+)
+	AS 'MODULE_PATHNAME' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION piramid_recommend(regclass, double precision, integer) IS 'the hnsw.ef_search that a calibrated index needs for a recall, and what a search then costs';
+
+CREATE FUNCTION piramid_within(
+	index regclass,
+	query anyelement,
+	radius double precision,
+	filter text DEFAULT NULL,
+	OUT tid tid,
+	OUT distance double precision
+) RETURNS SETOF record
+	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000 ROWS 100;
+COMMENT ON FUNCTION piramid_within(regclass, anyelement, double precision, text) IS 'places (ctid) of the rows up to a distance from a query, as an hnsw index finds them, and their distances';
+
+-- ===========================================================================
 -- Checking and repairing an index
 -- ===========================================================================
 

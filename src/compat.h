@@ -48,6 +48,13 @@
 #define piramid_vacuum_delay() vacuum_delay_point()
 #endif
 
+/* Owners are checked by one function for all objects since 16. */
+#if PG_VERSION_NUM >= 160000
+#define is_relation_owner(oid, role) object_ownercheck(RelationRelationId, oid, role)
+#else
+#define is_relation_owner(oid, role) pg_class_ownercheck(oid, role)
+#endif
+
 /* Relations are located by a RelFileLocator since 16. */
 #if PG_VERSION_NUM >= 160000
 #define read_recent_buffer(rel, block, hint) \

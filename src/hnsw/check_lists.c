@@ -133,6 +133,8 @@ check_lists(HnswCheck *check)
 	check_fixed_chain(check, check->meta.calibration, HNSW_PAGE_CALIBRATION);
 	if (check->meta.projection != 0)
 		check_fixed_chain(check, check->meta.projection, HNSW_PAGE_PROJECTION);
+	if (check->meta.recall != 0)
+		check_fixed_chain(check, check->meta.recall, HNSW_PAGE_RECALL);
 }
 
 /* ---------------------------------------------------------------------

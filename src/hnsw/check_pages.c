@@ -138,6 +138,20 @@ check_numbered_page(HnswCheck *check, BlockNumber block, int most)
 	}
 }
 
+/* The page of measured recall, which may be new */
+static void
+check_recall_page(HnswCheck *check, BlockNumber block)
+{
+	const char *fault = hnsw_recall_fault(HnswPageGetRecall(check->page));
+	HnswMetaPageData meta;
+
+	hnsw_meta_read(check->index->rel, &meta);
+	if (meta.recall != block)
+		fault = "a page that nothing leads to";
+	if (fault != NULL)
+		page_found(check, CHECK_REINDEX, block, fault);
+}
+
 /* Headers: the kind of page, and a version that goes with the index's */
 static const char *
 header_fault(HnswCheck *check, BlockNumber block)
@@ -149,7 +163,8 @@ header_fault(HnswCheck *check, BlockNumber block)
 	if (fault != NULL)
 		return fault;
 	opaque = HnswPageGetOpaque(check->page);
-	if (opaque->kind <= HNSW_PAGE_META || opaque->kind > HNSW_PAGE_KEY_MAP)
+	if (opaque->kind <= HNSW_PAGE_META ||
+		(opaque->kind > HNSW_PAGE_KEY_MAP && opaque->kind != HNSW_PAGE_RECALL))
 		return "a page of an unknown kind";
 	if (opaque->version != (check->index->version < HNSW_KEY_VERSION ? HNSW_FIRST_VERSION :
 							check->index->version))
@@ -190,6 +205,9 @@ check_page(HnswCheck *check, BlockNumber block)
 			break;
 		case HNSW_PAGE_KEYS:
 			check_numbered_page(check, block, check->index->layout.key_entries);
+			break;
+		case HNSW_PAGE_RECALL:
+			check_recall_page(check, block);
 			break;
 		default:
 			break;

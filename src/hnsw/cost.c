@@ -7,6 +7,7 @@
  */
 #include "hnsw/hnsw.h"
 #include "hnsw/key.h"
+#include "hnsw/pages.h"
 
 #include "access/genam.h"
 #include "access/table.h"
@@ -83,7 +84,7 @@ widening_cost(const ScanCosts *costs, double rows)
 static double
 matching_cost(const ScanCosts *costs, double rows)
 {
-	double		width = Max(hnsw_matching_width(costs->matching / costs->nodes), 2 * rows);
+	double		width = Max(costs->first_width, 2 * rows);
 	double		hops = DESCENT_HOPS + HNSW_HOPS_PER_MATCH * width * costs->nodes / costs->matching;
 	double		hop = costs->swept * HNSW_SWEPT_PER_CANDIDATE / HOPS_PER_CANDIDATE + costs->miss;
 	double		match = costs->swept * SWEPT_PER_MATCH + costs->miss;
@@ -199,6 +200,25 @@ key_size(IndexOptInfo *info)
 	return columns.size;
 }
 
+/* How wide the scan will search at first for so many rows (0: unknown), under conditions or not. */
+static double
+first_width(IndexPath *path, double rows, double share)
+{
+	IndexOptInfo *info = path->indexinfo;
+	HnswMetaPageData meta;
+	Relation	rel;
+	double		width;
+
+	share = has_conditions(path) ? Max(share, DBL_MIN) : 0;
+	if (hnsw_target_recall() == 0 || info->hypothetical)
+		return share > 0 ? hnsw_matching_width(share) : hnsw_ef_search();
+	rel = index_open(info->indexoid, NoLock);
+	hnsw_meta_read(rel, &meta);
+	width = hnsw_first_width(rel, &meta, rows, share);
+	index_close(rel, NoLock);
+	return width;
+}
+
 static void
 set_scan_costs(IndexPath *path, double share, ScanCosts *costs)
 {
@@ -237,6 +257,8 @@ hnsw_costestimate(PlannerInfo *root, IndexPath *path, double loop_count,
 	double		rows;
 	double		wanted;
 	double		first;
+	double		width;
+	bool		limited;
 
 	if (!is_of_use(path))
 	{
@@ -254,13 +276,15 @@ hnsw_costestimate(PlannerInfo *root, IndexPath *path, double loop_count,
 
 	set_scan_costs(path, generic.indexSelectivity, &costs);
 	rows = wanted = Min(Max(info->rel->rows, 1), costs.matching);
-	costs.first_width = hnsw_ef_search();
-	if (root->limit_tuples > 0 && bms_membership(root->all_baserels) == BMS_SINGLETON)
+	limited = root->limit_tuples > 0 && bms_membership(root->all_baserels) == BMS_SINGLETON;
+	width = first_width(path, limited ? root->limit_tuples : 0, generic.indexSelectivity);
+	costs.first_width = width;
+	if (limited)
 	{
 		wanted = Min(rows, root->limit_tuples);
-		costs.first_width = Max(costs.first_width, 2 * wanted);
-		costs.first_width = Max(costs.first_width, Min(2 * wanted * costs.nodes / rows,
-													   HNSW_FILTERED_WIDTH * hnsw_ef_search()));
+		if (costs.key_pages == 0)
+			costs.first_width = Max(Max(width, 2 * wanted),
+									Min(2 * wanted * costs.nodes / rows, HNSW_FILTERED_WIDTH * width));
 	}
 
 	first = rows_cost(&costs, 1);

@@ -425,6 +425,10 @@ hnsw_demand_find(IndexScanDesc scan, HnswDemand *demand)
 		read_filters(demand, descent.found);
 	demand->limit = distance_limit(demand, descent.found);
 
+	/* The search widens until it is beyond the distance. */
+	if (hnsw_trial.range && isfinite(demand->limit))
+		demand->rows = 0;
+
 	/* More than there are by the planner's guess: then the scan goes to its end. */
 	if (demand->share < 1 && demand->rows >= descent.found->ss.ps.plan->plan_rows)
 		demand->rows = get_float8_infinity();

@@ -81,6 +81,7 @@ typedef struct HnswTrial
 	bool		running;
 	Oid			index;			/* InvalidOid: none */
 	bool		masked;			/* searches pass over the node of their query */
+	bool		range;			/* rows up to a distance are asked for, not all */
 	int			width;			/* in place of hnsw.ef_search; 0: that */
 } HnswTrial;
 
@@ -92,6 +93,7 @@ extern bytea *hnsw_options(Datum reloptions, bool validate);
 extern void hnsw_add_reloptions(bits32 kind);
 extern bool hnsw_setting_is_taken(const char *name);
 extern int	hnsw_ef_search(void);
+extern double hnsw_target_recall(void);
 extern double hnsw_matching_width(double share);
 extern uint32 hnsw_max_scan_nodes(void);
 extern bool hnsw_relaxed_order(void);
@@ -101,6 +103,14 @@ extern int	hnsw_column_dimensions(Relation rel);
 extern int	hnsw_m(Relation rel);
 extern int	hnsw_ef_construction(Relation rel);
 extern bool hnsw_compact(Relation rel);
+
+/* functions in target.c */
+extern double hnsw_node_room(Relation rel, const HnswMetaPageData *meta);
+extern double hnsw_width_for(const HnswRecallData *data, double nodes, double recall, double rows);
+extern HnswRecallPoint hnsw_expected(const HnswRecallData *data, double nodes, double width,
+									 double rows);
+extern double hnsw_first_width(Relation rel, const HnswMetaPageData *meta, double rows,
+							   double share);
 
 /* functions in hnsw.c */
 extern void hnsw_init(void);

@@ -11,7 +11,8 @@
  *				coordinates), own vectors in 4 bits, overflow links; indexes
  *				that have none of these are still version 1
  *	version 3	filter columns: keys in nodes and chunks of heap TIDs, key pages; a
- *				longer metapage; each page knows its block.  Every new index
+ *				longer metapage; each page knows its block; what recall was
+ *				measured.  Every new index
  *
  * An index keeps its version until it is rebuilt, but that overflow links make
  * version 1 version 2.  The metapage tells the version.  All other pages have 1
@@ -22,11 +23,12 @@
  * ALTER TABLE and keep the index), and sequence in chunks of heap TIDs.
  *
  * "None" is InvalidBlockNumber for calibration and the lists of free slots, and
- * 0 for projection, maps, pages of overflow links, key pages, below and more_tids.
+ * 0 for projection, recall, maps, pages of overflow links, key pages, below and
+ * more_tids.
  *
  * An index is a metapage (block 0), calibration pages, node pages, pages of
- * heap TIDs, pages of overflow links and key pages, in any order.  Every page has
- * a standard header, no line pointers, and 16 bytes of special space:
+ * heap TIDs, pages of overflow links, key pages and a page of recall, in any order.
+ * Every page has a standard header, no line pointers, and 16 bytes of special space:
  *
  *	   0  PageHeaderData; pd_lower is the end of the contents
  *	  24  contents, by kind
@@ -126,6 +128,7 @@ typedef uint32 HnswNodeId;
 #define HNSW_PAGE_OVERFLOW		8	/* overflow links of a group */
 #define HNSW_PAGE_KEYS			9	/* keys of nodes, by node number */
 #define HNSW_PAGE_KEY_MAP		10	/* which pages have the keys of which nodes */
+#define HNSW_PAGE_RECALL		12	/* HnswRecallData */
 
 typedef struct HnswPageOpaqueData
 {
@@ -209,7 +212,8 @@ typedef struct HnswMetaPageData
 	uint8		link_key_bytes;	/* 0; room for a byte of the key for each link */
 	uint8		unused;
 	uint32		key_pages;		/* never shrinks */
-	uint32		spare[8];		/* 0 */
+	uint32		spare[7];		/* 0 */
+	BlockNumber recall;			/* the page of measured recall, or 0 */
 } HnswMetaPageData;
 
 typedef HnswMetaPageData *HnswMetaPage;
@@ -220,6 +224,7 @@ StaticAssertDecl(offsetof(HnswMetaPageData, overflow_pages) == 80,
 				 "format of the metapage is fixed");
 StaticAssertDecl(offsetof(HnswMetaPageData, key_columns) == 88, "format of the metapage is fixed");
 StaticAssertDecl(offsetof(HnswMetaPageData, key_pages) == 92, "format of the metapage is fixed");
+StaticAssertDecl(offsetof(HnswMetaPageData, recall) == 124, "format of the metapage is fixed");
 StaticAssertDecl(sizeof(HnswMetaPageData) == 128, "format of the metapage is fixed");
 
 /* Bytes of the metapage's data in an index of this version */
@@ -245,6 +250,32 @@ typedef struct HnswProjectionData
 } HnswProjectionData;
 
 StaticAssertDecl(offsetof(HnswProjectionData, matrix) == 16, "format of projections is fixed");
+
+/* What searches of one width found, on average */
+typedef struct HnswRecallPoint
+{
+	uint32		width;			/* 0: none from here on */
+	float		recall;
+	float		error;			/* its standard error */
+	float		nodes;			/* read by a search */
+} HnswRecallPoint;
+
+#define HNSW_RECALL_SIZES		3	/* rows asked for: 1, 10 and 100 */
+#define HNSW_RECALL_POINTS		12
+
+/* What recall was measured by piramid_calibrate, by width, which ascends */
+typedef struct HnswRecallData
+{
+	uint32		nodes;			/* that the index had room for then */
+	uint32		queries;
+	uint32		given;			/* 1: queries of a user; 0: rows, their own nodes masked */
+	float		node_ms;		/* milliseconds of a search for each node that it read */
+	HnswRecallPoint points[HNSW_RECALL_SIZES][HNSW_RECALL_POINTS];
+} HnswRecallData;
+
+StaticAssertDecl(sizeof(HnswRecallData) == 592, "format of measured recall is fixed");
+
+#define HnswPageGetRecall(page) ((HnswRecallData *) PageGetContents(page))
 
 #define HnswPageGetMeta(page) ((HnswMetaPage) PageGetContents(page))
 

@@ -94,7 +94,7 @@ hnsw_open(Relation rel)
 		hnsw_map_forget();
 
 		if (RelationGetNumberOfBlocks(rel) == 0)
-			hnsw_report_corrupt(rel, HNSW_METAPAGE, "no metapage");
+			page_report_corrupt(rel, HNSW_METAPAGE, "no metapage");
 		hnsw_meta_read(rel, &meta);
 		hnsw_key_columns(rel, &keys);
 		check_meta(rel, &meta, &keys);

@@ -14,6 +14,7 @@
 #include "access/relation.h"
 #include "catalog/index.h"
 #include "catalog/pg_index.h"
+#include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
@@ -30,6 +31,9 @@
 
 /* Rows of the table that are fetched at a time */
 #define FETCHED_ROWS 1000
+
+/* Distances that are kept in memory: 80 MB */
+#define MOST_ANSWERS 1e7
 
 /* Exact answers that are timed */
 #define TIMED_ANSWERS 3
@@ -218,6 +222,19 @@ hnsw_measure_rows(HnswMeasure *measure, int n)
 	check_queries(measure);
 }
 
+/* Verify that queries of a type can be asked. */
+void
+hnsw_measure_check_type(const HnswMeasure *measure, Oid type)
+{
+	if (getBaseType(type) != measure->type)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("queries of index \"%s\" are of type %s, not %s",
+						RelationGetRelationName(measure->rel), format_type_be(measure->type),
+						format_type_be(type)),
+				 errhint("Cast them to %s.", format_type_be(measure->type))));
+}
+
 /* Take given queries, an array of the type of the indexed values. */
 void
 hnsw_measure_queries(HnswMeasure *measure, ArrayType *queries)
@@ -230,13 +247,7 @@ hnsw_measure_queries(HnswMeasure *measure, ArrayType *queries)
 	bool	   *nulls;
 	int			n;
 
-	if (getBaseType(type) != measure->type)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("queries of index \"%s\" are of type %s, not %s",
-						RelationGetRelationName(measure->rel), format_type_be(measure->type),
-						format_type_be(type)),
-				 errhint("Cast them, as in ARRAY[...]::%s[].", format_type_be(measure->type))));
+	hnsw_measure_check_type(measure, type);
 	get_typlenbyvalalign(type, &length, &by_value, &align);
 	deconstruct_array(queries, type, length, by_value, align, &datums, &nulls, &n);
 	if (n > HNSW_MEASURED_QUERIES)
@@ -300,6 +311,10 @@ hnsw_measure_truth(HnswMeasure *measure, int k)
 	Portal		portal = SPI_cursor_open(NULL, plan, NULL, NULL, true);
 	uint64		fetched;
 
+	if ((double) measure->n * k > MOST_ANSWERS)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("%d queries for %d rows each are too many", measure->n, k)));
 	measure->k = k;
 	measure->truth = MemoryContextAllocHuge(CurrentMemoryContext,
 											sizeof(double) * measure->n * k);
@@ -418,11 +433,10 @@ set_locally(const char *name, const char *value)
 							 false);
 }
 
-/* Ask the first n queries for k rows by the index, as wide as hnsw_trial says. */
-void
-hnsw_measure_search(HnswMeasure *measure, int k, int n, HnswTrialResult *results)
+/* Start to use the index alone.  Returns the level that AtEOXact_GUC ends. */
+static int
+start_trial(const HnswMeasure *measure)
 {
-	HnswTrial	outer = hnsw_trial;
 	int			level = NewGUCNestLevel();
 
 	set_locally("enable_indexscan", "on");
@@ -430,13 +444,25 @@ hnsw_measure_search(HnswMeasure *measure, int k, int n, HnswTrialResult *results
 	set_locally("enable_bitmapscan", "off");
 	set_locally("enable_sort", "off");
 	set_locally("max_parallel_workers_per_gather", "0");
+	hnsw_trial = (HnswTrial) {
+		.running = true,.index = RelationGetRelid(measure->rel),.masked = measure->masked
+	};
+	return level;
+}
+
+/* Ask the first n queries for k rows by the index, searched so wide; 0: as settings say. */
+void
+hnsw_measure_search(HnswMeasure *measure, int k, int width, int n, HnswTrialResult *results)
+{
+	HnswTrial	outer = hnsw_trial;
+	volatile int level = 0;
+
 	PG_TRY();
 	{
 		SPIPlanPtr	plan;
 
-		hnsw_trial.running = true;
-		hnsw_trial.index = RelationGetRelid(measure->rel);
-		hnsw_trial.masked = measure->masked;
+		level = start_trial(measure);
+		hnsw_trial.width = width;
 		plan = prepare_search(measure, k);
 		try_queries(measure, plan, k, n, results);
 		SPI_freeplan(plan);
@@ -484,4 +510,46 @@ hnsw_measure_exact(HnswMeasure *measure, int k)
 	}
 	PG_END_TRY();
 	return ms;
+}
+
+/*
+ * Give all rows up to a distance, as the index finds them, to a function: arguments
+ * are the query and the distance.  A row that comes late comes, too.
+ */
+void
+hnsw_measure_range(HnswMeasure *measure, Datum *arguments,
+				   uint64 (*give) (Portal portal, ReturnSetInfo *result), ReturnSetInfo *result)
+{
+	HnswTrial	outer = hnsw_trial;
+	volatile int level = 0;
+	Oid			types[2] = {measure->type, FLOAT8OID};
+
+	PG_TRY();
+	{
+		SPIPlanPtr	plan;
+		Portal		portal;
+		uint64		rows;
+
+		level = start_trial(measure);
+		hnsw_trial.range = true;
+		set_locally("hnsw.iterative_scan", "relaxed_order");
+		set_locally("hnsw.max_scan_tuples", CppAsString2(HNSW_DEFAULT_MAX_SCAN_TUPLES));
+		plan = prepare(psprintf("SELECT ctid, %s FROM %s WHERE %s AND %s OPERATOR(pg_catalog.<=) $2 ORDER BY %s",
+								measure->ordering, measure->table, measure->condition,
+								measure->ordering, measure->ordering), 2, types);
+		hnsw_forget_report();
+		portal = SPI_cursor_open(NULL, plan, arguments, NULL, true);
+		rows = give(portal, result);
+		SPI_cursor_close(portal);
+		/* A filter that is never true needs no scan. */
+		if (rows > 0)
+			check_used(measure);
+		SPI_freeplan(plan);
+	}
+	PG_FINALLY();
+	{
+		hnsw_trial = outer;
+	}
+	PG_END_TRY();
+	AtEOXact_GUC(false, level);
 }

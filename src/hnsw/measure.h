@@ -11,7 +11,9 @@
 #include "postgres.h"
 
 #include "fmgr.h"
+#include "nodes/execnodes.h"
 #include "utils/array.h"
+#include "utils/portal.h"
 
 #include "hnsw/scan.h"
 
@@ -56,9 +58,14 @@ typedef struct HnswTrialResult
 extern HnswMeasure *hnsw_measure_open(Oid index, const char *filter);
 extern void hnsw_measure_close(HnswMeasure *measure);
 extern void hnsw_measure_rows(HnswMeasure *measure, int n);
+extern void hnsw_measure_check_type(const HnswMeasure *measure, Oid type);
 extern void hnsw_measure_queries(HnswMeasure *measure, ArrayType *queries);
 extern void hnsw_measure_truth(HnswMeasure *measure, int k);
-extern void hnsw_measure_search(HnswMeasure *measure, int k, int n, HnswTrialResult *results);
+extern void hnsw_measure_search(HnswMeasure *measure, int k, int width, int n,
+								HnswTrialResult *results);
+extern void hnsw_measure_range(HnswMeasure *measure, Datum *arguments,
+							   uint64 (*give) (Portal portal, ReturnSetInfo *result),
+							   ReturnSetInfo *result);
 extern double hnsw_measure_exact(HnswMeasure *measure, int k);
 
 #endif							/* PIRAMID_HNSW_MEASURE_H */

@@ -39,6 +39,7 @@ static relopt_enum_elt_def layout_options[] = {
 };
 
 static int	ef_search;
+static double target_recall;
 static int	iterative_scan;
 static int	max_scan_tuples;
 static double scan_mem_multiplier;
@@ -96,6 +97,12 @@ define_settings(void)
 								 &scan_mem_multiplier, HNSW_DEFAULT_SCAN_MEM_MULTIPLIER,
 								 HNSW_MIN_SCAN_MEM_MULTIPLIER, HNSW_MAX_SCAN_MEM_MULTIPLIER,
 								 PGC_USERSET, 0, NULL, NULL, NULL);
+	if (!hnsw_setting_is_taken("hnsw.target_recall"))
+		DefineCustomRealVariable("hnsw.target_recall",
+								 "Sets the share of the true nearest rows that searches of hnsw indexes shall find.",
+								 "Indexes for which piramid_calibrate was called are searched as wide as that takes, whatever hnsw.ef_search is. 0 turns it off.",
+								 &target_recall, 0, 0, 1,
+								 PGC_USERSET, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("hnsw");
 }
 
@@ -108,8 +115,15 @@ hnsw_ef_search(void)
 	return settings_taken ? atoi(GetConfigOption("hnsw.ef_search", false, false)) : ef_search;
 }
 
+/* Which share of the true nearest rows searches shall find; 0: hnsw.ef_search decides. */
+double
+hnsw_target_recall(void)
+{
+	return hnsw_trial.width > 0 ? 0 : target_recall;
+}
+
 /*
- * The same under conditions on filter columns that this share of the nodes meets:
+ * The width under conditions on filter columns that this share of the nodes meets:
  * only these count, and the search meets many others on its way.  EVIDENCE.md,
  * "Conditions".
  */

@@ -102,6 +102,11 @@ extern bool hnsw_chunk_free(HnswIndex *index, uint32 chunk_id);
 extern void hnsw_lock_updates(HnswIndex *index);
 extern void hnsw_unlock_updates(HnswIndex *index);
 
+/* functions in hnsw_recall_page.c: buffers and WAL too */
+extern const char *hnsw_recall_fault(const HnswRecallData *data);
+extern bool hnsw_recall_read(Relation rel, const HnswMetaPageData *meta, HnswRecallData *data);
+extern void hnsw_recall_write(HnswIndex *index, const HnswRecallData *data);
+
 /* functions in hnsw_build_page.c: buffers and WAL too */
 extern void hnsw_build_extend(HnswIndex *index, BlockNumber blocks);
 extern void hnsw_build_page(HnswIndex *index, HnswNodeId id, bool upper, int nodes,

@@ -83,7 +83,7 @@ measure_recall(HnswMeasure *measure, int k, Recall *recall)
 	int			n = 0;
 
 	hnsw_measure_truth(measure, k);
-	hnsw_measure_search(measure, k, measure->n, results);
+	hnsw_measure_search(measure, k, 0, measure->n, results);
 	for (int i = 0; i < measure->n; i++)
 	{
 		if (isnan(results[i].recall))

@@ -481,7 +481,7 @@ run_search(HnswScanState *state, const HnswMetaPageData *meta, int width)
 	hnsw_search_run(search);
 	state->budget = search->budget;
 	state->report.width = width;
-	if (search->pool.n == width && search->budget > 0)
+	if (search->pool.n >= width && search->budget > 0)
 		collect_pool(state);
 	else if (sweep_is_allowed(state))
 		sweep(state, search->budget > 0 ? HNSW_SWEEP_LATER : HNSW_SWEEP_BUDGET);
@@ -496,7 +496,7 @@ start(IndexScanDesc scan)
 	HnswScanState *state = scan->opaque;
 	HnswMetaPageData meta;
 	ScanKey		orderby;
-	int			ef_search = hnsw_ef_search();
+	double		ef_search;
 	double		width;
 
 	if (scan->numberOfOrderBys == 0)
@@ -544,6 +544,7 @@ start(IndexScanDesc scan)
 	 * many they discard is a guess, which may cost some width and not more.
 	 */
 	hnsw_demand_find(scan, &state->demand);
+	state->matching = 0;
 	state->budget = PG_UINT32_MAX;
 	if (state->filter != NULL)
 	{
@@ -552,9 +553,9 @@ start(IndexScanDesc scan)
 											   count_nodes(state));
 		state->report.matching = state->matching;
 		state->demand.share = Min(state->demand.share / state->matching, 1);
-		ef_search = hnsw_matching_width(state->matching);
 		state->budget = (uint32) Min(matching_cost(state), hnsw_max_scan_nodes());
 	}
+	ef_search = hnsw_first_width(scan->indexRelation, &meta, state->demand.rows, state->matching);
 	width = Max(2 * state->demand.rows, ef_search);
 	if (state->demand.rows > 0)
 		width = Max(width, Min(2 * state->demand.rows / state->demand.share,

@@ -110,11 +110,12 @@ hnsw_search_create(HnswIndex *index, HnswQuery *query)
 	return search;
 }
 
-/* Forget everything and get ready to search a level. */
+/* Forget everything and get ready to search a level.  The pool has a place for a masked node. */
 void
 hnsw_search_reset(HnswSearch *search, int level, int width)
 {
 	search->running = true;
+	width += search->query->mask != NULL;
 	pool_reset(&search->pool, width,
 			   width > POOL_MAX_NARROW || (search->filter != NULL && level == 0));
 	search->budget = PG_UINT32_MAX;
@@ -441,13 +442,16 @@ expand(HnswSearch *search, uint32 ci)
 	float		l2sq;
 	int			nlinks;
 	bool		counts;
+	bool		masked;
 
 	hnsw_read(search->index, candidate->id, &read);
-	if (!node_usable(search, read.node) || (is_masked(search, read.node) && !is_seed(candidate)))
+	masked = is_masked(search, read.node);
+	if (!node_usable(search, read.node) || (masked && !is_seed(candidate)))
 	{
 		hnsw_read_end(&read);
 		candidate->state = HNSW_GONE;
 		pool_expanded(pool, ci, HNSW_MAX_KEY, false);
+		pool->width -= masked;
 		return;
 	}
 	key = hnsw_node_key(search->index, search->query, read.node, &l2sq);
@@ -461,6 +465,7 @@ expand(HnswSearch *search, uint32 ci)
 
 	pool_reserve(pool, nlinks);
 	pool_expanded(pool, ci, key, counts);
+	pool->width -= masked && !counts;
 	if (search->index->layout.code.units == 0)
 		offer_plain(search, nlinks);
 	else

@@ -103,6 +103,9 @@ foreach my $shape (
 	is(version('t_idx'), $version, "$name: an old index");
 	ok($node->safe_psql('postgres', $answers) eq $before, "$name: an old index gives the same answers");
 
+	fails_like($node, q{SELECT piramid_calibrate('t_idx')}, qr/format version $version.*\n.*REINDEX/,
+		"$name: an old index has no place for a calibration");
+
 	# The first changes after a checkpoint become overflow links.
 	$node->safe_psql('postgres', q{CHECKPOINT;
 		INSERT INTO t SELECT * FROM slices WHERE id BETWEEN 2001 AND 2600;
