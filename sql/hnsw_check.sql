@@ -71,12 +71,22 @@ RESET ROLE;
 CREATE FUNCTION shift(v vector) RETURNS vector LANGUAGE plpgsql IMMUTABLE AS $$
 BEGIN
 	RAISE NOTICE 'as %', current_user;
+	IF current_setting('test.fails', true) THEN
+		RAISE 'it fails';
+	END IF;
 	RETURN v;
 END $$;
 CREATE TABLE theirs AS SELECT id, v FROM t WHERE id = 1;
 ALTER TABLE theirs OWNER TO regress_check_user;
 CREATE INDEX theirs_v ON theirs USING hnsw ((shift(v)::vector(3)) vector_l2_ops);
 SELECT * FROM piramid_check('theirs_v', true);
+-- its error is one, and can be caught
+SET test.fails = on;
+SELECT * FROM piramid_check('theirs_v', true);
+BEGIN;
+SELECT error_of($$SELECT * FROM piramid_check('theirs_v', true)$$);
+SELECT count(*) FROM theirs;
+COMMIT;
 
 DROP VIEW functions;
 DROP TABLE theirs, parts, own, unlogged, t;
