@@ -77,6 +77,20 @@ bm25_options(Datum reloptions, bool validate)
 									  sizeof(Bm25Options), table, lengthof(table));
 }
 
+/* Indexes are built with a safe search_path since PostgreSQL 17: it lacks users' schemas. */
+static Oid
+named_config(const char *name)
+{
+	Oid			config = get_ts_config_oid(qualified_name(name), true);
+
+	if (!OidIsValid(config))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("text search configuration \"%s\" is not found while the index is built", name),
+				 errhint("Name its schema, too: text_config = 'schema.name'.")));
+	return config;
+}
+
 /* What a new index's metapage says. */
 void
 bm25_meta_init(Relation rel, Bm25MetaPageData *meta)
@@ -87,7 +101,7 @@ bm25_meta_init(Relation rel, Bm25MetaPageData *meta)
 	Form_pg_ts_config form;
 
 	if (options != NULL && options->text_config != 0)
-		config = get_ts_config_oid(qualified_name((char *) options + options->text_config), false);
+		config = named_config((char *) options + options->text_config);
 	else
 		config = getTSCurrentConfig(true);
 	tuple = SearchSysCache1(TSCONFIGOID, ObjectIdGetDatum(config));
