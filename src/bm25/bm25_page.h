@@ -95,11 +95,14 @@ StaticAssertDecl(sizeof(Bm25Segment) == 64, "disk format");
 
 #define BM25_MAX_SEGMENTS 100
 
+/* A flag of the metapage: a writer of a segment failed, so blocks may belong to nobody. */
+#define BM25_LOST 1
+
 typedef struct Bm25MetaPageData
 {
 	float4		k1;
 	float4		b;
-	uint32		flags;			/* 0 */
+	uint32		flags;			/* BM25_LOST */
 	NameData	config_schema;	/* the text search configuration's name */
 	NameData	config_name;
 	uint64		next_generation;	/* pages linked since have this or a later one */

@@ -107,7 +107,7 @@ check_space(Relation rel, const Bm25MetaPageData *meta)
 	bm25_free_read(rel, &space);
 	before = space.nruns;
 	bm25_space_find_lost(&space, meta);
-	if (space.nruns > before && meta->building == 0)
+	if (space.nruns > before && meta->building == 0 && !(meta->flags & BM25_LOST))
 		page_report_corrupt(rel, space.runs[before].run.first, "a lost page");
 }
 

@@ -196,6 +196,9 @@ bm25_merge_terms(Bm25Writer *writer, Bm25Source **sources, int n)
 static void
 take_generation(Bm25MetaPage meta, void *arg)
 {
+	/* The one before has not come to its end. */
+	if (meta->building != 0)
+		meta->flags |= BM25_LOST;
 	*(Bm25MetaPageData *) arg = *meta;
 	meta->building = meta->next_generation++;
 	((Bm25MetaPageData *) arg)->building = meta->building;

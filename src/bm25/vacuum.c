@@ -120,9 +120,10 @@ bm25_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 }
 
 static void
-clear_building(Bm25MetaPage meta, void *arg)
+clear_lost(Bm25MetaPage meta, void *arg)
 {
 	meta->building = 0;
+	meta->flags &= ~BM25_LOST;
 }
 
 IndexBulkDeleteResult *
@@ -141,14 +142,14 @@ bm25_vacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 	}
 	bm25_maintenance_begin(rel, true);
 	bm25_meta_read(rel, &meta);
-	if (meta.building != 0)
+	if (meta.building != 0 || meta.flags & BM25_LOST)
 	{
 		Bm25Space	space;
 
 		bm25_space_load(&space, rel, NULL);
 		bm25_space_find_lost(&space, &meta);
 		bm25_space_tidy(&space);
-		bm25_publish(rel, clear_building, NULL, &space);
+		bm25_publish(rel, clear_lost, NULL, &space);
 	}
 	if (meta.head_pages > 1)
 		bm25_seal(rel, NULL);
