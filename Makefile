@@ -64,6 +64,12 @@ install-vector-compat:
 uninstall-vector-compat:
 	compat/install uninstall '$(extension_dir)' '$(vector_library)'
 
+# The companion program, in a virtual environment; see docs/embedding.md.
+PREFIX = /opt/piramid
+.PHONY: install-server
+install-server:
+	server/install '$(PREFIX)' $(PIP_OPTIONS)
+
 # Packages for Debian and Ubuntu; see docs/install.md.
 DEBS = build/deb
 .PHONY: deb

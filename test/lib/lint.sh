@@ -52,7 +52,7 @@ readmes_are_readable() {
 }
 
 house_sizes() {
-	find src test bench .ci compat sql -type f \( -name '*.[ch]' -o -name '*.p[lmy]' -o -name '*.sh' -o -name run \) \
+	find src test bench .ci compat sql server -type f \( -name '*.[ch]' -o -name '*.p[lmy]' -o -name '*.sh' -o -name run \) \
 		! -path '*/node_modules/*' -print0 | sort -z | xargs -0 perl test/lib/sizes.pl
 }
 
@@ -65,13 +65,14 @@ stage_lint() {
 			COPT="-Werror -Wno-ignored-optimization-argument -Wno-unknown-warning-option -Wno-ignored-attributes"
 	! command -v shellcheck >/dev/null ||
 		check "shellcheck" shellcheck -x -P .:SCRIPTDIR .ci/run test/run bench/quickstart compat/install \
-			test/clients/quotes test/clients/*/run test/packages/run test/packages/docker debian/build
+			test/clients/quotes test/clients/*/run test/packages/run test/packages/docker debian/build \
+			server/install server/tests/run
 	check "includes run downward" includes_run_downward
 	check "files, functions and lists of parameters are short" house_sizes
 	check "calls inside src/hnsw run downward" perl test/lib/tiers.pl src/hnsw/README.md
 	check "calls inside src/chunk run downward" perl test/lib/tiers.pl src/chunk/README.md
 	check "READMEs are short, and their lines" readmes_are_readable
-	check "links in Markdown lead somewhere" perl test/lib/links.pl ./*.md {bench,compat,docs,src,test}/*.md \
+	check "links in Markdown lead somewhere" perl test/lib/links.pl ./*.md {bench,compat,docs,server,src,test}/*.md \
 		{bench,sql,src,test}/*/*.md
 	check "PG_VERSION_NUM only in src/compat.h" \
 		none PG_VERSION_NUM --exclude=compat.h src

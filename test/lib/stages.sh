@@ -61,6 +61,8 @@ prepare_stages() {
 			# Elsewhere, a machine without clang's fuzzer replays the corpus.
 			[ -z "${CI:-}" ] || ! apt_has libclang-rt-dev ||
 				apt_install clang libclang-rt-dev ;;
+		server)
+			[ -z "${CI:-}" ] || ! have_apt || apt_install python3 python3-venv ;;
 		clients) prepare_clients ;;
 		packages) prepare_packages ;;
 		lint)
