@@ -35,6 +35,13 @@ END
 $$;
 COMMENT ON FUNCTION piramid.check_options(jsonb, jsonb, jsonb) IS 'refuses options of a collection that nothing understands';
 
+-- The schema of piramid_bm25, quoted; NULL where that is not installed.
+CREATE FUNCTION piramid.bm25_schema() RETURNS text
+	LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT quote_ident(nspname) FROM pg_extension JOIN pg_namespace AS n ON n.oid = extnamespace WHERE extname = 'piramid_bm25'
+$$;
+COMMENT ON FUNCTION piramid.bm25_schema() IS 'schema of the extension piramid_bm25, quoted; NULL if there is none';
+
 -- The tables of chunks and jobs, with what keeps them true.  A chunk's text never
 -- changes: a vector of it cannot become stale.
 CREATE FUNCTION piramid.make_tables(c piramid.collection, key_type text) RETURNS piramid.collection
@@ -58,12 +65,16 @@ BEGIN
 			text text NOT NULL,
 			hash bytea NOT NULL,
 			heading_path text[] NOT NULL,
-			page integer,
-			words tsvector GENERATED ALWAYS AS (to_tsvector(%L::regconfig, text)) STORED%s)',
-		chunks, key_type, CASE WHEN NOT c.attached THEN format(' REFERENCES %s ON DELETE CASCADE', c.documents) END, c.text_config, columns);
+			page integer%s)',
+		chunks, key_type, CASE WHEN NOT c.attached THEN format(' REFERENCES %s ON DELETE CASCADE', c.documents) END, columns);
 	EXECUTE format('CREATE INDEX ON %s (document_id, ordinal)', chunks);
 	EXECUTE format('CREATE INDEX ON %s (hash)', chunks);
-	EXECUTE format('CREATE INDEX ON %s USING gin (words)', chunks);
+	IF piramid.bm25_schema() IS NOT NULL THEN
+		EXECUTE format('CREATE INDEX ON %s USING bm25 (text) WITH (text_config = %L)', chunks, c.text_config);
+	ELSE
+		EXECUTE format('ALTER TABLE %s ADD words tsvector GENERATED ALWAYS AS (to_tsvector(%L::regconfig, text)) STORED', chunks, c.text_config);
+		EXECUTE format('CREATE INDEX ON %s USING gin (words)', chunks);
+	END IF;
 	EXECUTE format('CREATE TABLE %s (
 			chunk_id bigint REFERENCES %s ON DELETE CASCADE,
 			version integer,

@@ -98,6 +98,38 @@ CREATE FUNCTION piramid.index_filter_sql(c piramid.collection, filter jsonb) RET
 $$;
 COMMENT ON FUNCTION piramid.index_filter_sql(piramid.collection, jsonb) IS 'the part of a filter that the index of vectors can test';
 
+-- The words of a query against a chunk, as three SQL expressions: does it match,
+-- how well, and by what to sort.  $2 is the query.  A bm25 index on the chunks' text
+-- ranks, if there is one; else full text search does.
+CREATE FUNCTION piramid.text_match(c piramid.collection, OUT matches text, OUT relevance text, OUT place text)
+	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	words text := format('websearch_to_tsquery(%L::regconfig, $2)', c.text_config);
+	schema text := piramid.bm25_schema();
+	index regclass;
+	vector text;
+BEGIN
+	SELECT i.indexrelid INTO index
+	FROM pg_index AS i JOIN pg_class AS r ON r.oid = i.indexrelid JOIN pg_am AS m ON m.oid = r.relam AND m.amname = 'bm25'
+		JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] AND a.attname = 'text'
+	WHERE i.indrelid = c.chunks AND i.indisvalid AND i.indpred IS NULL AND schema IS NOT NULL
+	ORDER BY i.indexrelid LIMIT 1;
+	IF FOUND THEN
+		words := format('%s.to_bm25query(%s, %L::regclass)', schema, words, index);
+		matches := format('c.text OPERATOR(%s.@@) %s', schema, words);
+		place := format('c.text OPERATOR(%s.<@>) %s', schema, words);
+		relevance := format('- (%s)', place);
+	ELSE
+		vector := CASE WHEN EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.chunks AND attname = 'words') THEN 'c.words'
+			ELSE format('to_tsvector(%L::regconfig, c.text)', c.text_config) END;
+		matches := format('%s @@ %s', vector, words);
+		relevance := format('ts_rank_cd(%s, %s)', vector, words);
+		place := format('- %s', relevance);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION piramid.text_match(piramid.collection) IS 'SQL for the words of a query, by bm25 or by full text search';
+
 CREATE FUNCTION piramid.search(collection regclass, query piramid.embedding DEFAULT NULL, query_text text DEFAULT NULL,
 	mode text DEFAULT NULL, k integer DEFAULT 10, filter jsonb DEFAULT '{}', min_score double precision DEFAULT NULL,
 	weights jsonb DEFAULT '{}', expand integer DEFAULT 0, per_document boolean DEFAULT false)
@@ -113,6 +145,7 @@ DECLARE
 	condition text := piramid.filter_sql(collection, filter);
 	way text := coalesce(mode, CASE WHEN query IS NULL THEN 'text' WHEN query_text IS NULL THEN 'vector' ELSE 'hybrid' END);
 	sign text := CASE c.distance WHEN 'cosine' THEN '<=>' WHEN 'l2' THEN '<->' ELSE '<#>' END;
+	words record := piramid.text_match(c);
 	depth integer;
 	join_documents text;
 BEGIN
@@ -145,9 +178,8 @@ BEGIN
 			WHERE $4),
 		by_text AS (
 			SELECT x.chunk_id, x.relevance, row_number() OVER (ORDER BY x.relevance DESC, x.chunk_id) AS rank
-			FROM (SELECT c.id AS chunk_id, ts_rank_cd(c.words, q.q) AS relevance
-				FROM websearch_to_tsquery(%7$L::regconfig, $2) AS q, %8$s AS c %9$s WHERE c.words @@ q.q AND %5$s
-				ORDER BY relevance DESC, c.id LIMIT $3) AS x
+			FROM (SELECT c.id AS chunk_id, %7$s AS relevance
+				FROM %8$s AS c %9$s WHERE %15$s AND %5$s ORDER BY %16$s LIMIT $3) AS x
 			WHERE $5),
 		fused AS (
 			SELECT chunk_id, v.distance, v.rank AS vector_rank, t.rank AS text_rank,
@@ -173,13 +205,13 @@ BEGIN
 		ORDER BY b.score DESC, b.distance, b.chunk_id
 		$sql$, piramid.vector_schema(), sign, vectors,
 		CASE condition WHEN 'true' THEN '' ELSE format('JOIN %s AS c ON c.id = v.chunk_id ', c.chunks) || join_documents END,
-		condition, piramid.index_filter_sql(c, filter), c.text_config, c.chunks, join_documents,
+		condition, piramid.index_filter_sql(c, filter), words.relevance, c.chunks, join_documents,
 		CASE c.distance WHEN 'cosine' THEN '1 - v.distance' WHEN 'l2' THEN '1 / (1 + v.distance)' ELSE '- v.distance' END,
 		c.text_column,
 		CASE WHEN c.attached THEN format('NULL::text, NULL::text, jsonb_build_object(%s)',
 				(SELECT string_agg(format('%L, d.%I', m, m), ', ') FROM unnest(c.metadata_columns) AS m))
 			ELSE 'd.title, d.uri, d.metadata' END,
-		c.documents, c.key_column)
+		c.documents, c.key_column, words.matches, words.place)
 	USING query, query_text, depth, way <> 'text', way <> 'vector', coalesce((weights ->> 'vector')::float8, 1),
 		coalesce((weights ->> 'text')::float8, 1), per_document, min_score, expand, k;
 END

@@ -77,7 +77,8 @@ my $life = q{
 	SELECT count(*) FROM docs_chunk LEFT JOIN docs_v1 ON chunk_id = id WHERE embedding::text IS DISTINCT FROM embed(text)};
 
 my ($destdir, $files) = compat_directory($node);
-my @databases = ([ piramid => 'CREATE SCHEMA ext; CREATE EXTENSION piramid SCHEMA ext' ]);
+my @databases = ([ piramid => 'CREATE SCHEMA ext; CREATE EXTENSION piramid SCHEMA ext' ],
+	[ piramid_bm25 => 'CREATE EXTENSION piramid; CREATE SCHEMA words; CREATE EXTENSION piramid_bm25 SCHEMA words' ]);
 if ($destdir)
 {
 	my ($ok) = follow('install-compat', DESTDIR => $destdir, PG_CONFIG => 'pg_config', FORCE => '');
