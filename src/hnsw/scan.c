@@ -788,7 +788,8 @@ set_order(IndexScanDesc scan, double distance, bool recheck)
 	scan->xs_orderbyvals[0] = Float8GetDatum(distance);
 	for (int i = 1; i < scan->numberOfOrderBys; i++)
 		scan->xs_orderbyvals[i] = Float8GetDatum(-get_float8_infinity());
-	scan->xs_recheckorderby = recheck || scan->numberOfOrderBys > 1;
+	/* A range has no order; and on 18, rows that the executor reorders lose their ctid. */
+	scan->xs_recheckorderby = !hnsw_trial.range && (recheck || scan->numberOfOrderBys > 1);
 	state->watermark = Max(state->watermark, distance);
 }
 
