@@ -8,16 +8,15 @@
  * distance.  Whoever takes more gets a search twice as wide, and so on, until
  * reading all nodes once is cheaper; then the scan sweeps over them, so that
  * every row is met once.  Rows whose place is certain are returned as they
- * are; for the others the executor computes the exact distance and reorders.
+ * are; the distances of others are read from the table (lookup.c), and they wait
+ * until no nearer one can come.
  *
  * No row comes out of order.  The executor has returned rows up to the highest
  * bound that it was told, the watermark; a row below it that a wider search
- * finds is late.  If the bounds do not tell whether a row is late, the table
- * does (lookup.c).  Late rows are left out and counted, unless
+ * finds is late.  Late rows are left out and counted, unless
  * hnsw.iterative_scan = relaxed_order lets them come where they are found.
  *
- * A compact index only estimates distances.  There the scan itself looks up
- * the rows that come next, and hands them out by their exact distances; see
+ * A compact index only estimates distances: its rows wait for some more; see
  * "Ranked rows" below.
  *
  * Under conditions on filter columns, only nodes with rows that meet them count
@@ -73,11 +72,12 @@ typedef struct HnswScanItem
 	uint32		found;
 } HnswScanItem;
 
-/* A row of a compact index with its exact distance */
+/* A row that waits until no nearer one can come */
 typedef struct HnswRankedRow
 {
 	pairingheap_node node;
-	double		distance;
+	double		distance;		/* the exact one, or of a certain row a lower bound */
+	double		upper;			/* and the upper one */
 	ItemPointerData tid;
 } HnswRankedRow;
 
@@ -122,8 +122,8 @@ typedef struct HnswScanState
 	HnswNodeId	owner;
 	uint32		more_tids;
 	uint64		chain_steps;
+	pairingheap *ranked;		/* rows that wait */
 	/* rows of a compact index */
-	pairingheap *ranked;
 	uint64		nlooked_up;
 	uint64		nhanded_out;
 	double		squares;		/* sum of squared errors of the estimates, each by the
@@ -181,8 +181,7 @@ hnsw_beginscan(Relation rel, int nkeys, int norderbys)
 	state->value = hnsw_value_create(&state->index->layout);
 	state->query = hnsw_query_create(state->index);
 	state->search = hnsw_search_create(state->index, state->query);
-	if (is_compact(state))
-		state->ranked = pairingheap_allocate(compare_ranked, NULL);
+	state->ranked = pairingheap_allocate(compare_ranked, NULL);
 	MemoryContextSwitchTo(old);
 
 	scan->opaque = state;
@@ -221,7 +220,7 @@ hnsw_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int n
 	state->more_tids = 0;
 	state->asked = 0;
 	state->reads = hnsw_blocks_read();
-	while (is_compact(state) && !pairingheap_is_empty(state->ranked))
+	while (!pairingheap_is_empty(state->ranked))
 		pfree(pairingheap_remove_first(state->ranked));
 	state->nlooked_up = 0;
 	state->nhanded_out = 0;
@@ -777,39 +776,75 @@ lookup_distance(IndexScanDesc scan, ItemPointer tid, double *distance)
 }
 
 /*
- * By a second distance in ORDER BY the index has no order, so the executor
- * computes both.
+ * Tell the executor how near a row is.  By a second distance in ORDER BY the index
+ * has no order, so the executor computes both.
  */
 static void
-set_order(IndexScanDesc scan, double distance, bool recheck)
+set_distance(IndexScanDesc scan, double distance)
 {
 	HnswScanState *state = scan->opaque;
 
 	scan->xs_orderbyvals[0] = Float8GetDatum(distance);
 	for (int i = 1; i < scan->numberOfOrderBys; i++)
 		scan->xs_orderbyvals[i] = Float8GetDatum(-get_float8_infinity());
-	/* A range has no order; and on 18, rows that the executor reorders lose their ctid. */
-	scan->xs_recheckorderby = !hnsw_trial.range && (recheck || scan->numberOfOrderBys > 1);
+	scan->xs_recheckorderby = scan->numberOfOrderBys > 1;
 	state->watermark = Max(state->watermark, distance);
 }
 
-/* Tell the executor how near a row is. */
 static void
-set_distance(IndexScanDesc scan, double distance)
+set_unordered(IndexScanDesc scan, const ItemPointerData *tid)
 {
-	set_order(scan, distance, false);
+	scan->xs_heaptid = *tid;
+	set_distance(scan, get_float8_nan());
 }
 
-/* Tell the executor how near a row is at least: it computes the distance. */
+/* Let a row wait, unless it comes late. */
 static void
-set_bound(IndexScanDesc scan, double distance)
+add_ranked(HnswScanState *state, const ItemPointerData *tid, double distance, double upper)
 {
-	set_order(scan, distance, true);
+	HnswRankedRow *row;
+
+	if (upper < state->watermark && !state->relaxed)
+	{
+		state->report.late++;
+		return;
+	}
+	row = palloc(sizeof(HnswRankedRow));
+	row->distance = distance;
+	row->upper = upper;
+	row->tid = *tid;
+	pairingheap_add(state->ranked, &row->node);
+}
+
+/* Hand out the nearest row that waits; false if none does. */
+static bool
+take_ranked(IndexScanDesc scan)
+{
+	HnswScanState *state = scan->opaque;
+	HnswRankedRow *row;
+
+	if (pairingheap_is_empty(state->ranked))
+		return false;
+	row = (HnswRankedRow *) pairingheap_remove_first(state->ranked);
+	scan->xs_heaptid = row->tid;
+	set_distance(scan, row->distance);
+	state->watermark = Max(state->watermark, row->upper);
+	state->nhanded_out++;
+	pfree(row);
+	return true;
+}
+
+/* Can no row come that is nearer than all that wait? */
+static bool
+nearest_is_certain(const HnswScanState *state)
+{
+	return !pairingheap_is_empty(state->ranked) &&
+		((const HnswRankedRow *) pairingheap_first(state->ranked))->distance <= state->lower;
 }
 
 /*
- * The next row of an index that bounds distances.  The executor returns a
- * certain row at once, so that a row found later within its interval is late.
+ * The next row of an index that bounds distances.  A row found later within the
+ * interval of a certain row that was handed out is late.
  */
 static bool
 next_bounded(IndexScanDesc scan)
@@ -817,42 +852,26 @@ next_bounded(IndexScanDesc scan)
 	HnswScanState *state = scan->opaque;
 	ItemPointerData tid;
 
-	while (next_tid(scan, &tid))
+	while (!nearest_is_certain(state) && next_tid(scan, &tid))
 	{
 		double		distance;
 
-		scan->xs_heaptid = tid;
 		if (state->phase == SCAN_UNORDERED)
 		{
-			set_distance(scan, get_float8_nan());
-			return true;
-		}
-		if (!state->doubtful)
-		{
-			if (state->certain)
-			{
-				set_distance(scan, state->lower);
-				state->watermark = Max(state->watermark, state->upper);
-			}
-			else
-				set_bound(scan, state->lower);
+			set_unordered(scan, &tid);
 			return true;
 		}
 		CHECK_FOR_INTERRUPTS();
-		if (!lookup_distance(scan, &tid, &distance))
-			continue;
-		if (distance >= state->watermark)
-		{
-			set_bound(scan, state->watermark);
-			return true;
-		}
-		state->report.late++;
+		if (state->certain)
+			add_ranked(state, &tid, state->lower, state->upper);
+		else if (lookup_distance(scan, &tid, &distance))
+			add_ranked(state, &tid, distance, distance);
 	}
-	return false;
+	return take_ranked(scan);
 }
 
 /* ---------------------------------------------------------------------
- * Ranked rows: of a compact index, by their exact distances
+ * Ranked rows of a compact index
  *
  * Rows come from the index by their estimates, and wait in a heap until it is
  * as good as sure that no nearer one comes after them: the next estimate is
@@ -899,7 +918,6 @@ rank_row(IndexScanDesc scan, ItemPointer tid)
 {
 	HnswScanState *state = scan->opaque;
 	double		estimate = state->lower;
-	HnswRankedRow *row;
 	double		distance;
 
 	if (!lookup_distance(scan, tid, &distance))
@@ -911,22 +929,13 @@ rank_row(IndexScanDesc scan, ItemPointer tid)
 
 		state->squares += error * error;
 	}
-	if (distance < state->watermark && !state->relaxed)
-	{
-		state->report.late++;
-		return;
-	}
-	row = palloc(sizeof(HnswRankedRow));
-	row->distance = distance;
-	row->tid = *tid;
-	pairingheap_add(state->ranked, &row->node);
+	add_ranked(state, tid, distance, distance);
 }
 
 static bool
 next_ranked(IndexScanDesc scan)
 {
 	HnswScanState *state = scan->opaque;
-	HnswRankedRow *row;
 	ItemPointerData tid;
 
 	while (!nearest_is_due(state) && next_tid(scan, &tid))
@@ -934,8 +943,7 @@ next_ranked(IndexScanDesc scan)
 		CHECK_FOR_INTERRUPTS();
 		if (state->phase == SCAN_UNORDERED)
 		{
-			scan->xs_heaptid = tid;
-			set_distance(scan, get_float8_nan());
+			set_unordered(scan, &tid);
 			return true;
 		}
 		rank_row(scan, &tid);
@@ -949,14 +957,7 @@ next_ranked(IndexScanDesc scan)
 			state->more_tids = 0;
 		}
 	}
-	if (pairingheap_is_empty(state->ranked))
-		return false;
-	row = (HnswRankedRow *) pairingheap_remove_first(state->ranked);
-	scan->xs_heaptid = row->tid;
-	set_distance(scan, row->distance);
-	state->nhanded_out++;
-	pfree(row);
-	return true;
+	return take_ranked(scan);
 }
 
 bool
