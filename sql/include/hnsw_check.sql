@@ -32,6 +32,16 @@ BEGIN
 	RETURN QUERY EXECUTE query USING q, k;
 END $$;
 
+-- What piramid_check says of a table's indexes, but for nodes that no link leads to.
+CREATE OR REPLACE FUNCTION unsound(tab regclass) RETURNS text LANGUAGE sql AS $$
+	WITH indexes AS MATERIALIZED (
+		SELECT indexrelid FROM pg_index JOIN pg_class c ON c.oid = indexrelid JOIN pg_am a ON a.oid = relam
+		WHERE indrelid = tab AND amname IN ('hnsw', 'ivfflat') AND indisvalid
+	)
+	SELECT string_agg(indexrelid::regclass || ': ' || what, '; ') FROM indexes, piramid_check(indexrelid, true)
+	WHERE what !~ 'cannot be reached'
+$$;
+
 -- Does the index return what a sequential scan returns, every row once, and
 -- at the same distances in the same order?  NULL vectors are not indexed, and
 -- neither are zero vectors under <=>.
@@ -59,6 +69,9 @@ BEGIN
 				RETURN format('row %s of %s is at %s, not %s', place, rows, got[place], expected[place]);
 			END IF;
 		END LOOP;
+	END IF;
+	IF k = 1000000 AND unsound(tab) IS NOT NULL THEN
+		RETURN unsound(tab);
 	END IF;
 	RETURN format('%s rows as expected', rows);
 EXCEPTION WHEN internal_error OR index_corrupted THEN

@@ -60,6 +60,8 @@ typedef struct HnswCheck
 	HnswBitmap	chained;		/* chunks that a node's chain leads to */
 	HnswBitmap	listed;			/* blocks that say they are on a list of free slots */
 	int64		nlive;			/* nodes of the base, not dying */
+	double		longest;		/* squared length of the longest vector */
+	double		longest_reach;	/* how far one can be from the mean */
 	uint32		codes;			/* one link's code in so many is compared */
 	CheckHeap  *heap;			/* the table, as a snapshot sees it that is older than all this */
 	BlockNumber heap_blocks;	/* of the table, as last seen */

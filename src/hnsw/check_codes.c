@@ -14,7 +14,8 @@
 
 /*
  * A link is compared if it is so many times as long as the errors of both vectors, and
- * as this share of the vectors' length, of which int8 codes are off by some hundredths.
+ * this share of the longest vector, of which int8 codes of a build are off by some
+ * hundredths.
  */
 #define ERRORS 4
 #define SHARE 0.1
@@ -60,7 +61,7 @@ check_code(HnswCheck *check, const HnswNodeHeaderData *from, const float *rotate
 	length = sqrt(square);
 	reach = sqrt(Max(distance->normsq(n, rotated), distance->normsq(n, to)));
 	if (!(length > ERRORS * ((double) from->error + check->other->error)) ||
-		!(length > SHARE * Max(reach, index->norm)) || !(length * reach < FLT_MAX / 1024) ||
+		!(length > SHARE * check->longest_reach) || !(length * reach < FLT_MAX / 1024) ||
 		!(square > FLT_MIN * 1024))
 		return NULL;
 	expected = code_expected_norm(&layout->code) *

@@ -293,6 +293,8 @@ check_links(HnswCheck *check)
 		(ROTATION_WORK + (layout->projected ? layout->code.dims / PROJECTION_SPEED : 0));
 
 	check_phase(check->check, "links");
+	check->longest_reach = sqrt(check->longest) +
+		sqrt(distance->normsq(layout->dim, check->index->mean));
 	check->codes = (uint32) Max(ceil(links * work / MAX_WORK), 1);
 	for (BlockNumber block = HNSW_METAPAGE + 1; block < check->nblocks; block++)
 	{

@@ -17,6 +17,9 @@
 /* Rounding of sums that were computed with other instructions */
 #define ROUNDING 1e-4
 
+/* Below this, float32 sums of squares may lose terms to underflow. */
+#define SMALL_SQUARE 1e-30
+
 /* Slots of a hash table of links: a power of two, more than there are links */
 #define LINK_SLOTS (HNSW_MAX_DEGREE * 2)
 
@@ -87,7 +90,8 @@ own_fault(HnswCheck *check, const HnswNodeHeaderData *node)
 	int			n = hnsw_vector_length(layout);
 	double		square = 0;
 
-	if (!is_size(node->scale) || !is_size(node->norm) || !is_size(node->own_norm) ||
+	/* Squares of lengths may be infinite. */
+	if (!is_size(node->scale) || !(node->norm >= 0) || !(node->own_norm >= 0) ||
 		!is_size(node->error))
 		return "an impossible vector";
 	if (layout->own_kind == HNSW_OWN_SPARSE)
@@ -109,7 +113,9 @@ own_fault(HnswCheck *check, const HnswNodeHeaderData *node)
 	if (layout->own_kind == HNSW_OWN_BITS && layout->dim % 8 != 0 &&
 		(bytes[layout->own_size - 1] & ((1 << (8 - layout->dim % 8)) - 1)) != 0)
 		return "bits behind its vector";
-	if (node->error == FLT_MAX || square > FLT_MAX / 2 || node->own_norm > FLT_MAX / 2)
+	/* Squares that overflow or underflow tell nothing. */
+	if (node->error == FLT_MAX || Max(square, node->own_norm) > FLT_MAX / 2 ||
+		Max(square, node->own_norm) < SMALL_SQUARE)
 		return NULL;
 	/* Bits and int8 are exact; of others, own_norm is what the row had. */
 	if (!is_near(sqrt(square), sqrt(node->own_norm), layout->own_kind == HNSW_OWN_BITS ||
@@ -165,6 +171,7 @@ check_one_node(HnswCheck *check, HnswNodeId id, const HnswNodeHeaderData *node, 
 			 node->below != HNSW_NO_NODE)
 		check_found(check->check, CHECK_REINDEX, place, "an impossible %s node",
 					upper ? "upper" : "base");
+	check->longest = Max(check->longest, node->norm);
 	if ((fault = own_fault(check, node)) != NULL)
 		check_found(check->check, CHECK_REINDEX, place, "%s", fault);
 	if ((fault = own_links_fault(layout, id, node)) != NULL)

@@ -181,7 +181,7 @@ row_fault(HnswCheck *check, const uint8 *key, const Datum *values, const bool *i
 		return NULL;
 	off = hnsw_own_distance(index, check->node, check->value);
 	if (off > check->node->error * (1 + ROTATION_ROUNDING) +
-		ROTATION_ROUNDING * sqrt(Max(check->node->norm, check->node->own_norm)))
+		ROTATION_ROUNDING * sqrt(Max(check->node->norm, check->node->own_norm)) + FLT_MIN)
 		return "another vector than the row";
 	return NULL;
 }
