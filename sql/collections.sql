@@ -1,5 +1,6 @@
 -- Collections: documents, their chunks and jobs, vectors, search, versions.
 \set SHOW_CONTEXT never
+SET client_min_messages = warning;
 CREATE EXTENSION piramid_collections;
 CREATE ROLE regress_collections;
 GRANT CREATE ON SCHEMA public TO regress_collections;
@@ -153,6 +154,38 @@ SELECT piramid.create_collection('bad', 'three', filter_columns => '{"text": "te
 SELECT piramid.create_collection('bad', 'three', index_options => '{"m); DROP TABLE docs; --": 1}');
 SELECT piramid.create_collection('bad"; DROP TABLE docs; --', 'three');
 SELECT piramid.add_document('"bad""; DROP TABLE docs; --"', 'It is a name.') AS id, count(*) FROM docs;
+
+CREATE TEMP TABLE passing_by (id int PRIMARY KEY, body text);
+SELECT piramid.attach_collection('passing_by', 'body', 'three');
+DROP TABLE passing_by;
+
+-- Partitions
+CREATE TABLE parted (id int PRIMARY KEY, body text) PARTITION BY RANGE (id);
+CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM (0) TO (10);
+SELECT piramid.attach_collection('parted', 'body', 'three');
+CREATE TABLE parted_2 PARTITION OF parted FOR VALUES FROM (10) TO (20);
+INSERT INTO parted VALUES (1, 'One.'), (11, 'Eleven.');
+INSERT INTO parted_2 VALUES (12, 'Twelve.');
+UPDATE parted SET id = 2, body = 'Two.' WHERE id = 12;
+DELETE FROM parted_1 WHERE id = 1;
+SELECT document_id, text FROM parted_chunk ORDER BY 1;
+TRUNCATE parted_2;		-- which calls no trigger of the whole
+SELECT piramid.rechunk_all('parted'), count(*) FROM parted_chunk;
+SELECT count(*) FROM parted_chunk;
+SELECT piramid.drop_collection('parted');
+SELECT tgname FROM pg_trigger WHERE tgrelid IN ('parted'::regclass, 'parted_1'::regclass) AND NOT tgisinternal;
+DROP TABLE parted;
+
+-- Tables that go without drop_collection()
+SELECT piramid.create_collection('gone', 'three');
+DROP TABLE gone CASCADE;
+DROP TABLE gone_chunk CASCADE;
+DROP TABLE gone_job, gone_v1;
+SELECT count(*) FROM piramid.claim() WHERE provider = 'none';
+SELECT count(*) FROM piramid.collection_status WHERE model = 'none';
+SELECT check_name, ok FROM piramid.health() WHERE check_name = 'tables';
+DELETE FROM piramid.version AS v WHERE NOT EXISTS (SELECT FROM pg_class WHERE oid = v.documents);
+DELETE FROM piramid.collection AS c WHERE NOT EXISTS (SELECT FROM pg_class WHERE oid = c.documents);
 
 -- Markdown: parents and headings
 SELECT piramid.create_collection('guide', 'three', chunking => '{"strategy": "markdown", "size": 100, "overlap": 0}', distance => 'l2');

@@ -110,8 +110,11 @@ CREATE TABLE piramid.pause (
 COMMENT ON TABLE piramid.pause IS 'providers that a worker leaves alone for a while';
 
 SELECT pg_catalog.pg_extension_config_dump('piramid.model', '');
-SELECT pg_catalog.pg_extension_config_dump('piramid.collection', '');
-SELECT pg_catalog.pg_extension_config_dump('piramid.version', '');
+-- Rows about tables that were dropped without drop_collection() stay behind.
+SELECT pg_catalog.pg_extension_config_dump('piramid.collection',
+	'WHERE EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = documents) AND EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = chunks) AND EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = jobs)');
+SELECT pg_catalog.pg_extension_config_dump('piramid.version',
+	'WHERE EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = documents) AND EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = vectors)');
 
 -- Does the current user own this table, as a member of its owner?
 CREATE FUNCTION piramid.owns(tab regclass) RETURNS boolean

@@ -54,6 +54,9 @@ BEGIN
 	IF c.distance IS NULL OR c.distance NOT IN ('cosine', 'l2', 'ip') OR c.isolation IS NULL OR c.isolation NOT IN ('none', 'rls') THEN
 		RAISE EXCEPTION 'the distance is cosine, l2 or ip, and the isolation none or rls' USING ERRCODE = 'invalid_parameter_value';
 	END IF;
+	IF (SELECT relpersistence = 't' FROM pg_class WHERE oid = c.documents) THEN
+		RAISE EXCEPTION 'a temporary table cannot be a collection' USING ERRCODE = 'wrong_object_type';
+	END IF;
 	EXECUTE format('CREATE TABLE %s (
 			id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 			document_id %s NOT NULL%s,

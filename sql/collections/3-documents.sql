@@ -61,7 +61,8 @@ END
 $$;
 COMMENT ON FUNCTION piramid.rechunk(piramid.collection, text) IS 'cuts the text of a document into chunks again';
 
--- Cut all documents of a collection again, as after a change of "chunking".
+-- Cut all documents of a collection again, as after a change of "chunking"; and
+-- what has no document any more goes.
 CREATE FUNCTION piramid.rechunk_all(collection regclass) RETURNS bigint
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -69,6 +70,7 @@ DECLARE
 	key text;
 	n bigint := 0;
 BEGIN
+	EXECUTE format('DELETE FROM %s AS x WHERE NOT EXISTS (SELECT FROM %s AS d WHERE d.%I = x.document_id)', c.chunks, c.documents, c.key_column);
 	FOR key IN EXECUTE format('SELECT %I::text FROM %s', c.key_column, c.documents) LOOP
 		PERFORM piramid.rechunk(c, key);
 		n := n + 1;

@@ -35,7 +35,7 @@ BEGIN
 					ORDER BY due, chunk_id LIMIT $2 FOR UPDATE SKIP LOCKED) AS j)
 			UPDATE %1$s AS j SET lease = $3, lease_until = clock_timestamp() + $4, attempts = attempts + 1
 			FROM due WHERE j.chunk_id = due.chunk_id AND j.version = due.version AND (due.before < $5 OR due.before = 0)', c.jobs)
-			USING v.number, least(items, v.batch_items), token, lease, least(tokens, v.batch_tokens);
+			USING v.number, least(items, v.batch_items), token, coalesce(lease, '2 min'), least(tokens, v.batch_tokens);
 		GET DIAGNOSTICS n = ROW_COUNT;
 		IF n > 0 THEN
 			RETURN QUERY EXECUTE format('SELECT $1, $2, $3, $4, $5, $6, x.id, $7 || x.text
@@ -96,7 +96,7 @@ DECLARE
 	c piramid.collection := piramid.open_collection(collection, plain => true);
 	n integer;
 BEGIN
-	EXECUTE format('UPDATE %s SET lease_until = clock_timestamp() + $2 WHERE lease = $1', c.jobs) USING lease_token, lease;
+	EXECUTE format('UPDATE %s SET lease_until = clock_timestamp() + $2 WHERE lease = $1', c.jobs) USING lease_token, coalesce(lease, '2 min');
 	GET DIAGNOSTICS n = ROW_COUNT;
 	RETURN n;
 END
