@@ -49,6 +49,12 @@ chunk_count_chars(const ChunkText *text, uint32 from, uint32 to)
 
 	if (text->max_char == 1)
 		return to - from;
+	if (text->encoding == PG_UTF8)
+	{
+		for (uint32 pos = from; pos < to; pos++)
+			n += ((unsigned char) text->data[pos] & 0xc0) != 0x80;
+		return n;
+	}
 	for (uint32 pos = from; pos < to; pos += chunk_char_size(text, pos))
 		n++;
 	return n;
@@ -102,7 +108,7 @@ is_at(const ChunkText *text, uint32 pos, const char *string)
 static bool
 ends_with_one_of(const ChunkText *text, uint32 pos, const char *const *strings)
 {
-	if (text->encoding != PG_UTF8 || pos < 3)
+	if (text->encoding != PG_UTF8 || pos < 3 || !IS_HIGHBIT_SET(text->data[pos - 1]))
 		return false;
 	for (; *strings != NULL; strings++)
 	{
@@ -150,6 +156,26 @@ stop_ends_sentence(const ChunkText *text, uint32 stop)
 	return start == stop || !(start == 0 || data[start - 1] == '\n');
 }
 
+/* Brackets, quotation marks and emphasis that may stand behind a full stop */
+static bool
+closes(char c)
+{
+	switch (c)
+	{
+		case ')':
+		case ']':
+		case '}':
+		case '"':
+		case '\'':
+		case '*':
+		case '_':
+		case '`':
+			return true;
+		default:
+			return false;
+	}
+}
+
 /* Does a sentence end before the blanks between end and next? */
 static bool
 ends_sentence(const ChunkText *text, uint32 end, uint32 next)
@@ -161,7 +187,7 @@ ends_sentence(const ChunkText *text, uint32 end, uint32 next)
 	/* closing brackets, quotation marks, emphasis; few of them */
 	for (int i = 0; i < 4 && end > 0; i++)
 	{
-		if (strchr(")]}\"'*_`", data[end - 1]) != NULL && data[end - 1] != '\0')
+		if (closes(data[end - 1]))
 			end--;
 		else if (ends_with_one_of(text, end, quotes))
 			end -= 3;
@@ -229,6 +255,29 @@ level_after_blanks(const ChunkText *text, uint32 blanks, uint32 pos)
 	if (lines == 1)
 		return ends || starts_item(text, pos) ? CHUNK_ITEM : CHUNK_LINE;
 	return ends ? CHUNK_SENTENCE : CHUNK_WORD;
+}
+
+/*
+ * Move a place back over at least so many units, but not beyond "least", to a
+ * character that is not blank.  False, and nothing is moved, where characters
+ * are not told from behind or units are not counted so.
+ */
+bool
+chunk_step_back(const ChunkText *text, uint32 units, uint32 least, ChunkBoundary *place)
+{
+	if (text->unit == CHUNK_WORDS || (text->max_char > 1 && text->encoding != PG_UTF8))
+		return false;
+	while (place->pos > least && (units > 0 || chunk_is_blank(text->data[place->pos])))
+	{
+		uint32		from = place->pos--;
+
+		while (text->max_char > 1 && place->pos > least &&
+			   ((unsigned char) text->data[place->pos] & 0xc0) == 0x80)
+			place->pos--;
+		place->unit -= text->unit == CHUNK_CHARS ? 1 : from - place->pos;
+		units -= Min(units, 1);
+	}
+	return true;
 }
 
 /*

@@ -157,16 +157,21 @@ find_start(const ChunkRows *rows, int i)
 {
 	const ChunkCore *core = &rows->cores.core[i];
 	ChunkScan	scan;
-	ChunkBoundary previous = {0};
+	ChunkBoundary from = {0};
 	ChunkBoundary next;
 	int			best = -1;
 	uint32		start = core->pos;
 
 	if (i == 0 || rows->overlap == 0 || core[-1].section != core->section)
 		return start;
-	previous.pos = core[-1].pos;
-	previous.unit = core[-1].unit;
-	chunk_scan_start(&scan, &rows->text, &previous, core->pos, CHUNK_CHAR);
+	from.pos = core->pos;
+	from.unit = core->unit;
+	if (!chunk_step_back(&rows->text, rows->overlap + 1, core[-1].pos, &from))
+	{
+		from.pos = core[-1].pos;
+		from.unit = core[-1].unit;
+	}
+	chunk_scan_start(&scan, &rows->text, &from, core->pos, CHUNK_CHAR);
 	while (chunk_scan_next(&scan, &next))
 	{
 		int			level = rows->strategy == STRATEGY_FIXED ? 0 : Min(next.level, CHUNK_SENTENCE);

@@ -116,6 +116,8 @@ extern uint32 chunk_count_chars(const ChunkText *text, uint32 from, uint32 to);
 extern uint32 chunk_count_units(const ChunkText *text, uint32 from, uint32 to);
 extern uint32 chunk_skip_blanks(const ChunkText *text, uint32 pos, uint32 to);
 extern uint32 chunk_trim(const ChunkText *text, uint32 from, uint32 to);
+extern bool chunk_step_back(const ChunkText *text, uint32 units, uint32 least,
+							ChunkBoundary *place);
 extern void chunk_scan_start(ChunkScan *scan, const ChunkText *text,
 							 const ChunkBoundary *from, uint32 to, ChunkLevel least);
 extern bool chunk_scan_next(ChunkScan *scan, ChunkBoundary *boundary);
