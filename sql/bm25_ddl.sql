@@ -119,6 +119,20 @@ SELECT segments, documents, head_documents FROM piramid_bm25_info('e_body');
 SELECT piramid_bm25_check('e_body');
 SELECT error_of('SELECT piramid_bm25_merge(''d_pkey'')');
 
+-- piramid_check and piramid_repair know bm25, too.
+SELECT * FROM piramid_check('e_body', true);
+DELETE FROM e WHERE body LIKE 'word1%';
+SELECT * FROM piramid_check('d_body', true) UNION ALL SELECT * FROM piramid_check('d_v', true) UNION ALL SELECT * FROM piramid_check('d_partial', true);
+VACUUM e;
+SELECT * FROM piramid_check('e_body', true);
+SELECT * FROM piramid_repair('e_body');
+UPDATE pg_index SET indisready = false WHERE indexrelid = 'e_body'::regclass;
+INSERT INTO e VALUES ('not in the index');
+UPDATE pg_index SET indisready = true WHERE indexrelid = 'e_body'::regclass;
+SELECT severity, what, hint FROM piramid_check('e_body', true);
+REINDEX INDEX e_body;
+SELECT * FROM piramid_check('e_body', true);
+
 -- A second access method of this name is refused.
 DROP TABLE d, e, u, t;
 SELECT error_of('CREATE ACCESS METHOD bm25 TYPE INDEX HANDLER bm25_handler');

@@ -26,6 +26,7 @@ void
 bm25_init(void)
 {
 	bm25_options_init();
+	bm25_check_init();
 }
 
 /* Open an index of ours, a partitioned one too. */

@@ -262,6 +262,11 @@ extern IndexBulkDeleteResult *bm25_bulkdelete(IndexVacuumInfo *info, IndexBulkDe
 extern IndexBulkDeleteResult *bm25_vacuumcleanup(IndexVacuumInfo *info,
 												 IndexBulkDeleteResult *stats);
 
+extern uint32 bm25_recover_lost(Relation rel);
+
+/* functions in check.c */
+extern void bm25_check_init(void);
+
 /* functions in options.c */
 extern bytea *bm25_options(Datum reloptions, bool validate);
 extern void bm25_options_init(void);

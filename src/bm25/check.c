@@ -1,12 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * check.c
- *		piramid_bm25_check(regclass): reads a whole index and verifies what its
- *		pages say.  Reports the first thing that is wrong as corruption.
+ *		Reads a whole index and verifies what its pages say, for
+ *		piramid_bm25_check() and piramid_check().
  *
  *-------------------------------------------------------------------------
  */
 #include "bm25/bm25.h"
+#include "check/check.h"
 
 #include "access/relation.h"
 #include "miscadmin.h"
@@ -44,8 +45,12 @@ check_postings(Bm25Reader *reader, const Bm25Entry *entry, Bm25Norm norm)
 		page_report_corrupt(reader->rel, header, "a wrong number of postings");
 }
 
+/* Called for each document that lives */
+typedef void (*EachDocument) (void *arg, const ItemPointerData *tid);
+
 static void
-check_segment(Relation rel, const Bm25MetaPageData *meta, const Bm25Segment *segment)
+check_segment(Relation rel, const Bm25MetaPageData *meta, const Bm25Segment *segment,
+			  EachDocument each, void *arg)
 {
 	Bm25Reader *reader = bm25_reader_open(rel, segment);
 	Bm25Norm	norm = bm25_norm(meta->k1, meta->b, segment->avglen);
@@ -68,6 +73,8 @@ check_segment(Relation rel, const Bm25MetaPageData *meta, const Bm25Segment *seg
 		ndead += dead[doc / 8] >> (doc % 8) & 1;
 		sumlen += bm25_length(reader, doc);
 		bm25_tid(reader, doc, &tid);
+		if (each != NULL && !(dead[doc / 8] >> (doc % 8) & 1))
+			each(arg, &tid);
 	}
 	if (sumlen != segment->sumlen)
 		page_report_corrupt(rel, segment->header, "wrong lengths of documents");
@@ -97,7 +104,7 @@ check_segment(Relation rel, const Bm25MetaPageData *meta, const Bm25Segment *seg
 		page_report_corrupt(rel, segment->header, "a wrong number of terms");
 }
 
-/* Verify that no block belongs to two owners, and each to one. */
+/* Verify that each block belongs to one owner. */
 static void
 check_space(Relation rel, const Bm25MetaPageData *meta)
 {
@@ -111,15 +118,18 @@ check_space(Relation rel, const Bm25MetaPageData *meta)
 		page_report_corrupt(rel, space.runs[before].run.first, "a lost page");
 }
 
-PG_FUNCTION_INFO_V1(piramid_bm25_check);
-Datum
-piramid_bm25_check(PG_FUNCTION_ARGS)
+/*
+ * Verify an index, and call "each", unless NULL, for its documents.  Returns how many
+ * it has.  Whatever is wrong is reported as corruption.
+ */
+static int64
+check_index(Relation rel, EachDocument each, void *arg)
 {
-	Relation	rel = bm25_open_readable(PG_GETARG_OID(0));
 	bool		primary = !RecoveryInProgress();
 	Bm25MetaPageData meta;
 	BlockNumber block;
 	int64		documents = 0;
+	char		copy[BM25_SPACE];
 
 	/* So that no segment is replaced meanwhile; a standby has no such locks. */
 	if (primary)
@@ -127,15 +137,21 @@ piramid_bm25_check(PG_FUNCTION_ARGS)
 	bm25_meta_read(rel, &meta);
 	for (uint32 i = 0; i < meta.nsegments; i++)
 	{
-		check_segment(rel, &meta, &meta.segments[i]);
+		check_segment(rel, &meta, &meta.segments[i], each, arg);
 		documents += meta.segments[i].ndocs;
 	}
 	for (block = meta.head_first; block != InvalidBlockNumber;)
 	{
-		char		copy[BM25_SPACE];
 		Bm25HeadPage head = bm25_head_read(rel, block, copy);
+		const Bm25Record *record = bm25_first_record(head);
 
 		CHECK_FOR_INTERRUPTS();
+		for (uint32 i = 0; i < head->nrecords; i++)
+		{
+			if (each != NULL && !(record->flags & BM25_RECORD_DEAD))
+				each(arg, &record->tid);
+			record = (const Bm25Record *) ((const char *) record + bm25_record_size(record));
+		}
 		documents += head->nrecords;
 		block = head->next;
 	}
@@ -144,6 +160,97 @@ piramid_bm25_check(PG_FUNCTION_ARGS)
 		check_space(rel, &meta);
 		bm25_maintenance_end(rel);
 	}
+	return documents;
+}
+
+PG_FUNCTION_INFO_V1(piramid_bm25_check);
+Datum
+piramid_bm25_check(PG_FUNCTION_ARGS)
+{
+	Relation	rel = bm25_open_readable(PG_GETARG_OID(0));
+	int64		documents = check_index(rel, NULL, NULL);
+
 	relation_close(rel, AccessShareLock);
 	PG_RETURN_INT64(documents);
+}
+
+/* A run of piramid_check() */
+typedef struct CheckRun
+{
+	Check	   *check;
+	CheckHeap  *heap;			/* or NULL: rows are not compared */
+} CheckRun;
+
+/* Compare a document with its row. */
+static void
+check_document(void *arg, const ItemPointerData *tid)
+{
+	CheckRun   *run = arg;
+	const Datum *values;
+	const bool *isnull;
+	CheckRow	row = check_heap_row(run->heap, tid, &values, &isnull);
+
+	if (row == CHECK_ROW_FOREIGN || (row == CHECK_ROW_SEEN && isnull[0]))
+		check_found(run->check, CHECK_REINDEX, CHECK_NOWHERE,
+					"a document for row (%u,%u), which should have none",
+					ItemPointerGetBlockNumberNoCheck(tid), ItemPointerGetOffsetNumberNoCheck(tid));
+	else if (row == CHECK_ROW_SEEN)
+		check_heap_note(run->heap, tid, CHECK_NOWHERE);
+}
+
+static bool
+belongs(void *arg, const Datum *values, const bool *isnull)
+{
+	return !isnull[0];
+}
+
+static void
+run_check(void *arg)
+{
+	CheckRun   *run = arg;
+
+	check_index(run->check->index, run->heap == NULL ? NULL : check_document, run);
+}
+
+static void
+run_scan(void *arg)
+{
+	check_heap_scan(((CheckRun *) arg)->heap, belongs, arg);
+}
+
+/* piramid_check() of an index of ours: stops at the first broken page. */
+static void
+check_method(Check *check)
+{
+	CheckRun	run = {check, check->heapallindexed ? check_heap_begin(check) : NULL};
+
+	check_phase(check, "words and documents");
+	if (check_guard(check, run_check, &run) && run.heap != NULL)
+		check_guard(check, run_scan, &run);
+	if (run.heap != NULL)
+		check_heap_end(run.heap);
+}
+
+/* piramid_repair(): what VACUUM would do about blocks that failed writers have left. */
+static void
+repair_method(Check *check)
+{
+	bm25_maintenance_begin(check->index, true);
+	check_repaired(check, bm25_recover_lost(check->index), "blocks that nobody owned are free");
+	bm25_maintenance_end(check->index);
+}
+
+static bool
+owns(Relation index)
+{
+	return index->rd_indam->ambuild == bm25_build;
+}
+
+/* Called once, when the library is loaded. */
+void
+bm25_check_init(void)
+{
+	static const CheckMethod method = {.owns = owns,.check = check_method,.repair = repair_method};
+
+	check_register(&method);
 }

@@ -126,6 +126,31 @@ clear_lost(Bm25MetaPage meta, void *arg)
 	meta->flags &= ~BM25_LOST;
 }
 
+/*
+ * Free blocks that failed writers have left; returns how many.  The caller holds the
+ * maintenance lock.
+ */
+uint32
+bm25_recover_lost(Relation rel)
+{
+	Bm25MetaPageData meta;
+	Bm25Space	space;
+	uint32		found = 0;
+	int			before;
+
+	bm25_meta_read(rel, &meta);
+	if (meta.building == 0 && !(meta.flags & BM25_LOST))
+		return 0;
+	bm25_space_load(&space, rel, NULL);
+	before = space.nruns;
+	bm25_space_find_lost(&space, &meta);
+	for (int i = before; i < space.nruns; i++)
+		found += space.runs[i].run.pages;
+	bm25_space_tidy(&space);
+	bm25_publish(rel, clear_lost, NULL, &space);
+	return found;
+}
+
 IndexBulkDeleteResult *
 bm25_vacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 {
@@ -141,16 +166,8 @@ bm25_vacuumcleanup(IndexVacuumInfo *info, IndexBulkDeleteResult *stats)
 		stats->estimated_count = info->estimated_count;
 	}
 	bm25_maintenance_begin(rel, true);
+	(void) bm25_recover_lost(rel);
 	bm25_meta_read(rel, &meta);
-	if (meta.building != 0 || meta.flags & BM25_LOST)
-	{
-		Bm25Space	space;
-
-		bm25_space_load(&space, rel, NULL);
-		bm25_space_find_lost(&space, &meta);
-		bm25_space_tidy(&space);
-		bm25_publish(rel, clear_lost, NULL, &space);
-	}
 	if (meta.head_pages > 1)
 		bm25_seal(rel, NULL);
 	while (bm25_merge_some(rel, NULL, PG_UINT32_MAX))

@@ -49,6 +49,7 @@ sub is_right
 	is($server->safe_psql('postgres', 'SELECT lies()'), 0, "$name: index and table tell the same");
 	at_least($server->safe_psql('postgres', "SELECT piramid_bm25_check('t_body')"),
 		$server->safe_psql('postgres', 'SELECT count(*) FROM t'), "$name: the index is whole");
+	is($server->safe_psql('postgres', "SELECT * FROM piramid_check('t_body', true)"), '', "$name: each row is in it");
 }
 is_right($node, 'built');
 
@@ -159,6 +160,8 @@ foreach my $kind (sort { $a <=> $b } keys %block)
 	$standby->start;
 	fails_like($standby, "SELECT piramid_bm25_check('t_body')",
 		qr/index "t_body" has a foreign page at block $block{$kind}\b/, "a page of kind $kind");
+	like($standby->safe_psql('postgres', "SELECT * FROM piramid_check('t_body')"),
+		qr/^error\|.*foreign page/, "a page of kind $kind, as a finding") if $kind != 0;
 	$standby->stop;
 }
 $standby->start;
