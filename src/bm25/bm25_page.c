@@ -231,7 +231,8 @@ bm25_publish(Relation rel, Bm25MetaChange change, void *arg, const Bm25Space *sp
 		page->reserved = 0;
 		memcpy(page->runs, space->runs, sizeof(Bm25FreeRun) * space->nruns);
 		lower = start + size;
-		edits[n++] = (PageEdit) {freebuf, offsetof(PageHeaderData, pd_lower), sizeof(lower), &lower};
+		edits[n++] = (PageEdit) {freebuf, offsetof(PageHeaderData, pd_lower), sizeof(lower),
+		&lower};
 		edits[n++] = (PageEdit) {freebuf, start, size, list};
 	}
 	page_edit(rel, edits, n);

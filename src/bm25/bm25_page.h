@@ -110,7 +110,7 @@ typedef struct Bm25MetaPageData
 	BlockNumber head_first;
 	BlockNumber head_last;		/* inserts begin here */
 	uint32		head_pages;
-	Bm25Extent	spare[2];		/* free blocks for the head; the second run when the first is used up */
+	Bm25Extent	spare[2];		/* free blocks for the head, taken in this order */
 	uint32		nsegments;
 	uint32		reserved[15];	/* 0 */
 	Bm25Segment segments[BM25_MAX_SEGMENTS];	/* in the order of their documents */
@@ -162,7 +162,7 @@ typedef struct Bm25HeadPageData
 typedef Bm25HeadPageData *Bm25HeadPage;
 
 #define BM25_RECORD_DEAD 1
-#define BM25_RECORD_OVERFLOW 2	/* the terms stand in overflow pages; here, the first one's number */
+#define BM25_RECORD_OVERFLOW 2	/* the terms stand in overflow pages, of which it has the first */
 
 /*
  * A document in the head.  Then its terms, ascending: length of the word (varint),

@@ -91,7 +91,8 @@ bm25_stream_read(Bm25Reader *reader, Bm25Stream stream, uint64 offset, Size size
 	uint64		bytes = reader->header->bytes[stream];
 
 	if (offset > bytes || size > bytes - offset)
-		page_report_corrupt(reader->rel, reader->segment.header, "a place past the end of a stream");
+		page_report_corrupt(reader->rel, reader->segment.header,
+							"a place past the end of a stream");
 	while (size > 0)
 	{
 		int			start = offset % BM25_SPACE;

@@ -33,7 +33,8 @@ check_postings(Bm25Reader *reader, const Bm25Entry *entry, Bm25Norm norm)
 			if (cursor->docs[i] >= reader->segment.ndocs)
 				page_report_corrupt(reader->rel, header, "a posting of no document");
 			if (cursor->tfs[i] == 0 || cursor->tfs[i] > length)
-				page_report_corrupt(reader->rel, header, "a posting that its document is too short for");
+				page_report_corrupt(reader->rel, header,
+									"a posting that its document is too short for");
 			if (cursor->nblocks > 0 &&
 				(bm25_part(norm, cursor->tfs[i], length) * 256 > cursor->heads[block].bound + 1 ||
 				 cursor->heads[block].bound > entry->bound))

@@ -66,7 +66,8 @@ estimate_query(Relation rel, Node *arg, bool condition, double ntuples, Estimate
 		for (int i = 0; i < search.nterms; i++)
 		{
 			sum += search.terms[i].df;
-			if (search.matches[0].tree != NULL && search.matches[0].required[i / 64] >> (i % 64) & 1)
+			if (search.matches[0].tree != NULL &&
+				search.matches[0].required[i / 64] >> (i % 64) & 1)
 				least = Min(least, search.terms[i].df);
 		}
 		estimate->matches = Min(estimate->matches, search.matches[0].matches_nothing ? ntuples :

@@ -57,7 +57,7 @@ bm25_options_init(void)
 					   "How much the length of a document counts",
 					   BM25_DEFAULT_B, 0.0, 1.0, AccessExclusiveLock);
 	DefineCustomBoolVariable("bm25.unmatched",
-							 "Lets scans of bm25 indexes return rows without any word of the query, too.",
+							 "Lets scans of bm25 indexes return rows without any of the words, too.",
 							 "They come after the others, with a score of 0.",
 							 &unmatched, false, PGC_USERSET, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("bm25");

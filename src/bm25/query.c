@@ -87,8 +87,8 @@ bm25query_in(PG_FUNCTION_ARGS)
 		check_index(index);
 	if (strncmp(rest, TSQUERY_MARK, strlen(TSQUERY_MARK)) == 0)
 	{
-		TSQuery		tree = DatumGetTSQuery(DirectFunctionCall1(tsqueryin,
-															   CStringGetDatum(rest + strlen(TSQUERY_MARK))));
+		Datum		string = CStringGetDatum(rest + strlen(TSQUERY_MARK));
+		TSQuery		tree = DatumGetTSQuery(DirectFunctionCall1(tsqueryin, string));
 
 		PG_RETURN_POINTER(bm25_make_query(BM25_QUERY_TSQUERY, index, (char *) tree, VARSIZE(tree)));
 	}
@@ -112,9 +112,11 @@ bm25query_out(PG_FUNCTION_ARGS)
 		else if (RelationIsVisible(query->index))
 			appendStringInfo(&string, "%s:", quote_identifier(name));
 		else
-			appendStringInfo(&string, "%s:",
-							 quote_qualified_identifier(get_namespace_name(get_rel_namespace(query->index)),
-														name));
+		{
+			char	   *schema = get_namespace_name(get_rel_namespace(query->index));
+
+			appendStringInfo(&string, "%s:", quote_qualified_identifier(schema, name));
+		}
 	}
 	if (query->kind == BM25_QUERY_TSQUERY)
 		appendStringInfo(&string, TSQUERY_MARK "%s",

@@ -36,8 +36,8 @@ index_fits(Oid oid, Node *arg, int varno)
 	Relation	rel = index_open(oid, AccessShareLock);
 	bool		fits = false;
 
-	if (rel->rd_indam != NULL && rel->rd_indam->ambuild == bm25_build && rel->rd_index->indisvalid &&
-		RelationGetIndexPredicate(rel) == NIL)
+	if (rel->rd_indam != NULL && rel->rd_indam->ambuild == bm25_build &&
+		rel->rd_index->indisvalid && RelationGetIndexPredicate(rel) == NIL)
 	{
 		AttrNumber	column = rel->rd_index->indkey.values[0];
 
@@ -185,6 +185,7 @@ bm25_support(PG_FUNCTION_ARGS)
 	SupportRequestSimplify *request = (SupportRequestSimplify *) PG_GETARG_POINTER(0);
 	FuncExpr   *call;
 	char	   *schema;
+	char	   *name;
 	Oid			query_type;
 	Oid			index;
 	Oid			left;
@@ -204,9 +205,8 @@ bm25_support(PG_FUNCTION_ARGS)
 	if (query == NULL)
 		PG_RETURN_POINTER(NULL);
 	left = exprType(linitial(call->args)) == TSVECTOROID ? TSVECTOROID : TEXTOID;
-	operator = OpernameGetOprid(list_make2(makeString(schema),
-										   makeString(pstrdup(call->funcresulttype == BOOLOID ? "@@" : "<@>"))),
-								left, query_type);
+	name = pstrdup(call->funcresulttype == BOOLOID ? "@@" : "<@>");
+	operator = OpernameGetOprid(list_make2(makeString(schema), makeString(name)), left, query_type);
 	PG_RETURN_POINTER(make_opclause(operator, call->funcresulttype, false, linitial(call->args),
 									query, InvalidOid, call->inputcollid));
 }

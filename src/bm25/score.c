@@ -207,11 +207,13 @@ bm25_text_match(PG_FUNCTION_ARGS)
 	bm25_parse_text(state->config, VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t), &document);
 	result = match_document(state, &document, &recheck);
 	if (recheck)
-		result = DatumGetBool(DirectFunctionCall2(ts_match_vq,
-												  DirectFunctionCall2(to_tsvector_byid,
-																	  ObjectIdGetDatum(state->config),
-																	  PointerGetDatum(t)),
+	{
+		Datum		vector = DirectFunctionCall2(to_tsvector_byid, ObjectIdGetDatum(state->config),
+												 PointerGetDatum(t));
+
+		result = DatumGetBool(DirectFunctionCall2(ts_match_vq, vector,
 												  PointerGetDatum(state->query->data)));
+	}
 	MemoryContextSwitchTo(old);
 	PG_RETURN_BOOL(result);
 }

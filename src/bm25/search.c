@@ -86,7 +86,8 @@ read_head(Bm25Search *search)
 		block = head->next;
 	}
 	if (!seen_last)
-		page_report_corrupt(search->rel, search->meta.head_first, "a broken chain of new documents");
+		page_report_corrupt(search->rel, search->meta.head_first,
+							"a broken chain of new documents");
 	search->ndocs += search->nhead;
 	pfree(copy);
 }

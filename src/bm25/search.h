@@ -75,7 +75,7 @@ typedef struct Bm25Weights
 typedef struct Bm25Search
 {
 	Relation	rel;
-	Oid			named;			/* rel, or a partitioned index over it: whose statistics count */
+	Oid			named;			/* whose statistics count: rel, or a partitioned index */
 	Oid			config;
 	Bm25Term   *terms;
 	int			nterms;
