@@ -74,6 +74,7 @@ RESET enable_seqscan;
 -- Queries as text, and what names no index.
 SELECT 'free words'::bm25query, to_bm25query('fox & dog'::tsquery), 'd_body:fox'::bm25query, 'a: b'::bm25query,
 	'd_body:@@ fox & dog'::bm25query;
+SELECT 'a"b:c'::bm25query, '"x:y'::bm25query, ':x'::bm25query, '.:x'::bm25query, '"d_body":x'::bm25query, 'public.d_body:x'::bm25query, '"":x'::bm25query;
 SELECT error_of($$SELECT 'x' <@> 'y'$$);
 SELECT error_of($$SELECT n::text <@> 'y' FROM d$$);
 SELECT error_of($$SELECT 'x' <@> to_bm25query('y')$$);

@@ -38,7 +38,7 @@ bm25_open_any_index(Oid oid, LOCKMODE lockmode)
 	if (rel == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("the query's index does not exist any more")));
+				 errmsg("index with OID %u does not exist", oid)));
 	if (rel->rd_indam == NULL || rel->rd_indam->ambuild != bm25_build)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),

@@ -46,33 +46,44 @@ check_index(Oid index)
 	relation_close(rel, AccessShareLock);
 }
 
-/* The index named before the first colon; invalid if there is none of that name. */
+/* The end of a name, which may be quoted, at the beginning of a string; NULL if there is none. */
+static char *
+end_of_name(char *p)
+{
+	if (*p == '"' && p[1] != '"')
+	{
+		/* A quote in the name is doubled. */
+		for (p++; *p != '\0'; p++)
+			if (*p == '"' && *++p != '"')
+				return p;
+		return NULL;
+	}
+	if (!isalpha((unsigned char) *p) && !IS_HIGHBIT_SET(*p) && *p != '_')
+		return NULL;
+	while (isalnum((unsigned char) *p) || IS_HIGHBIT_SET(*p) || *p == '_' || *p == '$')
+		p++;
+	return p;
+}
+
+/* The index that is named before a colon, with its schema or without; invalid if none is. */
 static Oid
 named_index(char *string, char **rest)
 {
-	char	   *colon = strchr(string, ':');
-	char	   *name;
+	char	   *end = end_of_name(string);
 	List	   *names;
 	Oid			index;
 
 	*rest = string;
-	if (colon == NULL || colon == string)
+	if (end != NULL && *end == '.')
+		end = end_of_name(end + 1);
+	if (end == NULL || *end != ':')
 		return InvalidOid;
-	name = pnstrdup(string, colon - string);
-	for (char *p = name; *p; p++)
-		if (!isalnum((unsigned char) *p) && !IS_HIGHBIT_SET(*p) && strchr("_.$\"", *p) == NULL)
-			return InvalidOid;
-	if (strchr(name, '"') == NULL && (isdigit((unsigned char) *name) || strstr(name, "..") ||
-									  *name == '.' || name[strlen(name) - 1] == '.'))
-		return InvalidOid;
-	names = qualified_name(name);
-	if (list_length(names) > 2)
-		return InvalidOid;
+	names = qualified_name(pnstrdup(string, end - string));
 	index = RangeVarGetRelid(makeRangeVarFromNameList(names), NoLock, true);
 	if (!OidIsValid(index) || (get_rel_relkind(index) != RELKIND_INDEX &&
-								get_rel_relkind(index) != RELKIND_PARTITIONED_INDEX))
+							   get_rel_relkind(index) != RELKIND_PARTITIONED_INDEX))
 		return InvalidOid;
-	*rest = colon + 1;
+	*rest = end + 1;
 	return index;
 }
 
