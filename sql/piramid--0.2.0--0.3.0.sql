@@ -355,7 +355,9 @@ CREATE FUNCTION piramid_hnsw_keys(
 	OUT exact bigint,
 	OUT several bigint,
 	OUT unknown bigint,
-	OUT absent bigint
+	OUT absent bigint,
+	OUT sketch_bits integer,
+	OUT sketches bigint
 )
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION piramid_hnsw_keys(regclass) IS 'filter columns of an hnsw index, and its key pages; checks that these say what the nodes have';
@@ -429,6 +431,7 @@ CREATE FUNCTION piramid_last_scan(
 	OUT filter_rejects bigint,
 	OUT width integer,
 	OUT key_pages bigint,
+	OUT sketch_pages bigint,
 	OUT exact_pass text,
 	OUT selectivity double precision,
 	OUT rows bigint,

@@ -330,6 +330,25 @@ write_keys(BuildState *state, const BuildChunk *chunk, const BuildRows *rows)
 	}
 }
 
+/* Set the entries of a chunk's nodes in the sketch pages. */
+static void
+write_sketches(BuildState *state, const BuildChunk *chunk)
+{
+	const HnswLayout *layout = &state->layout;
+	float	   *rotated = palloc(sizeof(float) * layout->out_dim);
+	HnswSketchRoom room;
+
+	for (uint32 i = 0; i < chunk->n && layout->sketch.units > 0; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		distance->i8_to_float(layout->out_dim, chunk->codes + (Size) i * state->stride, state->step,
+							  rotated);
+		hnsw_sketch_make(state->index, rotated, &room.sketch);
+		hnsw_build_sketch(state->index, build_nth_node(layout, chunk->first, i), &room.sketch);
+	}
+	pfree(rotated);
+}
+
 /* Build a chunk of loaded rows, which are used up. */
 void
 build_loaded(BuildState *state, BuildChunk *chunk, BuildRows *rows)
@@ -352,6 +371,7 @@ build_loaded(BuildState *state, BuildChunk *chunk, BuildRows *rows)
 	if (chunk->level == 0)
 	{
 		write_keys(state, chunk, rows);
+		write_sketches(state, chunk);
 		note_duplicates(state, chunk, rows);
 		state->done += chunk->n;
 	}
@@ -387,6 +407,7 @@ build_levels(BuildState *state)
 	BlockNumber base_blocks;
 	Size		memory;
 	HnswNodeId	entry;
+	HnswNodeId	end;
 
 	if (state->spill == NULL)
 		state->total = state->rows.n;
@@ -430,9 +451,11 @@ build_levels(BuildState *state)
 				 errmsg("index \"%s\" would have too many nodes", RelationGetRelationName(state->rel))));
 
 	hnsw_build_extend(state->index, blocks);
+	end = HnswMakeNodeId(layout, block + base_blocks, 0);
 	if (layout->key_size > 0 && base_blocks > 0)
-		hnsw_build_key_pages(state->index, chunks[0].first,
-							 HnswMakeNodeId(layout, block + base_blocks, 0) - 1);
+		hnsw_build_key_pages(state->index, chunks[0].first, end - 1);
+	if (layout->sketch.units > 0 && base_blocks > 0)
+		hnsw_build_sketch_pages(state->index, chunks[0].first, end - 1);
 	if (state->total >= MIN_TEAM_ROWS)
 		build_team_start(state, memory);
 	if (state->spill != NULL)
@@ -593,5 +616,5 @@ hnsw_buildempty(Relation rel)
 
 	choose_layout(rel, &layout, &request);
 	hnsw_meta_init(&meta, &layout);
-	hnsw_create(rel, INIT_FORKNUM, &meta, NULL, NULL);
+	hnsw_create(rel, INIT_FORKNUM, &meta, NULL, NULL, NULL);
 }

@@ -153,6 +153,8 @@ extern Size build_projected_size(const BuildState *state, const BuildChunk *chun
 /* functions in build_projection.c */
 extern Projection *build_learn_projection(HnswLayout *layout, const HnswLayoutRequest *request,
 										  int nrows, int8 *rows, uint64 seed);
+extern Projection *build_learn_sketches(const HnswLayout *layout, int nrows, const int8 *rows,
+										uint64 seed);
 extern void build_project_codes(const Projection *projection, int nrows, const int8 *rows,
 								int stride, float step, int8 *out);
 

@@ -90,14 +90,19 @@ sparse_elements(BuildState *state)
 	return (elements + 1) / 2 * 2;
 }
 
-/*
- * Learn where the energy of the rows is, and choose the layout by it.  Returns the projection
- * and the seed of the rotation before it, or NULL.
- */
-static Projection *
-learn_projection(BuildState *state, const float *mean, float longest, uint64 *seed)
+/* Rows to learn projections from: int8 of rotated vectors, and their step */
+typedef struct SampleRows
 {
-	HnswLayout *layout = &state->layout;
+	int			n;
+	int8	   *rows;			/* projection_stride(out_dim) bytes each */
+	float		step;
+} SampleRows;
+
+/* Rows rotated by this seed; those that are longer than "longest" are zero. */
+static SampleRows
+rotate_sample(BuildState *state, const float *mean, float longest, uint64 seed)
+{
+	const HnswLayout *layout = &state->layout;
 	int			n = Min(state->rows.n, BUILD_PROJECTION_ROWS);
 	int			stride = projection_stride(layout->out_dim);
 	HnswIndex	shape = {0};
@@ -105,12 +110,10 @@ learn_projection(BuildState *state, const float *mean, float longest, uint64 *se
 	float	   *rotated = palloc0(sizeof(float) * (Size) n * layout->out_dim);
 	int8	   *rows = palloc0((Size) n * stride);
 	float		largest = 0;
-	Projection *projection;
 
-	*seed = pg_prng_uint64(&pg_global_prng_state);
 	shape.layout = *layout;
 	shape.mean = unconstify(float *, mean);
-	rotation_init(&shape.rotation, layout->dim, *seed,
+	rotation_init(&shape.rotation, layout->dim, seed,
 				  palloc(rotation_signs_size(layout->out_dim)));
 	for (int i = 0; i < n; i++)
 	{
@@ -130,11 +133,36 @@ learn_projection(BuildState *state, const float *mean, float longest, uint64 *se
 			rows[(Size) i * stride + j] =
 				(int8) rintf(rotated[(Size) i * layout->out_dim + j] / largest * 127);
 	pfree(rotated);
-	projection = build_learn_projection(layout, &state->request, n, rows, *seed);
-	pfree(rows);
-	if (projection != NULL)
-		projection->range *= largest / 127;
-	return projection;
+	return (SampleRows) {n, rows, largest / 127};
+}
+
+/*
+ * Learn where the energy of the rows is: projections for the codes of links, by
+ * which the layout is chosen, and for sketches.  Each may be NULL.
+ */
+static void
+learn_projections(BuildState *state, HnswMetaPageData *meta, const float *mean, float longest,
+				  Projection **codes, Projection **sketches)
+{
+	HnswLayout *layout = &state->layout;
+	bool		projectable = hnsw_layout_projectable(&state->request);
+	uint64		seed = projectable ? pg_prng_uint64(&pg_global_prng_state) : meta->seed;
+	SampleRows	sample;
+
+	*codes = *sketches = NULL;
+	if (!projectable && !hnsw_layout_sketchable(layout))
+		return;
+	sample = rotate_sample(state, mean, longest, seed);
+	if (projectable)
+		*codes = build_learn_projection(layout, &state->request, sample.n, sample.rows, seed);
+	if (*codes != NULL)
+		(*codes)->range *= sample.step;
+	if (longest > 0)
+		*sketches = build_learn_sketches(layout, sample.n, sample.rows, meta->sketch_seed);
+	if (*codes != NULL || *sketches != NULL)
+		meta->seed = seed;
+	hnsw_layout_set_sketch(layout, *sketches != NULL ? (*sketches)->dims : 0);
+	pfree(sample.rows);
 }
 
 /*
@@ -158,8 +186,8 @@ build_create_index(BuildState *state)
 	double		norm = 0;
 	double		largest = 0;
 	int			used = 0;
-	Projection *projection = NULL;
-	uint64		seed;
+	Projection *projection;
+	Projection *sketches;
 
 	if (layout->type == HNSW_TYPE_SPARSEVEC)
 	{
@@ -189,16 +217,15 @@ build_create_index(BuildState *state)
 
 	if (used < MIN_CALIBRATION_ROWS)
 		used = 0;
-	if (hnsw_layout_projectable(&state->request))
-		projection = learn_projection(state, mean,
-									  used > 0 ? sorted[nsample / 2] * OUTLIER_NORM : 0, &seed);
 	hnsw_meta_init(&meta, layout);
-	if (projection != NULL)
-		meta.seed = seed;
+	meta.sketch_seed = pg_prng_uint64(&pg_global_prng_state);
+	learn_projections(state, &meta, mean, used > 0 ? sorted[nsample / 2] * OUTLIER_NORM : 0,
+					  &projection, &sketches);
+	hnsw_layout_to_meta(layout, &meta);
 	if (used > 0)
 		meta.norm = (float) sqrt(Min(largest, 4 * norm / used));
 	hnsw_create(state->rel, MAIN_FORKNUM, &meta, used > 0 && layout->code.units > 0 ? mean : NULL,
-				projection);
+				projection, sketches);
 	state->index = hnsw_open(state->rel);
 }
 

@@ -261,7 +261,7 @@ build_insert(BuildState *state, const char *why)
 	state->request.projected = false;
 	hnsw_layout_choose(&state->layout, &state->request);
 	hnsw_meta_init(&meta, &state->layout);
-	hnsw_create(state->rel, MAIN_FORKNUM, &meta, NULL, NULL);
+	hnsw_create(state->rel, MAIN_FORKNUM, &meta, NULL, NULL, NULL);
 	hnsw_build_finish(hnsw_open(state->rel), HNSW_NO_NODE, 0);
 
 	state->done = 0;

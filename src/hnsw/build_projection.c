@@ -146,6 +146,27 @@ build_learn_projection(HnswLayout *layout, const HnswLayoutRequest *request, int
 	return NULL;
 }
 
+/* The projection for sketches, from such rows; NULL if they are too few or all alike. */
+Projection *
+build_learn_sketches(const HnswLayout *layout, int nrows, const int8 *rows, uint64 seed)
+{
+	int			dims = Min(HNSW_MAX_SKETCH_BITS, layout->out_dim);
+	int			stride = projection_stride(layout->out_dim);
+	Projection *projection = palloc(sizeof(Projection));
+	int8	   *matrix;
+	void	   *room;
+
+	if (!hnsw_layout_sketchable(layout) || nrows < MIN_ROWS)
+		return NULL;
+	matrix = palloc(projection_size(dims, layout->out_dim));
+	room = palloc_extended(projection_work_size(dims, layout->out_dim, nrows), MCXT_ALLOC_HUGE);
+	projection_learn(projection, dims, layout->out_dim,
+					 (ByteRows) {nrows, unconstify(int8 *, rows), stride}, seed, matrix, room);
+	pfree(room);
+	projection->range = 1;		/* of no use here */
+	return projection->step > 0 ? projection : NULL;
+}
+
 /*
  * Project rows of a build, int8 codes stride bytes apart in units of "step",
  * to int8 codes in units of projection_range_step().

@@ -104,7 +104,7 @@ check_free_lists(HnswCheck *check)
 	check->lists_broken = true;
 }
 
-/* Pages of the mean, or of the projection: fixed when the index was built. */
+/* Pages of the mean, or of a projection: fixed when the index was built. */
 static void
 check_fixed_chain(HnswCheck *check, BlockNumber first, int kind)
 {
@@ -135,6 +135,8 @@ check_lists(HnswCheck *check)
 		check_fixed_chain(check, check->meta.projection, HNSW_PAGE_PROJECTION);
 	if (check->meta.recall != 0)
 		check_fixed_chain(check, check->meta.recall, HNSW_PAGE_RECALL);
+	if (check->meta.sketch_projection != 0)
+		check_fixed_chain(check, check->meta.sketch_projection, HNSW_PAGE_PROJECTION);
 }
 
 /* ---------------------------------------------------------------------
@@ -177,22 +179,30 @@ check_map(HnswCheck *check, BlockNumber map, int map_kind, int page_kind, uint32
 	return n;
 }
 
-/* The maps in the metapage, and how many pages it counts before and after we do. */
+/* A list of maps in the metapage */
+typedef struct MapList
+{
+	const BlockNumber *maps;
+	int			nmaps;
+	int			map_kind;
+	int			page_kind;
+	const char *what;			/* is on the pages */
+} MapList;
+
+/* Maps, and how many pages the metapage counts before and after we do: "pages" is where. */
 static void
-check_map_list(HnswCheck *check, bool keys, const BlockNumber *maps, int nmaps)
+check_map_list(HnswCheck *check, const MapList *list, Size pages)
 {
 	HnswMetaPageData after;
 	uint32		n = 0;
 
-	for (int i = 0; i < nmaps; i++)
-		if (maps[i] != 0)
-			n += check_map(check, maps[i], keys ? HNSW_PAGE_KEY_MAP : HNSW_PAGE_OVERFLOW_MAP,
-						   keys ? HNSW_PAGE_KEYS : HNSW_PAGE_OVERFLOW, i * HNSW_MAP_PAGES);
+	for (int i = 0; i < list->nmaps; i++)
+		if (list->maps[i] != 0)
+			n += check_map(check, list->maps[i], list->map_kind, list->page_kind, i * HNSW_MAP_PAGES);
 	hnsw_meta_read(check->index->rel, &after);
-	if (n < (keys ? check->meta.key_pages : check->meta.overflow_pages) ||
-		n > (keys ? after.key_pages : after.overflow_pages))
+	if (n < *(uint32 *) ((char *) &check->meta + pages) || n > *(uint32 *) ((char *) &after + pages))
 		check_found(check->check, CHECK_REINDEX, CheckBlock(HNSW_METAPAGE),
-					"a wrong count of pages of %s", keys ? "keys" : "overflow links");
+					"a wrong count of pages of %s", list->what);
 }
 
 void
@@ -200,11 +210,22 @@ check_maps(HnswCheck *check)
 {
 	PGAlignedBlock metapage;
 	Page		page = (Page) metapage.data;
+	MapList		overflow;
+	MapList		keys;
+	MapList		sketches;
 
 	check_phase(check->check, "maps");
 	if (hnsw_copy(check->index, HNSW_METAPAGE, HNSW_PAGE_META, 0, BLCKSZ, page) != NULL)
 		return;					/* somebody else has reported it */
-	check_map_list(check, false, HnswPageGetMaps(page), HNSW_MAX_MAPS);
-	if (HnswPageGetMeta(page)->version >= HNSW_KEY_VERSION)
-		check_map_list(check, true, HnswPageGetKeyMaps(page), HNSW_MAX_KEY_MAPS);
+	overflow = (MapList) {HnswPageGetMaps(page), HNSW_MAX_MAPS, HNSW_PAGE_OVERFLOW_MAP,
+	HNSW_PAGE_OVERFLOW, "overflow links"};
+	keys = (MapList) {HnswPageGetKeyMaps(page), HNSW_MAX_KEY_MAPS, HNSW_PAGE_KEY_MAP,
+	HNSW_PAGE_KEYS, "keys"};
+	sketches = (MapList) {HnswPageGetSketchMaps(page), HNSW_MAX_SKETCH_MAPS, HNSW_PAGE_SKETCH_MAP,
+	HNSW_PAGE_SKETCHES, "sketches"};
+	check_map_list(check, &overflow, offsetof(HnswMetaPageData, overflow_pages));
+	if (HnswPageGetMeta(page)->version < HNSW_KEY_VERSION)
+		return;
+	check_map_list(check, &keys, offsetof(HnswMetaPageData, key_pages));
+	check_map_list(check, &sketches, offsetof(HnswMetaPageData, sketch_pages));
 }

@@ -163,8 +163,7 @@ header_fault(HnswCheck *check, BlockNumber block)
 	if (fault != NULL)
 		return fault;
 	opaque = HnswPageGetOpaque(check->page);
-	if (opaque->kind <= HNSW_PAGE_META ||
-		(opaque->kind > HNSW_PAGE_KEY_MAP && opaque->kind != HNSW_PAGE_RECALL))
+	if (opaque->kind <= HNSW_PAGE_META || opaque->kind > HNSW_PAGE_SKETCH_MAP)
 		return "a page of an unknown kind";
 	if (opaque->version != (check->index->version < HNSW_KEY_VERSION ? HNSW_FIRST_VERSION :
 							check->index->version))
@@ -208,6 +207,9 @@ check_page(HnswCheck *check, BlockNumber block)
 			break;
 		case HNSW_PAGE_RECALL:
 			check_recall_page(check, block);
+			break;
+		case HNSW_PAGE_SKETCHES:
+			check_numbered_page(check, block, check->index->layout.sketch_entries);
 			break;
 		default:
 			break;

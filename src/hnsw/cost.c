@@ -6,8 +6,9 @@
  *-------------------------------------------------------------------------
  */
 #include "hnsw/hnsw.h"
-#include "hnsw/key.h"
 #include "hnsw/pages.h"
+
+#include <math.h>
 
 #include "access/genam.h"
 #include "access/table.h"
@@ -30,7 +31,7 @@
 /* Hops that lead down to the base level */
 #define DESCENT_HOPS 12
 
-/* A page of keys, in pages that are only read */
+/* A page of keys or sketches, in pages that are only read */
 #define KEY_PAGE_COST 3
 
 /* A matching node that is read for its key, in nodes of a sweep */
@@ -50,6 +51,8 @@ typedef struct ScanCosts
 	double		miss;			/* reading a page at random, by how likely that is */
 	double		matching;		/* nodes that match the conditions; all, if there are none */
 	double		key_pages;		/* all of them; 0: no conditions */
+	double		sketch_pages;	/* how many there are */
+	double		page;			/* one of keys or sketches */
 	double		first_width;
 } ScanCosts;
 
@@ -80,17 +83,30 @@ widening_cost(const ScanCosts *costs, double rows)
 	return Min(cost, sweep);
 }
 
+/* Matching nodes are read, all of them, or those that sketches tell. */
+static double
+matches_cost(const ScanCosts *costs, double rows)
+{
+	double		match = costs->swept * SWEPT_PER_MATCH + costs->miss;
+	double		all = costs->matching * match;
+	double		pages = costs->sketch_pages;
+
+	if (pages == 0)
+		return all;
+	return Min(all, pages * (1 - exp(-costs->matching / pages)) * costs->page +
+			   hnsw_sketched_nodes(costs->matching, rows) * match);
+}
+
 /* The cost of getting so many rows that match: by a search, or from the key pages. */
 static double
 matching_cost(const ScanCosts *costs, double rows)
 {
-	double		width = Max(costs->first_width, 2 * rows);
-	double		hops = DESCENT_HOPS + HNSW_HOPS_PER_MATCH * width * costs->nodes / costs->matching;
+	double		share = costs->matching / costs->nodes;
+	double		width = Max(costs->first_width, hnsw_spread(share) * rows);
+	double		hops = DESCENT_HOPS + HNSW_HOPS_PER_MATCH * width / share;
 	double		hop = costs->swept * HNSW_SWEPT_PER_CANDIDATE / HOPS_PER_CANDIDATE + costs->miss;
-	double		match = costs->swept * SWEPT_PER_MATCH + costs->miss;
-	double		exact = costs->key_pages + costs->matching * match;
 
-	return Min(hops * hop, exact);
+	return Min(hops * hop, costs->key_pages + matches_cost(costs, rows));
 }
 
 static double
@@ -185,19 +201,24 @@ has_conditions(IndexPath *path)
 	return false;
 }
 
-/* Bytes of a key; the planner has locked the index, if there is one. */
-static int
-key_size(IndexOptInfo *info)
+/* Bytes of a key, and of a sketch or 0; the planner has locked the index, if there is one. */
+static void
+entry_sizes(IndexOptInfo *info, int *key_size, int *sketch_size)
 {
-	HnswKeyColumns columns;
+	HnswMetaPageData meta;
 	Relation	rel;
 
 	if (info->hypothetical)
-		return 1 + info->nkeycolumns * sizeof(int32);
+	{
+		*key_size = 1 + info->nkeycolumns * sizeof(int32);
+		*sketch_size = hnsw_sketch_size(HNSW_MAX_SKETCH_BITS / 8);
+		return;
+	}
 	rel = index_open(info->indexoid, NoLock);
-	hnsw_key_columns(rel, &columns);
+	hnsw_meta_read(rel, &meta);
 	index_close(rel, NoLock);
-	return columns.size;
+	*key_size = meta.key_size;
+	*sketch_size = meta.sketch_bits > 0 ? hnsw_sketch_size(meta.sketch_bits / 8) : 0;
 }
 
 /* How wide the scan will search at first for so many rows (0: unknown), under conditions or not. */
@@ -233,10 +254,17 @@ set_scan_costs(IndexPath *path, double share, ScanCosts *costs)
 	costs->miss = random_cost * Max(0, 1 - CACHED_SHARE * effective_cache_size / pages);
 	costs->matching = costs->nodes;
 	costs->key_pages = 0;
+	costs->sketch_pages = 0;
+	costs->page = KEY_PAGE_COST * seq_cost;
 	if (has_conditions(path))
 	{
+		int			key_size;
+		int			sketch_size;
+
+		entry_sizes(info, &key_size, &sketch_size);
 		costs->matching = Max(costs->nodes * share, 1);
-		costs->key_pages = costs->nodes * key_size(info) / BLCKSZ * KEY_PAGE_COST * seq_cost;
+		costs->key_pages = costs->nodes * key_size / BLCKSZ * costs->page;
+		costs->sketch_pages = costs->nodes * sketch_size / BLCKSZ;
 	}
 }
 

@@ -56,6 +56,7 @@ typedef struct HnswSearch
 	bool		keep_vectors;	/* finders: keep each expanded node's decoded vector */
 	const HnswKeyFilter *filter;	/* conditions that rows must meet, or NULL */
 	uint32		budget;			/* nodes that the search may still expand */
+	uint32		grant;			/* more of them for each base node that counts */
 	bool		running;		/* what an error leaves now may be broken */
 	MemoryContextCallback end;	/* of the owner */
 	HnswPool	pool;

@@ -94,6 +94,7 @@ extern void hnsw_add_reloptions(bits32 kind);
 extern bool hnsw_setting_is_taken(const char *name);
 extern int	hnsw_ef_search(void);
 extern double hnsw_target_recall(void);
+extern double hnsw_spread(double share);
 extern double hnsw_matching_width(double share);
 extern uint32 hnsw_max_scan_nodes(void);
 extern bool hnsw_relaxed_order(void);
@@ -143,6 +144,9 @@ extern IndexBulkDeleteResult *hnsw_vacuumcleanup(IndexVacuumInfo *info,
 
 /* functions in clauses.c */
 extern void hnsw_push_conditions(PlannerInfo *root, IndexPath *path);
+
+/* functions in matching.c */
+extern double hnsw_sketched_nodes(double matching, double rows);
 
 /* functions in cost.c */
 extern void hnsw_costestimate(PlannerInfo *root, IndexPath *path, double loop_count,

@@ -59,10 +59,11 @@ extern Buffer hnsw_page_with_room(HnswIndex *index, HnswFreeList list, int slots
 typedef enum HnswMapList
 {
 	HNSW_MAP_OVERFLOW,			/* by group */
-	HNSW_MAP_KEYS				/* by ordinal */
+	HNSW_MAP_KEYS,				/* by ordinal */
+	HNSW_MAP_SKETCHES			/* by ordinal */
 } HnswMapList;
 
-#define HNSW_MAP_LISTS 2
+#define HNSW_MAP_LISTS 3
 
 /* functions in hnsw_map_page.c */
 extern BlockNumber hnsw_map_find(HnswIndex *index, HnswMapList list, uint32 number);

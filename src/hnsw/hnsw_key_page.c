@@ -48,14 +48,15 @@ hnsw_key_page_capacity(const HnswLayout *layout)
 	return layout->key_entries;
 }
 
-/* How many key pages there are for the nodes that the index has room for by now. */
+/*
+ * How many key pages there are for the nodes that the index has room for by now.  The
+ * caller has looked at the metapage.
+ */
 uint32
 hnsw_key_pages(HnswIndex *index)
 {
 	uint64		ids = (uint64) RelationGetNumberOfBlocks(index->rel) * index->layout.nodes_per_page;
-	HnswMetaPageData meta;
 
-	hnsw_meta_refresh(index, &meta);
 	if (index->key_pages == 0 || index->layout.key_size == 0)
 		return 0;
 	return (uint32) ((Min(ids, PG_UINT32_MAX) - 1) / index->layout.key_entries + 1);

@@ -2,7 +2,7 @@
  *
  * hnsw_map_page.c
  *		Maps: where the pages are that are found by a number, that is pages of
- *		overflow links (by group) and key pages (by ordinal).
+ *		overflow links (by group), key pages and sketch pages (by ordinal).
  *
  * Such a page is made when it is first needed and stays.  The metapage lists the
  * maps, and a map the pages of so many numbers.  Backends remember where pages
@@ -52,11 +52,26 @@ hint_is_for(const PageHint *hint, const HnswIndex *index, uint32 number)
 		hint->file == index->rel->rd_rel->relfilenode;
 }
 
+/* Maps, and kinds of pages, by list */
+static const struct
+{
+	uint32		most;			/* maps that there may be */
+	int			map_kind;
+	int			page_kind;
+	const char *broken;
+} lists[HNSW_MAP_LISTS] = {
+	{HNSW_MAX_MAPS, HNSW_PAGE_OVERFLOW_MAP, HNSW_PAGE_OVERFLOW, "impossible overflow links"},
+	{HNSW_MAX_KEY_MAPS, HNSW_PAGE_KEY_MAP, HNSW_PAGE_KEYS, "impossible keys"},
+	{HNSW_MAX_SKETCH_MAPS, HNSW_PAGE_SKETCH_MAP, HNSW_PAGE_SKETCHES, "impossible sketches"},
+};
+
 /* How many pages of a list there are, as far as we know. */
 static inline uint32 *
 known_pages(HnswIndex *index, HnswMapList list)
 {
-	return list == HNSW_MAP_KEYS ? &index->key_pages : &index->overflow_pages;
+	uint32	   *counts[] = {&index->overflow_pages, &index->key_pages, &index->sketch_pages};
+
+	return counts[list];
 }
 
 /* The same in the metapage. */
@@ -64,33 +79,25 @@ static uint32 *
 counted_pages(Page metapage, HnswMapList list)
 {
 	HnswMetaPage meta = HnswPageGetMeta(metapage);
+	uint32	   *counts[] = {&meta->overflow_pages, &meta->key_pages, &meta->sketch_pages};
 
-	return list == HNSW_MAP_KEYS ? &meta->key_pages : &meta->overflow_pages;
+	return counts[list];
 }
 
-/* The maps of a list in the metapage, how many there may be, and kinds of pages. */
+/* The maps of a list in the metapage. */
 static BlockNumber *
 maps_of(Page metapage, HnswMapList list)
 {
-	return list == HNSW_MAP_KEYS ? HnswPageGetKeyMaps(metapage) : HnswPageGetMaps(metapage);
-}
-
-static uint32
-max_maps(HnswMapList list)
-{
-	return list == HNSW_MAP_KEYS ? HNSW_MAX_KEY_MAPS : HNSW_MAX_MAPS;
-}
-
-static int
-map_kind(HnswMapList list)
-{
-	return list == HNSW_MAP_KEYS ? HNSW_PAGE_KEY_MAP : HNSW_PAGE_OVERFLOW_MAP;
-}
-
-static int
-page_kind(HnswMapList list)
-{
-	return list == HNSW_MAP_KEYS ? HNSW_PAGE_KEYS : HNSW_PAGE_OVERFLOW;
+	switch (list)
+	{
+		case HNSW_MAP_OVERFLOW:
+			return HnswPageGetMaps(metapage);
+		case HNSW_MAP_KEYS:
+			return HnswPageGetKeyMaps(metapage);
+		case HNSW_MAP_SKETCHES:
+			return HnswPageGetSketchMaps(metapage);
+	}
+	pg_unreachable();
 }
 
 /*
@@ -101,17 +108,16 @@ Buffer
 hnsw_map_get_page(HnswIndex *index, HnswMapList list, BlockNumber block, uint32 number,
 				  int lockmode)
 {
-	int			most = list == HNSW_MAP_KEYS ? index->layout.key_entries :
-		index->layout.overflow_links;
+	const HnswLayout *layout = &index->layout;
+	int			most[] = {layout->overflow_links, layout->key_entries, layout->sketch_entries};
 	Buffer		buffer;
 	HnswPageOpaque opaque;
 
 	hnsw_check_block(index, block);
-	buffer = hnsw_get_page(index->rel, block, lockmode, page_kind(list));
+	buffer = hnsw_get_page(index->rel, block, lockmode, lists[list].page_kind);
 	opaque = HnswPageGetOpaque(BufferGetPage(buffer));
-	if (opaque->next != number || opaque->nused > most)
-		page_report_corrupt(index->rel, block, list == HNSW_MAP_KEYS ? "impossible keys" :
-							"impossible overflow links");
+	if (opaque->next != number || opaque->nused > most[list])
+		page_report_corrupt(index->rel, block, lists[list].broken);
 	return buffer;
 }
 
@@ -128,7 +134,7 @@ find_map(HnswIndex *index, HnswMapList list, uint32 number)
 	Buffer		buffer;
 	BlockNumber map;
 
-	if (number / HNSW_MAP_PAGES >= max_maps(list))
+	if (number / HNSW_MAP_PAGES >= lists[list].most)
 		return 0;
 	buffer = hnsw_get_page(index->rel, HNSW_METAPAGE, BUFFER_LOCK_SHARE, HNSW_PAGE_META);
 	map = maps_of(BufferGetPage(buffer), list)[number / HNSW_MAP_PAGES];
@@ -157,7 +163,8 @@ map_block(HnswIndex *index, HnswMapList list, uint32 number)
 
 	if (map != 0)
 	{
-		Buffer		buffer = hnsw_get_linked_page(index->rel, map, BUFFER_LOCK_SHARE, map_kind(list));
+		Buffer		buffer = hnsw_get_linked_page(index->rel, map, BUFFER_LOCK_SHARE,
+											  lists[list].map_kind);
 
 		block = *map_entry(BufferGetPage(buffer), number);
 		UnlockReleaseBuffer(buffer);
@@ -216,7 +223,7 @@ new_page(HnswIndex *index)
 static void
 check_number(HnswIndex *index, HnswMapList list, uint32 number)
 {
-	if (number / HNSW_MAP_PAGES >= max_maps(list))
+	if (number / HNSW_MAP_PAGES >= lists[list].most)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("index \"%s\" is full", RelationGetRelationName(index->rel))));
@@ -236,7 +243,7 @@ make_map(HnswIndex *index, HnswMapList list, uint32 number)
 		Page		page = GenericXLogRegisterBuffer(xlog, buffer, GENERIC_XLOG_FULL_IMAGE);
 		Page		metapage = GenericXLogRegisterBuffer(xlog, metabuf, 0);
 
-		hnsw_init_page(page, index->version, BufferGetBlockNumber(buffer), map_kind(list), false);
+		hnsw_init_page(page, index->version, BufferGetBlockNumber(buffer), lists[list].map_kind, false);
 		maps_of(metapage, list)[number / HNSW_MAP_PAGES] = BufferGetBlockNumber(buffer);
 		GenericXLogFinish(xlog);
 	}
@@ -262,7 +269,7 @@ hnsw_map_make(HnswIndex *index, HnswMapList list, uint32 number,
 		make_map(index, list, number);
 		map = find_map(index, list, number);
 	}
-	mapbuf = hnsw_get_linked_page(index->rel, map, BUFFER_LOCK_EXCLUSIVE, map_kind(list));
+	mapbuf = hnsw_get_linked_page(index->rel, map, BUFFER_LOCK_EXCLUSIVE, lists[list].map_kind);
 	if (*map_entry(BufferGetPage(mapbuf), number) == 0)
 	{
 		Buffer		buffer = new_page(index);
@@ -273,7 +280,7 @@ hnsw_map_make(HnswIndex *index, HnswMapList list, uint32 number,
 		Page		map_page = GenericXLogRegisterBuffer(xlog, mapbuf, 0);
 		Page		metapage = GenericXLogRegisterBuffer(xlog, metabuf, 0);
 
-		hnsw_init_page(page, index->version, BufferGetBlockNumber(buffer), page_kind(list), false);
+		hnsw_init_page(page, index->version, BufferGetBlockNumber(buffer), lists[list].page_kind, false);
 		HnswPageGetOpaque(page)->next = number;
 		init(&index->layout, page);
 		*map_entry(map_page, number) = BufferGetBlockNumber(buffer);
@@ -321,14 +328,14 @@ hnsw_map_build(HnswIndex *index, HnswMapList list, uint32 first, uint32 last,
 			CHECK_FOR_INTERRUPTS();
 			mapbuf = new_page(index);
 			hnsw_init_page(BufferGetPage(mapbuf), index->version, BufferGetBlockNumber(mapbuf),
-						   map_kind(list), false);
+						   lists[list].map_kind, false);
 			metabuf = hnsw_get_page(index->rel, HNSW_METAPAGE, BUFFER_LOCK_EXCLUSIVE, HNSW_PAGE_META);
 			maps_of(BufferGetPage(metabuf), list)[number / HNSW_MAP_PAGES] = BufferGetBlockNumber(mapbuf);
 			hnsw_finish_new_page(metabuf, false);
 		}
 		buffer = new_page(index);
 		page = BufferGetPage(buffer);
-		hnsw_init_page(page, index->version, BufferGetBlockNumber(buffer), page_kind(list), false);
+		hnsw_init_page(page, index->version, BufferGetBlockNumber(buffer), lists[list].page_kind, false);
 		HnswPageGetOpaque(page)->next = number;
 		init(&index->layout, page);
 		*map_entry(BufferGetPage(mapbuf), number) = BufferGetBlockNumber(buffer);
@@ -348,5 +355,8 @@ hnsw_map_build(HnswIndex *index, HnswMapList list, uint32 first, uint32 last,
 BlockNumber
 hnsw_map_block(HnswIndex *index, int kind, uint32 number)
 {
-	return map_block(index, kind == HNSW_PAGE_KEYS ? HNSW_MAP_KEYS : HNSW_MAP_OVERFLOW, number);
+	for (int list = 0; list < HNSW_MAP_LISTS; list++)
+		if (lists[list].page_kind == kind)
+			return map_block(index, (HnswMapList) list, number);
+	pg_unreachable();
 }

@@ -340,21 +340,22 @@ hnsw_read_chain(Relation rel, BlockNumber block, int kind, char *data, Size size
 	}
 }
 
-static void
-write_projection(Relation rel, ForkNumber fork, HnswMetaPageData *meta,
-				 const Projection *projection)
+static BlockNumber
+write_projection(Relation rel, ForkNumber fork, const Projection *projection)
 {
 	Size		matrix_size = projection_size(projection->dims, projection->width);
 	Size		size = offsetof(HnswProjectionData, matrix) + matrix_size;
 	HnswProjectionData *data = palloc0(size);
+	BlockNumber first;
 
 	data->step = projection->step;
 	data->range = projection->range;
 	data->dims = projection->dims;
 	data->stride = projection_stride(projection->width);
 	memcpy(data->matrix, projection->matrix, matrix_size);
-	meta->projection = write_chain(rel, fork, HNSW_PAGE_PROJECTION, (char *) data, size);
+	first = write_chain(rel, fork, HNSW_PAGE_PROJECTION, (char *) data, size);
 	pfree(data);
+	return first;
 }
 
 /*
@@ -364,7 +365,7 @@ write_projection(Relation rel, ForkNumber fork, HnswMetaPageData *meta,
  */
 void
 hnsw_create(Relation rel, ForkNumber fork, HnswMetaPageData *meta, const float *mean,
-			const Projection *projection)
+			const Projection *projection, const Projection *sketches)
 {
 	Buffer		metabuf;
 	HnswKeyColumns keys;
@@ -382,7 +383,9 @@ hnsw_create(Relation rel, ForkNumber fork, HnswMetaPageData *meta, const float *
 		meta->calibration = write_chain(rel, fork, HNSW_PAGE_CALIBRATION, (const char *) mean,
 										sizeof(float) * meta->dim);
 	if (projection != NULL)
-		write_projection(rel, fork, meta, projection);
+		meta->projection = write_projection(rel, fork, projection);
+	if (sketches != NULL)
+		meta->sketch_projection = write_projection(rel, fork, sketches);
 	hnsw_init_page(BufferGetPage(metabuf), HNSW_VERSION, HNSW_METAPAGE, HNSW_PAGE_META, false);
 	memcpy(HnswPageGetMeta(BufferGetPage(metabuf)), meta, sizeof(*meta));
 	hnsw_finish_new_page(metabuf, fork == INIT_FORKNUM);
@@ -413,6 +416,7 @@ hnsw_meta_refresh(HnswIndex *index, HnswMetaPageData *meta)
 	index->norm = meta->norm;
 	index->overflow_pages = meta->overflow_pages;
 	index->key_pages = meta->key_pages;
+	index->sketch_pages = meta->sketch_pages;
 }
 
 /* Raise the typical length of vectors. */
@@ -435,14 +439,13 @@ hnsw_norm_raise(HnswIndex *index, float norm)
 
 /* Read a projection, which takes so many bytes. */
 void
-hnsw_projection_read(Relation rel, const HnswMetaPageData *meta, HnswProjectionData *data,
-					 Size size)
+hnsw_projection_read(Relation rel, const HnswProjectionName *name, int width,
+					 HnswProjectionData *data, Size size)
 {
-	hnsw_read_chain(rel, meta->projection, HNSW_PAGE_PROJECTION, (char *) data, size);
-	if (data->dims != meta->code_dims ||
-		data->stride != projection_stride(rotation_out_dim(meta->dim)) ||
+	hnsw_read_chain(rel, name->block, HNSW_PAGE_PROJECTION, (char *) data, size);
+	if (data->dims != name->dims || data->stride != projection_stride(width) ||
 		!(data->step > 0 && data->step <= 1) || !(data->range > 0))
-		page_report_corrupt(rel, meta->projection, "an impossible projection");
+		page_report_corrupt(rel, name->block, "an impossible projection");
 }
 
 /*

@@ -10,9 +10,9 @@
  *	version 2	a projection (its pages, and codes of fewer, projected
  *				coordinates), own vectors in 4 bits, overflow links; indexes
  *				that have none of these are still version 1
- *	version 3	filter columns: keys in nodes and chunks of heap TIDs, key pages; a
- *				longer metapage; each page knows its block; what recall was
- *				measured.  Every new index
+ *	version 3	filter columns: keys in nodes and chunks of heap TIDs, key pages, sketch
+ *				pages; a longer metapage; each page knows its block; what recall
+ *				was measured.  Every new index
  *
  * An index keeps its version until it is rebuilt, but that overflow links make
  * version 1 version 2.  The metapage tells the version.  All other pages have 1
@@ -23,11 +23,11 @@
  * ALTER TABLE and keep the index), and sequence in chunks of heap TIDs.
  *
  * "None" is InvalidBlockNumber for calibration and the lists of free slots, and
- * 0 for projection, recall, maps, pages of overflow links, key pages, below and
+ * 0 for projections, recall, maps, pages of overflow links, keys and sketches, below and
  * more_tids.
  *
- * An index is a metapage (block 0), calibration pages, node pages, pages of
- * heap TIDs, pages of overflow links, key pages and a page of recall, in any order.
+ * An index is a metapage (block 0), calibration pages, node pages, pages of heap
+ * TIDs, of overflow links, keys and sketches, and a page of recall, in any order.
  * Every page has a standard header, no line pointers, and 16 bytes of special space:
  *
  *	   0  PageHeaderData; pd_lower is the end of the contents
@@ -80,12 +80,18 @@
  *
  * where capacity = HNSW_PAGE_SPACE / (1 + key_size), rounded down to a multiple of 8.
  *
+ * Sketches are short codes of base nodes' vectors.  A sketch page has an entry for each
+ * node number, as key pages have, of HnswSketchData and sketch_bits / 8 bytes of code.
+ * An index has sketches if it has filter columns, and rows enough were there when it was
+ * built.
+ *
  * The metapage has the blocks of maps, which have the blocks of pages of overflow
- * links (by group) and of key pages (by ordinal):
+ * links (by group), of key pages and of sketch pages (by ordinal):
  *
  *	  24  HnswMetaPageData		88, since version 3 128
  *		  maps					HNSW_MAX_MAPS * 4
  *		  maps of key pages		HNSW_MAX_KEY_MAPS * 4	since version 3
+ *		  maps of sketch pages	HNSW_MAX_SKETCH_MAPS * 4	since version 3
  *
  *-------------------------------------------------------------------------
  */
@@ -128,7 +134,9 @@ typedef uint32 HnswNodeId;
 #define HNSW_PAGE_OVERFLOW		8	/* overflow links of a group */
 #define HNSW_PAGE_KEYS			9	/* keys of nodes, by node number */
 #define HNSW_PAGE_KEY_MAP		10	/* which pages have the keys of which nodes */
+#define HNSW_PAGE_SKETCHES		11	/* sketches of nodes, by node number */
 #define HNSW_PAGE_RECALL		12	/* HnswRecallData */
+#define HNSW_PAGE_SKETCH_MAP	13	/* which pages have the sketches of which nodes */
 
 typedef struct HnswPageOpaqueData
 {
@@ -140,7 +148,8 @@ typedef struct HnswPageOpaqueData
 	uint16		nfree;			/* slots (nodes, TID chunks) freed since first used */
 	uint16		nused;			/* slots ever used; those beyond are virgin */
 	BlockNumber next;			/* next page of that list, or of the calibration;
-								 * overflow links: their group; keys: ordinal */
+								 * overflow links: their group; keys and
+								 * sketches: ordinal */
 } HnswPageOpaqueData;
 
 typedef HnswPageOpaqueData *HnswPageOpaque;
@@ -208,11 +217,14 @@ typedef struct HnswMetaPageData
 	uint32		column_dim;		/* of the column as it was declared; 0: unknown */
 	/* since version 3 */
 	uint8		key_columns;	/* filter columns */
-	uint8		sketch_bits;	/* 0; room for sketches of the rows */
+	uint8		sketch_bits;	/* of the rows' sketches; 0: none */
 	uint8		link_key_bytes;	/* 0; room for a byte of the key for each link */
 	uint8		unused;
 	uint32		key_pages;		/* never shrinks */
-	uint32		spare[7];		/* 0 */
+	uint64		sketch_seed;	/* random: the name of the sketches' projection */
+	BlockNumber sketch_projection;	/* its first page, or 0 */
+	uint32		sketch_pages;	/* never shrinks */
+	uint32		spare[3];		/* 0 */
 	BlockNumber recall;			/* the page of measured recall, or 0 */
 } HnswMetaPageData;
 
@@ -225,6 +237,8 @@ StaticAssertDecl(offsetof(HnswMetaPageData, overflow_pages) == 80,
 StaticAssertDecl(offsetof(HnswMetaPageData, key_columns) == 88, "format of the metapage is fixed");
 StaticAssertDecl(offsetof(HnswMetaPageData, key_pages) == 92, "format of the metapage is fixed");
 StaticAssertDecl(offsetof(HnswMetaPageData, recall) == 124, "format of the metapage is fixed");
+StaticAssertDecl(offsetof(HnswMetaPageData, sketch_seed) == 96,
+				 "format of the metapage is fixed");
 StaticAssertDecl(sizeof(HnswMetaPageData) == 128, "format of the metapage is fixed");
 
 /* Bytes of the metapage's data in an index of this version */
@@ -283,12 +297,14 @@ StaticAssertDecl(sizeof(HnswRecallData) == 592, "format of measured recall is fi
 #define HNSW_GROUP_BLOCKS		16
 
 /*
- * Pages of a map; maps of overflow links (34 million blocks); and maps of key pages (at
- * least 240 million nodes).  Their blocks follow the metapage's data.
+ * Pages of a map; maps of overflow links (34 million blocks), of key pages (at least
+ * 150 million nodes) and of sketch pages (as many).  Their blocks follow the metapage's
+ * data.
  */
 #define HNSW_MAP_PAGES			(HNSW_PAGE_SPACE / sizeof(BlockNumber))
 #define HNSW_MAX_MAPS			1024
-#define HNSW_MAX_KEY_MAPS		960
+#define HNSW_MAX_KEY_MAPS		640
+#define HNSW_MAX_SKETCH_MAPS	320
 
 static inline BlockNumber *
 HnswPageGetMaps(Page page)
@@ -298,8 +314,10 @@ HnswPageGetMaps(Page page)
 }
 
 #define HnswPageGetKeyMaps(page) (HnswPageGetMaps(page) + HNSW_MAX_MAPS)
+#define HnswPageGetSketchMaps(page) (HnswPageGetKeyMaps(page) + HNSW_MAX_KEY_MAPS)
 
-StaticAssertDecl(sizeof(HnswMetaPageData) + (HNSW_MAX_MAPS + HNSW_MAX_KEY_MAPS) * sizeof(BlockNumber) <=
+StaticAssertDecl(sizeof(HnswMetaPageData) +
+				 (HNSW_MAX_MAPS + HNSW_MAX_KEY_MAPS + HNSW_MAX_SKETCH_MAPS) * sizeof(BlockNumber) <=
 				 HNSW_PAGE_SPACE, "maps fit the metapage");
 
 /*
@@ -316,6 +334,18 @@ typedef enum HnswKeyState
 
 /* Most entries of a key page: of keys of two bytes */
 #define HNSW_KEY_ENTRIES		(HNSW_PAGE_SPACE / 3)
+
+/* What a sketch page has of a node: see sketch.c.  All zeros: unknown. */
+typedef struct HnswSketchData
+{
+	uint16		a;				/* upper halves of float32 */
+	uint16		b;
+	uint8		code[FLEXIBLE_ARRAY_MEMBER];
+} HnswSketchData;
+
+StaticAssertDecl(offsetof(HnswSketchData, code) == 4, "format of sketches is fixed");
+
+#define HNSW_MAX_SKETCH_BITS	128
 
 /* A link from the node that its origin tells */
 typedef struct HnswOverflowLinkData

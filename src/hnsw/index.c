@@ -30,7 +30,7 @@ check_meta(Relation rel, const HnswMetaPageData *meta, const HnswKeyColumns *key
 	int			typmod = hnsw_column_dimensions(rel);
 
 	if (meta->magic != HNSW_MAGIC || meta->version < HNSW_FIRST_VERSION ||
-		meta->version > HNSW_VERSION || meta->sketch_bits != 0 || meta->link_key_bytes != 0)
+		meta->version > HNSW_VERSION || meta->link_key_bytes != 0)
 		page_report_corrupt(rel, HNSW_METAPAGE, "an unknown metapage");
 	if (meta->dim < 1 || (typmod > 0 && meta->dim != hnsw_graph_dim(type, typmod)) ||
 		meta->degree < FASTSCAN_BLOCK || meta->degree > HNSW_MAX_DEGREE ||
@@ -53,6 +53,8 @@ check_meta(Relation rel, const HnswMetaPageData *meta, const HnswKeyColumns *key
 		(meta->column_dim == 0 && meta->version >= HNSW_KEY_VERSION) ||
 		meta->key_columns != keys->n || meta->key_size != keys->size ||
 		(meta->key_pages != 0 && meta->key_size == 0) ||
+		meta->sketch_bits > Min(HNSW_MAX_SKETCH_BITS, rotation_out_dim(meta->dim)) ||
+		meta->sketch_bits % 32 != 0 || (meta->sketch_bits != 0) != (meta->sketch_projection != 0) ||
 		(meta->projection != 0 && (meta->code_dims == 0 ||
 								   rotation_out_dim(meta->dim) > PROJECTION_MAX_WIDTH)) ||
 		meta->rotation != 1 || meta->inline_tids < 1 ||
@@ -63,6 +65,7 @@ check_meta(Relation rel, const HnswMetaPageData *meta, const HnswKeyColumns *key
 	if (layout.node_size != meta->node_size ||
 		meta->inline_tids > HNSW_CHUNK_TIDS ||
 		(hnsw_own_rotated(&layout) && meta->code_bits == 0) ||
+		(meta->sketch_bits != 0 && !hnsw_layout_sketchable(&layout)) ||
 		(meta->pages_per_node > 1 && meta->nodes_per_page > 1) ||
 		layout.node_size * layout.nodes_per_page >
 		HNSW_PAGE_SPACE * layout.pages_per_node ||
@@ -135,7 +138,14 @@ hnsw_open(Relation rel)
 	memcpy(index->mean, cache->floats, mean_size + signs_size);
 	rotation_init_copy(&index->rotation, dim, index->mean + dim + out_dim);
 	if (index->layout.projected)
-		hnsw_projection_open(index, &cache->meta);
+	{
+		const HnswProjectionName name = {cache->meta.projection, cache->meta.seed,
+		cache->meta.code_dims};
+
+		hnsw_projection_open(index, &name, &index->projection);
+	}
+	index->sketch_name = (HnswProjectionName) {cache->meta.sketch_projection,
+	cache->meta.sketch_seed, cache->meta.sketch_bits};
 	if (index->layout.pages_per_node > 1)
 		index->scratch = palloc(index->layout.node_size);
 	if (cache != rel->rd_amcache)

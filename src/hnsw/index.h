@@ -70,6 +70,8 @@ typedef struct HnswLayout
 	int			chunk_tids;		/* most heap TIDs of a chunk */
 	int			key_size;		/* bytes of a key; 0: no filter columns */
 	int			key_entries;	/* of a key page */
+	CodeShape	sketch;			/* units 0: no sketches */
+	int			sketch_entries; /* of a sketch page */
 	int			own_size;		/* bytes of the own vector */
 	int			nodes_per_page;
 	int			pages_per_node;
@@ -94,7 +96,16 @@ typedef struct HnswScanCounts
 	uint64		estimates;		/* neighbours scored, not all of which were expanded */
 	uint64		rejects;		/* rows that conditions on filter columns discarded */
 	uint64		key_pages;
+	uint64		sketch_pages;
 } HnswScanCounts;
+
+/* Where a projection is, what it is called, and how many coordinates it gives */
+typedef struct HnswProjectionName
+{
+	BlockNumber block;
+	uint64		seed;			/* random */
+	int			dims;
+} HnswProjectionName;
 
 /*
  * An index as the code sees it: layout, rotation, calibration.  Made by
@@ -109,11 +120,14 @@ typedef struct HnswIndex
 	HnswKeyColumns keys;		/* the filter columns */
 	Rotation	rotation;
 	Projection	projection;		/* if codes are projected */
+	Projection	sketches;		/* that of sketches; dims 0 until it is needed */
+	HnswProjectionName sketch_name;
 	float	   *mean;			/* dim values (zeros if unknown), then out_dim values: it rotated */
 	float		norm;			/* typical length of the vectors, 0 if unknown; may grow */
 	BlockNumber nblocks;		/* as last seen; grows */
 	uint32		overflow_pages; /* as last seen; grows */
 	uint32		key_pages;		/* as last seen; grows */
+	uint32		sketch_pages;	/* as last seen; grows */
 	HnswScanCounts	counts;			/* since hnsw_open, or since a scan has begun */
 	char	   *scratch;		/* room for one node, if nodes span pages */
 	uint32		chain_sequence; /* of the chunk of heap TIDs that was read last */
@@ -183,6 +197,13 @@ hnsw_set_kept(uint8 *kept, int i, bool value)
 	kept[i / 8] = (kept[i / 8] & ~(1 << (i % 8))) | ((value ? 1 : 0) << (i % 8));
 }
 
+/* Bytes of a sketch with such a code */
+static inline int
+hnsw_sketch_size(int units)
+{
+	return offsetof(HnswSketchData, code) + units;
+}
+
 /* What a layout is chosen for. */
 typedef struct HnswLayoutRequest
 {
@@ -202,6 +223,8 @@ extern int	hnsw_graph_dim(HnswType type, int column_dim);
 extern void hnsw_layout_choose(HnswLayout *layout, const HnswLayoutRequest *request);
 extern bool hnsw_layout_projectable(const HnswLayoutRequest *request);
 extern void hnsw_layout_set_code_bits(HnswLayout *layout, int bits);
+extern bool hnsw_layout_sketchable(const HnswLayout *layout);
+extern void hnsw_layout_set_sketch(HnswLayout *layout, int bits);
 extern void hnsw_layout_from_meta(HnswLayout *layout, const HnswMetaPageData *meta);
 extern void hnsw_layout_to_meta(const HnswLayout *layout, HnswMetaPageData *meta);
 

@@ -230,12 +230,15 @@ piramid_overflow_links(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(count);
 }
 
-/* Report a base node whose entry says one key, if the node has others. */
+/* Report a base node whose entry says one key, if the node has others; and count sketches. */
 static void
 check_key(HnswIndex *index, HnswNodeId id, void *arg)
 {
+	uint8		key[HNSW_MAX_KEY_SIZE];
 	const char *fault = hnsw_key_fault(index, id);
 
+	if (index->layout.sketch.units > 0 && hnsw_key_get(index, id, key) != HNSW_KEY_ABSENT)
+		*(int64 *) arg += hnsw_sketch_is_known(index, id);
 	if (fault != NULL)
 		page_report_corrupt(index->rel, HnswNodeBlock(&index->layout, id), fault);
 }
@@ -251,10 +254,12 @@ piramid_hnsw_keys(PG_FUNCTION_ARGS)
 {
 	Relation	rel = hnsw_open_index(PG_GETARG_OID(0));
 	TupleDesc	desc;
-	Datum		values[8];
-	bool		nulls[8] = {false};
+	Datum		values[10];
+	bool		nulls[10] = {false};
 	HnswIndex  *index;
+	HnswMetaPageData meta;
 	uint32		pages;
+	int64		sketches = 0;
 	int64		entries = 0;
 	int64		states[HNSW_KEY_ABSENT + 1] = {0};
 	int			i = 0;
@@ -264,9 +269,10 @@ piramid_hnsw_keys(PG_FUNCTION_ARGS)
 	desc = BlessTupleDesc(desc);
 
 	index = hnsw_open(rel);
+	hnsw_meta_refresh(index, &meta);
 	pages = hnsw_key_pages(index);
 	if (pages > 0)
-		for_each_node(index, check_key, NULL);
+		for_each_node(index, check_key, &sketches);
 	for (uint32 ordinal = 0; ordinal < pages; ordinal++)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -281,6 +287,8 @@ piramid_hnsw_keys(PG_FUNCTION_ARGS)
 	values[i++] = Int64GetDatum(states[HNSW_KEY_SEVERAL]);
 	values[i++] = Int64GetDatum(states[HNSW_KEY_UNKNOWN]);
 	values[i++] = Int64GetDatum(states[HNSW_KEY_ABSENT]);
+	values[i++] = Int32GetDatum(index->layout.sketch.dims);
+	values[i++] = Int64GetDatum(sketches);
 
 	relation_close(rel, AccessShareLock);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, values, nulls)));

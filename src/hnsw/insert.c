@@ -169,6 +169,13 @@ write_level(HnswFinder *finder, const InsertRow *row, InsertLevel *levels, int a
 	for (int i = 0; i < level->n; i++)
 		hnsw_set_link(index, write.node, i, &level->neighbours[i], self.rotated, i < level->nkept);
 	hnsw_write_end(index, &write, true);
+	if (at == 0 && layout->sketch.units > 0)
+	{
+		HnswSketchRoom room;
+
+		hnsw_sketch_make(index, self.rotated, &room.sketch);
+		hnsw_sketch_set(index, level->id, &room.sketch);
+	}
 	if (at == 0 && layout->key_size > 0)
 		hnsw_key_set(index, level->id, HNSW_KEY_ONE, row->key);
 

@@ -39,6 +39,9 @@
 /* Least bytes of a code in the compact layout */
 #define COMPACT_BYTES(dim) ((dim) <= 256 ? 8 : 12)
 
+/* Dimensions from which on there are sketches */
+#define MIN_SKETCHED_DIM 64
+
 /* Most heap TIDs within a node. */
 #define MAX_INLINE_TIDS 4
 
@@ -105,6 +108,7 @@ layout_offsets(HnswLayout *layout)
 	/* A multiple of 8, so that values of 8 bytes are aligned */
 	if (layout->key_size > 0)
 		layout->key_entries = HNSW_PAGE_SPACE / (1 + layout->key_size) & ~7;
+	layout->sketch_entries = HNSW_PAGE_SPACE / hnsw_sketch_size(layout->sketch.units);
 
 	/* An even number, so that the links behind the origins are aligned */
 	layout->overflow_links = HNSW_PAGE_SPACE / (sizeof(uint16) + layout->overflow_size) & ~1;
@@ -289,6 +293,22 @@ hnsw_layout_projectable(const HnswLayoutRequest *request)
 		(layout.dim >= LONG_DIM || request->compact);
 }
 
+/* Can such an index have sketches?  Of few dimensions they tell too little. */
+bool
+hnsw_layout_sketchable(const HnswLayout *layout)
+{
+	return layout->key_size > 0 && layout->code.units > 0 && layout->dim >= MIN_SKETCHED_DIM &&
+		layout->out_dim <= PROJECTION_MAX_WIDTH;
+}
+
+/* The index has sketches of so many bits, or none. */
+void
+hnsw_layout_set_sketch(HnswLayout *layout, int bits)
+{
+	layout->sketch = (CodeShape) {.dims = bits,.bits = 1,.units = bits / 8};
+	layout_offsets(layout);
+}
+
 /* Own vectors in 4 bits, short codes, many nodes to a page. */
 static bool
 choose_compact(HnswLayout *layout)
@@ -394,7 +414,7 @@ hnsw_layout_from_meta(HnswLayout *layout, const HnswMetaPageData *meta)
 	layout->nodes_per_page = meta->nodes_per_page;
 	layout->pages_per_node = meta->pages_per_node;
 	layout->projected = meta->projection != 0;
-	layout_offsets(layout);
+	hnsw_layout_set_sketch(layout, meta->sketch_bits);
 }
 
 void
@@ -417,4 +437,5 @@ hnsw_layout_to_meta(const HnswLayout *layout, HnswMetaPageData *meta)
 	meta->nodes_per_page = layout->nodes_per_page;
 	meta->pages_per_node = layout->pages_per_node;
 	meta->node_size = layout->node_size;
+	meta->sketch_bits = layout->sketch.dims;
 }

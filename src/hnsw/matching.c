@@ -3,17 +3,25 @@
  * matching.c
  *		The nodes whose rows meet a scan's conditions on filter columns.
  *
- * The pages of keys tell which nodes may have such rows.  Reading these pages
- * and then the nodes is exact, and costs as many pages whatever the query.  A
- * search costs the more nodes the fewer of them meet the conditions; how many
- * more, if these are far from the query, nobody knows.  So a scan samples some
- * pages of keys first and takes what seems cheaper, and a search that has cost
- * as much as the other way would have is given up: as far as the sample is right,
- * the scan costs at most twice the better way.
+ * There are two ways to the nearest of them:
+ *
+ * - A search through all nodes.  It costs the more nodes the fewer of them match; how
+ *   many more, if these are far from the query, nobody knows.
+ * - A sweep.  The pages of keys tell which nodes match.  All of these are read; or, if
+ *   that is less, their sketches, and the nodes that seem nearest by them.  It costs
+ *   as many pages whatever the query.
+ *
+ * So a scan samples some pages of keys first and takes what seems cheaper.  A search
+ * is given up for a sweep when it finds too few nodes that match for what it costs:
+ * it may cost a share of the sweep at once, and the rest by and by as it finds as
+ * many as it wants.  As far as the sample is right, the scan costs at most about
+ * twice the better way.
  *
  *-------------------------------------------------------------------------
  */
 #include "hnsw/scan.h"
+
+#include <math.h>
 
 #include "common/pg_prng.h"
 #include "miscadmin.h"
@@ -21,57 +29,272 @@
 /* Pages of keys in a sample */
 #define SAMPLED_PAGES 8
 
+/* The share of a sweep's cost that a search may cost before it finds what matches */
+#define FREE_SHARE 0.25
+
 /*
- * Estimate which share of an index's nodes meets the conditions.
- * Above 0, as a sample can miss all that do.
+ * Rows that a sweep by sketches looks for at least, and how many times more when it
+ * goes on.  How many more nodes it reads if a search found too few: sketches tell
+ * less of what is far away.
  */
-double
-hnsw_sample_matching(HnswIndex *index, const HnswKeyFilter *filter, uint32 npages, double nodes)
+#define SKETCHED_ROWS 10
+#define SKETCHED_GROWTH 4
+#define SKETCHED_FAR 1.5
+
+/* ---------------------------------------------------------------------
+ * What is known of the pages of keys
+ * ---------------------------------------------------------------------
+ */
+
+/* Take note of the nodes of a page. */
+static void
+read_page(HnswMatches *matches, uint32 page)
 {
-	HnswNodeId *ids = palloc(sizeof(HnswNodeId) * hnsw_key_page_capacity(&index->layout));
-	double		entries = nodes / Max(npages, 1);
-	int			sampled = Min(npages, SAMPLED_PAGES);
-	double		matches = 0;
+	int			n;
 
-	for (int i = 0; i < sampled; i++)
+	CHECK_FOR_INTERRUPTS();
+	if (bitmap_get(&matches->pages, page))
+		return;
+	n = hnsw_key_page_match(matches->index, page, matches->filter, matches->ids);
+	for (int i = 0; i < n; i++)
+		bitmap_set(&matches->matching, matches->ids[i]);
+	bitmap_set(&matches->pages, page);
+	matches->n += n;
+	matches->nread++;
+}
+
+/* Which share of "entries" that were read matches?  Above 0, as a sample can miss all that do. */
+static void
+note_share(HnswMatches *matches, double entries)
+{
+	matches->share = Min((matches->n + 0.5) / Max(entries, 1), 1);
+}
+
+/* Read some pages at random, one of each part of the index. */
+static void
+read_sample(HnswMatches *matches)
+{
+	uint32		n = Min(matches->npages, SAMPLED_PAGES);
+
+	for (uint32 i = 0; i < n; i++)
 	{
-		/* one at random of each part of the index */
-		uint32		first = (uint64) i * npages / sampled;
-		uint32		last = (uint64) (i + 1) * npages / sampled - 1;
-		uint32		page = (uint32) pg_prng_uint64_range(&pg_global_prng_state, first, last);
+		uint32		first = (uint64) i * matches->npages / n;
+		uint32		last = (uint64) (i + 1) * matches->npages / n - 1;
 
-		CHECK_FOR_INTERRUPTS();
-		matches += hnsw_key_page_match(index, page, filter, ids);
+		read_page(matches, (uint32) pg_prng_uint64_range(&pg_global_prng_state, first, last));
 	}
-	pfree(ids);
-	return Min((matches + 0.5) / Max(sampled * entries, 1), 1);
+	note_share(matches, n * (matches->nodes / Max(matches->npages, 1)));
+}
+
+/* Read all pages.  Those made since the scan began have no rows that it sees. */
+static void
+read_all(HnswMatches *matches)
+{
+	for (uint32 page = 0; page < matches->npages; page++)
+		read_page(matches, page);
+	note_share(matches, matches->nodes);
 }
 
 /*
- * Find all nodes that meet the search's conditions and that it has not met,
- * and their keys.  The search cannot go on after that.  Key pages made since the
- * scan began have no rows that it sees.
+ * Begin to find out which of an index's nodes meet the conditions.  The result is
+ * where the conditions are.  "nodes" is how many there are, about; so many of the
+ * nearest rows are wanted, 0 if that is unknown.
  */
-void
-hnsw_sweep_matching(HnswSearch *search, uint32 npages)
+HnswMatches *
+hnsw_matches_create(HnswIndex *index, const HnswKeyFilter *filter, double nodes, double rows)
 {
-	HnswIndex  *index = search->index;
-	HnswNodeId *ids = palloc(sizeof(HnswNodeId) * hnsw_key_page_capacity(&index->layout));
-	BlockNumber last = HNSW_METAPAGE;
+	MemoryContext context = GetMemoryChunkContext(unconstify(HnswKeyFilter *, filter));
+	MemoryContext old = MemoryContextSwitchTo(context);
+	HnswMatches *matches = palloc0(sizeof(HnswMatches));
+	int			capacity = hnsw_key_page_capacity(&index->layout);
 
-	for (uint32 page = 0; page < npages; page++)
+	matches->index = index;
+	matches->filter = filter;
+	matches->nodes = nodes;
+	matches->rows = Max(rows, SKETCHED_ROWS);
+	matches->npages = hnsw_key_pages(index);
+	matches->pages = bitmap_make(matches->npages);
+	matches->matching = bitmap_make((uint64) matches->npages * capacity);
+	matches->ids = palloc(sizeof(HnswNodeId) * capacity);
+	MemoryContextSwitchTo(old);
+	read_sample(matches);
+	return matches;
+}
+
+/* ---------------------------------------------------------------------
+ * What a scan costs, in pages
+ * ---------------------------------------------------------------------
+ */
+
+/*
+ * Nodes to read, by their sketches, of so many that match, so that nearly all of the
+ * nearest rows are among them.  EVIDENCE.md, "Sketches".
+ */
+double
+hnsw_sketched_nodes(double matching, double rows)
+{
+	return Max(4 * sqrt(matching * Max(rows / 10, 1)), 100);
+}
+
+/* Sketches and nodes to read; infinity if there are no sketches, or all rows are wanted */
+static double
+sketched_cost(const HnswMatches *matches)
+{
+	const HnswLayout *layout = &matches->index->layout;
+	double		n = matches->share * matches->nodes;
+	double		pages;
+
+	if (layout->sketch.units == 0)
+		return INFINITY;
+	/* Few nodes have their sketches on as many pages. */
+	pages = matches->nodes / layout->sketch_entries;
+	return pages * (1 - exp(-n / pages)) + hnsw_sketched_nodes(n, matches->rows);
+}
+
+/* What it costs to go without a search, from what is known on */
+static double
+sweep_cost(const HnswMatches *matches)
+{
+	return matches->npages - matches->nread +
+		Min(matches->share * matches->nodes, sketched_cost(matches));
+}
+
+/* Is a sweep cheaper than a search so wide? */
+bool
+hnsw_matches_sweep_pays(const HnswMatches *matches, double width)
+{
+	return HNSW_HOPS_PER_MATCH * width / matches->share >= sweep_cost(matches);
+}
+
+/* How many nodes a search so wide may expand, and how many more for each that matches */
+void
+hnsw_matches_budget(const HnswMatches *matches, double width, uint32 *budget, uint32 *grant)
+{
+	double		cost = sweep_cost(matches);
+
+	*budget = (uint32) ceil(FREE_SHARE * cost);
+	*grant = (uint32) ceil((1 - FREE_SHARE) * cost / width);
+}
+
+/* ---------------------------------------------------------------------
+ * Sweeps
+ * ---------------------------------------------------------------------
+ */
+
+/* Read a block's nodes, once. */
+static void
+sweep_block(HnswMatches *matches, HnswSearch *search, BlockNumber block)
+{
+	const HnswLayout *layout = &search->index->layout;
+
+	CHECK_FOR_INTERRUPTS();
+	hnsw_search_sweep(search, block);
+	for (int slot = 0; slot < layout->nodes_per_page; slot++)
+		bitmap_clear(&matches->matching, HnswMakeNodeId(layout, block, slot));
+}
+
+/* The next node that matches and was not read, from this one on; false if there is none. */
+static bool
+next_match(const HnswMatches *matches, const HnswSearch *search, uint64 *id)
+{
+	for (; *id < matches->matching.size; ++*id)
 	{
-		int			n = hnsw_key_page_match(index, page, search->filter, ids);
-
-		for (int i = 0; i < n; i++)
-		{
-			BlockNumber block = HnswNodeBlock(&index->layout, ids[i]);
-
-			CHECK_FOR_INTERRUPTS();
-			if (block != last)
-				hnsw_search_sweep(search, block);
-			last = block;
-		}
+		if (matches->matching.bytes[*id / 8] == 0)
+			*id |= 7;
+		else if (bitmap_get(&matches->matching, *id) &&
+				 !pool_was_expanded(&search->pool, (HnswNodeId) *id))
+			return true;
 	}
+	return false;
+}
+
+/* Estimate the keys of all matching nodes that were not read. */
+static void
+estimate_keys(HnswMatches *matches, const HnswSearch *search)
+{
+	HnswIndex  *index = matches->index;
+	uint32		capacity = hnsw_sketch_page_capacity(&index->layout);
+	HnswNodeId *ids = palloc(sizeof(HnswNodeId) * capacity);
+	float	   *keys = palloc(sizeof(float) * capacity);
+	uint64		id = 0;
+	CodeQuery	query;
+
+	hnsw_sketch_query(index, search->query, &query);
+	matches->sketched = MemoryContextAllocHuge(GetMemoryChunkContext(matches),
+											   sizeof(HnswPoolEntry) * Max(matches->n, 1));
+	while (next_match(matches, search, &id))
+	{
+		uint32		ordinal = id / capacity;
+		int			n = 0;
+
+		CHECK_FOR_INTERRUPTS();
+		for (; next_match(matches, search, &id) && id / capacity == ordinal; id++)
+			ids[n++] = id;
+		hnsw_sketch_page_keys(index, ordinal, ids, n, &query, keys);
+		for (int i = 0; i < n; i++)
+			heap_push(matches->sketched, matches->nsketched++, (HnswPoolEntry) {keys[i], ids[i]});
+	}
+	pfree(query.lut);
+	pfree(keys);
 	pfree(ids);
+}
+
+static int
+compare_ids(const void *a, const void *b)
+{
+	HnswNodeId	x = *(const HnswNodeId *) a;
+	HnswNodeId	y = *(const HnswNodeId *) b;
+
+	return (x > y) - (x < y);
+}
+
+/* Find the next nodes by their sketches, in the order of the file. */
+static void
+sweep_sketched(HnswMatches *matches, HnswSearch *search)
+{
+	HnswPoolEntry *heap = matches->sketched;
+	double		wanted = hnsw_sketched_nodes(matches->n, matches->rows) *
+		(search->pool.ncandidates > 0 ? SKETCHED_FAR : 1) - matches->nswept;
+	uint32		n = (uint32) Max(Min(wanted, matches->nsketched), 0);
+	HnswNodeId *ids = palloc_extended(sizeof(HnswNodeId) * Max(n, 1), MCXT_ALLOC_HUGE);
+
+	for (uint32 i = 0; i < n; i++)
+	{
+		ids[i] = heap[0].candidate;
+		if (--matches->nsketched > 0)
+			heap_replace(heap, matches->nsketched, heap[matches->nsketched]);
+	}
+	qsort(ids, n, sizeof(HnswNodeId), compare_ids);
+	for (uint32 i = 0; i < n; i++)
+		if (bitmap_get(&matches->matching, ids[i]))
+			sweep_block(matches, search, HnswNodeBlock(&search->index->layout, ids[i]));
+	pfree(ids);
+	matches->nswept += n;
+}
+
+/*
+ * Find nodes that meet the search's conditions and that it has not met, and their
+ * keys: those that seem nearest, or all.  The search cannot go on after that.  True
+ * if there are more; then the nearest matches->trusted rows are good, and the next
+ * call finds those behind them.
+ */
+bool
+hnsw_matches_sweep(HnswMatches *matches, HnswSearch *search)
+{
+	if (matches->sketched == NULL)
+	{
+		read_all(matches);
+		if (sketched_cost(matches) < matches->n)
+			estimate_keys(matches, search);
+	}
+	if (matches->sketched != NULL)
+	{
+		sweep_sketched(matches, search);
+		matches->trusted = (uint32) Min(matches->rows, PG_UINT32_MAX);
+		matches->rows *= SKETCHED_GROWTH;
+		return matches->nsketched > 0;
+	}
+	for (uint64 id = 0; next_match(matches, search, &id); id++)
+		sweep_block(matches, search, HnswNodeBlock(&search->index->layout, id));
+	return false;
 }

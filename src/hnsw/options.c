@@ -15,7 +15,6 @@
 #include "utils/guc.h"
 
 /* Under conditions, the share of ef_search that is wide enough, and the least width */
-#define MATCHING_WIDTH_SHARE 0.5
 #define MIN_MATCHING_WIDTH 10
 
 typedef enum HnswIterativeScan
@@ -123,14 +122,22 @@ hnsw_target_recall(void)
 }
 
 /*
- * The width under conditions on filter columns that this share of the nodes meets:
- * only these count, and the search meets many others on its way.  EVIDENCE.md,
- * "Conditions".
+ * How many times as wide a search has to be as the rows are that it is trusted
+ * for, if this share of the nodes meets the conditions on filter columns.  Only these
+ * count, and the fewer they are, the more others the search meets on its way.
+ * EVIDENCE.md, "Conditions".
  */
+double
+hnsw_spread(double share)
+{
+	return Min(1.6 + share, 2.2);
+}
+
+/* Width of the first search under such conditions */
 double
 hnsw_matching_width(double share)
 {
-	return Max(hnsw_ef_search() * Max(share, MATCHING_WIDTH_SHARE), MIN_MATCHING_WIDTH);
+	return Max(hnsw_ef_search() * Max(share, hnsw_spread(share) / 4), MIN_MATCHING_WIDTH);
 }
 
 /* hnsw.iterative_scan; pgvector's values have the same names. */

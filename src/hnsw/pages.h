@@ -63,12 +63,13 @@ hnsw_blocks_read(void)
 /* functions in hnsw_page.c: the file that touches buffers and WAL */
 extern const char *hnsw_page_fault(Relation rel, BlockNumber block, Page page, int kind);
 extern void hnsw_create(Relation rel, ForkNumber fork, HnswMetaPageData *meta,
-						const float *mean, const Projection *projection);
+						const float *mean, const Projection *projection,
+						const Projection *sketches);
 extern void hnsw_meta_init(HnswMetaPageData *meta, const HnswLayout *layout);
 extern void hnsw_meta_read(Relation rel, HnswMetaPageData *meta);
 extern void hnsw_meta_refresh(HnswIndex *index, HnswMetaPageData *meta);
 extern void hnsw_norm_raise(HnswIndex *index, float norm);
-extern void hnsw_projection_read(Relation rel, const HnswMetaPageData *meta,
+extern void hnsw_projection_read(Relation rel, const HnswProjectionName *name, int width,
 								 HnswProjectionData *data, Size size);
 extern bool hnsw_entry_update(HnswIndex *index, HnswNodeId expected, HnswNodeId entry,
 							  int level);
@@ -162,5 +163,34 @@ extern void hnsw_key_settle(HnswIndex *index, HnswNodeId id, HnswKeyState state,
 extern void hnsw_build_key_pages(HnswIndex *index, HnswNodeId first, HnswNodeId last);
 extern void hnsw_build_key(HnswIndex *index, HnswNodeId id, HnswKeyState state,
 						   const uint8 *key);
+
+/* The key that a sketch tells, but for a constant */
+static inline float
+hnsw_sketch_key(const CodeShape *shape, const CodeQuery *query, const HnswSketchData *sketch)
+{
+	uint32		a_bits = (uint32) sketch->a << 16;
+	uint32		b_bits = (uint32) sketch->b << 16;
+	int			sum = 0;
+	float		a;
+	float		b;
+
+	if (sketch->b == 0)
+		return -HNSW_MAX_KEY;
+	memcpy(&a, &a_bits, sizeof(a));
+	memcpy(&b, &b_bits, sizeof(b));
+	for (int i = 0; i < shape->units; i++)
+		sum += query->lut[i * 16 + (sketch->code[i] & 15)] +
+			query->lut[(i + shape->units) * 16 + (sketch->code[i] >> 4)];
+	return a + b * (query->step * sum + query->offset);
+}
+
+/* functions in hnsw_sketch_page.c: sketches by node number, buffers and WAL too */
+extern int	hnsw_sketch_page_capacity(const HnswLayout *layout);
+extern void hnsw_sketch_page_keys(HnswIndex *index, uint32 ordinal, const HnswNodeId *ids,
+								  int n, const CodeQuery *query, float *keys);
+extern bool hnsw_sketch_is_known(HnswIndex *index, HnswNodeId id);
+extern void hnsw_sketch_set(HnswIndex *index, HnswNodeId id, const HnswSketchData *sketch);
+extern void hnsw_build_sketch_pages(HnswIndex *index, HnswNodeId first, HnswNodeId last);
+extern void hnsw_build_sketch(HnswIndex *index, HnswNodeId id, const HnswSketchData *sketch);
 
 #endif							/* PIRAMID_HNSW_PAGES_H */

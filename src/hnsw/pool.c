@@ -111,40 +111,6 @@ pool_refill(HnswPool *pool, int width)
 	empty(pool, width, width);
 }
 
-/* Put an entry into a heap of n, the least key first. */
-static inline void
-heap_push(HnswPoolEntry *heap, int n, HnswPoolEntry entry)
-{
-	while (n > 0 && heap[(n - 1) / 2].key > entry.key)
-	{
-		heap[n] = heap[(n - 1) / 2];
-		n = (n - 1) / 2;
-	}
-	heap[n] = entry;
-}
-
-/* Put an entry in the place of the first of a heap of n. */
-static inline void
-heap_replace(HnswPoolEntry *heap, int n, HnswPoolEntry entry)
-{
-	int			at = 0;
-
-	for (;;)
-	{
-		int			child = 2 * at + 1;
-
-		if (child >= n)
-			break;
-		if (child + 1 < n && heap[child + 1].key < heap[child].key)
-			child++;
-		if (heap[child].key >= entry.key)
-			break;
-		heap[at] = heap[child];
-		at = child;
-	}
-	heap[at] = entry;
-}
-
 /* May a candidate with this key be among the best? */
 static inline bool
 is_good(const HnswPool *pool, float key)

@@ -54,17 +54,16 @@ release_projection(void *arg)
 }
 
 static CachedProjection *
-load_projection(Relation rel, const HnswMetaPageData *meta)
+load_projection(Relation rel, const HnswProjectionName *name, int width)
 {
-	Size		size = offsetof(HnswProjectionData, matrix) +
-		projection_size(meta->code_dims, rotation_out_dim(meta->dim));
+	Size		size = offsetof(HnswProjectionData, matrix) + projection_size(name->dims, width);
 	HnswProjectionData *data = palloc(size);
 	CachedProjection *entry;
 
-	hnsw_projection_read(rel, meta, data, size);
+	hnsw_projection_read(rel, name, width, data, size);
 	trim_cache();
 	entry = MemoryContextAllocZero(TopMemoryContext, sizeof(CachedProjection));
-	entry->seed = meta->seed;
+	entry->seed = name->seed;
 	entry->size = size;
 	entry->data = MemoryContextAlloc(TopMemoryContext, size);
 	memcpy(entry->data, data, size);
@@ -74,11 +73,11 @@ load_projection(Relation rel, const HnswMetaPageData *meta)
 }
 
 /*
- * Give an index its projection.  It stays until the current memory context
+ * Get a projection of an index.  It stays until the current memory context
  * goes.
  */
 void
-hnsw_projection_open(HnswIndex *index, const HnswMetaPageData *meta)
+hnsw_projection_open(HnswIndex *index, const HnswProjectionName *name, Projection *projection)
 {
 	CachedProjection *entry = NULL;
 	MemoryContextCallback *callback = palloc(sizeof(MemoryContextCallback));
@@ -88,14 +87,14 @@ hnsw_projection_open(HnswIndex *index, const HnswMetaPageData *meta)
 	{
 		CachedProjection *other = dlist_container(CachedProjection, node, iter.cur);
 
-		if (other->seed == meta->seed && other->data->dims == meta->code_dims)
+		if (other->seed == name->seed && other->data->dims == name->dims)
 		{
 			entry = other;
 			break;
 		}
 	}
 	if (entry == NULL)
-		entry = load_projection(index->rel, meta);
+		entry = load_projection(index->rel, name, index->layout.out_dim);
 	else
 		dlist_move_head(&cached, &entry->node);
 	entry->users++;
@@ -103,9 +102,9 @@ hnsw_projection_open(HnswIndex *index, const HnswMetaPageData *meta)
 	callback->arg = entry;
 	MemoryContextRegisterResetCallback(CurrentMemoryContext, callback);
 
-	index->projection.dims = entry->data->dims;
-	index->projection.width = index->layout.out_dim;
-	index->projection.step = entry->data->step;
-	index->projection.range = entry->data->range;
-	index->projection.matrix = entry->data->matrix;
+	projection->width = index->layout.out_dim;
+	projection->step = entry->data->step;
+	projection->range = entry->data->range;
+	projection->matrix = entry->data->matrix;
+	projection->dims = entry->data->dims;
 }

@@ -24,6 +24,7 @@ hnsw_report_add(HnswScanReport *sum, const HnswScanReport *report, const HnswSca
 	sum->counts.estimates += counts->estimates;
 	sum->counts.rejects += counts->rejects;
 	sum->counts.key_pages += counts->key_pages;
+	sum->counts.sketch_pages += counts->sketch_pages;
 	sum->width = Max(sum->width, report->width);
 	sum->sweep = Max(sum->sweep, report->sweep);
 	sum->matching = Max(sum->matching, report->matching);
@@ -87,8 +88,8 @@ Datum
 piramid_last_scan(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	Datum		values[11];
-	bool		nulls[11] = {false};
+	Datum		values[12];
+	bool		nulls[12] = {false};
 	int			i = 0;
 
 	InitMaterializedSRF(fcinfo, 0);
@@ -101,6 +102,7 @@ piramid_last_scan(PG_FUNCTION_ARGS)
 	nulls[i] = last.width == 0;
 	values[i++] = Int32GetDatum(last.width);
 	values[i++] = Int64GetDatum((int64) last.counts.key_pages);
+	values[i++] = Int64GetDatum((int64) last.counts.sketch_pages);
 	values[i++] = CStringGetTextDatum(sweep_name(last.sweep));
 	nulls[i] = last.matching == 0;
 	values[i++] = Float8GetDatum(last.matching);
@@ -131,6 +133,7 @@ explain_report(const HnswScanReport *report, ExplainState *es)
 	explain_count("Index Filter Rejects", report->counts.rejects, es);
 	explain_count("Width Reached", report->width, es);
 	explain_count("Key Pages", report->counts.key_pages, es);
+	explain_count("Sketch Pages", report->counts.sketch_pages, es);
 	if (report->sweep != HNSW_SWEEP_NONE || es->format != EXPLAIN_FORMAT_TEXT)
 		ExplainPropertyText("Exact Pass", sweep_name(report->sweep), es);
 	if (report->matching > 0)

@@ -20,8 +20,7 @@
  * "Ranked rows" below.
  *
  * Under conditions on filter columns, only nodes with rows that meet them count
- * for the width.  Where that would take more nodes than meet the conditions,
- * or has taken as many, the scan reads those instead: see matching.c.
+ * for the width; where that costs too much, the scan does without (matching.c).
  *
  *-------------------------------------------------------------------------
  */
@@ -42,6 +41,9 @@
 /* Nodes of an index that is too small for a search under conditions */
 #define FEW_NODES 2000
 
+/* How far the planner's guess of what filters leave may be off beside a sample */
+#define SAMPLE_SLACK 1.25
+
 /* Rows of a compact index that are looked up before the first is returned */
 #define RANKED_ROWS 20
 
@@ -59,6 +61,7 @@ typedef enum HnswScanPhase
 {
 	SCAN_START,
 	SCAN_SEARCH,				/* the pool's rows, wider and wider */
+	SCAN_SWEEP,					/* rows of what matches, those that seem nearest first */
 	SCAN_LAST,					/* no further search: what was found ends the scan */
 	SCAN_UNORDERED,				/* no distances: block by block */
 	SCAN_DONE
@@ -92,9 +95,10 @@ typedef struct HnswScanState
 	HnswDemand	demand;
 	HnswKeyFilter *filter;		/* conditions on filter columns, or NULL */
 	MemoryContext filter_context;
-	uint32		key_pages;		/* of the index when the scan began */
-	double		matching;		/* share of the nodes that meet them, as sampled */
+	HnswMatches *matches;		/* nodes that meet them, as far as it is known */
+	double		spread;			/* how many times as wide as the rows it is trusted for */
 	uint32		budget;			/* nodes that the search may expand, of all widths */
+	uint32		grant;			/* more of them for each that matches */
 	HnswLookup *lookup;			/* NULL until it is needed */
 	HnswScanPhase phase;
 	BlockNumber block;			/* next one of an unordered scan */
@@ -283,6 +287,22 @@ add_item(HnswScanState *state, uint32 i)
 	state->nitems++;
 }
 
+/* So many of the scan's rows are good: those of the items that were not returned are ready. */
+static void
+trust_items(HnswScanState *state, uint32 trusted)
+{
+	double		bound = -get_float8_infinity();
+
+	state->ready = Min(state->nitems, Max(trusted, state->returned) - state->returned);
+
+	/* For their order the executor needs all whose bounds overlap theirs, and the next one. */
+	for (uint32 i = 0; i < state->ready; i++)
+		bound = Max(bound, state->items[i].upper);
+	while (state->ready > 0 && state->ready < state->nitems &&
+		   state->items[state->ready - 1].lower <= bound)
+		state->ready++;
+}
+
 /*
  * The pool's rows, in order, as far as it can be trusted: a wider search would
  * hardly find more rows in the nearer half of the pool, but many in the rest.
@@ -291,8 +311,7 @@ static void
 collect_pool(HnswScanState *state)
 {
 	HnswSearch *search = state->search;
-	uint32		trusted = (search->pool.width + 1) / 2;
-	double		bound = -get_float8_infinity();
+	uint32		trusted = (uint32) ceil(search->pool.width / state->spread);
 
 	/* A compact index searches less well, which shows when a scan goes on. */
 	if (is_compact(state))
@@ -302,17 +321,7 @@ collect_pool(HnswScanState *state)
 	for (int i = 0; i < search->pool.n; i++)
 		add_item(state, pool_at(&search->pool, i)->found);
 	sort_items(state->items, state->nitems);
-	state->ready = Min(state->nitems, Max(trusted, state->returned) - state->returned);
-
-	/*
-	 * The executor needs more rows to be sure of the order of these: all whose
-	 * bounds overlap theirs, and the next one, which releases them.
-	 */
-	for (uint32 i = 0; i < state->ready; i++)
-		bound = Max(bound, state->items[i].upper);
-	while (state->ready > 0 && state->ready < state->nitems &&
-		   state->items[state->ready - 1].lower <= bound)
-		state->ready++;
+	trust_items(state, trusted);
 }
 
 /* All found rows that were not returned yet, in order. */
@@ -358,13 +367,6 @@ make_filter(IndexScanDesc scan)
 	return state->filter == NULL || !hnsw_filter_is_false(state->filter);
 }
 
-/* Pages that it costs to read all nodes that meet the conditions */
-static double
-matching_cost(const HnswScanState *state)
-{
-	return state->key_pages + state->matching * count_nodes(state);
-}
-
 /* Meet all nodes that the search has not met. */
 static void
 sweep_blocks(HnswScanState *state)
@@ -378,31 +380,34 @@ sweep_blocks(HnswScanState *state)
 	}
 }
 
-/* Meet all nodes that the search has not met, and that meet the conditions. */
+/* Meet all nodes that the search has not met; under conditions, those that it takes. */
 static void
 sweep(HnswScanState *state, HnswSweepReason reason)
 {
 	HnswIndex  *index = state->index;
+	bool		more = false;
 
 	if (index->nblocks > NBuffers / BULK_SHARE)
 		index->strategy = GetAccessStrategy(BAS_BULKREAD);
 	if (state->filter != NULL)
-		hnsw_sweep_matching(state->search, state->key_pages);
+		more = hnsw_matches_sweep(state->matches, state->search);
 	else
 		sweep_blocks(state);
 	if (index->strategy != NULL)
 		FreeAccessStrategy(index->strategy);
 	index->strategy = NULL;
 	state->report.sweep = reason;
-	state->phase = SCAN_LAST;
+	state->phase = more && state->search->nfound < hnsw_max_scan_nodes() ? SCAN_SWEEP : SCAN_LAST;
 	collect_found(state);
+	if (state->phase == SCAN_SWEEP)
+		trust_items(state, state->matches->trusted);
 }
 
 /* Would a sweep meet no more nodes than hnsw.max_scan_tuples lets it? */
 static bool
 sweep_is_allowed(const HnswScanState *state)
 {
-	double		share = state->filter != NULL ? state->matching : 1;
+	double		share = state->filter != NULL ? state->matches->share : 1;
 
 	return share * count_nodes(state) <= hnsw_max_scan_nodes();
 }
@@ -416,8 +421,7 @@ sweep_pays(const HnswScanState *state, double width)
 	if (!sweep_is_allowed(state))
 		return false;
 	if (state->filter != NULL)
-		return nodes <= FEW_NODES ||
-			HNSW_HOPS_PER_MATCH * width / state->matching >= matching_cost(state);
+		return nodes <= FEW_NODES || hnsw_matches_sweep_pays(state->matches, width);
 	return width * (HNSW_SWEPT_PER_CANDIDATE + width / HNSW_WIDTH_PER_SWEPT) >= nodes;
 }
 
@@ -477,6 +481,7 @@ run_search(HnswScanState *state, const HnswMetaPageData *meta, int width)
 		seed_from_above(state, width);
 	}
 	search->budget = state->budget;
+	search->grant = state->grant;
 	hnsw_search_run(search);
 	state->budget = search->budget;
 	state->report.width = width;
@@ -543,23 +548,27 @@ start(IndexScanDesc scan)
 	 * many they discard is a guess, which may cost some width and not more.
 	 */
 	hnsw_demand_find(scan, &state->demand);
-	state->matching = 0;
+	state->spread = 2;
 	state->budget = PG_UINT32_MAX;
+	state->grant = 0;
 	if (state->filter != NULL)
 	{
-		state->key_pages = hnsw_key_pages(state->index);
-		state->matching = hnsw_sample_matching(state->index, state->filter, state->key_pages,
-											   count_nodes(state));
-		state->report.matching = state->matching;
-		state->demand.share = Min(state->demand.share / state->matching, 1);
-		state->budget = (uint32) Min(matching_cost(state), hnsw_max_scan_nodes());
+		state->matches = hnsw_matches_create(state->index, state->filter, count_nodes(state),
+											 state->demand.rows);
+		state->report.matching = state->matches->share;
+		state->demand.share = Min(SAMPLE_SLACK * state->demand.share / state->matches->share, 1);
+		state->spread = hnsw_spread(state->matches->share);
 	}
-	ef_search = hnsw_first_width(scan->indexRelation, &meta, state->demand.rows, state->matching);
-	width = Max(2 * state->demand.rows, ef_search);
+	ef_search = hnsw_first_width(state->index->rel, &meta, state->demand.rows,
+								 state->report.matching);
+	width = Max(state->spread * state->demand.rows, ef_search);
 	if (state->demand.rows > 0)
-		width = Max(width, Min(2 * state->demand.rows / state->demand.share,
+		width = Max(width, Min(state->spread * state->demand.rows / state->demand.share,
 							   HNSW_FILTERED_WIDTH * ef_search));
 	state->phase = SCAN_SEARCH;
+	if (state->filter != NULL && sweep_is_allowed(state))
+		hnsw_matches_budget(state->matches, width, &state->budget, &state->grant);
+	state->budget = Min(state->budget, hnsw_max_scan_nodes());
 	if (sweep_pays(state, width))
 	{
 		hnsw_search_reset(state->search, 0, 1);
@@ -604,6 +613,9 @@ refill(IndexScanDesc scan)
 				break;
 			case SCAN_SEARCH:
 				continue_search(state);
+				break;
+			case SCAN_SWEEP:
+				sweep(state, state->report.sweep);
 				break;
 			case SCAN_LAST:
 				state->phase = SCAN_DONE;

@@ -10,6 +10,7 @@
 
 #include "postgres.h"
 
+#include "hnsw/bitmap.h"
 #include "hnsw/graph.h"
 #include "hnsw/hnsw.h"
 
@@ -82,9 +83,33 @@ extern HnswLookup *hnsw_lookup_create(IndexScanDesc scan);
 extern bool hnsw_lookup_distance(HnswLookup *lookup, const ItemPointerData *tid, double *distance);
 extern void hnsw_lookup_end(HnswLookup *lookup);
 
+/* The nodes that meet a scan's conditions, or may, as far as key pages were read */
+typedef struct HnswMatches
+{
+	HnswIndex  *index;
+	const HnswKeyFilter *filter;
+	double		nodes;			/* of the index, about */
+	double		rows;			/* wanted, of the nearest */
+	uint32		npages;			/* key pages of the index when the scan began */
+	uint32		nread;
+	HnswBitmap	pages;			/* which were read */
+	HnswBitmap	matching;		/* nodes that match; later those that were not read */
+	uint64		n;				/* of them, on the pages that were read */
+	double		share;			/* of all nodes match, as far as is known */
+	HnswNodeId *ids;			/* room for those of a page */
+	/* those to read, by the keys that sketches tell: a heap, or NULL */
+	HnswPoolEntry *sketched;
+	uint32		nsketched;
+	uint32		nswept;			/* nodes that were read from it */
+	uint32		trusted;		/* rows that are good after that */
+} HnswMatches;
+
 /* functions in matching.c */
-extern double hnsw_sample_matching(HnswIndex *index, const HnswKeyFilter *filter, uint32 npages,
-								   double nodes);
-extern void hnsw_sweep_matching(HnswSearch *search, uint32 npages);
+extern HnswMatches *hnsw_matches_create(HnswIndex *index, const HnswKeyFilter *filter,
+										double nodes, double rows);
+extern bool hnsw_matches_sweep_pays(const HnswMatches *matches, double width);
+extern void hnsw_matches_budget(const HnswMatches *matches, double width, uint32 *budget,
+								uint32 *grant);
+extern bool hnsw_matches_sweep(HnswMatches *matches, HnswSearch *search);
 
 #endif							/* PIRAMID_HNSW_SCAN_H */

@@ -119,6 +119,7 @@ hnsw_search_reset(HnswSearch *search, int level, int width)
 	pool_reset(&search->pool, width,
 			   width > POOL_MAX_NARROW || (search->filter != NULL && level == 0));
 	search->budget = PG_UINT32_MAX;
+	search->grant = 0;
 	search->level = level;
 	search->nfound = 0;
 	search->ntids = 0;
@@ -463,6 +464,8 @@ expand(HnswSearch *search, uint32 ci)
 	if (has_overflow(search))
 		nlinks = add_overflow(search, candidate->id, key, nlinks);
 
+	if (counts)
+		search->budget += search->grant;
 	pool_reserve(pool, nlinks);
 	pool_expanded(pool, ci, key, counts);
 	pool->width -= masked && !counts;

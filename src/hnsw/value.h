@@ -160,6 +160,18 @@ extern int	hnsw_own_sparse(const HnswLayout *layout, const HnswNodeHeaderData *n
 extern const float *hnsw_rotated(const HnswIndex *index, const float *vector);
 
 /* functions in projection_cache.c */
-extern void hnsw_projection_open(HnswIndex *index, const HnswMetaPageData *meta);
+extern void hnsw_projection_open(HnswIndex *index, const HnswProjectionName *name,
+								 Projection *projection);
+
+/* Room for a sketch */
+typedef union HnswSketchRoom
+{
+	HnswSketchData sketch;
+	char		bytes[offsetof(HnswSketchData, code) + HNSW_MAX_SKETCH_BITS / 8];
+} HnswSketchRoom;
+
+/* functions in sketch.c */
+extern void hnsw_sketch_make(HnswIndex *index, const float *rotated, HnswSketchData *sketch);
+extern void hnsw_sketch_query(HnswIndex *index, const HnswQuery *query, CodeQuery *code);
 
 #endif							/* PIRAMID_HNSW_VALUE_H */

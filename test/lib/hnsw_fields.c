@@ -52,6 +52,9 @@ print_fields(void)
 	META(column_dim);
 	META(key_columns);
 	META(key_pages);
+	META(sketch_bits);
+	META(sketch_projection);
+	META(sketch_pages);
 	META(overflow_pages);
 	PAGE_END(magic);
 	PAGE_END(version);

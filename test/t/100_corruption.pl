@@ -149,6 +149,7 @@ my @key_damage = (
 	[ 'TIDs: more than there is room for', sub { set_chunks('ntids', $size{CHUNK_TIDS} + 1) } ]);
 foreach my $case (
 	[ key_size => 0, 6, 65, 65535 ], [ key_columns => 0, 2, 255 ], [ key_pages => 0, 1000000 ],
+	[ sketch_bits => 32, 255 ], [ sketch_projection => 1 ], [ sketch_pages => 1 ],
 	[ key_map => 0, 1, 1000000 ], [ inline_tids => 1, 200 ])
 {
 	my ($name, @values) = @$case;

@@ -137,7 +137,7 @@ fails_like($node, "SELECT piramid_hnsw_info('t_idx')", qr/index "t_idx" has a pa
 	'a page of another block');
 
 # A metapage whose parts disagree, and what libraries to come may keep in an index
-foreach my $case ([ version => 4, 'L', 2 ], [ sketch_bits => 89, 'C', 128 ])
+foreach my $case ([ version => 4, 'L', 2 ], [ link_key_bytes => 90, 'C', 1 ])
 {
 	my ($field, $offset, $type, $value) = @$case;
 	$node->safe_psql('postgres', 'REINDEX INDEX t_idx');
