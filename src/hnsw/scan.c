@@ -787,10 +787,7 @@ lookup_distance(IndexScanDesc scan, ItemPointer tid, double *distance)
 	return hnsw_lookup_distance(state->lookup, tid, distance);
 }
 
-/*
- * Tell the executor how near a row is.  By a second distance in ORDER BY the index
- * has no order, so the executor computes both.
- */
+/* By a second distance in ORDER BY the index has no order: the executor computes both. */
 static void
 set_distance(IndexScanDesc scan, double distance)
 {
