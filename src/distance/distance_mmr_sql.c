@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  *
- * distance_mmr.c
+ * distance_mmr_sql.c
  *		piramid_mmr(): results that are near the query and unlike each other.
  *
  * Maximal marginal relevance (Carbonell and Goldstein, 1998) takes, one after
