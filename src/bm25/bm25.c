@@ -9,9 +9,7 @@
 
 #include "access/amvalidate.h"
 #include "access/htup_details.h"
-#include "access/relation.h"
 #include "catalog/pg_amop.h"
-#include "catalog/pg_class.h"
 #include "catalog/pg_opclass.h"
 #include "commands/vacuum.h"
 #include "utils/lsyscache.h"
@@ -27,37 +25,6 @@ bm25_init(void)
 {
 	bm25_options_init();
 	bm25_check_init();
-}
-
-/* Open an index of ours, a partitioned one too. */
-Relation
-bm25_open_any_index(Oid oid, LOCKMODE lockmode)
-{
-	Relation	rel = try_relation_open(oid, lockmode);
-
-	if (rel == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("index with OID %u does not exist", oid)));
-	if (rel->rd_indam == NULL || rel->rd_indam->ambuild != bm25_build)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" is not a bm25 index", RelationGetRelationName(rel))));
-	return rel;
-}
-
-/* Open an index of ours that has pages. */
-Relation
-bm25_open_index(Oid oid, LOCKMODE lockmode)
-{
-	Relation	rel = bm25_open_any_index(oid, lockmode);
-
-	if (rel->rd_rel->relkind == RELKIND_PARTITIONED_INDEX)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" is a partitioned index", RelationGetRelationName(rel)),
-				 errhint("Name an index of one of its partitions.")));
-	return rel;
 }
 
 /* The operators of a class return what the scan makes of them. */

@@ -291,9 +291,11 @@ extern void bm25_costestimate(struct PlannerInfo *root, struct IndexPath *path, 
 /* functions in info.c */
 extern Relation bm25_open_readable(Oid oid);
 
-/* functions in bm25.c */
-extern void bm25_init(void);
+/* functions in index.c */
 extern Relation bm25_open_any_index(Oid oid, LOCKMODE lockmode);
 extern Relation bm25_open_index(Oid oid, LOCKMODE lockmode);
+
+/* functions in bm25.c */
+extern void bm25_init(void);
 
 #endif							/* PIRAMID_BM25_H */

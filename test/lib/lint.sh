@@ -71,6 +71,7 @@ stage_lint() {
 	check "files, functions and lists of parameters are short" house_sizes
 	check "calls inside src/hnsw run downward" perl test/lib/tiers.pl src/hnsw/README.md
 	check "calls inside src/chunk run downward" perl test/lib/tiers.pl src/chunk/README.md
+	check "calls inside src/bm25 run downward" perl test/lib/tiers.pl src/bm25/README.md
 	check "READMEs are short, and their lines" readmes_are_readable
 	check "links in Markdown lead somewhere" perl test/lib/links.pl ./*.md {bench,compat,docs,server,src,test}/*.md \
 		{bench,sql,src,test}/*/*.md
