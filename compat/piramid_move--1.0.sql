@@ -152,7 +152,7 @@ BEGIN
 		objid := (SELECT oid FROM pg_am WHERE amname = part[1]);
 		RETURN;
 	END IF;
-	IF statement !~ '^(COMMENT ON|ALTER OPERATOR FAMILY) ' THEN
+	IF statement !~ '^(COMMENT ON|ALTER OPERATOR FAMILY|REVOKE) ' THEN
 		RAISE EXCEPTION 'cannot take over the statement: %', statement;
 	END IF;
 END $$;
