@@ -75,6 +75,23 @@ CREATE POLICY first_topic ON d USING (topic = 1);
 SET ROLE regress_hybrid_user;
 SELECT count(*), count(*) FILTER (WHERE topic <> 1) AS foreign FROM piramid_hybrid('d', 'body', 'word3', 'v', '[1,2,3]') JOIN d ON d.ctid = tid;
 RESET ROLE;
-DROP TABLE d, p, truth;
+
+-- Names that the statement has, too; the extension in a schema that no path names; products that
+-- are negative, a vector of length zero, and no row that has the words.
+CREATE SCHEMA elsewhere;
+CREATE TABLE elsewhere.words (tid int, part text, s text, d vector(2));
+INSERT INTO elsewhere.words VALUES (1, 'one', 'apple', '[-1,0]'), (2, 'two', 'pear', '[-2,0]'), (3, 'three', 'pear', '[0,0]');
+CREATE INDEX ON elsewhere.words USING bm25 (s) WITH (text_config = 'simple');
+CREATE TABLE elsewhere.vectors AS SELECT * FROM elsewhere.words;
+CREATE INDEX ON elsewhere.vectors USING bm25 (s) WITH (text_config = 'simple');
+CREATE INDEX ON elsewhere.vectors USING hnsw (d vector_ip_ops);
+ALTER EXTENSION piramid_bm25 SET SCHEMA elsewhere;
+SELECT w.tid, h.text_score, h.distance FROM elsewhere.piramid_hybrid('elsewhere.words', 's', 'plum', 'd', '[-1,0]') h
+	JOIN elsewhere.words w ON w.ctid = h.tid ORDER BY h.score DESC, w.tid;
+SELECT w.tid, h.score FROM elsewhere.piramid_hybrid('elsewhere.vectors', 's', 'plum', 'd', '[1,0]', max_rows => 2147483647) h
+	JOIN elsewhere.vectors w ON w.ctid = h.tid ORDER BY h.score DESC, w.tid;
+SELECT count(*) > 0 AS explained FROM elsewhere.piramid_hybrid_explain('elsewhere.words', 's', 'plum', 'd', '[-1,0]');
+DROP TABLE d, p, truth, elsewhere.words, elsewhere.vectors;
 DROP ROLE regress_hybrid_user;
 DROP EXTENSION piramid_bm25;
+DROP SCHEMA elsewhere;

@@ -172,7 +172,8 @@ DECLARE
 	operator text;
 	vector_type pg_catalog.oid;
 	vector_schema text;
-	limits integer := COALESCE(pool, GREATEST(20, 2 * (max_rows + skip)));
+	limits bigint := COALESCE(pool, GREATEST(20, 2 * (max_rows::bigint + skip)));
+	source text;
 	text_part text;
 	vector_part text;
 BEGIN
@@ -217,8 +218,9 @@ BEGIN
 	CASE method
 		WHEN 'score' THEN
 			text_part := 's / NULLIF(min(s) OVER (), 0)';
+			-- by the largest size, as products may all be negative
 			vector_part := CASE operator WHEN '<=>' THEN '1 - d'
-				WHEN '<#>' THEN 'd / NULLIF(min(d) OVER (), 0)'
+				WHEN '<#>' THEN '- d / NULLIF(max(abs(d)) OVER (), 0)'
 				ELSE '1 - d / NULLIF(max(d) OVER (), 0)' END;
 		WHEN 'rrf' THEN
 			text_part := pg_catalog.format('1.0 / (%s + text_rank)', rrf_k);
@@ -238,6 +240,9 @@ BEGIN
 				HINT = 'Methods are score, rrf, minmax, zscore and dbsf.';
 	END CASE;
 
+	-- with its schema, so that no WITH hides it
+	SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) INTO source
+	FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = rel;
 	RETURN pg_catalog.format($f$
 WITH words AS MATERIALIZED (
 	SELECT part, tid, pg_catalog.row_number() OVER (ORDER BY s, part, tid)::integer AS text_rank
@@ -246,16 +251,17 @@ WITH words AS MATERIALIZED (
 vectors AS MATERIALIZED (
 	SELECT part, tid, pg_catalog.row_number() OVER (ORDER BY d, part, tid)::integer AS vector_rank
 	FROM (SELECT tableoid AS part, ctid AS tid, %3$s AS d FROM %1$s WHERE (%4$s
-) ORDER BY %3$s LIMIT %5$s) x WHERE d IS NOT NULL),
+) ORDER BY %3$s LIMIT %5$s) x WHERE d < 'NaN'),
 found AS MATERIALIZED (
 	SELECT part, tid, text_rank, vector_rank FROM words FULL JOIN vectors USING (part, tid)),
 scored AS MATERIALIZED (
-	SELECT part, tid, text_rank, vector_rank, COALESCE(%2$s, 0) AS s, %3$s AS d
-	FROM found JOIN %1$s AS r ON r.ctid = tid AND r.tableoid = part)
+	SELECT part, tid, text_rank, vector_rank, s, d
+	FROM found JOIN (SELECT tableoid AS row_part, ctid AS row_tid, COALESCE(%2$s, 0) AS s, NULLIF(%3$s, 'NaN') AS d
+		FROM %1$s) AS r ON row_tid = tid AND row_part = part)
 SELECT tid, (%9$s * COALESCE(%6$s, 0) + %10$s * COALESCE(%7$s, 0))::float8 AS score,
-	-s, d, text_rank, vector_rank, part::pg_catalog.regclass
+	0 - s, d, text_rank, vector_rank, part::pg_catalog.regclass
 FROM scored ORDER BY score DESC, part, tid LIMIT %8$s OFFSET %11$s$f$,
-		rel, text_score, distance, COALESCE(filter, 'true'), limits, text_part, vector_part, max_rows,
+		source, text_score, distance, COALESCE(filter, 'true'), limits, text_part, vector_part, max_rows,
 		1 - weight, weight, skip);
 END $$;
 COMMENT ON FUNCTION piramid_hybrid_statement(regclass, text, text, integer, text, float8, integer, text, integer, integer)
@@ -267,9 +273,14 @@ CREATE FUNCTION piramid_hybrid(rel regclass, text_column text, query text, vecto
 RETURNS TABLE (tid tid, score float8, text_score float8, distance float8, text_rank integer,
 	vector_rank integer, part regclass)
 LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 10 AS $$
+DECLARE
+	statement text;
 BEGIN
-	RETURN QUERY EXECUTE piramid_hybrid_statement(rel, text_column, vector_column, max_rows, method,
-		weight, pool, filter, skip, rrf_k) USING query, embedding;
+	EXECUTE (SELECT pg_catalog.format('SELECT %I.piramid_hybrid_statement($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)', n.nspname)
+		FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
+		WHERE e.extname = 'piramid_bm25')
+	INTO statement USING rel, text_column, vector_column, max_rows, method, weight, pool, filter, skip, rrf_k;
+	RETURN QUERY EXECUTE statement USING query, embedding;
 END $$;
 COMMENT ON FUNCTION piramid_hybrid(regclass, text, text, text, vector, integer, text, float8, integer, text, integer, integer)
 	IS 'the best rows by words and by vectors together';
@@ -278,9 +289,14 @@ CREATE FUNCTION piramid_hybrid_explain(rel regclass, text_column text, query tex
 	embedding vector, max_rows integer DEFAULT 10, method text DEFAULT 'score', weight float8 DEFAULT 0.5,
 	pool integer DEFAULT NULL, filter text DEFAULT NULL, skip integer DEFAULT 0, rrf_k integer DEFAULT 60)
 RETURNS SETOF text LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
+DECLARE
+	statement text;
 BEGIN
-	RETURN QUERY EXECUTE 'EXPLAIN (COSTS OFF) ' || piramid_hybrid_statement(rel, text_column, vector_column,
-		max_rows, method, weight, pool, filter, skip, rrf_k) USING query, embedding;
+	EXECUTE (SELECT pg_catalog.format('SELECT %I.piramid_hybrid_statement($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)', n.nspname)
+		FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
+		WHERE e.extname = 'piramid_bm25')
+	INTO statement USING rel, text_column, vector_column, max_rows, method, weight, pool, filter, skip, rrf_k;
+	RETURN QUERY EXECUTE 'EXPLAIN (COSTS OFF) ' || statement USING query, embedding;
 END $$;
 COMMENT ON FUNCTION piramid_hybrid_explain(regclass, text, text, text, vector, integer, text, float8, integer, text, integer, integer)
 	IS 'the plan of piramid_hybrid';
