@@ -19,6 +19,8 @@ WITH x AS MATERIALIZED (SELECT id, body FROM d ORDER BY body <@> 'rare' LIMIT 2)
 SELECT id, body <@> 'rare' < 0 AS scored FROM x ORDER BY id;
 SELECT x.id, y.id FROM d x, LATERAL (SELECT id FROM d ORDER BY d.body <@> x.body LIMIT 2) y WHERE x.id IN (1001, 7) ORDER BY 1, 2;
 SELECT a.id FROM d a JOIN d b ON b.id = a.id WHERE a.topic < 3 ORDER BY a.body <@> 'rare' LIMIT 3;
+SELECT id, (SELECT body <@> 'rare' < 0), (SELECT count(*) FROM unnest(ARRAY['word1', 'rare', 'no']) q WHERE d.body <@> q < 0) AS words
+FROM d WHERE id IN (1, 1001) ORDER BY id;
 -- Ties in the table's order, and sorted further.
 SELECT id FROM d ORDER BY body <@> 'word3' LIMIT 5;
 SET enable_sort = on;

@@ -31,7 +31,7 @@
 
 /* Is it an index of ours on this column or expression, for all rows? */
 static bool
-index_fits(Oid oid, Node *arg, int varno)
+index_fits(Oid oid, Node *arg, int varno, int level)
 {
 	Relation	rel = index_open(oid, AccessShareLock);
 	bool		fits = false;
@@ -48,6 +48,7 @@ index_fits(Oid oid, Node *arg, int varno)
 			Node	   *expression = copyObject(linitial(RelationGetIndexExpressions(rel)));
 
 			ChangeVarNodes(expression, 1, varno, 0);
+			IncrementVarSublevelsUp(expression, level, 0);
 			while (IsA(expression, RelabelType))
 				expression = (Node *) ((RelabelType *) expression)->arg;
 			fits = equal(expression, arg);
@@ -59,7 +60,7 @@ index_fits(Oid oid, Node *arg, int varno)
 
 /* The first index of a table that fits; invalid if there is none. */
 static Oid
-find_index(Oid table, Node *arg, int varno)
+find_index(Oid table, Node *arg, int varno, int level)
 {
 	Relation	rel = table_open(table, AccessShareLock);
 	List	   *indexes = RelationGetIndexList(rel);
@@ -70,7 +71,7 @@ find_index(Oid table, Node *arg, int varno)
 	{
 		Oid			index = lfirst_oid(cell);
 
-		if ((!OidIsValid(found) || index < found) && index_fits(index, arg, varno))
+		if ((!OidIsValid(found) || index < found) && index_fits(index, arg, varno, level))
 			found = index;
 	}
 	list_free(indexes);
@@ -78,9 +79,9 @@ find_index(Oid table, Node *arg, int varno)
 	return found;
 }
 
-/* The index that an expression is about, in a query. */
+/* The index that an expression is about, in a query that is so many levels up. */
 static Oid
-resolve(Query *query, Node *arg)
+resolve(Query *query, Node *arg, int level)
 {
 	Bitmapset  *varnos;
 	int			varno;
@@ -89,14 +90,14 @@ resolve(Query *query, Node *arg)
 	check_stack_depth();
 	while (IsA(arg, RelabelType))
 		arg = (Node *) ((RelabelType *) arg)->arg;
-	varnos = pull_varnos(NULL, arg);
+	varnos = pull_varnos_of_level(NULL, arg, level);
 	if (!bms_get_singleton_member(varnos, &varno) || varno > list_length(query->rtable))
 		return InvalidOid;
 	rte = rt_fetch(varno, query->rtable);
 	if (rte->rtekind == RTE_RELATION)
-		return find_index(rte->relid, arg, varno);
+		return find_index(rte->relid, arg, varno, level);
 	/* A column of a subquery that is a column or expression there */
-	if (IsA(arg, Var) && ((Var *) arg)->varlevelsup == 0)
+	if (IsA(arg, Var))
 	{
 		Query	   *inner = rte->rtekind == RTE_SUBQUERY ? rte->subquery : NULL;
 		TargetEntry *entry;
@@ -113,7 +114,7 @@ resolve(Query *query, Node *arg)
 		if (inner == NULL || inner->setOperations != NULL)
 			return InvalidOid;
 		entry = get_tle_by_resno(inner->targetList, ((Var *) arg)->varattno);
-		return entry == NULL ? InvalidOid : resolve(inner, (Node *) entry->expr);
+		return entry == NULL ? InvalidOid : resolve(inner, (Node *) entry->expr, 0);
 	}
 	return InvalidOid;
 }
@@ -174,7 +175,7 @@ query_with_index(FuncExpr *call, Oid query_type, Oid index)
 	return (Expr *) makeFuncExpr(for_index, query_type,
 								 list_make2(arg, makeConst(REGCLASSOID, -1, InvalidOid, sizeof(Oid),
 														   ObjectIdGetDatum(index), false, true)),
-								 InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL);
+								 InvalidOid, InvalidOid, COERCE_SQL_SYNTAX);
 }
 
 /* Planner support of the operators' functions. */
@@ -183,11 +184,12 @@ Datum
 bm25_support(PG_FUNCTION_ARGS)
 {
 	SupportRequestSimplify *request = (SupportRequestSimplify *) PG_GETARG_POINTER(0);
+	int			level = 0;
 	FuncExpr   *call;
 	char	   *schema;
 	char	   *name;
 	Oid			query_type;
-	Oid			index;
+	Oid			index = InvalidOid;
 	Oid			left;
 	Oid			operator;
 	Expr	   *query;
@@ -198,7 +200,10 @@ bm25_support(PG_FUNCTION_ARGS)
 	schema = get_namespace_name(get_func_namespace(call->funcid));
 	query_type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum("bm25query"),
 								 ObjectIdGetDatum(get_func_namespace(call->funcid)));
-	index = resolve(request->root->parse, linitial(call->args));
+	/* The left side may be of a query around this one. */
+	for (PlannerInfo *root = request->root; root != NULL && !OidIsValid(index);
+		 root = root->parent_root)
+		index = resolve(root->parse, linitial(call->args), level++);
 	if (!OidIsValid(index))
 		PG_RETURN_POINTER(NULL);
 	query = query_with_index(call, query_type, index);
