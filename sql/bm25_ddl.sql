@@ -87,7 +87,22 @@ SELECT error_of($$SELECT 'x' <@> to_bm25query('x', 'd_body')$$);
 SELECT error_of($$SELECT 'd_body:x'::bm25query$$);
 SELECT error_of($$SELECT piramid_bm25_merge('d_body')$$);
 SELECT error_of($$SELECT piramid_bm25_info('d_body')$$);
+SELECT error_of($$SELECT 'x' <@> bm25query_for_index('x', 'd_body')$$);
+-- Another column does not do; a view does with its owner's rights.
 RESET ROLE;
+GRANT SELECT (n) ON d TO regress_bm25_user;
+CREATE VIEW v AS SELECT body FROM d;
+GRANT SELECT ON v TO regress_bm25_user;
+SET ROLE regress_bm25_user;
+SELECT error_of($$SELECT 'x' <@> to_bm25query('x', 'd_body')$$);
+SELECT count(*) > 0 AS found FROM (SELECT 'fox'::text AS q OFFSET 0) AS x, v WHERE v.body <@> x.q < 0;
+RESET ROLE;
+GRANT SELECT (body) ON d TO regress_bm25_user;
+SET ROLE regress_bm25_user;
+SELECT 'fox' <@> to_bm25query('fox', 'd_body') < 0 AS allowed, 'fox' <@> bm25query_for_index('fox', 'd_body') < 0 AS also;
+RESET ROLE;
+DROP VIEW v;
+REVOKE ALL ON d FROM regress_bm25_user;
 DROP ROLE regress_bm25_user;
 
 -- Nothing, unlogged, temporary; rewritten.

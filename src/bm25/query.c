@@ -8,9 +8,11 @@
 #include "bm25/search.h"
 
 #include "access/relation.h"
+#include "access/sysattr.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "miscadmin.h"
+#include "optimizer/optimizer.h"
 #include "tsearch/ts_utils.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -33,16 +35,36 @@ bm25_make_query(Bm25QueryKind kind, Oid index, const char *data, Size size)
 	return query;
 }
 
-/* Statistics of an index tell of rows: who names one must be allowed to read its table. */
+/* May the user read all columns that an index is made of? */
+static bool
+may_read(Relation rel)
+{
+	Oid			table = rel->rd_index->indrelid;
+	AttrNumber	column = rel->rd_index->indkey.values[0];
+	Bitmapset  *columns = NULL;
+	int			i = -1;
+
+	if (pg_class_aclcheck(table, GetUserId(), ACL_SELECT) == ACLCHECK_OK)
+		return true;
+	if (column != 0)
+		columns = bms_make_singleton(column - FirstLowInvalidHeapAttributeNumber);
+	pull_varattnos((Node *) RelationGetIndexExpressions(rel), 1, &columns);
+	pull_varattnos((Node *) RelationGetIndexPredicate(rel), 1, &columns);
+	while ((i = bms_next_member(columns, i)) >= 0)
+		if (pg_attribute_aclcheck(table, i + FirstLowInvalidHeapAttributeNumber, GetUserId(),
+								  ACL_SELECT) != ACLCHECK_OK)
+			return false;
+	return !bms_is_empty(columns);
+}
+
+/* Statistics of an index tell of rows: who names one must be allowed to read them. */
 static void
 check_index(Oid index)
 {
 	Relation	rel = bm25_open_any_index(index, AccessShareLock);
-	Oid			table = rel->rd_index->indrelid;
 
-	if (pg_class_aclcheck(table, GetUserId(), ACL_SELECT) != ACLCHECK_OK &&
-		pg_attribute_aclcheck_all(table, GetUserId(), ACL_SELECT, ACLMASK_ANY) != ACLCHECK_OK)
-		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, get_rel_name(table));
+	if (!may_read(rel))
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, get_rel_name(rel->rd_index->indrelid));
 	relation_close(rel, AccessShareLock);
 }
 
@@ -167,20 +189,34 @@ bm25query_from_tsquery(PG_FUNCTION_ARGS)
 
 /*
  * The same query for a given index; what the planner puts where a query names
- * none.  The executor checks the rights for the table that it belongs to.
+ * none.  The executor checks the rights for the table that it belongs to, which
+ * may be those of a view's owner.  Calls that the planner did not make, of which
+ * COERCE_SQL_SYNTAX tells, get no index that the user may not read.  They do not
+ * fail: the planner's estimates call functions in a form of their own.
  */
 PG_FUNCTION_INFO_V1(bm25query_for_index);
 Datum
 bm25query_for_index(PG_FUNCTION_ARGS)
 {
 	Bm25Query	query = PG_GETARG_BM25QUERY(0);
+	Oid			index = PG_GETARG_OID(1);
+	FuncExpr   *call = (FuncExpr *) fcinfo->flinfo->fn_expr;
 	Bm25Query	copy;
 
 	if (OidIsValid(query->index))
 		PG_RETURN_POINTER(query);
+	if (call == NULL || !IsA(call, FuncExpr) || call->funcformat != COERCE_SQL_SYNTAX)
+	{
+		Relation	rel = bm25_open_any_index(index, AccessShareLock);
+		bool		allowed = may_read(rel);
+
+		relation_close(rel, AccessShareLock);
+		if (!allowed)
+			PG_RETURN_POINTER(query);
+	}
 	copy = palloc(VARSIZE(query));
 	memcpy(copy, query, VARSIZE(query));
-	copy->index = PG_GETARG_OID(1);
+	copy->index = index;
 	PG_RETURN_POINTER(copy);
 }
 
