@@ -187,6 +187,16 @@ SELECT check_name, ok FROM piramid.health() WHERE check_name = 'tables';
 DELETE FROM piramid.version AS v WHERE NOT EXISTS (SELECT FROM pg_class WHERE oid = v.documents);
 DELETE FROM piramid.collection AS c WHERE NOT EXISTS (SELECT FROM pg_class WHERE oid = c.documents);
 
+-- What must not happen: a model in use changes, vectors that nothing finds, all documents by mistake
+SELECT piramid.create_collection('üüüüüüüüüüüüüüüüüüüüüüüüüüüüüüü', 'three');
+UPDATE piramid.model SET model_id = 'another' WHERE name = 'three';
+UPDATE piramid.model SET name = 'another' WHERE name = 'three';
+UPDATE piramid.model SET price_per_mtok = 1 WHERE name = 'three';
+SELECT piramid.add_document('üüüüüüüüüüüüüüüüüüüüüüüüüüüüüüü', 'A text.');
+SELECT piramid.import_vectors('üüüüüüüüüüüüüüüüüüüüüüüüüüüüüüü', '{A text.}', '{"[0,0,0]"}');
+SELECT piramid.delete_documents('üüüüüüüüüüüüüüüüüüüüüüüüüüüüüüü', NULL);
+SELECT piramid.drop_collection('üüüüüüüüüüüüüüüüüüüüüüüüüüüüüüü', keep_documents => false);
+
 -- Markdown: parents and headings
 SELECT piramid.create_collection('guide', 'three', chunking => '{"strategy": "markdown", "size": 100, "overlap": 0}', distance => 'l2');
 SELECT piramid.add_document('guide', E'# Pump\n\nA pump.\n\n## Repair\n\nOpen the valve.\n');

@@ -132,6 +132,7 @@ DECLARE
 	r jsonb;
 	tab text;
 	mine boolean := true;
+	changeable CONSTANT text[] := '{provider, max_tokens, batch_items, batch_tokens, query_prefix, price_per_mtok, owner}';
 BEGIN
 	FOREACH r IN ARRAY ARRAY[CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) END, CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) END] LOOP
 		CONTINUE WHEN r IS NULL;
@@ -149,8 +150,11 @@ BEGIN
 		RAISE EXCEPTION 'permission denied: this row of piramid.% belongs to another role', TG_TABLE_NAME
 			USING ERRCODE = 'insufficient_privilege';
 	END IF;
-	IF TG_OP = 'DELETE' AND TG_TABLE_NAME = 'model' AND EXISTS (SELECT FROM piramid.version WHERE model = to_jsonb(OLD) ->> 'name') THEN
-		RAISE EXCEPTION 'the model "%" is in use', to_jsonb(OLD) ->> 'name' USING ERRCODE = 'foreign_key_violation';
+	-- What vectors are made by stays: else those of two models would meet.  "r" is the new row, or NULL.
+	IF TG_TABLE_NAME = 'model' AND TG_OP <> 'INSERT' AND (to_jsonb(OLD) - changeable) IS DISTINCT FROM (r - changeable)
+			AND EXISTS (SELECT FROM piramid.version WHERE model = to_jsonb(OLD) ->> 'name') THEN
+		RAISE EXCEPTION 'the model "%" is in use', to_jsonb(OLD) ->> 'name' USING ERRCODE = 'foreign_key_violation',
+			HINT = 'Register another model, and piramid.set_model().';
 	END IF;
 	RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
 END

@@ -6,7 +6,8 @@
 -- The name of a table that belongs to a collection, quoted: schema.docs_chunk
 CREATE FUNCTION piramid.name_of(documents regclass, suffix text) RETURNS text
 	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-	SELECT format('%I.%I', nspname, left(relname, 63 - octet_length(suffix)) || suffix)
+	SELECT format('%I.%I', nspname, (SELECT max(left(relname, n) COLLATE "C") FROM generate_series(1, 63) AS n
+			WHERE octet_length(left(relname, n)) + octet_length(suffix) <= 63) || suffix)
 	FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace WHERE c.oid = documents
 $$;
 COMMENT ON FUNCTION piramid.name_of(regclass, text) IS 'name of a further table of a collection';
@@ -290,7 +291,8 @@ BEGIN
 	END IF;
 	IF what = 'write' THEN
 		EXECUTE format('GRANT INSERT, UPDATE, DELETE ON %s, %s TO %s', c.documents, c.chunks, role);
-		EXECUTE format('GRANT INSERT ON %s TO %s', c.jobs, role);
+		-- UPDATE is for the lock of refilter().
+		EXECUTE format('GRANT INSERT, UPDATE ON %s TO %s', c.jobs, role);
 	ELSIF what = 'work' THEN
 		-- For the locks of complete() and open_collection(); texts a trigger protects.
 		EXECUTE format('GRANT UPDATE ON %s TO %s', c.chunks, role);

@@ -159,6 +159,11 @@ BEGIN
 		c.chunks, names, source, c.documents, c.key_column, piramid.key_type(c), ours) USING key;
 	GET DIAGNOSTICS changed = ROW_COUNT;
 	IF changed > 0 THEN
+		-- A snapshot may hide vectors that were stored since: their jobs, which are gone, make this fail.
+		IF current_setting('transaction_isolation') <> 'read committed' THEN
+			EXECUTE format('SELECT FROM %s AS j JOIN %s AS x ON x.id = j.chunk_id WHERE x.document_id = $1::%s FOR SHARE OF j',
+				c.jobs, c.chunks, piramid.key_type(c)) USING key;
+		END IF;
 		FOR tab IN SELECT vectors FROM piramid.version AS v WHERE v.documents = c.documents LOOP
 			EXECUTE format('UPDATE %1$s AS y SET (%2$s) = ROW(%3$s) FROM %4$s AS x
 				WHERE x.document_id = $1::%5$s AND y.chunk_id = x.id', tab, names, ours, c.chunks, piramid.key_type(c)) USING key;
@@ -248,6 +253,9 @@ DECLARE
 	c piramid.collection := piramid.open_collection(collection);
 	n bigint;
 BEGIN
+	IF filter IS NULL THEN
+		RAISE EXCEPTION 'a filter is an object, not NULL' USING ERRCODE = 'null_value_not_allowed', HINT = 'All documents pass ''{}''.';
+	END IF;
 	EXECUTE format('DELETE FROM %s AS d WHERE %s', c.documents, piramid.filter_sql(collection, filter));
 	GET DIAGNOSTICS n = ROW_COUNT;
 	RETURN n;

@@ -79,6 +79,21 @@ END
 $$;
 COMMENT ON FUNCTION piramid.drop_version(regclass, integer) IS 'drop a version that is not active, its vectors and jobs';
 
+CREATE FUNCTION piramid.check_vectors(c piramid.collection, vectors piramid.embedding[]) RETURNS void
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	zero bigint := 0;
+BEGIN
+	IF c.distance = 'cosine' THEN
+		EXECUTE format('SELECT count(*) FROM unnest($1) AS e WHERE %s.vector_norm(e) = 0', piramid.vector_schema()) INTO zero USING vectors;
+	END IF;
+	IF zero > 0 THEN
+		RAISE EXCEPTION '% vectors are zero, which the cosine distance does not find', zero USING ERRCODE = 'data_exception';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION piramid.check_vectors(piramid.collection, piramid.embedding[]) IS 'refuses vectors that a search could not find';
+
 -- Vectors made elsewhere, each with the text that it was made of: what is stored
 -- belongs to chunks of exactly this text.
 CREATE FUNCTION piramid.import_vectors(collection regclass, texts text[], vectors piramid.embedding[], version integer DEFAULT NULL) RETURNS bigint
@@ -93,9 +108,12 @@ BEGIN
 	IF NOT FOUND OR cardinality(texts) IS DISTINCT FROM cardinality(vectors) THEN
 		RAISE EXCEPTION 'there is no version %, or there are not as many texts as vectors', version USING ERRCODE = 'invalid_parameter_value';
 	END IF;
+	PERFORM piramid.check_vectors(c, vectors);
+	-- The lock is that of complete(): filter columns do not change before the vectors can be seen.
 	EXECUTE format('WITH given AS (SELECT DISTINCT ON (hash) piramid.hash_of(t) AS hash, e FROM unnest($1, $2) AS u(t, e) ORDER BY hash),
+		locked AS MATERIALIZED (SELECT * FROM %4$s WHERE hash IN (SELECT hash FROM given) ORDER BY id FOR SHARE),
 		stored AS (INSERT INTO %1$s (chunk_id, tenant%2$s, embedding)
-			SELECT c.id, c.tenant%3$s, g.e FROM %4$s AS c JOIN given AS g USING (hash) ON CONFLICT DO NOTHING RETURNING chunk_id),
+			SELECT c.id, c.tenant%3$s, g.e FROM locked AS c JOIN given AS g USING (hash) ON CONFLICT DO NOTHING RETURNING chunk_id),
 		done AS (DELETE FROM %5$s AS j USING stored WHERE j.chunk_id = stored.chunk_id AND j.version = $3)
 		SELECT count(*) FROM stored', v.vectors,
 		(SELECT string_agg(format(', %I', f), '' ORDER BY f) FROM jsonb_object_keys(c.filter_columns) AS f),

@@ -61,12 +61,7 @@ BEGIN
 	IF cardinality(chunk_ids) IS DISTINCT FROM cardinality(vectors) OR array_position(vectors, NULL) IS NOT NULL THEN
 		RAISE EXCEPTION 'there are % chunks and % vectors', cardinality(chunk_ids), cardinality(vectors) USING ERRCODE = 'invalid_parameter_value';
 	END IF;
-	IF c.distance = 'cosine' THEN
-		EXECUTE format('SELECT count(*) FROM unnest($1) AS e WHERE %s.vector_norm(e) = 0', piramid.vector_schema()) INTO stored USING vectors;
-		IF stored > 0 THEN
-			RAISE EXCEPTION '% vectors are zero, which the cosine distance does not find', stored USING ERRCODE = 'data_exception';
-		END IF;
-	END IF;
+	PERFORM piramid.check_vectors(c, vectors);
 	EXECUTE format('SELECT v.vectors FROM piramid.version AS v JOIN %s AS j USING (version) WHERE v.documents = $1 AND j.lease = $2 LIMIT 1', c.jobs)
 		INTO tab USING collection, lease_token;
 	IF tab IS NULL THEN
