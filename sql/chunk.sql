@@ -35,4 +35,6 @@ SELECT piramid_chunk('a', 'fixed', 7, 0, 'bytes');
 SELECT piramid_chunk('a', 'fixed', 10, 6);
 SELECT piramid_chunk('a', 'fixed', 10, -1);
 SELECT count(*) FROM piramid_chunk('a b', 'fixed', 2147483647, 1073741823);
+-- a heading of a megabyte is not copied into each of its chunks
+SELECT count(*) > 100 AS many, max(octet_length(heading_path[1])) FROM piramid_chunk('# ' || repeat('ü', 500000), 'markdown');
 DROP TABLE doc;

@@ -23,6 +23,9 @@
 /* A piece of bytes must hold a character of every encoding, also without its overlap. */
 #define LEAST_BYTES 8
 
+/* Longer headings and first rows are cut: each chunk below one has a copy. */
+#define PATH_BYTES 1000
+
 #define RESULT_COLUMNS 6
 
 typedef enum ChunkStrategy
@@ -204,7 +207,10 @@ find_parent(const ChunkRows *rows, int i)
 static void
 add_to_path(const ChunkRows *rows, Datum *path, int *n, uint32 pos, uint32 size)
 {
-	path[(*n)++] = PointerGetDatum(cstring_to_text_with_len(rows->text.data + pos, size));
+	const char *name = rows->text.data + pos;
+
+	size = pg_mbcliplen(name, size, PATH_BYTES);
+	path[(*n)++] = PointerGetDatum(cstring_to_text_with_len(name, size));
 }
 
 /* The headings above a chunk, and a table's first row where the table is cut */
