@@ -291,8 +291,8 @@ BEGIN
 	END IF;
 	IF what = 'write' THEN
 		EXECUTE format('GRANT INSERT, UPDATE, DELETE ON %s, %s TO %s', c.documents, c.chunks, role);
-		-- UPDATE is for the lock of refilter().
-		EXECUTE format('GRANT INSERT, UPDATE ON %s TO %s', c.jobs, role);
+		-- One column's UPDATE, for the lock of refilter()
+		EXECUTE format('GRANT INSERT, UPDATE (tokens) ON %s TO %s', c.jobs, role);
 	ELSIF what = 'work' THEN
 		-- For the locks of complete() and open_collection(); texts a trigger protects.
 		EXECUTE format('GRANT UPDATE ON %s TO %s', c.chunks, role);

@@ -10,6 +10,10 @@ DECLARE
 	c piramid.collection := piramid.open_collection(documents);
 	tab regclass := (SELECT v.vectors FROM piramid.version AS v WHERE v.documents = c.documents AND v.version = version_status.version);
 BEGIN
+	-- Who looks at all collections must not run code of their owners: see open_collection().
+	IF EXISTS (SELECT FROM pg_class AS r WHERE r.oid IN (c.chunks, c.jobs, tab) AND relowner <> current_user::regrole AND NOT piramid.is_plain(r.oid)) THEN
+		RETURN;
+	END IF;
 	EXECUTE format('SELECT count(*), count(v.chunk_id) FROM %s AS c LEFT JOIN %s AS v ON v.chunk_id = c.id', c.chunks, tab) INTO chunks, embedded;
 	EXECUTE format('SELECT count(*) FILTER (WHERE lease_until > now()), count(*) FILTER (WHERE failed), now() - min(created_at) FILTER (WHERE NOT failed),
 			(array_agg(error ORDER BY due DESC) FILTER (WHERE error IS NOT NULL))[1]
@@ -30,7 +34,8 @@ CREATE VIEW piramid.collection_status WITH (security_invoker) AS
 		LATERAL piramid.version_status(c.documents, v.version) AS s
 	WHERE CASE WHEN pg_catalog.to_regclass(c.chunks::text) IS NOT NULL
 		THEN pg_catalog.has_table_privilege(c.chunks, 'SELECT') AND pg_catalog.has_table_privilege(c.jobs, 'SELECT')
-			AND pg_catalog.has_table_privilege(v.vectors, 'SELECT') END;
+			AND pg_catalog.has_table_privilege(v.vectors, 'SELECT') END
+		AND s.chunks IS NOT NULL;
 COMMENT ON VIEW piramid.collection_status IS 'collections that the current user may read: how far their embeddings are, versions, sizes';
 
 CREATE VIEW piramid.metrics WITH (security_invoker) AS

@@ -186,6 +186,8 @@ foreach my $trap (@traps)
 	is(as('worker', q{SELECT DISTINCT collection FROM piramid.claim(); SELECT DISTINCT collection FROM piramid.claim(); UPDATE alice.docs_job SET lease = NULL}),
 		'alice.docs', "$what: the worker serves alice only");
 	is_refused('worker', q{SELECT piramid.complete('mallory.docs', gen_random_uuid(), '{1}', '{"[1,1,1]"}')}, "$what: and stores nothing");
+	is(as('worker', q{SELECT string_agg(DISTINCT collection::text, ' ') FROM piramid.collection_status}),
+		'alice.docs', "$what: and reads the status of alice's only");
 	is($node->safe_psql('postgres', q{SELECT count(*) FROM taken WHERE by = 'worker'}), 0, "$what: nothing is taken");
 	unlike(as('mallory', $unset), qr/ERROR/, "without $what");
 }
