@@ -199,7 +199,7 @@ COMMENT ON FUNCTION piramid.is_plain(regclass) IS 'does reading and writing this
 
 -- The collection.  Tables of another role have to be tables; if "plain" is asked,
 -- by functions for workers, they have to be plain, and the lock keeps them so.
-CREATE FUNCTION piramid.open_collection(documents regclass, plain boolean DEFAULT false) RETURNS piramid.collection
+CREATE FUNCTION piramid.open_collection(documents regclass, plain boolean DEFAULT false, wait boolean DEFAULT true) RETURNS piramid.collection
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	c piramid.collection;
@@ -213,7 +213,8 @@ BEGIN
 	FOR tab IN SELECT r.oid FROM pg_class AS r
 			WHERE r.oid IN (SELECT unnest(ARRAY[c.chunks, c.jobs]) UNION ALL SELECT v.vectors FROM piramid.version AS v WHERE v.documents = c.documents)
 				AND relowner <> current_user::regrole AND has_table_privilege(r.oid, 'SELECT') LOOP
-		EXECUTE format('LOCK TABLE ONLY %s IN %s MODE', tab, CASE WHEN plain THEN 'ROW EXCLUSIVE' ELSE 'ACCESS SHARE' END);
+		EXECUTE format('LOCK TABLE ONLY %s IN %s MODE%s', tab, CASE WHEN plain THEN 'ROW EXCLUSIVE' ELSE 'ACCESS SHARE' END,
+			CASE WHEN NOT wait THEN ' NOWAIT' END);
 		IF (CASE WHEN plain THEN NOT piramid.is_plain(tab) ELSE (SELECT relkind <> 'r' FROM pg_class WHERE oid = tab) END) THEN
 			RAISE EXCEPTION 'table "%" may run code of its owner', tab
 				USING ERRCODE = 'insufficient_privilege',
@@ -223,7 +224,7 @@ BEGIN
 	RETURN c;
 END
 $$;
-COMMENT ON FUNCTION piramid.open_collection(regclass, boolean) IS 'the row of a collection, for functions that use its tables';
+COMMENT ON FUNCTION piramid.open_collection(regclass, boolean, boolean) IS 'the row of a collection, for functions that use its tables';
 
 CREATE FUNCTION piramid.register_model(name text, provider text, model_id text, dims integer, max_tokens integer,
 	document_prefix text DEFAULT '', query_prefix text DEFAULT '', price_per_mtok numeric DEFAULT 0,

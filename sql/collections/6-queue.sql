@@ -23,8 +23,9 @@ BEGIN
 				AND NOT EXISTS (SELECT FROM piramid.pause AS p WHERE p.worker = current_user::regrole AND p.provider = m.provider AND p.until > clock_timestamp())
 			ORDER BY random() LOOP
 		BEGIN
-			c := piramid.open_collection(v.documents, plain => true);
-		EXCEPTION WHEN insufficient_privilege THEN
+			-- An owner's lock must not stop the worker of others.
+			c := piramid.open_collection(v.documents, plain => true, wait => false);
+		EXCEPTION WHEN insufficient_privilege OR lock_not_available THEN
 			CONTINUE;
 		END;
 		-- Several may take rows at once; the token, not the order, says whose they are.
