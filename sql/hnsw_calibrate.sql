@@ -25,6 +25,10 @@ SET hnsw.target_recall = 0.9;
 SELECT searched(10);
 SELECT searched(10);
 RESET hnsw.target_recall;
+-- the hint can be copied, whatever the index is called
+ALTER INDEX t_v RENAME TO "it's T";
+SELECT error_of($$SELECT piramid_recommend('"it''s T"', 0.9)$$);
+ALTER INDEX "it's T" RENAME TO t_v;
 
 -- a calibration
 SELECT k, width > 0 AS width, recall BETWEEN 0 AND 1 AS recall, error BETWEEN 0 AND 0.1 AS error, nodes > 0 AS nodes

@@ -196,20 +196,15 @@ piramid_calibrate_queries(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-/* Read the calibration of an index; false if it has none.  Needs SELECT on the table. */
+/* Read the calibration of an index; false if it has none. */
 static bool
-read_calibration(Oid oid, HnswRecallData *data, double *nodes, int64 *bytes)
+read_calibration(Relation rel, HnswRecallData *data, double *nodes)
 {
-	Relation	rel = hnsw_open_index(oid);
 	HnswMetaPageData meta;
-	bool		found;
 
 	hnsw_meta_read(rel, &meta);
-	found = hnsw_recall_read(rel, &meta, data);
 	*nodes = hnsw_node_room(rel, &meta);
-	*bytes = (int64) RelationGetNumberOfBlocks(rel) * BLCKSZ;
-	relation_close(rel, AccessShareLock);
-	return found;
+	return hnsw_recall_read(rel, &meta, data);
 }
 
 /* piramid_calibration(index): what piramid_calibrate has found; no row without it. */
@@ -217,13 +212,15 @@ PG_FUNCTION_INFO_V1(piramid_calibration);
 Datum
 piramid_calibration(PG_FUNCTION_ARGS)
 {
+	Relation	rel;
 	HnswRecallData data;
 	double		nodes;
-	int64		bytes;
 
 	InitMaterializedSRF(fcinfo, 0);
-	if (read_calibration(PG_GETARG_OID(0), &data, &nodes, &bytes))
+	rel = hnsw_open_index(PG_GETARG_OID(0));
+	if (read_calibration(rel, &data, &nodes))
 		return_points(fcinfo, &data);
+	relation_close(rel, AccessShareLock);
 	return (Datum) 0;
 }
 
@@ -248,7 +245,7 @@ piramid_recommend(PG_FUNCTION_ARGS)
 {
 	double		target = PG_GETARG_FLOAT8(1);
 	int			k = PG_GETARG_INT32(2);
-	Oid			oid = PG_GETARG_OID(0);
+	Relation	rel;
 	TupleDesc	desc;
 	Datum		values[6];
 	bool		nulls[6] = {false};
@@ -257,7 +254,6 @@ piramid_recommend(PG_FUNCTION_ARGS)
 	const char *note;
 	double		nodes;
 	double		width;
-	int64		bytes;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
@@ -266,11 +262,12 @@ piramid_recommend(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("target must be above 0 and at most 1, and k at least 1")));
-	if (!read_calibration(oid, &data, &nodes, &bytes))
+	rel = hnsw_open_index(PG_GETARG_OID(0));
+	if (!read_calibration(rel, &data, &nodes))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("index \"%s\" is not calibrated", get_rel_name(oid)),
-				 errhint("Call piramid_calibrate('%s').", get_rel_name(oid))));
+				 errmsg("index \"%s\" is not calibrated", RelationGetRelationName(rel)),
+				 errhint("%s", hnsw_calibrate_hint(rel))));
 
 	width = ceil(Max(hnsw_width_for(&data, nodes, target, k), 2.0 * k));
 	point = hnsw_expected(&data, nodes, width, k);
@@ -279,7 +276,8 @@ piramid_recommend(PG_FUNCTION_ARGS)
 	values[1] = Float8GetDatum(point.recall);
 	values[2] = Float8GetDatum(point.nodes);
 	values[3] = Float8GetDatum(point.nodes * data.node_ms);
-	values[4] = Int64GetDatum(bytes);
+	values[4] = Int64GetDatum((int64) RelationGetNumberOfBlocks(rel) * BLCKSZ);
+	relation_close(rel, AccessShareLock);
 	nulls[5] = note == NULL;
 	values[5] = note == NULL ? (Datum) 0 : CStringGetTextDatum(note);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, values, nulls)));

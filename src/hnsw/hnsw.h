@@ -107,6 +107,7 @@ extern bool hnsw_compact(Relation rel);
 
 /* functions in target.c */
 extern double hnsw_node_room(Relation rel, const HnswMetaPageData *meta);
+extern char *hnsw_calibrate_hint(Relation rel);
 extern double hnsw_width_for(const HnswRecallData *data, double nodes, double recall, double rows);
 extern HnswRecallPoint hnsw_expected(const HnswRecallData *data, double nodes, double width,
 									 double rows);

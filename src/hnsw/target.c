@@ -11,6 +11,8 @@
 #include <math.h>
 
 #include "hnsw/hnsw.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
@@ -120,6 +122,16 @@ hnsw_expected(const HnswRecallData *data, double nodes, double width, double row
 	return less;
 }
 
+/* What to run for an index that has no calibration, as one can copy it. */
+char *
+hnsw_calibrate_hint(Relation rel)
+{
+	char	   *name = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
+												  RelationGetRelationName(rel));
+
+	return psprintf("Call piramid_calibrate(%s).", quote_literal_cstr(name));
+}
+
 /* Warn, once in a session, that an index has no calibration. */
 static void
 warn_uncalibrated(Relation rel)
@@ -137,7 +149,7 @@ warn_uncalibrated(Relation rel)
 			 errmsg("index \"%s\" is searched by hnsw.ef_search, not by hnsw.target_recall",
 					RelationGetRelationName(rel)),
 			 errdetail("What recall its searches have is unknown."),
-			 errhint("Call piramid_calibrate('%s').", RelationGetRelationName(rel))));
+			 errhint("%s", hnsw_calibrate_hint(rel))));
 }
 
 /*
