@@ -41,6 +41,15 @@
 #define SKETCHED_GROWTH 4
 #define SKETCHED_FAR 1.5
 
+/*
+ * No sketches where fewer nodes than this for each row wanted seem to match: some have only
+ * dead rows, or other keys, so that the scan may need all, and rows found last would be late.
+ */
+#define SKETCHED_SHARE 4
+
+/* Rows to find for each that is wanted: by default autovacuum waits for a fifth of dead ones. */
+#define SKETCHED_SLACK 1.25
+
 /* ---------------------------------------------------------------------
  * What is known of the pages of keys
  * ---------------------------------------------------------------------
@@ -144,7 +153,7 @@ sketched_cost(const HnswMatches *matches)
 	double		n = matches->share * matches->nodes;
 	double		pages;
 
-	if (layout->sketch.units == 0)
+	if (layout->sketch.units == 0 || n < SKETCHED_SHARE * matches->rows)
 		return INFINITY;
 	/* Few nodes have their sketches on as many pages. */
 	pages = matches->nodes / layout->sketch_entries;
@@ -272,11 +281,23 @@ sweep_sketched(HnswMatches *matches, HnswSearch *search)
 	matches->nswept += n;
 }
 
+/* How many of the nodes that a search has met have rows that match? */
+static uint32
+count_found(const HnswSearch *search)
+{
+	uint32		n = 0;
+
+	for (uint32 i = 0; i < search->nfound; i++)
+		n += search->found[i].ntids > 0 || search->found[i].more_tids != 0;
+	return n;
+}
+
 /*
  * Find nodes that meet the search's conditions and that it has not met, and their
  * keys: those that seem nearest, or all.  The search cannot go on after that.  True
  * if there are more; then the nearest matches->trusted rows are good, and the next
- * call finds those behind them.
+ * call finds those behind them.  Nodes that key pages take for matches need not be any
+ * (HNSW_KEY_SEVERAL), so more are read until there are so many rows.
  */
 bool
 hnsw_matches_sweep(HnswMatches *matches, HnswSearch *search)
@@ -289,9 +310,14 @@ hnsw_matches_sweep(HnswMatches *matches, HnswSearch *search)
 	}
 	if (matches->sketched != NULL)
 	{
-		sweep_sketched(matches, search);
 		matches->trusted = (uint32) Min(matches->rows, PG_UINT32_MAX);
-		matches->rows *= SKETCHED_GROWTH;
+		do
+		{
+			sweep_sketched(matches, search);
+			matches->rows *= SKETCHED_GROWTH;
+		} while (matches->nsketched > 0 &&
+				 count_found(search) < SKETCHED_SLACK * matches->trusted &&
+				 search->nfound < hnsw_max_scan_nodes());
 		return matches->nsketched > 0;
 	}
 	for (uint64 id = 0; next_match(matches, search, &id); id++)
