@@ -27,6 +27,13 @@
  */
 #define MOST_LENGTH 3
 
+/*
+ * What a link must be told to be at least, as a share of its length, so that its
+ * factors have not been cut off.  A smaller cut stays within the bound of a: the
+ * lengths of vectors are at most 1 / SHARE times the link's.
+ */
+#define LEAST_LENGTH 0.85
+
 /* Least product of code and link, as a share of the expected one */
 #define LEAST_PRODUCT 0.25
 
@@ -72,8 +79,8 @@ check_code(HnswCheck *check, const HnswNodeHeaderData *from, const float *rotate
 		return "a link whose factors are no numbers";
 	if (!(link->b <= 0) || -link->b * expected > 2 * square * MOST_LENGTH)
 		return "a link of another length than its vectors tell";
-	if (-link->b * expected * MOST_LENGTH < 2 * square)
-		return NULL;
+	if (-link->b * expected < 2 * square * LEAST_LENGTH)
+		return NULL;			/* b was cut off, and a was not */
 	product = code_dot(&layout->code, link->code, from_coded);
 	if (code_dot(&layout->code, link->code, HnswCodedPart(layout, to)) - product < LEAST_PRODUCT * expected)
 		return "a code that leads away from its neighbour";
