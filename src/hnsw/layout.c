@@ -305,7 +305,7 @@ hnsw_layout_sketchable(const HnswLayout *layout)
 void
 hnsw_layout_set_sketch(HnswLayout *layout, int bits)
 {
-	layout->sketch = (CodeShape) {.dims = bits,.bits = 1,.units = bits / 8};
+	layout->sketch = (CodeShape) {.dims = bits,.bits = bits > 0,.units = bits / 8};
 	layout_offsets(layout);
 }
 
