@@ -216,9 +216,10 @@ sub crash
 	$node->kill9;
 	kill 'KILL', @pids;
 	$_->finish foreach @handles;
-	# The new server wants the old one's shared memory to be unused.
+	# The new server wants the old one's shared memory to be unused.  A process that
+	# came after the list was made ends when it misses its server.
 	wait_until(sub { !kill 0, @pids }, 'the end of killed processes');
-	$node->start;
+	wait_until(sub { $node->start(fail_ok => 1) }, 'the end of the old server');
 }
 
 # The statement fails with this message, and the server lives on.

@@ -221,7 +221,7 @@ start_server() {
 	{
 		[ ! -e "$work/extension.conf" ] || as_server cat "$work/extension.conf"
 		printf "%s\n" "listen_addresses = ''" "unix_socket_directories = '$work'" \
-			"fsync = off" "jit = off" "max_prepared_transactions = 2" "$@"
+			"fsync = off" "jit = off" "autovacuum = off" "max_prepared_transactions = 2" "$@"
 	} | as_server tee -a "$work/data/postgresql.conf" >/dev/null
 	as_server "$bindir/pg_ctl" -D "$work/data" -l "$work/server.log" -w start >/dev/null
 }

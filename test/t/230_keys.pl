@@ -84,7 +84,11 @@ $node->safe_psql(
 ($status, $stdout, $stderr) = $node->psql('postgres',
 	'SET client_min_messages = debug1; CREATE INDEX uneven_idx ON uneven USING hnsw (v vector_l2_ops, a)');
 like($stderr, qr/tuple by tuple/, 'an index is built by inserting');
-keys_right('uneven', 'a', 'built by inserting');
+# (an insert may miss the equal vector, and make a node of its own)
+my ($exact, $several, $unknown) = split /\|/, counted('uneven_idx');
+my ($one, $more) = split /\|/, wanted('uneven', 'a');
+ok($exact >= $one && $exact <= $one + 4 && $several <= $more && $several >= $more - 4 && $unknown == 0,
+	'built by inserting') or diag("$exact|$several|$unknown, not $one|$more|0");
 
 # A standby from here on
 $node->backup('base');
