@@ -129,5 +129,7 @@ bm25_costestimate(PlannerInfo *root, IndexPath *path, double loop_count,
 	*startup = estimate.words * WORD_PAGES * MISS_SHARE * page_cost +
 		estimate.postings * POSTING_COST;
 	*total = *startup + estimate.matches * cpu_index_tuple_cost;
-	*selectivity = Min(1, Max(estimate.matches, 1) / ntuples);
+	/* A bitmap of rows by their order alone would leave out those without any word. */
+	if (path->indexclauses != NIL)
+		*selectivity = Min(1, Max(estimate.matches, 1) / ntuples);
 }
