@@ -285,7 +285,8 @@ BEGIN
 		RETURN NEXT;
 	END LOOP;
 
-	-- What the target lacks goes, unless something of the user's depends on it.
+	-- What the target lacks goes, unless something of the user's depends on it: behind all
+	-- statements operator classes, then come pgvector's handlers, then the rest.
 	kept := array_remove(kept, NULL);
 	action := 'drop';
 	command := NULL;
