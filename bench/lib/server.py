@@ -122,7 +122,7 @@ class Installation:
         """Build the checkout in a copy and install it."""
         build = self.files / "build"
         build.mkdir(exist_ok=True)
-        tracked = [p for pattern in ("Makefile", "*.control", "compat/*", "sql/*.sql", "src/**/*.[ch]")
+        tracked = [p for pattern in ("Makefile", "*.control", "compat/*", "sql/*.sql", "sql/collections/*", "src/**/*.[ch]")
                    for p in ROOT.glob(pattern)]
         wanted = {p.relative_to(ROOT) for p in tracked}
         for stale in build.glob("**/*.[cho]"):
