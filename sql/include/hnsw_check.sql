@@ -44,10 +44,12 @@ $$;
 
 -- Does the index return what a sequential scan returns, every row once, and
 -- at the same distances in the same order?  NULL vectors are not indexed, and
--- neither are zero vectors under <=>.
-CREATE OR REPLACE FUNCTION check_scan_any(tab regclass, op text, q text, k int DEFAULT 1000000)
+-- neither are zero vectors under <=>.  All of piramid_check with it, but where the
+-- same index was looked at before: it costs more than the scan.
+CREATE OR REPLACE FUNCTION check_scan_any(tab regclass, op text, q text, k int DEFAULT 1000000, seen boolean DEFAULT false)
 RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
+	finding text := CASE WHEN k = 1000000 AND NOT seen THEN unsound(tab) END;
 	got float8[];
 	expected float8[];
 	rows int;
@@ -70,8 +72,8 @@ BEGIN
 			END IF;
 		END LOOP;
 	END IF;
-	IF k = 1000000 AND unsound(tab) IS NOT NULL THEN
-		RETURN unsound(tab);
+	IF finding IS NOT NULL THEN
+		RETURN finding;
 	END IF;
 	RETURN format('%s rows as expected', rows);
 EXCEPTION WHEN internal_error OR index_corrupted THEN
@@ -82,8 +84,8 @@ END $$;
 CREATE OR REPLACE FUNCTION nearest(tab regclass, op text, q vector, k int, use_index boolean,
 	OUT n bigint, OUT id int, OUT distance float8)
 RETURNS SETOF record LANGUAGE sql AS $$ SELECT * FROM nearest_any(tab, op, q::text, k, use_index) $$;
-CREATE OR REPLACE FUNCTION check_scan(tab regclass, op text, q vector, k int DEFAULT 1000000)
-RETURNS text LANGUAGE sql AS $$ SELECT check_scan_any(tab, op, q::text, k) $$;
+CREATE OR REPLACE FUNCTION check_scan(tab regclass, op text, q vector, k int DEFAULT 1000000, seen boolean DEFAULT false)
+RETURNS text LANGUAGE sql AS $$ SELECT check_scan_any(tab, op, q::text, k, seen) $$;
 
 -- Do the k nearest rows of some rows' vectors come from the index?  "found", or
 -- the recall, if it is less than this share.
