@@ -49,7 +49,7 @@ $$;
 CREATE OR REPLACE FUNCTION check_scan_any(tab regclass, op text, q text, k int DEFAULT 1000000, seen boolean DEFAULT false)
 RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
-	finding text := CASE WHEN k = 1000000 AND NOT seen THEN unsound(tab) END;
+	finding text;
 	got float8[];
 	expected float8[];
 	rows int;
@@ -72,10 +72,10 @@ BEGIN
 			END IF;
 		END LOOP;
 	END IF;
-	IF finding IS NOT NULL THEN
-		RETURN finding;
+	IF k = 1000000 AND NOT seen THEN
+		finding := unsound(tab);
 	END IF;
-	RETURN format('%s rows as expected', rows);
+	RETURN coalesce(finding, format('%s rows as expected', rows));
 EXCEPTION WHEN internal_error OR index_corrupted THEN
 	RETURN SQLSTATE || ': ' || SQLERRM;
 END $$;
