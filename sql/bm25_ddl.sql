@@ -75,11 +75,28 @@ RESET enable_seqscan;
 SELECT 'free words'::bm25query, to_bm25query('fox & dog'::tsquery), 'd_body:fox'::bm25query, 'a: b'::bm25query,
 	'd_body:@@ fox & dog'::bm25query;
 SELECT 'a"b:c'::bm25query, '"x:y'::bm25query, ':x'::bm25query, '.:x'::bm25query, '"d_body":x'::bm25query, 'public.d_body:x'::bm25query, '"":x'::bm25query;
+-- Whatever the words are, a query's text is the same query again.
+CREATE TABLE hostile AS SELECT words FROM unnest(ARRAY['d_body:fox', '"d_body":fox', 'public.d_body:fox', 'd_body::fox', 'd_body:@@ fox', 'none:fox', ':x', '::x', ':', '@@ x', '@@ x & ',
+	'@@x', '@@', ':@@ x', 'a: b', '"a:b":c', '"a""b":c', '"x:y', '', ' ', ' d_body:x', '"":x', 'a.b.c:x', '1a:x', 'a$b:c', E'tab\there:\n', '\:x', '\\', '''', 'DROP:x', U&'\00E9:x']) words;
+SELECT words, q FROM hostile, LATERAL (VALUES (to_bm25query(words)), (to_bm25query(words, 'd_body')), (to_bm25query(plainto_tsquery('simple', words))),
+	(to_bm25query(plainto_tsquery('simple', words), 'd_body'))) v (q) WHERE numnode(plainto_tsquery('simple', words)) > 0 AND NOT (SELECT x FROM (VALUES (q::text::bm25query)) x) *= (SELECT x FROM (VALUES (q)) x);
+SELECT words, to_bm25query(words) AS alone, to_bm25query(words, 'd_body') AS named FROM hostile WHERE words ~ '^(d_body|:|@@ |a: )';
+DROP TABLE hostile;
+-- A query may be there before its index.
+CREATE TABLE early AS SELECT 'soon:fox'::bm25query AS q;
+SELECT q FROM early;
+SELECT error_of($$SELECT body <@> q FROM d, early$$);
+CREATE INDEX soon ON d USING bm25 (body) WITH (text_config = 'english');
+SELECT id FROM d, early WHERE body <@> q < 0 ORDER BY body <@> q, id;
+SELECT id FROM d ORDER BY body <@> 'public.soon:fox'::bm25query, id LIMIT 1;
+DROP INDEX soon;
+DROP TABLE early;
 SELECT error_of($$SELECT 'x' <@> 'y'$$);
 SELECT error_of($$SELECT n::text <@> 'y' FROM d$$);
 SELECT error_of($$SELECT 'x' <@> to_bm25query('y')$$);
 SELECT error_of($$SELECT 'x' <@> to_bm25query('y', 'd_pkey')$$);
 SELECT error_of($$SELECT 'x' <@> 'd:y'::bm25query$$);
+SELECT error_of($$SELECT 'd_pkey:y'::bm25query$$);
 SELECT 'fox fox' <@> to_bm25query('fox', 'd_body') < 0 AS any_text;
 CREATE ROLE regress_bm25_user;
 SET ROLE regress_bm25_user;

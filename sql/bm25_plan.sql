@@ -60,6 +60,26 @@ CREATE VIEW v AS SELECT id, body, body <@> 'rare' AS score FROM d;
 SELECT id FROM v ORDER BY score LIMIT 2;
 EXPLAIN (COSTS OFF) SELECT id FROM v ORDER BY body <@> 'rare' LIMIT 2;
 
+-- Columns of other queries: UNION, joins, groups, CTEs, recursion.
+CREATE TABLE d2 AS SELECT id + 5000 AS id, body FROM d WHERE id < 20;
+INSERT INTO d2 VALUES (7001, 'rare word1'), (7002, 'rarer');
+EXPLAIN (COSTS OFF) SELECT id FROM (SELECT id, body FROM d WHERE topic < 3 UNION ALL SELECT id, body FROM d WHERE topic = 3) x ORDER BY body <@> 'rare' LIMIT 3;
+SELECT id, round((body <@> 'rare')::numeric, 4) AS score FROM (SELECT id, body FROM d UNION ALL SELECT id, body FROM d2) x ORDER BY body <@> 'rare', id LIMIT 4;
+SELECT id FROM (SELECT id, body FROM d2 UNION ALL SELECT id, body FROM d) x ORDER BY body <@> 'rare', id LIMIT 4;
+SELECT id FROM (SELECT 1 AS id, 'rare'::text AS body UNION SELECT id, body FROM d) x ORDER BY body <@> 'rare', id LIMIT 2;
+SELECT id FROM (SELECT id, body FROM d EXCEPT SELECT id, body FROM d2) x WHERE body @@ to_bm25query('rare') ORDER BY id;
+SELECT id FROM (SELECT j.id, j.body FROM (d JOIN (SELECT id, topic AS t FROM d) e USING (id)) AS j OFFSET 0) x ORDER BY body <@> 'rare', id LIMIT 2;
+SELECT body, count(*) FROM (SELECT body FROM d GROUP BY body OFFSET 0) x GROUP BY body ORDER BY body <@> 'rare' LIMIT 2;
+WITH x AS MATERIALIZED (SELECT id, body FROM d) SELECT (SELECT round(min(body <@> 'rare')::numeric, 4) FROM x), count(*) FROM x;
+WITH RECURSIVE x AS (SELECT id, body, 1 AS n FROM d WHERE id > 1000 UNION ALL SELECT id, body, n + 1 FROM x WHERE n < 3)
+	SELECT id, n FROM x ORDER BY body <@> 'rare', id, n LIMIT 4;
+SELECT (SELECT a.id FROM (SELECT id, body FROM d WHERE topic = o.topic OFFSET 0) a ORDER BY a.body <@> 'rare' LIMIT 1) FROM (VALUES (1), (2)) o (topic);
+SELECT id FROM d o WHERE EXISTS (SELECT FROM (SELECT o.body AS b OFFSET 0) i WHERE i.b <@> 'rare' < 0) ORDER BY id;
+CREATE INDEX d_upper ON d USING bm25 (upper(body || ' x')) WITH (text_config = 'simple');
+SELECT id FROM (SELECT id, upper(body || ' x') AS u FROM d OFFSET 0) x ORDER BY u <@> 'RARE' LIMIT 1;
+DROP INDEX d_upper;
+DROP TABLE d2;
+
 -- The index goes away, and comes back: plans follow.
 DROP INDEX d_body;
 EXECUTE p('rare');

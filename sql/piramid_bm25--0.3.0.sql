@@ -145,7 +145,7 @@ CREATE OPERATOR CLASS tsvector_bm25_ops DEFAULT FOR TYPE tsvector USING bm25 AS
 CREATE FUNCTION piramid_bm25_info(index regclass,
 	OUT text_config text, OUT k1 real, OUT b real, OUT documents bigint, OUT dead_documents bigint,
 	OUT head_documents bigint, OUT average_length float8, OUT segments integer, OUT head_pages bigint,
-	OUT pages bigint) RETURNS record
+	OUT pages bigint, OUT positions boolean, OUT position_bytes bigint) RETURNS record
 	AS 'MODULE_PATHNAME' LANGUAGE C STABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION piramid_bm25_info(regclass) IS 'configuration, counts and pages of a bm25 index';
 
@@ -245,18 +245,18 @@ BEGIN
 	FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = rel;
 	RETURN pg_catalog.format($f$
 WITH words AS MATERIALIZED (
-	SELECT part, tid, pg_catalog.row_number() OVER (ORDER BY s, part, tid)::integer AS text_rank
+	SELECT part, tid, s, pg_catalog.row_number() OVER (ORDER BY s, part, tid)::integer AS text_rank
 	FROM (SELECT tableoid AS part, ctid AS tid, %2$s AS s FROM %1$s WHERE (%4$s
 ) ORDER BY %2$s LIMIT %5$s) x WHERE s < 0),
 vectors AS MATERIALIZED (
-	SELECT part, tid, pg_catalog.row_number() OVER (ORDER BY d, part, tid)::integer AS vector_rank
+	SELECT part, tid, d, pg_catalog.row_number() OVER (ORDER BY d, part, tid)::integer AS vector_rank
 	FROM (SELECT tableoid AS part, ctid AS tid, %3$s AS d FROM %1$s WHERE (%4$s
 ) ORDER BY %3$s LIMIT %5$s) x WHERE d < 'NaN'),
 found AS MATERIALIZED (
-	SELECT part, tid, text_rank, vector_rank FROM words FULL JOIN vectors USING (part, tid)),
+	SELECT part, tid, s, d, text_rank, vector_rank FROM words FULL JOIN vectors USING (part, tid)),
 scored AS MATERIALIZED (
-	SELECT part, tid, text_rank, vector_rank, s, d
-	FROM found JOIN (SELECT tableoid AS row_part, ctid AS row_tid, COALESCE(%2$s, 0) AS s, NULLIF(%3$s, 'NaN') AS d
+	SELECT part, tid, text_rank, vector_rank, COALESCE(s, row_s, 0) AS s, COALESCE(d, NULLIF(row_d, 'NaN')) AS d
+	FROM found JOIN (SELECT tableoid AS row_part, ctid AS row_tid, %2$s AS row_s, %3$s AS row_d
 		FROM %1$s) AS r ON row_tid = tid AND row_part = part)
 SELECT tid, (%9$s * COALESCE(%6$s, 0) + %10$s * COALESCE(%7$s, 0))::float8 AS score,
 	0 - s, d, text_rank, vector_rank, part::pg_catalog.regclass

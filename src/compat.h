@@ -162,6 +162,14 @@ BufFileReadExact(BufFile *file, void *ptr, size_t size)
 #define qualified_name(string) stringToQualifiedNameList(string)
 #endif
 
+/* Columns that a query groups by are an entry of the range table of their own since 18. */
+#if PG_VERSION_NUM >= 180000
+#define group_expression(rte, column) \
+	((rte)->rtekind == RTE_GROUP ? (Node *) list_nth((rte)->groupexprs, (column) - 1) : NULL)
+#else
+#define group_expression(rte, column) ((Node *) NULL)
+#endif
+
 /* The fields of btree's record of a reused page changed with 16. */
 #if PG_VERSION_NUM >= 160000
 #define set_reuse_record(record, rel, block_, horizon) \

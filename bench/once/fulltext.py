@@ -2,8 +2,9 @@
 
 Needs a running server with the extensions, and psycopg.  Prints sizes, seconds of
 builds, milliseconds of the backend's processor time of queries (the best of three;
-LIMIT 10, any of the words), and what inserts and VACUUM take.  The processor time is
-read from /proc, so the server has to be on this machine.
+LIMIT 10, any of the words; then all rows of conditions), and what inserts and VACUUM
+take.  GIN is on a stored tsvector ("gin") or on the text ("gin_text").  The processor
+time is read from /proc, so the server has to be on this machine.
 
     bench/once/fulltext.py --words wordnet.tsv.gz --asked wordnet-queries.tsv.gz -- host=/tmp port=5432
 """
@@ -18,16 +19,36 @@ import psycopg
 
 LENGTHS = (1, 2, 3, 4, 6, 8)
 QUERIES = 60
+PHRASES = 1000
+RANK = ("SELECT id FROM docs, (SELECT replace(plainto_tsquery('english', %(words)s)::text, '&', '|')::tsquery AS q) x"
+        " WHERE {0} @@ q ORDER BY ts_rank({0}, q) DESC LIMIT 10")
+# of each: definition, best rows, rows of a condition
 SYSTEMS = {
     "bm25": (
         "CREATE INDEX docs_bm25 ON docs USING bm25 (body) WITH (text_config = 'english')",
         "SELECT id FROM docs ORDER BY body <@> %(words)s LIMIT 10",
+        "SELECT id FROM docs WHERE body @@ to_bm25query({})",
+    ),
+    "bm25_off": (
+        "CREATE INDEX docs_bm25_off ON docs USING bm25 (body) WITH (text_config = 'english', positions = off)",
+        "SELECT id FROM docs ORDER BY body <@> %(words)s LIMIT 10",
+        "SELECT id FROM docs WHERE body @@ to_bm25query({})",
     ),
     "gin": (
         "CREATE INDEX docs_gin ON docs USING gin (v)",
-        "SELECT id FROM docs, (SELECT replace(plainto_tsquery('english', %(words)s)::text, '&', '|')::tsquery AS q) x"
-        " WHERE v @@ q ORDER BY ts_rank(v, q) DESC LIMIT 10",
+        RANK.format("v"),
+        "SELECT id FROM docs WHERE v @@ {}",
     ),
+    "gin_text": (
+        "CREATE INDEX docs_gin_text ON docs USING gin (to_tsvector('english', body))",
+        RANK.format("to_tsvector('english', body)"),
+        "SELECT id FROM docs WHERE to_tsvector('english', body) @@ {}",
+    ),
+}
+CONDITIONS = {
+    "phrase": "phraseto_tsquery('english', %(words)s)",
+    "both words": "plainto_tsquery('english', %(words)s)",
+    "either word": "replace(plainto_tsquery('english', %(words)s)::text, '&', '|')::tsquery",
 }
 
 
@@ -84,6 +105,16 @@ def measure_queries(backend, sql, asked):
               f" ({len(queries)} queries)", flush=True)
 
 
+def measure_conditions(backend, sql, rows):
+    """Phrases are two words side by side in definitions, of rows all over the table."""
+    phrases = [" ".join(words[:2]) for words in (content_words(row[4]) for row in rows[::len(rows) // (2 * PHRASES)])
+               if len(words) > 1][:PHRASES]
+    for name, condition in CONDITIONS.items():
+        times = sorted(min(backend.cost(sql.format(condition), {"words": q}) for _ in range(2)) for q in phrases)
+        print(f"  {name}: mean {statistics.mean(times):.3f} ms, p50 {statistics.median(times):.3f} ms,"
+              f" p95 {times[len(times) * 95 // 100]:.3f} ms ({len(phrases)} queries)", flush=True)
+
+
 def measure_writes(backend, rows):
     start = backend.one("SELECT pg_current_wal_insert_lsn()")
     cpu = sum(backend.cost("INSERT INTO docs VALUES (%s, %s)", (1000000 + i, f"{row[3]}: {row[4]}"))
@@ -97,7 +128,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--words", required=True, help="synsets: columns 4 and 5 are words and definition")
     parser.add_argument("--asked", required=True, help="example sentences: column 2")
-    parser.add_argument("--systems", default="bm25,gin")
+    parser.add_argument("--systems", default="bm25,bm25_off,gin,gin_text")
     parser.add_argument("conninfo", nargs="*")
     args = parser.parse_args()
     rows = read_rows(args.words)
@@ -107,7 +138,7 @@ def main():
         backend.connection.execute(f"CREATE EXTENSION IF NOT EXISTS {extension}")
     for system in args.systems.split(","):
         load(backend, rows)
-        definition, sql = SYSTEMS[system]
+        definition, sql, condition = SYSTEMS[system]
         start = time.monotonic()
         cpu = backend.cost(definition)
         size = backend.one("SELECT pg_relation_size(%s::regclass)", (f"docs_{system}",))
@@ -115,6 +146,7 @@ def main():
               f" ({time.monotonic() - start:.1f} s)", flush=True)
         backend.connection.execute("VACUUM ANALYZE docs")
         measure_queries(backend, sql, asked)
+        measure_conditions(backend, condition, rows)
         measure_writes(backend, rows)
 
 

@@ -31,6 +31,9 @@ typedef struct Bm25Word
 	char	   *word;
 	int			len;
 	uint32		tf;
+	WordEntryPos position;		/* of an occurrence, while a text is parsed */
+	uint32		position_bytes;
+	const char *positions;		/* as they are stored; NULL: not known */
 } Bm25Word;
 
 /* A document: its different words, ascending */
@@ -62,6 +65,8 @@ typedef struct Bm25Entry
 	uint32		bytes;			/* of a list without */
 	uint64		offset;			/* of these, or of the blocks' data */
 	uint64		heads;
+	uint64		positions;		/* where they begin, if the index has them */
+	uint64		position_bytes;
 	char		bytes_inline[BM25_INLINE];
 } Bm25Entry;
 
@@ -74,6 +79,7 @@ typedef struct Bm25DictWalk
 	int			entry;			/* the next one in it */
 	const char *next;
 	char	   *page;
+	uint64		positions;		/* where those of the next term begin */
 	char		term[BM25_MAX_TERM];
 	int			len;
 	Bm25Entry	found;
@@ -95,6 +101,16 @@ typedef struct Bm25Cursor
 	uint8		bound;			/* as in a block's head */
 	bool		has_tfs;		/* of the block */
 	char	   *packed;			/* the block's bytes */
+	/* positions; read when somebody asks for them */
+	uint64		positions;		/* where the list's begin */
+	uint64		position_bytes;
+	uint64	   *position_starts;	/* where those of each block begin, and the last end */
+	char	   *position_data;	/* of a block, or of a list without */
+	Size		position_room;
+	uint32		position_block; /* which one; PG_UINT32_MAX: none */
+	uint32		position_size;
+	uint32		position_at;	/* the posting whose positions are the next ones in it */
+	uint32		position_next;
 } Bm25Cursor;
 
 /* Free runs of blocks, by first block; whoever holds the maintenance lock has one */
@@ -106,11 +122,20 @@ typedef struct Bm25Space
 	int			room;
 } Bm25Space;
 
+/* A posting on its way into a segment */
+typedef struct Bm25Posting
+{
+	uint32		doc;
+	uint32		tf;
+	const char *positions;		/* as they are stored */
+	uint32		position_bytes;	/* 0: the index has none */
+} Bm25Posting;
+
 /* Postings term by term, in ascending order of terms and documents */
 typedef struct Bm25Source
 {
 	bool		(*next_term) (struct Bm25Source *source);
-	bool		(*next_posting) (struct Bm25Source *source, uint32 *doc, uint32 *tf);
+	bool		(*next_posting) (struct Bm25Source *source, Bm25Posting *posting);
 	const char *term;
 	int			len;
 } Bm25Source;
@@ -165,12 +190,13 @@ extern void bm25_log_reuse(Relation rel, BlockNumber block, FullTransactionId ho
 /* functions in bm25_head_page.c */
 extern uint32 bm25_head_append(Relation rel, Bm25Record *record, const char *terms);
 extern void bm25_head_close(Relation rel);
-extern Bm25HeadPage bm25_head_read(Relation rel, BlockNumber block, char *copy);
+extern Bm25HeadPage bm25_head_read(Relation rel, BlockNumber block, char *copy,
+								   uint64 *generation);
 extern char *bm25_overflow_read(Relation rel, BlockNumber block, uint32 bytes,
 								Bm25Space *pages);
 extern const char *bm25_record_terms(Relation rel, const Bm25Record *record, Bm25Space *pages);
-extern uint32 bm25_head_delete(Relation rel, BlockNumber block, IndexBulkDeleteCallback callback,
-							   void *state, uint32 *live);
+extern uint32 bm25_head_delete(Relation rel, BlockNumber *block, uint64 *generation,
+							   IndexBulkDeleteCallback callback, void *state, uint32 *live);
 extern BlockNumber bm25_head_settled_blocks(Relation rel);
 
 /* functions in bm25_segment_page.c */
@@ -211,25 +237,37 @@ extern void bm25_cursor_load_tfs(Bm25Cursor *cursor);
 extern bool bm25_cursor_seek(Bm25Cursor *cursor, uint32 doc);
 extern uint8 *bm25_dead_bits(Bm25Reader *reader);
 
+/* functions in positions.c */
+extern const char *bm25_cursor_positions(Bm25Cursor *cursor, uint32 *bytes);
+extern WordEntryPos *bm25_decode_positions(const char *bytes, uint32 size, uint32 tf, uint32 flags,
+										   int *n);
+
 /* functions in writer.c */
 typedef struct Bm25Writer Bm25Writer;
 extern Bm25Writer *bm25_writer_begin(Bm25Space *space, const Bm25MetaPageData *meta,
 									 const Bm25Segment *sizes);
 extern void bm25_writer_document(Bm25Writer *writer, ItemPointer tid, uint32 length);
 extern void bm25_writer_term(Bm25Writer *writer, const char *term, int len);
-extern void bm25_writer_posting(Bm25Writer *writer, uint32 doc, uint32 tf);
+extern void bm25_writer_posting(Bm25Writer *writer, const Bm25Posting *posting);
 extern void bm25_writer_end(Bm25Writer *writer, Bm25Segment *segment);
+
+/* Documents of a run from "local" on have numbers from "global" on in the segment. */
+typedef struct Bm25Piece
+{
+	uint32		local;
+	uint32		global;
+} Bm25Piece;
 
 /* functions in inverter.c */
 typedef struct Bm25Inverter Bm25Inverter;
-typedef struct Bm25Run Bm25Run;
-extern Bm25Inverter *bm25_inverter_begin(void);
-extern void bm25_inverter_add(Bm25Inverter *inverter, uint32 doc, const char *word, int len,
-							  uint32 tf);
+struct BufFile;
+extern Bm25Inverter *bm25_inverter_begin(uint32 flags);
+extern void bm25_inverter_add(Bm25Inverter *inverter, uint32 doc, const Bm25Word *word);
 extern Size bm25_inverter_size(const Bm25Inverter *inverter);
-extern Bm25Run *bm25_inverter_finish(Bm25Inverter *inverter, bool in_file);
-extern Bm25Source *bm25_run_source(Bm25Run *run);
-extern void bm25_run_free(Bm25Run *run);
+extern Bm25Source *bm25_inverter_source(Bm25Inverter *inverter);
+extern void bm25_inverter_write(Bm25Inverter *inverter, struct BufFile *file);
+extern Bm25Source *bm25_run_source(struct BufFile *file, uint32 flags, const Bm25Piece *pieces,
+								   int npieces);
 
 /* functions in merge.c */
 extern void bm25_merge_terms(Bm25Writer *writer, Bm25Source **sources, int n);
@@ -241,11 +279,13 @@ extern void bm25_merge_all(Relation rel, Relation heap);
 
 /* functions in parse.c */
 extern Oid	bm25_config_oid(const Bm25MetaPageData *meta);
-extern void bm25_parse_text(Oid config, const char *text, int len, Bm25Document *document);
-extern void bm25_parse_tsvector(TSVector vector, Bm25Document *document);
-extern void bm25_parse_value(Relation rel, Oid config, Datum value, Bm25Document *document);
+extern void bm25_parse_text(Oid config, const char *text, int len, uint32 flags,
+							Bm25Document *document);
+extern void bm25_parse_tsvector(TSVector vector, uint32 flags, Bm25Document *document);
+extern void bm25_parse_value(Relation rel, Oid config, uint32 flags, Datum value,
+							 Bm25Document *document);
 extern char *bm25_encode_words(const Bm25Document *document, uint32 *bytes);
-extern const char *bm25_decode_word(const char *p, const char *end, Bm25Word *word);
+extern const char *bm25_decode_word(const char *p, const char *end, uint32 flags, Bm25Word *word);
 
 /* functions in insert.c */
 extern bool bm25_insert(Relation rel, Datum *values, bool *isnull, ItemPointer tid,

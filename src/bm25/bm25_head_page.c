@@ -64,13 +64,20 @@ add_page(Relation rel, Buffer last, const NewRecord *item)
 	Bm25MetaPage meta = (Bm25MetaPage) PageGetContents(BufferGetPage(metabuf));
 	int			spare = meta->spare[0].pages > 0 ? 0 : 1;
 	bool		extend = meta->spare[spare].pages == 0;
-	Buffer		buffer = extend ? bm25_extend(rel) :
-		ReadBufferExtended(rel, MAIN_FORKNUM, meta->spare[spare].first, RBM_ZERO_AND_LOCK, NULL);
-	GenericXLogState *xlog = GenericXLogStart(rel);
-	Page		page = GenericXLogRegisterBuffer(xlog, buffer, GENERIC_XLOG_FULL_IMAGE);
-	Bm25HeadPage head = (Bm25HeadPage) PageGetContents(page);
+	BlockNumber block = meta->spare[spare].first;
+	GenericXLogState *xlog;
+	Buffer		buffer;
+	Page		page;
+	Bm25HeadPage head;
 	uint32		head_pages;
 
+	if (!extend && (block < BM25_FIRST_HEAD || block >= RelationGetNumberOfBlocks(rel)))
+		page_report_corrupt(rel, BM25_METAPAGE, "a link past its end");
+	buffer = extend ? bm25_extend(rel) :
+		ReadBufferExtended(rel, MAIN_FORKNUM, block, RBM_ZERO_AND_LOCK, NULL);
+	xlog = GenericXLogStart(rel);
+	page = GenericXLogRegisterBuffer(xlog, buffer, GENERIC_XLOG_FULL_IMAGE);
+	head = (Bm25HeadPage) PageGetContents(page);
 	meta = (Bm25MetaPage) PageGetContents(GenericXLogRegisterBuffer(xlog, metabuf, 0));
 	bm25_init_page(page, BM25_PAGE_HEAD, meta->next_generation++);
 	*head = (Bm25HeadPageData) {InvalidBlockNumber, sizeof(*head)};
@@ -97,12 +104,20 @@ add_page(Relation rel, Buffer last, const NewRecord *item)
 	return head_pages;
 }
 
-/* Verify the counts of a locked page of the head. */
+/*
+ * Verify the counts of a locked page of the head.  *generation is the one of the page
+ * before, or 0, and becomes this one's: it is later, so that no chain is a circle.
+ */
 static Bm25HeadPage
-check_head(Relation rel, Buffer buffer)
+check_head(Relation rel, Buffer buffer, uint64 *generation)
 {
 	Bm25HeadPage head = (Bm25HeadPage) PageGetContents(BufferGetPage(buffer));
+	uint64		this = Bm25PageGetOpaque(BufferGetPage(buffer))->generation;
 
+	if (this <= *generation)
+		page_report_corrupt(rel, BufferGetBlockNumber(buffer),
+							"a broken chain of new documents");
+	*generation = this;
 	if (head->used < sizeof(*head) || head->used > BM25_SPACE ||
 		head->nrecords > (head->used - sizeof(*head)) / sizeof(Bm25Record) ||
 		(head->next != InvalidBlockNumber && head->next >= RelationGetNumberOfBlocks(rel)))
@@ -116,13 +131,14 @@ lock_last(Relation rel)
 {
 	Bm25MetaPageData meta;
 	BlockNumber block;
+	uint64		generation = 0;
 
 	bm25_meta_read(rel, &meta);
 	block = meta.head_last;
 	for (;;)
 	{
 		Buffer		buffer = bm25_get_page(rel, block, BUFFER_LOCK_EXCLUSIVE, BM25_PAGE_HEAD, 0);
-		Bm25HeadPage head = check_head(rel, buffer);
+		Bm25HeadPage head = check_head(rel, buffer, &generation);
 
 		if (head->next == InvalidBlockNumber)
 			return buffer;
@@ -186,12 +202,15 @@ bm25_head_close(Relation rel)
 	UnlockReleaseBuffer(buffer);
 }
 
-/* Copy a page of the head; "copy" has BM25_SPACE bytes. */
+/*
+ * Copy a page of the head; "copy" has BM25_SPACE bytes.  *generation is 0 for the first
+ * page, and then handed on from page to page.
+ */
 Bm25HeadPage
-bm25_head_read(Relation rel, BlockNumber block, char *copy)
+bm25_head_read(Relation rel, BlockNumber block, char *copy, uint64 *generation)
 {
 	Buffer		buffer = bm25_get_page(rel, block, BUFFER_LOCK_SHARE, BM25_PAGE_HEAD, 0);
-	Bm25HeadPage head = check_head(rel, buffer);
+	Bm25HeadPage head = check_head(rel, buffer, generation);
 	const Bm25Record *record;
 	char	   *end = copy + head->used;
 
@@ -202,7 +221,8 @@ bm25_head_read(Relation rel, BlockNumber block, char *copy)
 	for (uint32 i = 0; i < head->nrecords; i++)
 	{
 		if ((char *) record + sizeof(Bm25Record) > end ||
-			bm25_record_size(record) > end - (char *) record)
+			bm25_record_size(record) > end - (char *) record ||
+			!ItemPointerIsValid(&record->tid))
 			page_report_corrupt(rel, block, "a broken record of a document");
 		record = (const Bm25Record *) ((char *) record + bm25_record_size(record));
 	}
@@ -256,11 +276,11 @@ bm25_record_terms(Relation rel, const Bm25Record *record, Bm25Space *pages)
 
 /*
  * Mark the records of a page dead that the callback wants to be; returns how many,
- * and adds those that live to *live.
+ * and adds those that live to *live.  *block becomes the next page.
  */
 uint32
-bm25_head_delete(Relation rel, BlockNumber block, IndexBulkDeleteCallback callback,
-				 void *state, uint32 *live)
+bm25_head_delete(Relation rel, BlockNumber *block, uint64 *generation,
+				 IndexBulkDeleteCallback callback, void *state, uint32 *live)
 {
 	char		copy[BM25_SPACE];
 	Bm25HeadPage head;
@@ -270,7 +290,7 @@ bm25_head_delete(Relation rel, BlockNumber block, IndexBulkDeleteCallback callba
 	Page		page;
 
 	/* Records do not move, so the callback is asked without a lock. */
-	head = bm25_head_read(rel, block, copy);
+	head = bm25_head_read(rel, *block, copy, generation);
 	for (uint32 i = 0; i < head->nrecords; i++)
 	{
 		Bm25Record *record = (Bm25Record *) (copy + offset);
@@ -286,14 +306,17 @@ bm25_head_delete(Relation rel, BlockNumber block, IndexBulkDeleteCallback callba
 		else
 			(*live)++;
 	}
-	if (deleted == 0)
-		return 0;
-	buffer = bm25_get_page(rel, block, BUFFER_LOCK_EXCLUSIVE, BM25_PAGE_HEAD, 0);
-	page = BufferGetPage(buffer);
-	/* After the page's header: that may have changed. */
-	page_edit(rel, &(PageEdit) {buffer, PageGetContents(page) - page + sizeof(*head),
-			  offset - sizeof(*head), copy + sizeof(*head)}, 1);
-	UnlockReleaseBuffer(buffer);
+	if (deleted > 0)
+	{
+		buffer = bm25_get_page(rel, *block, BUFFER_LOCK_EXCLUSIVE, BM25_PAGE_HEAD, 0);
+		page = BufferGetPage(buffer);
+		/* After the page's header: that may have changed. */
+		page_edit(rel, &(PageEdit) {buffer, PageGetContents(page) - page + sizeof(*head),
+				  offset - sizeof(*head), copy + sizeof(*head)}, 1);
+		UnlockReleaseBuffer(buffer);
+	}
+	/* If a page has been linked since, its rows are too new to be gone. */
+	*block = head->next;
 	return deleted;
 }
 

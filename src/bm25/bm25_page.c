@@ -169,6 +169,30 @@ bm25_create(Relation rel, ForkNumber fork, const Bm25MetaPageData *meta)
 	}
 }
 
+/* Verify what later steps rely on. */
+static void
+check_meta(Relation rel, const Bm25MetaPageData *meta)
+{
+	if (meta->nsegments > BM25_MAX_SEGMENTS)
+		page_report_corrupt(rel, BM25_METAPAGE, "a wrong number of segments");
+	/* NaN is not between two numbers. */
+	if (!(meta->k1 >= 0 && meta->k1 <= 10) || !(meta->b >= 0 && meta->b <= 1) ||
+		meta->head_first < BM25_FIRST_HEAD || meta->head_first == InvalidBlockNumber ||
+		meta->head_last < BM25_FIRST_HEAD || meta->head_last == InvalidBlockNumber ||
+		memchr(NameStr(meta->config_schema), '\0', NAMEDATALEN) == NULL ||
+		memchr(NameStr(meta->config_name), '\0', NAMEDATALEN) == NULL)
+		page_report_corrupt(rel, BM25_METAPAGE, "an impossible value");
+	for (uint32 i = 0; i < meta->nsegments; i++)
+	{
+		const Bm25Segment *segment = &meta->segments[i];
+
+		if (segment->ndocs == 0 || segment->ndocs == PG_UINT32_MAX ||
+			!(segment->avglen >= 0 && segment->avglen <= PG_UINT32_MAX) ||
+			(segment->width != 1 && segment->width != 2 && segment->width != 4))
+			page_report_corrupt(rel, BM25_METAPAGE, "an impossible segment");
+	}
+}
+
 /* Copy the metapage. */
 void
 bm25_meta_read(Relation rel, Bm25MetaPageData *meta)
@@ -177,8 +201,7 @@ bm25_meta_read(Relation rel, Bm25MetaPageData *meta)
 
 	memcpy(meta, PageGetContents(BufferGetPage(buffer)), sizeof(*meta));
 	UnlockReleaseBuffer(buffer);
-	if (meta->nsegments > BM25_MAX_SEGMENTS)
-		page_report_corrupt(rel, BM25_METAPAGE, "a wrong number of segments");
+	check_meta(rel, meta);
 }
 
 /* Copy the list of free runs.  The caller holds the maintenance lock. */
@@ -187,9 +210,18 @@ bm25_free_read(Relation rel, Bm25Space *space)
 {
 	Buffer		buffer = bm25_get_page(rel, BM25_FREEPAGE, BUFFER_LOCK_SHARE, BM25_PAGE_FREE, 0);
 	Bm25FreePageData *list = (Bm25FreePageData *) PageGetContents(BufferGetPage(buffer));
+	BlockNumber nblocks = RelationGetNumberOfBlocks(rel);
 
 	if (list->nruns > BM25_MAX_FREE_RUNS)
 		page_report_corrupt(rel, BM25_FREEPAGE, "a wrong number of free runs");
+	for (uint32 i = 0; i < list->nruns; i++)
+	{
+		const Bm25Extent *run = &list->runs[i].run;
+
+		if (run->first < BM25_FIRST_HEAD || run->first > nblocks ||
+			run->pages > nblocks - run->first)
+			page_report_corrupt(rel, BM25_FREEPAGE, "a link past its end");
+	}
 	space->rel = rel;
 	space->nruns = list->nruns;
 	space->room = BM25_MAX_FREE_RUNS * 2;

@@ -19,9 +19,10 @@
 #include "storage/block.h"
 #include "storage/bufpage.h"
 #include "storage/itemptr.h"
+#include "tsearch/ts_type.h"
 
 #define BM25_MAGIC 0x35324D42	/* "BM25" */
-#define BM25_VERSION 1			/* the only one so far */
+#define BM25_VERSION 2			/* 1: before positions; never released */
 
 #define BM25_METAPAGE 0
 #define BM25_FREEPAGE 1
@@ -63,10 +64,11 @@ typedef enum Bm25Stream
 	BM25_DEAD = 2,				/* a bit for each document */
 	BM25_LEAVES = 3,			/* dictionary: pages of terms */
 	BM25_INNER = 4,				/* the first term of each leaf */
-	BM25_POSTINGS = 5
+	BM25_POSTINGS = 5,
+	BM25_POSITIONS = 6				/* of words in documents; only phrases ask for them */
 } Bm25Stream;
 
-#define BM25_STREAMS 6
+#define BM25_STREAMS 7
 
 /* A run of blocks */
 typedef struct Bm25Extent
@@ -88,21 +90,25 @@ typedef struct Bm25Segment
 	float4		avglen;			/* that the bounds in the postings were made with */
 	uint32		maxlen;
 	uint8		width;			/* bytes of a length: 1, 2 or 4 */
-	uint8		reserved[19];	/* 0 */
+	uint8		flags;			/* BM25_HAS_POSITIONS, BM25_HAS_WEIGHTS */
+	uint8		reserved[18];	/* 0 */
 } Bm25Segment;
 
 StaticAssertDecl(sizeof(Bm25Segment) == 64, "disk format");
 
 #define BM25_MAX_SEGMENTS 100
 
-/* A flag of the metapage: a writer of a segment failed, so blocks may belong to nobody. */
+/* Flags of the metapage.  A writer of a segment failed, so blocks may belong to nobody: */
 #define BM25_LOST 1
+/* it is known where words stand in documents; flags of segments, too */
+#define BM25_HAS_POSITIONS 2
+#define BM25_HAS_WEIGHTS 4		/* and with which weight, as in a tsvector */
 
 typedef struct Bm25MetaPageData
 {
 	float4		k1;
 	float4		b;
-	uint32		flags;			/* BM25_LOST */
+	uint32		flags;
 	NameData	config_schema;	/* the text search configuration's name */
 	NameData	config_name;
 	uint64		next_generation;	/* pages linked since have this or a later one */
@@ -166,7 +172,8 @@ typedef Bm25HeadPageData *Bm25HeadPage;
 
 /*
  * A document in the head.  Then its terms, ascending: length of the word (varint),
- * the word, how often it occurs (varint).
+ * the word, how often it occurs (varint), its positions if the
+ * index has them.
  */
 typedef struct Bm25Record
 {
@@ -190,6 +197,17 @@ typedef struct Bm25OverflowPageData
 } Bm25OverflowPageData;
 
 #define BM25_OVERFLOW_SPACE ((int) (BM25_SPACE - sizeof(Bm25OverflowPageData)))
+
+/*
+ * The positions of a posting: for each occurrence, but at most BM25_MAX_POSITIONS of
+ * them, how much further the word stands than the time before (varint; with weights,
+ * times 4 plus the weight).  Zeros at the end are occurrences that stand nowhere else,
+ * or, in a tsvector without positions, nowhere at all.
+ *
+ * A term has those of its postings, one after the other.  Those of a list of blocks
+ * end with an array: how many bytes of them each block has (uint32).
+ */
+#define BM25_MAX_POSITIONS (MAXENTRYPOS - 1)
 
 /* Postings of a longer list stand in blocks of so many. */
 #define BM25_BLOCK 128
@@ -224,7 +242,9 @@ StaticAssertDecl(sizeof(Bm25BlockHead) == 12, "disk format");
  * bytes shared with the term before (varint), further bytes (varint, then they),
  * documents (varint), form (1 byte); then inline: bytes (varint, then they);
  * short: offset, bytes (varints); blocks: offset of the heads, offset of the
- * data (varints), the list's bound (1 byte).
+ * data, the list's bound (varints).  If the index has positions: where the term's
+ * begin (varint; only with each 16th entry, as the others follow), and how many
+ * bytes they have (varint).
  *
  * An inner page: this header, the first leaf's number, entries of length (varint)
  * and term, and the offset of each.

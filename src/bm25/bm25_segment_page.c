@@ -49,6 +49,10 @@ bm25_reader_open(Relation rel, const Bm25Segment *segment)
 		if (reader->header->bytes[i] > pages * BM25_SPACE)
 			page_report_corrupt(rel, segment->header, "a broken list of blocks");
 	}
+	if (reader->header->bytes[BM25_LENGTHS] != (uint64) segment->ndocs * segment->width ||
+		reader->header->bytes[BM25_TIDS] != (uint64) segment->ndocs * sizeof(ItemPointerData) ||
+		reader->header->bytes[BM25_DEAD] != ((uint64) segment->ndocs + 7) / 8)
+		page_report_corrupt(rel, segment->header, "a stream of the wrong size");
 	return reader;
 }
 

@@ -13,12 +13,33 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
-/* Verify a term's postings: their number and order, and the bounds of their blocks. */
+/* Verify the positions of the posting at which a cursor stands; returns their bytes. */
+static uint32
+check_positions(Bm25Cursor *cursor)
+{
+	uint32		size;
+	const char *bytes = bm25_cursor_positions(cursor, &size);
+	int			n;
+	WordEntryPos *positions = bm25_decode_positions(bytes, size, cursor->tfs[cursor->at],
+													cursor->reader->segment.flags, &n);
+
+	if (positions == NULL)
+		page_report_corrupt(cursor->reader->rel, cursor->reader->segment.header,
+							"broken positions of words");
+	pfree(positions);
+	return size;
+}
+
+/*
+ * Verify a term's postings: their number and order, the bounds of their blocks, their
+ * positions.
+ */
 static void
 check_postings(Bm25Reader *reader, const Bm25Entry *entry, Bm25Norm norm)
 {
 	BlockNumber header = reader->segment.header;
 	Bm25Cursor *cursor = bm25_cursor_open(reader, entry);
+	uint64		position_bytes = sizeof(uint32) * (uint64) cursor->nblocks;
 	uint64		n = 0;
 
 	for (uint32 block = 0; block < Max(cursor->nblocks, 1); block++)
@@ -39,9 +60,14 @@ check_postings(Bm25Reader *reader, const Bm25Entry *entry, Bm25Norm norm)
 				(bm25_part(norm, cursor->tfs[i], length) * 256 > cursor->heads[block].bound + 1 ||
 				 cursor->heads[block].bound > entry->bound))
 				page_report_corrupt(reader->rel, header, "a wrong bound of a block");
+			cursor->at = i;
+			if (reader->segment.flags & BM25_HAS_POSITIONS)
+				position_bytes += check_positions(cursor);
 		}
 		n += cursor->n;
 	}
+	if (reader->segment.flags & BM25_HAS_POSITIONS && position_bytes != entry->position_bytes)
+		page_report_corrupt(reader->rel, header, "broken positions of words");
 	if (n != entry->df)
 		page_report_corrupt(reader->rel, header, "a wrong number of postings");
 }
@@ -63,6 +89,7 @@ check_segment(Relation rel, const Bm25MetaPageData *meta, const Bm25Segment *seg
 	uint32		nterms = 0;
 	uint32		ndead = 0;
 	uint64		sumlen = 0;
+	uint64		positions = 0;
 	uint8	   *dead = bm25_dead_bits(reader);
 
 	for (uint32 doc = 0; doc < segment->ndocs; doc++)
@@ -95,6 +122,9 @@ check_segment(Relation rel, const Bm25MetaPageData *meta, const Bm25Segment *seg
 		nterms++;
 		if (!bm25_find_term(reader, walk->term, walk->len, &entry) || entry.df != walk->found.df)
 			page_report_corrupt(rel, segment->header, "a term that is not found");
+		if (segment->flags & BM25_HAS_POSITIONS && entry.positions != positions)
+			page_report_corrupt(rel, segment->header, "broken positions of words");
+		positions += entry.position_bytes;
 		check_postings(reader, &walk->found, norm);
 		MemoryContextSwitchTo(old);
 		/* Pages of lengths that were copied meanwhile are gone, too. */
@@ -103,6 +133,45 @@ check_segment(Relation rel, const Bm25MetaPageData *meta, const Bm25Segment *seg
 	}
 	if (nterms != segment->nterms)
 		page_report_corrupt(rel, segment->header, "a wrong number of terms");
+	if (segment->flags & BM25_HAS_POSITIONS && positions != reader->header->bytes[BM25_POSITIONS])
+		page_report_corrupt(rel, segment->header, "broken positions of words");
+	if (segment->flags != (meta->flags & (BM25_HAS_POSITIONS | BM25_HAS_WEIGHTS)))
+		page_report_corrupt(rel, segment->header, "wrong flags");
+}
+
+/* Verify a record of the head: its words and their positions. */
+static void
+check_record(Relation rel, const Bm25MetaPageData *meta, BlockNumber block,
+			 const Bm25Record *record)
+{
+	const char *terms = bm25_record_terms(rel, record, NULL);
+	const char *end = terms + record->bytes;
+	const char *p = terms;
+	Bm25Word	word;
+	uint32		nterms = 0;
+	uint64		length = 0;
+
+	while (p != NULL && p < end)
+	{
+		p = bm25_decode_word(p, end, meta->flags, &word);
+		if (p != NULL && meta->flags & BM25_HAS_POSITIONS)
+		{
+			int			n;
+			WordEntryPos *positions = bm25_decode_positions(word.positions,
+															word.position_bytes, word.tf,
+															meta->flags, &n);
+
+			if (positions == NULL)
+				page_report_corrupt(rel, block, "broken positions of words");
+			pfree(positions);
+		}
+		nterms++;
+		length += word.tf;
+	}
+	if (p == NULL || nterms != record->nterms || length != record->length)
+		page_report_corrupt(rel, block, "a broken record of a document");
+	if (record->flags & BM25_RECORD_OVERFLOW)
+		pfree(unconstify(char *, terms));
 }
 
 /* Verify that each block belongs to one owner. */
@@ -130,6 +199,7 @@ check_index(Relation rel, EachDocument each, void *arg)
 	Bm25MetaPageData meta;
 	BlockNumber block;
 	int64		documents = 0;
+	uint64		generation = 0;
 	char		copy[BM25_SPACE];
 
 	/* So that no segment is replaced meanwhile; a standby has no such locks. */
@@ -143,12 +213,13 @@ check_index(Relation rel, EachDocument each, void *arg)
 	}
 	for (block = meta.head_first; block != InvalidBlockNumber;)
 	{
-		Bm25HeadPage head = bm25_head_read(rel, block, copy);
+		Bm25HeadPage head = bm25_head_read(rel, block, copy, &generation);
 		const Bm25Record *record = bm25_first_record(head);
 
 		CHECK_FOR_INTERRUPTS();
 		for (uint32 i = 0; i < head->nrecords; i++)
 		{
+			check_record(rel, &meta, block, record);
 			if (each != NULL && !(record->flags & BM25_RECORD_DEAD))
 				each(arg, &record->tid);
 			record = (const Bm25Record *) ((const char *) record + bm25_record_size(record));

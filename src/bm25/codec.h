@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * codec.h
- *		Numbers as bytes: varints, and arrays of equally many bits a number.
+ *		Numbers as bytes: varints, arrays of equally many bits a number, positions.
  *
  *-------------------------------------------------------------------------
  */
@@ -10,6 +10,7 @@
 
 #include "postgres.h"
 
+#include "bm25/bm25_page.h"
 #include "port/pg_bitutils.h"
 
 #define MAX_VARINT 10
@@ -124,6 +125,86 @@ get_posting(const char *p, const char *end, uint32 *gap, uint32 *tf)
 		*tf = (uint32) more + 2;
 	}
 	return p;
+}
+
+/* The most bytes that a position has */
+#define MAX_POSITION_BYTES 3
+
+/* Weights of positions take two bits. */
+#define WEIGHT_BITS 2
+
+/* How many positions stand with a word that occurs so often */
+static inline uint32
+position_count(uint32 tf)
+{
+	return Min(tf, BM25_MAX_POSITIONS);
+}
+
+/* Where the positions of a posting end; NULL if they are broken. */
+static inline const char *
+skip_positions(const char *p, const char *end, uint32 tf)
+{
+	for (uint32 n = position_count(tf); n > 0; n--)
+	{
+		while (p < end && *p & 0x80)
+			p++;
+		if (p++ >= end)
+			return NULL;
+	}
+	return p;
+}
+
+/*
+ * Write the positions of a word that occurs "tf" times; n of them are given, ascending.
+ * "to" has MAX_POSITION_BYTES for each of position_count(tf).
+ */
+static inline char *
+put_positions(char *to, const WordEntryPos *positions, uint32 n, uint32 tf, int weight_bits)
+{
+	uint32		left = position_count(tf);
+	int			last = 0;
+
+	for (uint32 i = 0; i < n && left > 0; i++)
+	{
+		int			position = WEP_GETPOS(positions[i]);
+
+		if (position == last)
+			continue;
+		to = put_varint(to, (position - last) << weight_bits |
+						(weight_bits > 0 ? WEP_GETWEIGHT(positions[i]) : 0));
+		last = position;
+		left--;
+	}
+	memset(to, 0, left);
+	return to + left;
+}
+
+/*
+ * Read the positions of a word that occurs "tf" times; "positions" has room for
+ * position_count(tf).  Returns how many there are, or -1: they are broken.
+ */
+static inline int
+get_positions(const char *p, const char *end, uint32 tf, int weight_bits, WordEntryPos *positions)
+{
+	uint32		last = 0;
+	int			found = 0;
+
+	for (uint32 n = position_count(tf); n > 0; n--)
+	{
+		uint64		value;
+
+		p = get_varint(p, end, &value);
+		if (p == NULL || value >> weight_bits > BM25_MAX_POSITIONS - last)
+			return -1;
+		if (value >> weight_bits == 0)
+			continue;
+		last += value >> weight_bits;
+		positions[found] = last;
+		if (weight_bits > 0)
+			WEP_SETWEIGHT(positions[found], value & 3);
+		found++;
+	}
+	return p == end ? found : -1;
 }
 
 #endif							/* PIRAMID_BM25_CODEC_H */

@@ -8,11 +8,13 @@
 #include "bm25/search.h"
 
 #include "access/genam.h"
+#include "catalog/pg_type.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/pathnodes.h"
 #include "optimizer/cost.h"
 #include "optimizer/optimizer.h"
 #include "utils/float.h"
+#include "utils/lsyscache.h"
 #include "utils/selfuncs.h"
 #include "utils/spccache.h"
 
@@ -34,6 +36,22 @@ typedef struct Estimate
 	bool		other_index;	/* a query names another one */
 } Estimate;
 
+/* The index that to_bm25query() is told, if only its words are known later; else invalid. */
+static Oid
+named_index(Node *arg)
+{
+	FuncExpr   *call = (FuncExpr *) arg;
+	Const	   *index;
+
+	if (!IsA(arg, FuncExpr) || list_length(call->args) != 2)
+		return InvalidOid;
+	index = lsecond(call->args);
+	if (!IsA(index, Const) || index->constisnull || index->consttype != REGCLASSOID ||
+		strcmp(get_func_name(call->funcid), "to_bm25query") != 0)
+		return InvalidOid;
+	return DatumGetObjectId(index->constvalue);
+}
+
 /* Look at one query; "condition" tells whether rows must match it. */
 static void
 estimate_query(Relation rel, Node *arg, bool condition, double ntuples, Estimate *estimate)
@@ -44,6 +62,7 @@ estimate_query(Relation rel, Node *arg, bool condition, double ntuples, Estimate
 
 	if (!IsA(arg, Const) || ((Const *) arg)->constisnull)
 	{
+		estimate->other_index |= !bm25_is_named(RelationGetRelid(rel), named_index(arg));
 		estimate->words += UNKNOWN_WORDS;
 		estimate->postings += UNKNOWN_WORDS * UNKNOWN_SHARE * ntuples;
 		estimate->matches = Min(estimate->matches, UNKNOWN_SHARE * ntuples);

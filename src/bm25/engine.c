@@ -89,16 +89,15 @@ sift_down(Bm25Top *top)
 }
 
 /* Is a document dead?  Of the head's, the caller knows. */
-static bool
-is_dead(Bm25Search *search, const Bm25Hit *hit)
+bool
+bm25_is_dead(Bm25Search *search, uint32 segment, uint32 doc)
 {
 	char		byte;
 
-	if (hit->segment == search->meta.nsegments ||
-		search->meta.segments[hit->segment].ndead == 0)
+	if (segment == search->meta.nsegments || search->meta.segments[segment].ndead == 0)
 		return false;
-	bm25_stream_read(search->readers[hit->segment], BM25_DEAD, hit->doc / 8, 1, &byte);
-	return byte >> (hit->doc % 8) & 1;
+	bm25_stream_read(search->readers[segment], BM25_DEAD, doc / 8, 1, &byte);
+	return byte >> (doc % 8) & 1;
 }
 
 /* Take a row if it is among the best, comes after the given one, and lives. */
@@ -109,7 +108,7 @@ bm25_top_add(Bm25Top *top, Bm25Search *search, Bm25Hit hit)
 		return;
 	if (top->has_after && !bm25_hit_before(&top->after, &hit))
 		return;
-	if (is_dead(search, &hit))
+	if (bm25_is_dead(search, hit.segment, hit.doc))
 		return;
 	if (top->n < top->k)
 	{

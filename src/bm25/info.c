@@ -38,12 +38,14 @@ piramid_bm25_info(PG_FUNCTION_ARGS)
 	Bm25MetaPageData meta;
 	char		copy[BM25_SPACE];
 	TupleDesc	desc;
-	Datum		values[10];
-	bool		nulls[10] = {0};
+	Datum		values[12];
+	bool		nulls[12] = {0};
 	int64		documents = 0;
 	int64		dead = 0;
 	int64		head = 0;
 	double		sumlen = 0;
+	uint64		positions = 0;
+	uint64		generation = 0;
 	BlockNumber block;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
@@ -54,10 +56,11 @@ piramid_bm25_info(PG_FUNCTION_ARGS)
 		documents += meta.segments[i].ndocs;
 		dead += meta.segments[i].ndead;
 		sumlen += meta.segments[i].sumlen;
+		positions += bm25_reader_open(rel, &meta.segments[i])->header->bytes[BM25_POSITIONS];
 	}
 	for (block = meta.head_first; block != InvalidBlockNumber;)
 	{
-		Bm25HeadPage page = bm25_head_read(rel, block, copy);
+		Bm25HeadPage page = bm25_head_read(rel, block, copy, &generation);
 		const Bm25Record *record = bm25_first_record(page);
 
 		CHECK_FOR_INTERRUPTS();
@@ -82,6 +85,8 @@ piramid_bm25_info(PG_FUNCTION_ARGS)
 	values[7] = Int32GetDatum(meta.nsegments);
 	values[8] = Int64GetDatum(meta.head_pages);
 	values[9] = Int64GetDatum(RelationGetNumberOfBlocks(rel));
+	values[10] = BoolGetDatum((meta.flags & BM25_HAS_POSITIONS) != 0);
+	values[11] = Int64GetDatum(positions);
 	relation_close(rel, AccessShareLock);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }

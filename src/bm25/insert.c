@@ -20,6 +20,7 @@
 typedef struct InsertCache
 {
 	Oid			config;
+	uint32		flags;			/* of the metapage */
 	MemoryContext context;
 } InsertCache;
 
@@ -44,12 +45,13 @@ bm25_insert(Relation rel, Datum *values, bool *isnull, ItemPointer tid,
 		bm25_meta_read(rel, &meta);
 		cache = MemoryContextAlloc(info->ii_Context, sizeof(*cache));
 		cache->config = bm25_config_oid(&meta);
+		cache->flags = meta.flags;
 		cache->context = AllocSetContextCreate(info->ii_Context, "bm25 insert",
 											   ALLOCSET_DEFAULT_SIZES);
 		info->ii_AmCache = cache;
 	}
 	old = MemoryContextSwitchTo(cache->context);
-	bm25_parse_value(rel, cache->config, values[0], &document);
+	bm25_parse_value(rel, cache->config, cache->flags, values[0], &document);
 	terms = bm25_encode_words(&document, &record.bytes);
 	record.length = document.length;
 	record.nterms = document.nwords;

@@ -1,11 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * inverter.c
- *		Postings collected in memory by term, and written as a run: sorted by
- *		term, in memory or in a temporary file.
+ *		Postings collected in memory by term, and read in the order of terms: from
+ *		there, or from a run in a temporary file.
  *
  * A run is, for each term, its length (uint16), the term, the number of postings
- * (uint32), and these as postings of a short list.
+ * (uint32), and these as postings of a short list, each followed by its positions if
+ * the index has them.
  *
  *-------------------------------------------------------------------------
  */
@@ -44,25 +45,22 @@ typedef struct Term
 struct Bm25Inverter
 {
 	MemoryContext context;
+	uint32		flags;			/* the index's */
 	Term	  **slots;			/* open addressing; a power of two of them */
 	uint32		nslots;
 	uint32		nterms;
 	Size		size;
 };
 
-struct Bm25Run
-{
-	StringInfoData memory;		/* all of it, without a file */
-	BufFile    *file;
-	uint64		bytes;
-};
-
 /* A run that is read */
 typedef struct RunSource
 {
 	Bm25Source	source;
-	Bm25Run    *run;
-	uint64		left;			/* to be read from the file */
+	bool		has_positions;
+	BufFile    *file;			/* NULL: "buffer" has all that is left */
+	const Bm25Piece *pieces;	/* NULL: documents keep their numbers */
+	int			npieces;
+	int			piece;			/* of the last document */
 	char	   *buffer;
 	const char *at;
 	const char *end;
@@ -71,19 +69,22 @@ typedef struct RunSource
 	char		term[BM25_MAX_TERM];
 } RunSource;
 
-#define READ_SIZE 32768
+#define READ_SIZE 65536
 
 /* What is read at once is not longer, and stands in the buffer as a whole. */
 #define MAX_READ (sizeof(uint16) + BM25_MAX_TERM + sizeof(uint32))
 
+StaticAssertDecl(BM25_MAX_POSITIONS * MAX_POSITION_BYTES < READ_SIZE, "nor a posting's positions");
+
 Bm25Inverter *
-bm25_inverter_begin(void)
+bm25_inverter_begin(uint32 flags)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "bm25 postings",
 												  ALLOCSET_DEFAULT_SIZES);
 	Bm25Inverter *inverter = MemoryContextAllocZero(context, sizeof(Bm25Inverter));
 
 	inverter->context = context;
+	inverter->flags = flags;
 	inverter->nslots = 1024;
 	inverter->size = sizeof(Term *) * inverter->nslots;
 	inverter->slots = MemoryContextAllocZero(context, inverter->size);
@@ -156,27 +157,32 @@ find_term(Bm25Inverter *inverter, const char *word, int len)
 
 /* Add a posting; documents ascend. */
 void
-bm25_inverter_add(Bm25Inverter *inverter, uint32 doc, const char *word, int len, uint32 tf)
+bm25_inverter_add(Bm25Inverter *inverter, uint32 doc, const Bm25Word *word)
 {
-	Term	   *term = find_term(inverter, word, len);
+	Term	   *term = find_term(inverter, word->word, word->len);
 	char		bytes[2 * MAX_VARINT];
-	int			size = put_posting(bytes, doc - term->last - 1, tf) - bytes;
+	int			size = put_posting(bytes, doc - term->last - 1, word->tf) - bytes;
+	int			all = size + word->position_bytes;
+	char	   *to;
 
-	if (term->piece == NULL || term->piece->used + size > term->piece->room)
+	if (term->piece == NULL || term->piece->used + all > term->piece->room)
 	{
 		int			room = term->piece == NULL ? FIRST_PIECE :
 			Min(MAX_PIECE, term->piece->room * 2);
-		Piece	   *piece = alloc(inverter, offsetof(Piece, bytes) + Max(room, size));
+		Piece	   *piece = alloc(inverter, offsetof(Piece, bytes) + Max(room, all));
 
-		*piece = (Piece) {NULL, Max(room, size), 0};
+		*piece = (Piece) {NULL, Max(room, all), 0};
 		if (term->piece == NULL)
 			term->first = piece;
 		else
 			term->piece->next = piece;
 		term->piece = piece;
 	}
-	memcpy(term->piece->bytes + term->piece->used, bytes, size);
-	term->piece->used += size;
+	to = term->piece->bytes + term->piece->used;
+	memcpy(to, bytes, size);
+	if (word->position_bytes > 0)
+		memcpy(to + size, word->positions, word->position_bytes);
+	term->piece->used += all;
 	term->last = doc;
 	term->n++;
 }
@@ -190,30 +196,38 @@ compare_terms(const void *a, const void *b)
 	return bm25_compare_terms(x->word, x->len, y->word, y->len);
 }
 
+/* Where a run is written to: a file, or memory */
+typedef struct RunTarget
+{
+	BufFile    *file;
+	char	   *memory;
+	Size		used;
+	Size		room;
+} RunTarget;
+
 static void
-put(Bm25Run *run, const void *bytes, Size size)
+put(RunTarget *run, const void *bytes, Size size)
 {
 	if (run->file != NULL)
-		BufFileWrite(run->file, unconstify(void *, bytes), size);
-	else
 	{
-		/* As appendBinaryStringInfo, which has a limit of 1 GB, too. */
-		appendBinaryStringInfo(&run->memory, bytes, size);
+		BufFileWrite(run->file, unconstify(void *, bytes), size);
+		return;
 	}
-	run->bytes += size;
+	if (size > run->room - run->used)
+	{
+		run->room = Max(run->room * 2, run->used + size);
+		run->memory = repalloc_huge(run->memory, run->room);
+	}
+	memcpy(run->memory + run->used, bytes, size);
+	run->used += size;
 }
 
-/* Write what has been collected as a run, and free the rest. */
-Bm25Run *
-bm25_inverter_finish(Bm25Inverter *inverter, bool in_file)
+/* Write what has been collected as a run, and free it. */
+static void
+write_run(Bm25Inverter *inverter, RunTarget *run)
 {
-	Bm25Run    *run = palloc0(sizeof(Bm25Run));
 	uint32		n = 0;
 
-	if (in_file)
-		run->file = BufFileCreateTemp(false);
-	else
-		initStringInfo(&run->memory);
 	for (uint32 i = 0; i < inverter->nslots; i++)
 		if (inverter->slots[i] != NULL)
 			inverter->slots[n++] = inverter->slots[i];
@@ -230,7 +244,13 @@ bm25_inverter_finish(Bm25Inverter *inverter, bool in_file)
 			put(run, piece->bytes, piece->used);
 	}
 	MemoryContextDelete(inverter->context);
-	return run;
+}
+
+/* Write what has been collected to a file, and free it. */
+void
+bm25_inverter_write(Bm25Inverter *inverter, BufFile *file)
+{
+	write_run(inverter, &(RunTarget) {file});
 }
 
 /* Have so many bytes in the buffer, or all that there are. */
@@ -240,18 +260,18 @@ fill(RunSource *source, Size size)
 	Size		have = source->end - source->at;
 	Size		more;
 
-	if (have >= size || source->left == 0)
+	if (have >= size || source->file == NULL)
 		return;
-	more = Min(READ_SIZE - have, source->left);
 	memmove(source->buffer, source->at, have);
-	BufFileReadExact(source->run->file, source->buffer + have, more);
+	more = BufFileRead(source->file, source->buffer + have, READ_SIZE - have);
 	source->at = source->buffer;
 	source->end = source->buffer + have + more;
-	source->left -= more;
+	if (more < READ_SIZE - have)
+		source->file = NULL;
 }
 
 static bool
-run_next_posting(Bm25Source *base, uint32 *doc, uint32 *tf)
+run_next_posting(Bm25Source *base, Bm25Posting *posting)
 {
 	RunSource  *source = (RunSource *) base;
 	uint32		gap = 0;
@@ -260,9 +280,27 @@ run_next_posting(Bm25Source *base, uint32 *doc, uint32 *tf)
 		return false;
 	source->n--;
 	fill(source, 2 * MAX_VARINT);
-	source->at = get_posting(source->at, source->end, &gap, tf);
-	Assert(source->at != NULL);
-	*doc = source->last += gap + 1;
+	source->at = get_posting(source->at, source->end, &gap, &posting->tf);
+	if (source->at == NULL)
+		elog(ERROR, "run of postings ends early");
+	posting->doc = source->last += gap + 1;
+	if (source->pieces != NULL)
+	{
+		while (source->piece + 1 < source->npieces &&
+			   source->pieces[source->piece + 1].local <= source->last)
+			source->piece++;
+		posting->doc += source->pieces[source->piece].global - source->pieces[source->piece].local;
+	}
+	posting->position_bytes = 0;
+	if (source->has_positions)
+	{
+		fill(source, position_count(posting->tf) * MAX_POSITION_BYTES);
+		posting->positions = source->at;
+		source->at = skip_positions(source->at, source->end, posting->tf);
+		if (source->at == NULL)
+			elog(ERROR, "run of postings ends early");
+		posting->position_bytes = source->at - posting->positions;
+	}
 	return true;
 }
 
@@ -283,44 +321,46 @@ run_next_term(Bm25Source *base)
 	memcpy(&source->n, source->at, sizeof(source->n));
 	source->at += sizeof(source->n);
 	source->last = PG_UINT32_MAX;
+	source->piece = 0;
 	base->term = source->term;
 	base->len = len;
 	return true;
 }
 
-/* Read a run from its beginning. */
-Bm25Source *
-bm25_run_source(Bm25Run *run)
+static RunSource *
+new_source(uint32 flags)
 {
 	RunSource  *source = palloc0(sizeof(RunSource));
 
 	source->source.next_term = run_next_term;
 	source->source.next_posting = run_next_posting;
-	source->run = run;
-	if (run->file != NULL)
-	{
-		source->buffer = palloc(READ_SIZE);
-		source->at = source->end = source->buffer;
-		source->left = run->bytes;
-		if (BufFileSeek(run->file, 0, 0, SEEK_SET) != 0)
-			ereport(ERROR,
-					(errcode_for_file_access(),
-					 errmsg("could not rewind a temporary file")));
-	}
-	else
-	{
-		source->at = run->memory.data;
-		source->end = source->at + run->memory.len;
-	}
+	source->has_positions = (flags & BM25_HAS_POSITIONS) != 0;
+	return source;
+}
+
+/* Read what has been collected, which is freed. */
+Bm25Source *
+bm25_inverter_source(Bm25Inverter *inverter)
+{
+	RunSource  *source = new_source(inverter->flags);
+	RunTarget	run = {.memory = palloc(READ_SIZE),.room = READ_SIZE};
+
+	write_run(inverter, &run);
+	source->at = source->buffer = run.memory;
+	source->end = source->at + run.used;
 	return &source->source;
 }
 
-void
-bm25_run_free(Bm25Run *run)
+/* Read a run of an index with these flags from a file. */
+Bm25Source *
+bm25_run_source(BufFile *file, uint32 flags, const Bm25Piece *pieces, int npieces)
 {
-	if (run->file != NULL)
-		BufFileClose(run->file);
-	else
-		pfree(run->memory.data);
-	pfree(run);
+	RunSource  *source = new_source(flags);
+
+	source->file = file;
+	source->pieces = pieces;
+	source->npieces = npieces;
+	source->buffer = palloc(READ_SIZE);
+	source->at = source->end = source->buffer;
+	return &source->source;
 }

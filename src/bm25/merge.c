@@ -77,7 +77,7 @@ count_live(const SegmentSource *source, uint32 from, uint32 to)
 }
 
 static bool
-segment_next_posting(Bm25Source *base, uint32 *doc, uint32 *tf)
+segment_next_posting(Bm25Source *base, Bm25Posting *posting)
 {
 	SegmentSource *source = (SegmentSource *) base;
 	Bm25Cursor *cursor = source->cursor;
@@ -95,11 +95,18 @@ segment_next_posting(Bm25Source *base, uint32 *doc, uint32 *tf)
 			bm25_cursor_load_tfs(cursor);
 		}
 		old = cursor->docs[cursor->at];
-		*tf = cursor->tfs[cursor->at++];
 		if (is_dead(source, old))
+		{
+			cursor->at++;
 			continue;
-		*doc = source->first + source->live_before[old / 512] +
+		}
+		posting->doc = source->first + source->live_before[old / 512] +
 			count_live(source, old / 512 * 512, old);
+		posting->tf = cursor->tfs[cursor->at];
+		posting->position_bytes = 0;
+		if (source->reader->segment.flags & BM25_HAS_POSITIONS)
+			posting->positions = bm25_cursor_positions(cursor, &posting->position_bytes);
+		cursor->at++;
 		return true;
 	}
 }
@@ -148,20 +155,53 @@ segment_source(Relation rel, const Bm25Segment *segment)
 	return source;
 }
 
-/* Write the terms of sources, whose documents are in this order; then the segment's end is due. */
+/* Write the postings of a term in some sources, "next" of which is the next one of each. */
+static void
+merge_postings(Bm25Writer *writer, Bm25Source **sources, Bm25Posting *next, int n)
+{
+	while (n > 0)
+	{
+		int			least = 0;
+		uint32		limit = PG_UINT32_MAX;
+		bool		more;
+
+		for (int i = 1; i < n; i++)
+			if (next[i].doc < next[least].doc)
+			{
+				limit = next[least].doc;
+				least = i;
+			}
+			else
+				limit = Min(limit, next[i].doc);
+		/* As long as none of the others comes first */
+		do
+		{
+			bm25_writer_posting(writer, &next[least]);
+			more = sources[least]->next_posting(sources[least], &next[least]);
+		} while (more && next[least].doc < limit);
+		if (!more)
+		{
+			sources[least] = sources[--n];
+			next[least] = next[n];
+		}
+	}
+}
+
+/* Write the terms of sources; then the segment's end is due. */
 void
 bm25_merge_terms(Bm25Writer *writer, Bm25Source **sources, int n)
 {
 	bool	   *more = palloc(sizeof(bool) * n);
 	bool	   *same = palloc(sizeof(bool) * n);
+	Bm25Source **with_term = palloc(sizeof(Bm25Source *) * n);
+	Bm25Posting *next = palloc(sizeof(Bm25Posting) * n);
 
 	for (int i = 0; i < n; i++)
 		more[i] = sources[i]->next_term(sources[i]);
 	for (;;)
 	{
 		Bm25Source *least = NULL;
-		uint32		doc;
-		uint32		tf;
+		int			m = 0;
 
 		CHECK_FOR_INTERRUPTS();
 		for (int i = 0; i < n; i++)
@@ -180,16 +220,17 @@ bm25_merge_terms(Bm25Writer *writer, Bm25Source **sources, int n)
 			break;
 		bm25_writer_term(writer, least->term, least->len);
 		for (int i = 0; i < n; i++)
-		{
-			if (!same[i])
-				continue;
-			while (sources[i]->next_posting(sources[i], &doc, &tf))
-				bm25_writer_posting(writer, doc, tf);
-			more[i] = sources[i]->next_term(sources[i]);
-		}
+			if (same[i] && sources[i]->next_posting(sources[i], &next[m]))
+				with_term[m++] = sources[i];
+		merge_postings(writer, with_term, next, m);
+		for (int i = 0; i < n; i++)
+			if (same[i])
+				more[i] = sources[i]->next_term(sources[i]);
 	}
 	pfree(more);
 	pfree(same);
+	pfree(with_term);
+	pfree(next);
 }
 
 /* Take a generation for a segment. */
@@ -258,11 +299,12 @@ read_closed(Bm25Space *space, const Bm25MetaPageData *meta, Replacement *new,
 	HeadDocument *documents = palloc(sizeof(HeadDocument) * room);
 	char	   *copy = palloc(BM25_SPACE);
 	Bm25Segment *segment = &new->segment;
+	uint64		generation = 0;
 
 	new->head_first = meta->head_first;
 	for (;;)
 	{
-		Bm25HeadPage head = bm25_head_read(rel, new->head_first, copy);
+		Bm25HeadPage head = bm25_head_read(rel, new->head_first, copy, &generation);
 		const Bm25Record *record = bm25_first_record(head);
 		Bm25Space	overflow = {rel};
 
@@ -278,8 +320,8 @@ read_closed(Bm25Space *space, const Bm25MetaPageData *meta, Replacement *new,
 
 			if (!(record->flags & BM25_RECORD_DEAD))
 			{
-				while (p < end && (p = bm25_decode_word(p, end, &word)) != NULL)
-					bm25_inverter_add(inverter, segment->ndocs, word.word, word.len, word.tf);
+				while (p < end && (p = bm25_decode_word(p, end, meta->flags, &word)) != NULL)
+					bm25_inverter_add(inverter, segment->ndocs, &word);
 				if (p == NULL)
 					page_report_corrupt(rel, new->head_first, "a broken record of a document");
 				if (segment->ndocs == room)
@@ -311,19 +353,19 @@ bm25_seal(Relation rel, Relation heap)
 	Bm25MetaPageData meta;
 	Bm25Space	space;
 	Replacement new = {0};
-	Bm25Inverter *inverter = bm25_inverter_begin();
+	Bm25Inverter *inverter;
 	HeadDocument *documents;
 	uint64		xid;
 
 	bm25_head_close(rel);
 	bm25_publish(rel, take_generation, &meta, NULL);
+	inverter = bm25_inverter_begin(meta.flags);
 	bm25_space_load(&space, rel, heap);
 	xid = U64FromFullTransactionId(ReadNextFullTransactionId());
 	documents = read_closed(&space, &meta, &new, inverter, xid);
 	if (new.segment.ndocs > 0)
 	{
-		Bm25Run    *run = bm25_inverter_finish(inverter, false);
-		Bm25Source *source = bm25_run_source(run);
+		Bm25Source *source = bm25_inverter_source(inverter);
 		Bm25Writer *writer = bm25_writer_begin(&space, &meta, &new.segment);
 
 		for (uint32 i = 0; i < new.segment.ndocs; i++)

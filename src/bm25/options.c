@@ -10,6 +10,7 @@
 #include "access/reloptions.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_ts_config.h"
+#include "catalog/pg_type.h"
 #include "tsearch/ts_cache.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -23,6 +24,7 @@ typedef struct Bm25Options
 	int			text_config;	/* offset of the string, or 0 */
 	double		k1;
 	double		b;
+	bool		positions;
 } Bm25Options;
 
 static relopt_kind bm25_relopt_kind;
@@ -56,6 +58,9 @@ bm25_options_init(void)
 	add_real_reloption(bm25_relopt_kind, "b",
 					   "How much the length of a document counts",
 					   BM25_DEFAULT_B, 0.0, 1.0, AccessExclusiveLock);
+	add_bool_reloption(bm25_relopt_kind, "positions",
+					   "Whether positions of words are stored, for phrases",
+					   true, AccessExclusiveLock);
 	DefineCustomBoolVariable("bm25.unmatched",
 							 "Lets scans of bm25 indexes return rows without any of the words, too.",
 							 "They come after the others, with a score of 0.",
@@ -71,6 +76,7 @@ bm25_options(Datum reloptions, bool validate)
 		{"text_config", RELOPT_TYPE_STRING, offsetof(Bm25Options, text_config)},
 		{"k1", RELOPT_TYPE_REAL, offsetof(Bm25Options, k1)},
 		{"b", RELOPT_TYPE_REAL, offsetof(Bm25Options, b)},
+		{"positions", RELOPT_TYPE_BOOL, offsetof(Bm25Options, positions)},
 	};
 
 	return (bytea *) build_reloptions(reloptions, validate, bm25_relopt_kind,
@@ -111,6 +117,9 @@ bm25_meta_init(Relation rel, Bm25MetaPageData *meta)
 	memset(meta, 0, sizeof(*meta));
 	meta->k1 = options != NULL ? options->k1 : BM25_DEFAULT_K1;
 	meta->b = options != NULL ? options->b : BM25_DEFAULT_B;
+	if (options == NULL || options->positions)
+		meta->flags |= BM25_HAS_POSITIONS |
+			(rel->rd_opcintype[0] == TSVECTOROID ? BM25_HAS_WEIGHTS : 0);
 	namestrcpy(&meta->config_name, NameStr(form->cfgname));
 	namestrcpy(&meta->config_schema, get_namespace_name(form->cfgnamespace));
 	ReleaseSysCache(tuple);

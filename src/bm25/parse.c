@@ -40,33 +40,64 @@ compare_words(const void *a, const void *b)
 {
 	const Bm25Word *x = a;
 	const Bm25Word *y = b;
+	int			cmp = bm25_compare_terms(x->word, x->len, y->word, y->len);
 
-	return bm25_compare_terms(x->word, x->len, y->word, y->len);
+	return cmp != 0 ? cmp : (int) x->position - (int) y->position;
 }
 
-/* Sort the words of a document, and count equal ones once. */
-static void
-collect(Bm25Document *document)
+/* Encode positions of a word to a buffer; returns the rest of that. */
+static char *
+encode_positions(Bm25Word *word, const WordEntryPos *positions, int n, int weight_bits, char *to)
 {
+	char	   *end = put_positions(to, positions, n, word->tf, weight_bits);
+
+	word->positions = to;
+	word->position_bytes = end - to;
+	return end;
+}
+
+/* Sort the words of a text, and count equal ones once. */
+static void
+collect(Bm25Document *document, bool has_positions)
+{
+	Bm25Word   *words = document->words;
+	Size		all = document->nwords;
+	WordEntryPos *positions = NULL;
+	char	   *to = NULL;
 	int			n = 0;
 
 	if (document->nwords > 1)
-		qsort(document->words, document->nwords, sizeof(Bm25Word), compare_words);
-	for (int i = 0; i < document->nwords; i++)
+		qsort(words, document->nwords, sizeof(Bm25Word), compare_words);
+	if (has_positions)
 	{
-		Bm25Word   *word = &document->words[i];
+		positions = palloc_extended(sizeof(WordEntryPos) * Max(all, 1), MCXT_ALLOC_HUGE);
+		to = palloc_extended(Max(all, 1) * MAX_POSITION_BYTES, MCXT_ALLOC_HUGE);
+	}
+	for (Size i = 0; i < all;)
+	{
+		Bm25Word	word = words[i];
 
-		if (n > 0 && compare_words(word, &document->words[n - 1]) == 0)
-			document->words[n - 1].tf += word->tf;
-		else
-			document->words[n++] = *word;
+		word.tf = 0;
+		for (; i < all && words[i].len == word.len &&
+			 memcmp(words[i].word, word.word, word.len) == 0; i++)
+		{
+			if (has_positions)
+				positions[word.tf] = words[i].position;
+			word.tf++;
+		}
+		if (has_positions)
+			to = encode_positions(&word, positions, word.tf, 0, to);
+		words[n++] = word;
 	}
 	document->nwords = n;
 }
 
-/* The words of a text, as a text search configuration makes them. */
+/*
+ * The words of a text, as a text search configuration makes them.  "flags" are the
+ * index's: they tell whether positions are wanted.
+ */
 void
-bm25_parse_text(Oid config, const char *text, int len, Bm25Document *document)
+bm25_parse_text(Oid config, const char *text, int len, uint32 flags, Bm25Document *document)
 {
 	ParsedText	parsed = {0};
 
@@ -79,48 +110,57 @@ bm25_parse_text(Oid config, const char *text, int len, Bm25Document *document)
 	for (int i = 0; i < parsed.curwords; i++)
 		if (parsed.words[i].len > 0 && parsed.words[i].len <= BM25_MAX_TERM)
 			document->words[document->nwords++] =
-				(Bm25Word) {parsed.words[i].word, parsed.words[i].len, 1};
+				(Bm25Word) {parsed.words[i].word, parsed.words[i].len, 1, parsed.words[i].pos.pos};
 	document->length = document->nwords;
-	collect(document);
+	collect(document, (flags & BM25_HAS_POSITIONS) != 0);
 	pfree(parsed.words);
 }
 
 /* The words of a tsvector: each as often as it has positions, or once. */
 void
-bm25_parse_tsvector(TSVector vector, Bm25Document *document)
+bm25_parse_tsvector(TSVector vector, uint32 flags, Bm25Document *document)
 {
 	WordEntry  *entries = ARRPTR(vector);
+	bool		has_positions = (flags & BM25_HAS_POSITIONS) != 0;
+	char	   *to = NULL;
 
 	document->words = palloc(sizeof(Bm25Word) * Max(vector->size, 1));
 	document->nwords = 0;
 	document->length = 0;
+	if (has_positions)
+		to = palloc_extended((Size) VARSIZE(vector) * MAX_POSITION_BYTES, MCXT_ALLOC_HUGE);
 	for (int i = 0; i < vector->size; i++)
 	{
-		uint32		tf = entries[i].haspos ? Max(POSDATALEN(vector, &entries[i]), 1) : 1;
+		int			n = entries[i].haspos ? POSDATALEN(vector, &entries[i]) : 0;
+		Bm25Word   *word = &document->words[document->nwords];
 
 		if (entries[i].len == 0)
 			continue;
-		document->words[document->nwords++] =
-			(Bm25Word) {STRPTR(vector) + entries[i].pos, entries[i].len, tf};
-		document->length += tf;
+		*word = (Bm25Word) {STRPTR(vector) + entries[i].pos, entries[i].len, Max(n, 1)};
+		if (has_positions)
+			to = encode_positions(word, n == 0 ? NULL : POSDATAPTR(vector, &entries[i]), n,
+								  WEIGHT_BITS, to);
+		document->nwords++;
+		document->length += word->tf;
 	}
 	/* A tsvector's order is by length first. */
-	collect(document);
+	if (document->nwords > 1)
+		qsort(document->words, document->nwords, sizeof(Bm25Word), compare_words);
 }
 
-/* The words of a value of an index's column; "config" is the index's. */
+/* The words of a value of an index's column; "config" and "flags" are the index's. */
 void
-bm25_parse_value(Relation rel, Oid config, Datum value, Bm25Document *document)
+bm25_parse_value(Relation rel, Oid config, uint32 flags, Datum value, Bm25Document *document)
 {
 	text	   *t;
 
 	if (rel->rd_opcintype[0] == TSVECTOROID)
 	{
-		bm25_parse_tsvector(DatumGetTSVector(value), document);
+		bm25_parse_tsvector(DatumGetTSVector(value), flags, document);
 		return;
 	}
 	t = DatumGetTextPP(value);
-	bm25_parse_text(config, VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t), document);
+	bm25_parse_text(config, VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t), flags, document);
 }
 
 /* The words of a document as bytes of a record. */
@@ -132,7 +172,7 @@ bm25_encode_words(const Bm25Document *document, uint32 *bytes)
 	char	   *p;
 
 	for (int i = 0; i < document->nwords; i++)
-		room += document->words[i].len + 2 * MAX_VARINT;
+		room += document->words[i].len + 2 * MAX_VARINT + document->words[i].position_bytes;
 	if (room > PG_UINT32_MAX / 2)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
@@ -145,14 +185,17 @@ bm25_encode_words(const Bm25Document *document, uint32 *bytes)
 		p = put_varint(p, word->len);
 		memcpy(p, word->word, word->len);
 		p = put_varint(p + word->len, word->tf);
+		if (word->position_bytes > 0)
+			memcpy(p, word->positions, word->position_bytes);
+		p += word->position_bytes;
 	}
 	*bytes = p - start;
 	return start;
 }
 
-/* Read one word; NULL if it is broken. */
+/* Read one word of an index with these flags; NULL if it is broken. */
 const char *
-bm25_decode_word(const char *p, const char *end, Bm25Word *word)
+bm25_decode_word(const char *p, const char *end, uint32 flags, Bm25Word *word)
 {
 	uint64		value;
 
@@ -162,6 +205,16 @@ bm25_decode_word(const char *p, const char *end, Bm25Word *word)
 	word->word = unconstify(char *, p);
 	word->len = (int) value;
 	p = get_varint(p + value, end, &value);
+	if (p == NULL)
+		return NULL;
 	word->tf = (uint32) value;
+	word->positions = p;
+	word->position_bytes = 0;
+	if (flags & BM25_HAS_POSITIONS)
+	{
+		p = skip_positions(p, end, word->tf);
+		if (p != NULL)
+			word->position_bytes = p - word->positions;
+	}
 	return p;
 }

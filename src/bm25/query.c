@@ -17,6 +17,7 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/regproc.h"
 
 /* In text, a tsquery has this in front. */
@@ -87,76 +88,144 @@ end_of_name(char *p)
 	return p;
 }
 
-/* The index that is named before a colon, with its schema or without; invalid if none is. */
-static Oid
-named_index(char *string, char **rest)
+/* The end of the name of an index, with its schema or without, before a colon; else NULL. */
+static char *
+end_of_index(char *string)
 {
 	char	   *end = end_of_name(string);
-	List	   *names;
-	Oid			index;
 
-	*rest = string;
 	if (end != NULL && *end == '.')
 		end = end_of_name(end + 1);
-	if (end == NULL || *end != ':')
-		return InvalidOid;
-	names = qualified_name(pnstrdup(string, end - string));
-	index = RangeVarGetRelid(makeRangeVarFromNameList(names), NoLock, true);
+	return end != NULL && *end == ':' ? end : NULL;
+}
+
+/* The index of a name, which the user must be allowed to ask; invalid if there is none. */
+static Oid
+look_up_index(const char *name)
+{
+	RangeVar   *range = makeRangeVarFromNameList(qualified_name(name));
+	Oid			index = RangeVarGetRelid(range, NoLock, true);
+
 	if (!OidIsValid(index) || (get_rel_relkind(index) != RELKIND_INDEX &&
 							   get_rel_relkind(index) != RELKIND_PARTITIONED_INDEX))
 		return InvalidOid;
-	*rest = end + 1;
+	check_index(index);
 	return index;
 }
 
+/* A query with the index that it names, which must be there by now. */
+Bm25Query
+bm25_find_named(Bm25Query query)
+{
+	Oid			index;
+
+	if (query->name_size == 0)
+		return query;
+	index = look_up_index(query->data);
+	if (!OidIsValid(index))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("index \"%s\" does not exist", query->data),
+				 errhint("A query begins with an index's name and a colon. With a colon in front, all of it are words.")));
+	return bm25_make_query((Bm25QueryKind) query->kind, index, query->data + query->name_size,
+						   bm25_query_size(query) - query->name_size);
+}
+
+/*
+ * A query as text: the name of an index and a colon, or nothing; then TSQUERY_MARK and
+ * a tsquery, or words, or a colon and words that would be taken for something else.
+ * Whether there is such an index does not change what the text means: a query may be
+ * restored before its index is.
+ */
 PG_FUNCTION_INFO_V1(bm25query_in);
 Datum
 bm25query_in(PG_FUNCTION_ARGS)
 {
-	char	   *rest;
-	Oid			index = named_index(PG_GETARG_CSTRING(0), &rest);
+	char	   *rest = PG_GETARG_CSTRING(0);
+	char	   *end = end_of_index(rest);
+	char	   *name = NULL;
+	Oid			index = InvalidOid;
+	Bm25QueryKind kind = BM25_QUERY_TEXT;
+	const char *data;
+	Size		size;
+	Size		name_size = 0;
+	Bm25Query	query;
 
-	if (OidIsValid(index))
-		check_index(index);
+	if (end != NULL)
+	{
+		name = pnstrdup(rest, end - rest);
+		rest = end + 1;
+		index = look_up_index(name);
+		if (!OidIsValid(index))
+			name_size = MAXALIGN(strlen(name) + 1);
+	}
 	if (strncmp(rest, TSQUERY_MARK, strlen(TSQUERY_MARK)) == 0)
 	{
 		Datum		string = CStringGetDatum(rest + strlen(TSQUERY_MARK));
 		TSQuery		tree = DatumGetTSQuery(DirectFunctionCall1(tsqueryin, string));
 
-		PG_RETURN_POINTER(bm25_make_query(BM25_QUERY_TSQUERY, index, (char *) tree, VARSIZE(tree)));
+		kind = BM25_QUERY_TSQUERY;
+		data = (char *) tree;
+		size = VARSIZE(tree);
 	}
-	PG_RETURN_POINTER(bm25_make_query(BM25_QUERY_TEXT, index, rest, strlen(rest)));
+	else
+	{
+		data = *rest == ':' ? rest + 1 : rest;
+		size = strlen(data);
+	}
+	query = palloc0(offsetof(Bm25QueryData, data) + name_size + size);
+	SET_VARSIZE(query, offsetof(Bm25QueryData, data) + name_size + size);
+	query->kind = kind;
+	query->index = index;
+	query->name_size = name_size;
+	if (name_size > 0)
+		strcpy(query->data, name);
+	memcpy(query->data + name_size, data, size);
+	PG_RETURN_POINTER(query);
+}
+
+/* Append the name of the index of a query, and a colon. */
+static void
+put_index(StringInfo string, const Bm25QueryData *query)
+{
+	char	   *name = get_rel_name(query->index);
+
+	if (query->name_size > 0)
+		appendStringInfo(string, "%s:", query->data);
+	else if (!OidIsValid(query->index))
+		return;
+	else if (name == NULL)
+		appendStringInfo(string, "\"%u\":", query->index);
+	else if (RelationIsVisible(query->index))
+		appendStringInfo(string, "%s:", quote_identifier(name));
+	else
+		appendStringInfo(string, "%s:",
+						 quote_qualified_identifier(get_namespace_name(get_rel_namespace(query->index)),
+													name));
 }
 
 PG_FUNCTION_INFO_V1(bm25query_out);
 Datum
 bm25query_out(PG_FUNCTION_ARGS)
 {
-	Bm25Query	query = PG_GETARG_BM25QUERY(0);
+	Bm25Query	query = DatumGetStoredBm25Query(PG_GETARG_DATUM(0));
+	const char *data = query->data + query->name_size;
 	StringInfoData string;
 
 	initStringInfo(&string);
-	if (OidIsValid(query->index))
-	{
-		char	   *name = get_rel_name(query->index);
-
-		if (name == NULL)
-			appendStringInfo(&string, "%u:", query->index);
-		else if (RelationIsVisible(query->index))
-			appendStringInfo(&string, "%s:", quote_identifier(name));
-		else
-		{
-			char	   *schema = get_namespace_name(get_rel_namespace(query->index));
-
-			appendStringInfo(&string, "%s:", quote_qualified_identifier(schema, name));
-		}
-	}
+	put_index(&string, query);
 	if (query->kind == BM25_QUERY_TSQUERY)
 		appendStringInfo(&string, TSQUERY_MARK "%s",
-						 DatumGetCString(DirectFunctionCall1(tsqueryout,
-															 PointerGetDatum(query->data))));
+						 DatumGetCString(DirectFunctionCall1(tsqueryout, PointerGetDatum(data))));
 	else
-		appendBinaryStringInfo(&string, query->data, bm25_query_size(query));
+	{
+		char	   *words = pnstrdup(data, bm25_query_size(query) - query->name_size);
+
+		if (*words == ':' || strncmp(words, TSQUERY_MARK, strlen(TSQUERY_MARK)) == 0 ||
+			(string.len == 0 && end_of_index(words) != NULL))
+			appendStringInfoChar(&string, ':');
+		appendStringInfoString(&string, words);
+	}
 	PG_RETURN_CSTRING(string.data);
 }
 
@@ -198,12 +267,12 @@ PG_FUNCTION_INFO_V1(bm25query_for_index);
 Datum
 bm25query_for_index(PG_FUNCTION_ARGS)
 {
-	Bm25Query	query = PG_GETARG_BM25QUERY(0);
+	Bm25Query	query = DatumGetStoredBm25Query(PG_GETARG_DATUM(0));
 	Oid			index = PG_GETARG_OID(1);
 	FuncExpr   *call = (FuncExpr *) fcinfo->flinfo->fn_expr;
 	Bm25Query	copy;
 
-	if (OidIsValid(query->index))
+	if (OidIsValid(query->index) || query->name_size > 0)
 		PG_RETURN_POINTER(query);
 	if (call == NULL || !IsA(call, FuncExpr) || call->funcformat != COERCE_SQL_SYNTAX)
 	{
@@ -224,13 +293,11 @@ bm25query_for_index(PG_FUNCTION_ARGS)
 void
 bm25_search_init(Bm25Search *search, Relation rel)
 {
-	Bm25MetaPageData meta;
-
 	memset(search, 0, sizeof(*search));
 	search->rel = rel;
 	search->named = RelationGetRelid(rel);
-	bm25_meta_read(rel, &meta);
-	search->config = bm25_config_oid(&meta);
+	bm25_meta_read(rel, &search->meta);
+	search->config = bm25_config_oid(&search->meta);
 	search->mask_words = 1;
 }
 
@@ -292,7 +359,6 @@ find_required(Bm25Search *search, TSQuery tree, QueryItem *item, uint64 *set)
 	}
 	else if (item->qoperator.oper == OP_AND || item->qoperator.oper == OP_PHRASE)
 	{
-		/* A phrase may have a NOT in it, which requires nothing. */
 		find_required(search, tree, item + 1, set);
 		find_required(search, tree, item + item->qoperator.left, set);
 	}
@@ -303,28 +369,82 @@ typedef struct MatchState
 {
 	Bm25Match  *match;
 	const uint64 *mask;
+	Bm25Positions *positions;	/* or NULL: not asked for */
 } MatchState;
 
+/* As the server's own function of a tsvector does. */
 static TSTernaryValue
 check_term(void *arg, QueryOperand *operand, ExecPhraseData *data)
 {
 	MatchState *state = arg;
 	int			term = state->match->terms[(QueryItem *) operand - GETQUERY(state->match->tree)];
+	WordEntryPos *positions = NULL;
+	int			n = -1;
+	int			kept = 0;
 
 	if (!(state->mask[term / 64] >> (term % 64) & 1))
 		return TS_NO;
-	/* Where the word stands, and with which weight, only the text itself tells. */
-	return data != NULL || operand->weight != 0 ? TS_MAYBE : TS_YES;
+	if (data == NULL && operand->weight == 0)
+		return TS_YES;
+	if (state->positions != NULL)
+		positions = state->positions->read(state->positions, term, &n);
+	if (n < 0)
+		return TS_MAYBE;
+	/* A tsvector without positions has all weights. */
+	if (n == 0)
+		return data != NULL ? TS_MAYBE : TS_YES;
+	for (int i = 0; i < n; i++)
+		if (operand->weight == 0 || operand->weight & 1 << WEP_GETWEIGHT(positions[i]))
+			positions[kept++] = WEP_GETPOS(positions[i]);
+	if (kept == 0)
+		return TS_NO;
+	if (data != NULL)
+	{
+		data->pos = positions;
+		data->npos = kept;
+		data->allocated = true;
+	}
+	return TS_YES;
 }
 
-/* Do documents with these words match?  Sets *recheck if only their text can tell. */
+/*
+ * Does a document match a tsquery?  Its words alone most often tell; if they do not, its
+ * positions do.
+ */
+static TSTernaryValue
+match_tree(Bm25Search *search, Bm25Match *match, const uint64 *mask, Bm25Positions *positions)
+{
+	MatchState	state = {match, mask};
+	TSTernaryValue result = TS_execute_ternary(GETQUERY(match->tree), &state,
+											   TS_EXEC_PHRASE_NO_POS, check_term);
+	MemoryContext old;
+
+	if (result != TS_MAYBE || positions == NULL)
+		return result;
+	if (search->scratch == NULL)
+		search->scratch = AllocSetContextCreate(GetMemoryChunkContext(search->matches),
+												"bm25 match", ALLOCSET_SMALL_SIZES);
+	old = MemoryContextSwitchTo(search->scratch);
+	state.positions = positions;
+	/* If not all are known, a phrase may still match; else it does not without positions. */
+	result = TS_execute_ternary(GETQUERY(match->tree), &state,
+								search->recheck ? TS_EXEC_PHRASE_NO_POS : TS_EXEC_EMPTY,
+								check_term);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(search->scratch);
+	return result;
+}
+
+/*
+ * Does a document with these words match?  "positions" may be NULL.  Sets *recheck if
+ * only its text can tell.
+ */
 bool
-bm25_matches(Bm25Search *search, const uint64 *mask, bool *recheck)
+bm25_matches(Bm25Search *search, const uint64 *mask, Bm25Positions *positions, bool *recheck)
 {
 	for (int i = 0; i < search->nmatches; i++)
 	{
 		Bm25Match  *match = &search->matches[i];
-		MatchState	state = {match, mask};
 		TSTernaryValue result;
 
 		if (match->tree == NULL)
@@ -340,8 +460,7 @@ bm25_matches(Bm25Search *search, const uint64 *mask, bool *recheck)
 		for (int j = 0; j < search->mask_words; j++)
 			if ((mask[j] & match->required[j]) != match->required[j])
 				return false;
-		result = TS_execute_ternary(GETQUERY(match->tree), &state, TS_EXEC_PHRASE_NO_POS,
-									check_term);
+		result = match_tree(search, match, mask, positions);
 		if (result == TS_NO)
 			return false;
 		*recheck |= result == TS_MAYBE;
@@ -376,14 +495,24 @@ widen_sets(Bm25Search *search, int old_words)
 	}
 }
 
-/* Does a phrase, anywhere in the query, have a NOT in it?  Then it requires nothing. */
-static bool
-has_negation(TSQuery tree)
+/* See whether words are asked for with weights or in phrases, which prefixes make lossy. */
+static void
+find_positional(Bm25Search *search, TSQuery tree, QueryItem *item, bool in_phrase)
 {
-	for (int i = 0; i < tree->size; i++)
-		if (GETQUERY(tree)[i].type == QI_OPR && GETQUERY(tree)[i].qoperator.oper == OP_NOT)
-			return true;
-	return false;
+	check_stack_depth();
+	if (item->type == QI_VAL)
+	{
+		bool		positional = in_phrase || item->qoperand.weight != 0;
+
+		search->positional |= positional;
+		search->recheck |= positional && (item->qoperand.prefix ||
+										  !(search->meta.flags & BM25_HAS_POSITIONS));
+		return;
+	}
+	in_phrase |= item->qoperator.oper == OP_PHRASE;
+	find_positional(search, tree, item + 1, in_phrase);
+	if (item->qoperator.oper != OP_NOT)
+		find_positional(search, tree, item + item->qoperator.left, in_phrase);
 }
 
 static void
@@ -406,21 +535,15 @@ add_tree(Bm25Search *search, TSQuery tree)
 			continue;
 		match->terms[i] = add_term(search, GETOPERAND(tree) + item->qoperand.distance,
 								   item->qoperand.length, item->qoperand.prefix);
-		search->recheck |= item->qoperand.weight != 0;
 	}
-	for (int i = 0; i < tree->size; i++)
-		search->recheck |= GETQUERY(tree)[i].type == QI_OPR &&
-			GETQUERY(tree)[i].qoperator.oper == OP_PHRASE;
+	find_positional(search, tree, GETQUERY(tree), false);
 	widen_sets(search, old_words);
 	match->required = new_set(search);
-	if (!has_negation(tree))
-		find_required(search, tree, GETQUERY(tree), match->required);
+	find_required(search, tree, GETQUERY(tree), match->required);
 	search->nmatches++;
 	/* Does it match without any word? */
 	nothing = new_set(search);
-	match->matches_nothing = TS_execute_ternary(GETQUERY(tree),
-												&(MatchState) {match, nothing},
-												TS_EXEC_PHRASE_NO_POS, check_term) != TS_NO;
+	match->matches_nothing = match_tree(search, match, nothing, NULL) != TS_NO;
 }
 
 /* The tsquery of a query; NULL if it has no words. */
@@ -452,7 +575,7 @@ bm25_search_order_by(Bm25Search *search, Bm25Query query)
 	{
 		Bm25Document words;
 
-		bm25_parse_text(search->config, query->data, bm25_query_size(query), &words);
+		bm25_parse_text(search->config, query->data, bm25_query_size(query), 0, &words);
 		for (int i = 0; i < words.nwords; i++)
 		{
 			int			term = add_term(search, words.words[i].word, words.words[i].len, false);
@@ -478,7 +601,7 @@ bm25_search_match(Bm25Search *search, Bm25Query query)
 	}
 	/* A text, of which any word will do; or a tsquery without words, which nothing matches */
 	if (query->kind == BM25_QUERY_TEXT)
-		bm25_parse_text(search->config, query->data, bm25_query_size(query), &words);
+		bm25_parse_text(search->config, query->data, bm25_query_size(query), 0, &words);
 	terms = palloc(sizeof(int) * Max(words.nwords, 1));
 	for (int i = 0; i < words.nwords; i++)
 		terms[i] = add_term(search, words.words[i].word, words.words[i].len, false);

@@ -226,6 +226,14 @@ bm25_walk_next(Bm25DictWalk *walk)
 		default:
 			report_stream(walk->reader, "a broken page of terms");
 	}
+	if (walk->reader->segment.flags & BM25_HAS_POSITIONS)
+	{
+		if (walk->entry % BM25_RESTART == 0)
+			walk->positions = take(walk);
+		found->positions = walk->positions;
+		found->position_bytes = take(walk);
+		walk->positions += found->position_bytes;
+	}
 	walk->entry++;
 	return true;
 }
@@ -273,6 +281,7 @@ bm25_walk_begin(Bm25DictWalk *walk, Bm25Reader *reader, const char *from, int le
 		const char *next = walk->next;
 		int			entry = walk->entry;
 		uint32		leaf = walk->leaf;
+		uint64		positions = walk->positions;
 		char		before[BM25_MAX_TERM];
 		int			before_len = walk->len;
 
@@ -288,6 +297,7 @@ bm25_walk_begin(Bm25DictWalk *walk, Bm25Reader *reader, const char *from, int le
 		{
 			walk->next = next;
 			walk->entry = entry;
+			walk->positions = positions;
 		}
 		memcpy(walk->term, before, before_len);
 		walk->len = before_len;
@@ -341,6 +351,9 @@ bm25_cursor_open(Bm25Reader *reader, const Bm25Entry *entry)
 
 	cursor->reader = reader;
 	cursor->df = entry->df;
+	cursor->positions = entry->positions;
+	cursor->position_bytes = entry->position_bytes;
+	cursor->position_block = PG_UINT32_MAX;
 	cursor->docs = palloc(sizeof(uint32) * BM25_BLOCK * 2);
 	cursor->tfs = cursor->docs + BM25_BLOCK;
 	cursor->bound = PG_UINT8_MAX;
@@ -355,7 +368,7 @@ bm25_cursor_open(Bm25Reader *reader, const Bm25Entry *entry)
 		for (uint32 i = 0; i < cursor->nblocks; i++)
 			if (cursor->heads[i].last >= reader->segment.ndocs ||
 				(i > 0 && cursor->heads[i].last <= cursor->heads[i - 1].last) ||
-				cursor->heads[i].count >= BM25_BLOCK ||
+				cursor->heads[i].count + 1 != Min(entry->df - i * BM25_BLOCK, BM25_BLOCK) ||
 				cursor->heads[i].gap_bits > 32 || cursor->heads[i].tf_bits > 32)
 				report_stream(reader, "a broken list of postings");
 		cursor->block = PG_UINT32_MAX;
@@ -381,14 +394,17 @@ bm25_cursor_load(Bm25Cursor *cursor, uint32 block)
 	const Bm25BlockHead *head = &cursor->heads[block];
 	int			n = head->count + 1;
 	int			size = packed_size(n, head->gap_bits) + packed_size(n, head->tf_bits);
-	uint32		doc = block == 0 ? PG_UINT32_MAX : cursor->heads[block - 1].last;
+	uint64		doc = block == 0 ? 0 : (uint64) cursor->heads[block - 1].last + 1;
 
 	bm25_stream_read(cursor->reader, BM25_POSTINGS, cursor->data + head->offset, size,
 					 cursor->packed);
 	unpack(cursor->packed, cursor->docs, n, head->gap_bits);
 	for (int i = 0; i < n; i++)
-		cursor->docs[i] = doc += cursor->docs[i] + 1;
-	if (doc != head->last)
+	{
+		doc += cursor->docs[i];
+		cursor->docs[i] = doc++;
+	}
+	if (doc != (uint64) head->last + 1)
 		report_stream(cursor->reader, "a broken list of postings");
 	cursor->block = block;
 	cursor->n = n;

@@ -79,44 +79,132 @@ find_index(Oid table, Node *arg, int varno, int level)
 	return found;
 }
 
-/* The index that an expression is about, in a query that is so many levels up. */
+/* A query, and the one around it */
+typedef struct Level
+{
+	Query	   *query;
+	struct Level *up;
+} Level;
+
+static Oid	resolve(Level *at, Node *arg);
+
+/* The index that a column of a query is about; of UNION and the like, the first that has one. */
 static Oid
-resolve(Query *query, Node *arg, int level)
+resolve_column(Level *at, Node *operation, AttrNumber column)
+{
+	TargetEntry *entry;
+	Node	   *expression;
+
+	check_stack_depth();
+	if (operation != NULL && IsA(operation, SetOperationStmt))
+	{
+		Oid			index = resolve_column(at, ((SetOperationStmt *) operation)->larg, column);
+
+		return OidIsValid(index) ? index :
+			resolve_column(at, ((SetOperationStmt *) operation)->rarg, column);
+	}
+	if (operation != NULL)
+	{
+		Query	   *query = rt_fetch(((RangeTblRef *) operation)->rtindex,
+									 at->query->rtable)->subquery;
+
+		return query == NULL ? InvalidOid :
+			resolve_column(&(Level) {query, at}, query->setOperations, column);
+	}
+	entry = get_tle_by_resno(at->query->targetList, column);
+	if (entry == NULL)
+		return InvalidOid;
+	expression = (Node *) entry->expr;
+	/* As the index's expression and those of queries in planning are */
+	if (!IsA(expression, Var))
+		expression = eval_const_expressions(NULL, copyObject(expression));
+	return resolve(at, expression);
+}
+
+/* The query of a CTE; *at becomes the query whose it is.  NULL: none to look into. */
+static Query *
+find_cte(const RangeTblEntry *rte, Level **at)
+{
+	ListCell   *cell;
+
+	for (Index i = 0; i < rte->ctelevelsup && *at != NULL; i++)
+		*at = (*at)->up;
+	if (*at == NULL || rte->self_reference)
+		return NULL;
+	foreach(cell, (*at)->query->cteList)
+	{
+		CommonTableExpr *cte = lfirst(cell);
+
+		if (strcmp(cte->ctename, rte->ctename) == 0 && IsA(cte->ctequery, Query))
+			return (Query *) cte->ctequery;
+	}
+	return NULL;
+}
+
+/* The index that an expression is about, which is so many levels below the query. */
+static Oid
+resolve_at(Level *at, Node *arg, int level)
 {
 	Bitmapset  *varnos;
 	int			varno;
 	RangeTblEntry *rte;
+	AttrNumber	column;
+	Query	   *inner = NULL;
+	Node	   *expression = NULL;
 
-	check_stack_depth();
-	while (IsA(arg, RelabelType))
-		arg = (Node *) ((RelabelType *) arg)->arg;
+	while (IsA(arg, RelabelType) || IsA(arg, PlaceHolderVar))
+		arg = IsA(arg, RelabelType) ? (Node *) ((RelabelType *) arg)->arg :
+			(Node *) ((PlaceHolderVar *) arg)->phexpr;
 	varnos = pull_varnos_of_level(NULL, arg, level);
-	if (!bms_get_singleton_member(varnos, &varno) || varno > list_length(query->rtable))
+	if (!bms_get_singleton_member(varnos, &varno) || varno > list_length(at->query->rtable))
 		return InvalidOid;
-	rte = rt_fetch(varno, query->rtable);
+	rte = rt_fetch(varno, at->query->rtable);
 	if (rte->rtekind == RTE_RELATION)
 		return find_index(rte->relid, arg, varno, level);
-	/* A column of a subquery that is a column or expression there */
-	if (IsA(arg, Var))
-	{
-		Query	   *inner = rte->rtekind == RTE_SUBQUERY ? rte->subquery : NULL;
-		TargetEntry *entry;
-		ListCell   *cell;
+	/* A column that is a column or expression elsewhere */
+	if (!IsA(arg, Var) || ((Var *) arg)->varattno <= 0)
+		return InvalidOid;
+	column = ((Var *) arg)->varattno;
+	if (rte->rtekind == RTE_JOIN)
+		expression = list_nth(rte->joinaliasvars, column - 1);
+	else
+		expression = group_expression(rte, column);
+	if (expression != NULL)
+		return resolve(at, expression);
+	if (rte->rtekind == RTE_SUBQUERY)
+		inner = rte->subquery;
+	else if (rte->rtekind == RTE_CTE)
+		inner = find_cte(rte, &at);
+	return inner == NULL ? InvalidOid :
+		resolve_column(&(Level) {inner, at}, inner->setOperations, column);
+}
 
-		if (rte->rtekind == RTE_CTE && rte->ctelevelsup == 0 && !rte->self_reference)
-			foreach(cell, query->cteList)
-			{
-				CommonTableExpr *cte = lfirst(cell);
+/* The index that an expression in a query is about, which may be of a query around this one. */
+static Oid
+resolve(Level *at, Node *arg)
+{
+	Oid			index = InvalidOid;
+	int			level = 0;
 
-				if (strcmp(cte->ctename, rte->ctename) == 0 && IsA(cte->ctequery, Query))
-					inner = (Query *) cte->ctequery;
-			}
-		if (inner == NULL || inner->setOperations != NULL)
-			return InvalidOid;
-		entry = get_tle_by_resno(inner->targetList, ((Var *) arg)->varattno);
-		return entry == NULL ? InvalidOid : resolve(inner, (Node *) entry->expr, 0);
-	}
-	return InvalidOid;
+	check_stack_depth();
+	for (; at != NULL && !OidIsValid(index); at = at->up)
+		index = resolve_at(at, arg, level++);
+	return index;
+}
+
+/* The same in a query that is being planned */
+static Oid
+resolve_planned(PlannerInfo *root, Node *arg)
+{
+	int			n = 0;
+	Level	   *levels;
+
+	for (PlannerInfo *up = root; up != NULL; up = up->parent_root)
+		n++;
+	levels = palloc(sizeof(Level) * n);
+	for (int i = 0; i < n; i++, root = root->parent_root)
+		levels[i] = (Level) {root->parse, i + 1 < n ? &levels[i + 1] : NULL};
+	return resolve(levels, arg);
 }
 
 /* The OID of a function beside another one, in the same schema. */
@@ -157,9 +245,10 @@ query_with_index(FuncExpr *call, Oid query_type, Oid index)
 		}
 		else
 		{
-			Bm25Query	old = DatumGetBm25Query(((Const *) arg)->constvalue);
+			Bm25Query	old = DatumGetStoredBm25Query(((Const *) arg)->constvalue);
 
-			if (OidIsValid(old->index))
+			/* A name that is no index's yet counts, too. */
+			if (OidIsValid(old->index) || old->name_size > 0)
 				return NULL;
 			query = bm25_make_query((Bm25QueryKind) old->kind, index, old->data,
 									bm25_query_size(old));
@@ -184,12 +273,11 @@ Datum
 bm25_support(PG_FUNCTION_ARGS)
 {
 	SupportRequestSimplify *request = (SupportRequestSimplify *) PG_GETARG_POINTER(0);
-	int			level = 0;
 	FuncExpr   *call;
 	char	   *schema;
 	char	   *name;
 	Oid			query_type;
-	Oid			index = InvalidOid;
+	Oid			index;
 	Oid			left;
 	Oid			operator;
 	Expr	   *query;
@@ -200,10 +288,7 @@ bm25_support(PG_FUNCTION_ARGS)
 	schema = get_namespace_name(get_func_namespace(call->funcid));
 	query_type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum("bm25query"),
 								 ObjectIdGetDatum(get_func_namespace(call->funcid)));
-	/* The left side may be of a query around this one. */
-	for (PlannerInfo *root = request->root; root != NULL && !OidIsValid(index);
-		 root = root->parent_root)
-		index = resolve(root->parse, linitial(call->args), level++);
+	index = resolve_planned(request->root, linitial(call->args));
 	if (!OidIsValid(index))
 		PG_RETURN_POINTER(NULL);
 	query = query_with_index(call, query_type, index);

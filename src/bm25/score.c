@@ -90,13 +90,12 @@ get_state(FunctionCallInfo fcinfo, Bm25Query query, bool ordered)
 	return state;
 }
 
-/* How often a query's word occurs in a document */
-static uint32
-count_word(const Bm25Document *document, const Bm25Term *term)
+/* The words of a document that a query's word stands for: one, or some with a prefix */
+static const Bm25Word *
+find_words(const Bm25Document *document, const Bm25Term *term, int *n)
 {
 	int			low = 0;
 	int			high = document->nwords;
-	uint32		tf = 0;
 
 	while (low < high)
 	{
@@ -108,15 +107,27 @@ count_word(const Bm25Document *document, const Bm25Term *term)
 		else
 			high = middle;
 	}
-	for (; low < document->nwords; low++)
+	for (*n = 0; low + *n < document->nwords; (*n)++)
 	{
-		const Bm25Word *word = &document->words[low];
+		const Bm25Word *word = &document->words[low + *n];
 
 		if (word->len < term->len || (word->len > term->len && !term->prefix) ||
 			memcmp(word->word, term->word, term->len) != 0)
 			break;
-		tf += word->tf;
 	}
+	return &document->words[low];
+}
+
+/* How often a query's word occurs in a document */
+static uint32
+count_word(const Bm25Document *document, const Bm25Term *term)
+{
+	int			n;
+	const Bm25Word *words = find_words(document, term, &n);
+	uint32		tf = 0;
+
+	for (int i = 0; i < n; i++)
+		tf += words[i].tf;
 	return tf;
 }
 
@@ -148,7 +159,7 @@ bm25_text_score(PG_FUNCTION_ARGS)
 	Bm25Document document;
 	Datum		score;
 
-	bm25_parse_text(state->config, VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t), &document);
+	bm25_parse_text(state->config, VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t), 0, &document);
 	score = score_document(state, &document);
 	MemoryContextSwitchTo(old);
 	return score;
@@ -165,7 +176,7 @@ bm25_tsvector_score(PG_FUNCTION_ARGS)
 	Bm25Document document;
 	Datum		score;
 
-	bm25_parse_tsvector(vector, &document);
+	bm25_parse_tsvector(vector, 0, &document);
 	score = score_document(state, &document);
 	MemoryContextSwitchTo(old);
 	return score;
@@ -179,9 +190,54 @@ bm25_unresolved_score(PG_FUNCTION_ARGS)
 	report_no_index();
 }
 
-/* Does a document match?  Sets *recheck if only the places of its words can tell. */
+/* A text that is met without the index */
+typedef struct TextPositions
+{
+	Bm25Positions base;
+	Bm25Search *search;
+	const Bm25Document *document;
+} TextPositions;
+
+static WordEntryPos *
+read_positions(Bm25Positions *base, int term, int *n)
+{
+	TextPositions *text = (TextPositions *) base;
+	int			nwords;
+	const Bm25Word *words = find_words(text->document, &text->search->terms[term], &nwords);
+	Size		all = 0;
+	WordEntryPos *result;
+	int			kept = 0;
+
+	for (int i = 0; i < nwords; i++)
+		all += words[i].tf;
+	result = palloc_extended(sizeof(WordEntryPos) * Max(all, 1), MCXT_ALLOC_HUGE);
+	all = 0;
+	for (int i = 0; i < nwords; i++)
+	{
+		WordEntryPos *positions = bm25_decode_positions(words[i].positions,
+														words[i].position_bytes, words[i].tf,
+														BM25_HAS_POSITIONS, n);
+
+		memcpy(result + all, positions, sizeof(WordEntryPos) * *n);
+		all += *n;
+	}
+	/* Of words with a prefix, they are brought into order. */
+	if (nwords > 1)
+		qsort(result, all, sizeof(WordEntryPos), compareWordEntryPos);
+	for (Size i = 0; i < all; i++)
+		if (kept == 0 || result[kept - 1] != result[i])
+			result[kept++] = result[i];
+	*n = kept;
+	return result;
+}
+
+/*
+ * Does a document match?  "positions" may be NULL; sets *recheck if only positions can
+ * tell then.
+ */
 static bool
-match_document(ScoreState *state, const Bm25Document *document, bool *recheck)
+match_document(ScoreState *state, const Bm25Document *document, Bm25Positions *positions,
+			   bool *recheck)
 {
 	Bm25Search *search = &state->search;
 	uint64	   *mask = palloc0(sizeof(uint64) * search->mask_words);
@@ -189,7 +245,7 @@ match_document(ScoreState *state, const Bm25Document *document, bool *recheck)
 	for (int i = 0; i < search->nterms; i++)
 		if (count_word(document, &search->terms[i]) > 0)
 			mask[i / 64] |= UINT64CONST(1) << (i % 64);
-	return bm25_matches(search, mask, recheck);
+	return bm25_matches(search, mask, positions, recheck);
 }
 
 /* text @@ bm25query */
@@ -201,19 +257,13 @@ bm25_text_match(PG_FUNCTION_ARGS)
 	ScoreState *state = get_state(fcinfo, PG_GETARG_BM25QUERY(1), false);
 	MemoryContext old = MemoryContextSwitchTo(state->scratch);
 	Bm25Document document;
+	TextPositions positions = {{read_positions}, &state->search, &document};
 	bool		recheck = false;
 	bool		result;
 
-	bm25_parse_text(state->config, VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t), &document);
-	result = match_document(state, &document, &recheck);
-	if (recheck)
-	{
-		Datum		vector = DirectFunctionCall2(to_tsvector_byid, ObjectIdGetDatum(state->config),
-												 PointerGetDatum(t));
-
-		result = DatumGetBool(DirectFunctionCall2(ts_match_vq, vector,
-												  PointerGetDatum(state->query->data)));
-	}
+	bm25_parse_text(state->config, VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t),
+					state->search.positional ? BM25_HAS_POSITIONS : 0, &document);
+	result = match_document(state, &document, &positions.base, &recheck);
 	MemoryContextSwitchTo(old);
 	PG_RETURN_BOOL(result);
 }
@@ -230,8 +280,8 @@ bm25_tsvector_match(PG_FUNCTION_ARGS)
 	bool		recheck = false;
 	bool		result;
 
-	bm25_parse_tsvector(vector, &document);
-	result = match_document(state, &document, &recheck);
+	bm25_parse_tsvector(vector, 0, &document);
+	result = match_document(state, &document, NULL, &recheck);
 	if (recheck)
 		result = DatumGetBool(DirectFunctionCall2(ts_match_vq, PointerGetDatum(vector),
 												  PointerGetDatum(state->query->data)));

@@ -18,17 +18,28 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+/* Keep a copy of a word's positions. */
+static void
+keep_positions(Bm25Word *to, const Bm25Word *word)
+{
+	char	   *copy = palloc_extended(word->position_bytes, MCXT_ALLOC_HUGE);
+
+	memcpy(copy, word->positions, word->position_bytes);
+	to->positions = copy;
+	to->position_bytes = word->position_bytes;
+}
+
 /* Count the words of a record of the head that the query has. */
-static uint32 *
+static Bm25Word *
 count_words(Bm25Search *search, BlockNumber block, const Bm25Record *record, const char *p)
 {
 	const char *end = p + record->bytes;
-	uint32	   *tfs = NULL;
+	Bm25Word   *words = NULL;
 	Bm25Word	word;
 
 	while (p < end)
 	{
-		p = bm25_decode_word(p, end, &word);
+		p = bm25_decode_word(p, end, search->meta.flags, &word);
 		if (p == NULL)
 			page_report_corrupt(search->rel, block, "a broken record of a document");
 		for (int i = 0; i < search->nterms; i++)
@@ -38,14 +49,16 @@ count_words(Bm25Search *search, BlockNumber block, const Bm25Record *record, con
 			if (word.len < term->len || (word.len > term->len && !term->prefix) ||
 				memcmp(word.word, term->word, term->len) != 0)
 				continue;
-			if (tfs == NULL)
-				tfs = palloc0(sizeof(uint32) * search->nterms);
-			if (tfs[i] == 0)
+			if (words == NULL)
+				words = palloc0(sizeof(Bm25Word) * search->nterms);
+			if (words[i].tf == 0)
 				term->df++;
-			tfs[i] += word.tf;
+			words[i].tf += word.tf;
+			if (search->positional && !term->prefix)
+				keep_positions(&words[i], &word);
 		}
 	}
-	return tfs;
+	return words;
 }
 
 /* Read the head. */
@@ -56,11 +69,12 @@ read_head(Bm25Search *search)
 	char	   *copy = palloc(BM25_SPACE);
 	uint32		room = 256;
 	bool		seen_last = false;
+	uint64		generation = 0;
 
 	search->head = palloc(sizeof(Bm25HeadDocument) * room);
 	while (block != InvalidBlockNumber)
 	{
-		Bm25HeadPage head = bm25_head_read(search->rel, block, copy);
+		Bm25HeadPage head = bm25_head_read(search->rel, block, copy, &generation);
 		const Bm25Record *record = bm25_first_record(head);
 
 		CHECK_FOR_INTERRUPTS();
@@ -76,7 +90,7 @@ read_head(Bm25Search *search)
 			document->tid = record->tid;
 			document->dead = (record->flags & BM25_RECORD_DEAD) != 0;
 			document->length = record->length;
-			document->tfs = count_words(search, block, record, terms);
+			document->words = count_words(search, block, record, terms);
 			search->sumlen += record->length;
 			if (record->flags & BM25_RECORD_OVERFLOW)
 				pfree(unconstify(char *, terms));
@@ -322,11 +336,11 @@ bm25_head_points(Bm25Search *search, const Bm25HeadDocument *document)
 {
 	uint32		points = 0;
 
-	if (document->tfs == NULL)
+	if (document->words == NULL)
 		return 0;
 	for (int i = 0; i < search->nterms; i++)
-		if (search->terms[i].freq > 0 && document->tfs[i] > 0)
+		if (search->terms[i].freq > 0 && document->words[i].tf > 0)
 			points += bm25_points(search->weights->scaled[i], search->weights->norm,
-								  document->tfs[i], document->length);
+								  document->words[i].tf, document->length);
 	return points;
 }

@@ -16,8 +16,8 @@ typedef struct Bm25QueryData
 	int32		vl_len_;		/* varlena header */
 	uint32		kind;			/* a Bm25QueryKind */
 	Oid			index;			/* or invalid: whichever the table has */
-	uint32		reserved;		/* 0 */
-	char		data[FLEXIBLE_ARRAY_MEMBER];	/* text, or a whole tsquery */
+	uint32		name_size;		/* of the name of an index that there was none of yet, or 0 */
+	char		data[FLEXIBLE_ARRAY_MEMBER];	/* text, or a whole tsquery; behind the name */
 } Bm25QueryData;
 
 typedef Bm25QueryData *Bm25Query;
@@ -28,7 +28,9 @@ typedef enum Bm25QueryKind
 	BM25_QUERY_TSQUERY
 } Bm25QueryKind;
 
-#define DatumGetBm25Query(datum) ((Bm25Query) PG_DETOAST_DATUM(datum))
+/* As it is stored, and with the index that it names */
+#define DatumGetStoredBm25Query(datum) ((Bm25Query) PG_DETOAST_DATUM(datum))
+#define DatumGetBm25Query(datum) bm25_find_named(DatumGetStoredBm25Query(datum))
 #define PG_GETARG_BM25QUERY(n) DatumGetBm25Query(PG_GETARG_DATUM(n))
 #define bm25_query_size(query) (VARSIZE(query) - offsetof(Bm25QueryData, data))
 
@@ -58,8 +60,17 @@ typedef struct Bm25HeadDocument
 	ItemPointerData tid;
 	bool		dead;
 	uint32		length;
-	uint32	   *tfs;			/* of each term, or NULL: none occurs */
+	Bm25Word   *words;			/* of each term, or NULL: none occurs */
 } Bm25HeadDocument;
+
+/*
+ * Tells where words of a document stand.  "read" returns the positions of a term that
+ * the document has, palloc'd, or sets *n to -1: they are not known.
+ */
+typedef struct Bm25Positions
+{
+	WordEntryPos *(*read) (struct Bm25Positions *positions, int term, int *n);
+} Bm25Positions;
 
 /* What statistics make of the words that the order asks for */
 typedef struct Bm25Weights
@@ -84,7 +95,9 @@ typedef struct Bm25Search
 	Bm25Match  *matches;		/* all of them must match */
 	int			nmatches;
 	bool		ordered;
+	bool		positional;		/* does a match depend on positions? */
 	bool		recheck;		/* do matches need the text itself? */
+	MemoryContext scratch;		/* of one document */
 	/* since bm25_search_open */
 	Bm25MetaPageData meta;
 	Bm25Reader **readers;
@@ -146,7 +159,9 @@ bm25_points(float scaled, Bm25Norm norm, uint32 tf, uint32 length)
 extern void bm25_search_init(Bm25Search *search, Relation rel);
 extern void bm25_search_order_by(Bm25Search *search, Bm25Query query);
 extern void bm25_search_match(Bm25Search *search, Bm25Query query);
-extern bool bm25_matches(Bm25Search *search, const uint64 *mask, bool *recheck);
+extern bool bm25_matches(Bm25Search *search, const uint64 *mask, Bm25Positions *positions,
+						 bool *recheck);
+extern Bm25Query bm25_find_named(Bm25Query query);
 extern Bm25Query bm25_make_query(Bm25QueryKind kind, Oid index, const char *data, Size size);
 
 /* functions in search.c */
@@ -158,6 +173,7 @@ extern double bm25_score(const Bm25Weights *weights, uint32 points);
 extern uint32 bm25_head_points(Bm25Search *search, const Bm25HeadDocument *document);
 
 /* functions in engine.c */
+extern bool bm25_is_dead(Bm25Search *search, uint32 segment, uint32 doc);
 extern void bm25_top_add(Bm25Top *top, Bm25Search *search, Bm25Hit hit);
 extern void bm25_top_sort(Bm25Top *top);
 extern void bm25_rank_segment(Bm25Search *search, uint32 segment, Bm25Top *top);

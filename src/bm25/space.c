@@ -180,10 +180,11 @@ add_head(Bm25Space *used, const Bm25MetaPageData *meta)
 {
 	char		copy[BM25_SPACE];
 	BlockNumber block = meta->head_first;
+	uint64		generation = 0;
 
 	while (block != InvalidBlockNumber)
 	{
-		Bm25HeadPage head = bm25_head_read(used->rel, block, copy);
+		Bm25HeadPage head = bm25_head_read(used->rel, block, copy, &generation);
 		const Bm25Record *record = bm25_first_record(head);
 
 		CHECK_FOR_INTERRUPTS();

@@ -87,6 +87,7 @@ bm25_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 	uint32		deleted = 0;
 	uint32		live = 0;
 	BlockNumber block;
+	uint64		generation = 0;
 
 	if (stats == NULL)
 		stats = palloc0(sizeof(IndexBulkDeleteResult));
@@ -105,11 +106,8 @@ bm25_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 	block = meta.head_first;
 	while (block != InvalidBlockNumber)
 	{
-		char		copy[BM25_SPACE];
-
 		piramid_vacuum_delay();
-		deleted += bm25_head_delete(rel, block, callback, state, &live);
-		block = bm25_head_read(rel, block, copy)->next;
+		deleted += bm25_head_delete(rel, &block, &generation, callback, state, &live);
 	}
 	if (deleted > 0)
 		bm25_publish(rel, set_counts, &counts, NULL);

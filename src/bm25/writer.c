@@ -46,6 +46,9 @@ struct Bm25Writer
 	Bm25BlockHead *heads;
 	uint32		nheads;
 	uint32		heads_room;
+	uint64		positions;		/* where the term's begin */
+	uint64		block_positions;	/* and those of the block in work */
+	uint32	   *position_bytes; /* of each block */
 	/* the leaf in work */
 	char		leaf[BM25_SPACE];
 	char		before[BM25_MAX_TERM];	/* the term before in it */
@@ -142,6 +145,7 @@ bm25_writer_begin(Bm25Space *space, const Bm25MetaPageData *meta, const Bm25Segm
 	writer->segment.ndocs = sizes->ndocs;
 	writer->segment.sumlen = sizes->sumlen;
 	writer->segment.maxlen = sizes->maxlen;
+	writer->segment.flags = meta->flags & (BM25_HAS_POSITIONS | BM25_HAS_WEIGHTS);
 	writer->segment.width = sizes->maxlen <= PG_UINT8_MAX ? 1 :
 		sizes->maxlen <= PG_UINT16_MAX ? 2 : 4;
 	writer->segment.avglen = sizes->ndocs == 0 ? 0 : (double) sizes->sumlen / sizes->ndocs;
@@ -244,7 +248,7 @@ static void
 add_entry(Bm25Writer *writer, const char *rest, int rest_size)
 {
 	Bm25DictPage leaf = (Bm25DictPage) writer->leaf;
-	char		entry[3 * MAX_VARINT + BM25_MAX_TERM + 4 * MAX_VARINT + BM25_INLINE];
+	char		entry[3 * MAX_VARINT + BM25_MAX_TERM + 6 * MAX_VARINT + BM25_INLINE];
 	char	   *end;
 
 	for (;;)
@@ -264,6 +268,12 @@ add_entry(Bm25Writer *writer, const char *rest, int rest_size)
 		end = put_varint(end + writer->len - shared, writer->df);
 		memcpy(end, rest, rest_size);
 		end += rest_size;
+		if (writer->segment.flags & BM25_HAS_POSITIONS)
+		{
+			if (restart)
+				end = put_varint(end, writer->positions);
+			end = put_varint(end, writer->streams[BM25_POSITIONS].bytes - writer->positions);
+		}
 		if (leaf->used + (end - entry) + slots * sizeof(uint16) > BM25_SPACE)
 		{
 			write_leaf(writer);
@@ -303,12 +313,18 @@ write_block(Bm25Writer *writer)
 		writer->heads = writer->heads == NULL ?
 			palloc(sizeof(Bm25BlockHead) * writer->heads_room) :
 			repalloc_huge(writer->heads, sizeof(Bm25BlockHead) * writer->heads_room);
+		writer->position_bytes = writer->position_bytes == NULL ?
+			palloc(sizeof(uint32) * writer->heads_room) :
+			repalloc_huge(writer->position_bytes, sizeof(uint32) * writer->heads_room);
 	}
 	if (writer->nheads == 0)
 	{
 		writer->data = writer->streams[BM25_POSTINGS].bytes;
 		writer->last = PG_UINT32_MAX;
 	}
+	writer->position_bytes[writer->nheads] =
+		writer->streams[BM25_POSITIONS].bytes - writer->block_positions;
+	writer->block_positions = writer->streams[BM25_POSITIONS].bytes;
 	head = &writer->heads[writer->nheads++];
 	for (uint32 i = 0; i < writer->n; i++)
 	{
@@ -361,6 +377,9 @@ end_term(Bm25Writer *writer)
 		end = put_varint(end, bound);
 		append(writer, BM25_POSTINGS, (char *) writer->heads,
 			   sizeof(Bm25BlockHead) * (Size) writer->nheads);
+		if (writer->segment.flags & BM25_HAS_POSITIONS)
+			append(writer, BM25_POSITIONS, (char *) writer->position_bytes,
+				   sizeof(uint32) * (Size) writer->nheads);
 	}
 	else
 	{
@@ -401,18 +420,20 @@ bm25_writer_term(Bm25Writer *writer, const char *term, int len)
 	writer->df = 0;
 	writer->n = 0;
 	writer->nheads = 0;
+	writer->positions = writer->block_positions = writer->streams[BM25_POSITIONS].bytes;
 }
 
 /* Append a posting of the term, of a document above the one before. */
 void
-bm25_writer_posting(Bm25Writer *writer, uint32 doc, uint32 tf)
+bm25_writer_posting(Bm25Writer *writer, const Bm25Posting *posting)
 {
 	/* A list of just one block has no blocks. */
 	if (writer->n == BM25_BLOCK)
 		write_block(writer);
-	writer->docs[writer->n] = doc;
-	writer->tfs[writer->n++] = tf;
+	writer->docs[writer->n] = posting->doc;
+	writer->tfs[writer->n++] = posting->tf;
 	writer->df++;
+	append(writer, BM25_POSITIONS, posting->positions, posting->position_bytes);
 }
 
 /* Write what is in work, and the header; tells what the metapage is to say. */

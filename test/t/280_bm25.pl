@@ -140,6 +140,23 @@ is($standby->safe_psql('postgres', q{
 	SET enable_seqscan = off;
 	SELECT id FROM u ORDER BY body <@> 'fresh'}), "0\n1", 'unlogged: empty after a crash, then in use');
 
+# Queries that a dump holds, in tables and views, mean the same where it is restored: they come
+# before the indexes that they name.
+$standby->safe_psql('postgres', q{
+	CREATE SCHEMA "Odd: schema";
+	CREATE TABLE "Odd: schema".o (body text);
+	INSERT INTO "Odd: schema".o VALUES ('one two'), ('two three'), ('@@ four: five');
+	CREATE INDEX "in:de""x" ON "Odd: schema".o USING bm25 (body) WITH (text_config = 'simple');
+	CREATE TABLE queries AS SELECT n, q FROM unnest(ARRAY['two', 'u_body: x', ':x', '@@ four: five', 'four: five', E'back\\slash:\ttab', '"x":y', '', '\N', 'u_body::z']) WITH ORDINALITY w (w, n),
+		LATERAL (VALUES (to_bm25query(w)), (to_bm25query(w, '"Odd: schema"."in:de""x"')), (to_bm25query(w, 'u_body')), (to_bm25query(plainto_tsquery('simple', w || ' b'), 'u_body'))) v (q);
+	CREATE VIEW found AS SELECT body FROM "Odd: schema".o WHERE body <@> '"Odd: schema"."in:de""x"::@@ four'::bm25query < 0});
+my $told = q{SET search_path = 'pg_catalog'; SELECT n, q FROM public.queries ORDER BY n, q::text COLLATE "C"; TABLE public.found; SELECT count(*) FROM "Odd: schema".o, public.queries
+	WHERE q::text LIKE '"Odd%' AND body OPERATOR(public.<@>) q < 0};
+$standby->safe_psql('postgres', 'CREATE DATABASE restored');
+command_ok([ 'pg_dump', '-f', "$PostgreSQL::Test::Utils::tmp_check/bm25.sql", $standby->connstr('postgres') ], 'pg_dump');
+command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-o', '/dev/null', '-f', "$PostgreSQL::Test::Utils::tmp_check/bm25.sql", $standby->connstr('restored') ], 'restored');
+is($standby->safe_psql('restored', $told), $standby->safe_psql('postgres', $told), 'queries in a dump stay what they are');
+
 # A damaged page of each kind is reported with index and block.
 my $path = $standby->data_dir . '/' . $standby->safe_psql('postgres', "VACUUM t; SELECT pg_relation_filepath('t_body')");
 $standby->safe_psql('postgres', 'INSERT INTO t SELECT -9999, string_agg(md5(i::text), \' \') FROM generate_series(1, 300) i');
@@ -154,7 +171,7 @@ for my $i (0 .. length($good) / 8192 - 1)
 	next if $i == 1 || ($newest{$kind} // -1) >= $generation;
 	($block{$kind}, $newest{$kind}) = ($i, $generation);
 }
-at_least(scalar(keys %block), 9, 'kinds of pages');
+at_least(scalar(keys %block), 10, 'kinds of pages');
 foreach my $kind (sort { $a <=> $b } keys %block)
 {
 	my $bad = $good;

@@ -19,7 +19,7 @@ my $seed = $ENV{PIRAMID_DAMAGE_SEED} // 1;
 my $copies = 12;
 my $page = 8192;
 
-# name => column, an expression for row n, operator class, operator, columns beside
+# name => column, an expression for row n, operator class, operator, columns beside; method
 my %shape = (
 	codes => [ 'vector(24)', 'point(n, 24)', 'vector_l2_ops', '<->', '' ],
 	half => [ 'halfvec(24)', 'point(n, 24)::halfvec', 'halfvec_cosine_ops', '<=>', '' ],
@@ -28,16 +28,19 @@ my %shape = (
 	keys => [ 'vector(8)', 'point(n, 8)', 'vector_ip_ops', '<#>', ', a, b' ],
 	long => [ 'vector(5000)', 'point(n, 5000)', 'vector_l2_ops', '<->', '' ],
 	bits => [ 'bit(120)', "(SELECT string_agg(((n * i * 2654435761) >> 13 & 1)::text, '') FROM generate_series(1, 120) AS i)::bit(120)", 'bit_hamming_ops', '<~>', '' ],
-	sparse => [ 'sparsevec(5000)', "(SELECT '{' || string_agg(n % 97 * 40 + i * 7 || ':' || (1 + sin(n * i))::real, ',') || '}/5000' FROM generate_series(1, 20) AS i)::sparsevec", 'sparsevec_l2_ops', '<->', '' ]);
+	sparse => [ 'sparsevec(5000)', "(SELECT '{' || string_agg(n % 97 * 40 + i * 7 || ':' || (1 + sin(n * i))::real, ',') || '}/5000' FROM generate_series(1, 20) AS i)::sparsevec", 'sparsevec_l2_ops', '<->', '' ],
+	words => [ 'text', "(SELECT string_agg('w' || (n * i * 7919 + i) % (i * 9 + 5), ' ') || CASE WHEN n % 50 = 5 THEN repeat(' long', 4000) ELSE '' END FROM generate_series(1, 60) AS i)",
+		'text_bm25_ops', '<@>', '', 'bm25' ]);
 
 my $node = piramid_node('damage', conf => "autovacuum = off\nrestart_after_crash = on\nmax_parallel_maintenance_workers = 0");
 $node->safe_psql('postgres', q{
+	CREATE EXTENSION piramid_bm25;
 	CREATE FUNCTION point(n bigint, dim int) RETURNS vector LANGUAGE sql IMMUTABLE AS
 		$$ SELECT array_agg(sin(n * 12.9898 + i * (n % 13 + 1)))::vector FROM generate_series(1, dim) AS i $$});
 my $create = '';
 foreach my $name (sort keys %shape)
 {
-	my ($type, $value, $class, $op, $more) = @{ $shape{$name} };
+	my ($type, $value, $class, $op, $more, $method) = (@{ $shape{$name} }, 'hnsw');
 	my $rows = $name eq 'long' ? 12 : 120;
 
 	$create .= qq{
@@ -49,7 +52,7 @@ foreach my $name (sort keys %shape)
 	};
 	$create .= qq{
 		CREATE TABLE ${name}_$_ AS TABLE $name;
-		CREATE INDEX ${name}_${_}_idx ON ${name}_$_ USING hnsw (v $class$more);
+		CREATE INDEX ${name}_${_}_idx ON ${name}_$_ USING $method (v $class$more);
 	} foreach 1 .. $copies;
 }
 $node->safe_psql('postgres', $create);
@@ -87,6 +90,14 @@ sub word
 
 sub put { my ($file, $at, $bytes) = @_; substr($$file, $at, length $bytes) = $bytes if $at + length $bytes <= length $$file }
 
+# The kind of a block's page
+sub kind_of
+{
+	my ($file, $block) = @_;
+	my $opaque = substr($$file, $block * $page + $special, 8);
+	return substr($opaque, 0, 4) eq 'BM25' ? 'words ' . unpack('x6 S', $opaque) : ord(substr($opaque, 5, 1));
+}
+
 # Kinds of pages: each is as likely to be hit as another.
 sub any_block
 {
@@ -94,7 +105,7 @@ sub any_block
 	my $blocks = length($$file) / $page;
 	my %of;
 
-	push @{ $of{ $_ ? ord(substr($$file, $_ * $page + $special + 5, 1)) : 1 } }, $_ foreach 0 .. $blocks - 1;
+	push @{ $of{ $_ ? kind_of($file, $_) : 1 } }, $_ foreach 0 .. $blocks - 1;
 	return rand() < 0.75 ? any(@{ $of{ any(sort keys %of) } }) : int(rand($blocks));
 }
 
@@ -119,7 +130,7 @@ my %damage = (
 	nodes => sub {
 		my ($file) = @_;
 		my $size = unpack('L', substr($$file, 24 + 32, 4));
-		my @blocks = grep { ord(substr($$file, $_ * $page + $special + 5, 1)) == 3 } 1 .. length($$file) / $page - 1;
+		my @blocks = grep { kind_of($file, $_) =~ /^3$|^words/ } 1 .. length($$file) / $page - 1;
 		foreach (1 .. any(1, 1, 5, 50))
 		{
 			my $slot = $size < $special - 24 ? int(rand(int(($special - 24) / $size))) : 0;
@@ -147,6 +158,7 @@ sub script
 	my ($name, $table) = $index =~ /^((.*)_\d+)_idx$/ ? ($2, $1) : die;
 	my $op = $shape{$name}[3];
 	my $q = "(SELECT v FROM $name WHERE id = 7)";
+	my $words = $op eq '<@>';
 	my $rows = "SELECT 'no row: ' || count(*) FROM (SELECT id FROM $table ORDER BY v $op $q LIMIT 100000) AS x WHERE id IS NULL OR id NOT IN (SELECT id FROM $table) HAVING count(*) > 0";
 
 	return join '', "\\connect\n\\warn =mutation $index\n",
@@ -155,14 +167,19 @@ sub script
 		[ 'ten nearest', "SELECT count(*) FROM (SELECT id, v FROM $table ORDER BY v $op $q LIMIT 10) AS x" ],
 		[ 'all rows', $rows ],
 		[ 'some rows', "SELECT count(*) FROM (SELECT id FROM $table WHERE a = 1 AND b = 'b1' ORDER BY v $op $q LIMIT 1000) AS x" ],
-		[ 'info', "SELECT count(*) FROM piramid_hnsw_info('$index')" ],
-		[ 'keys', "SELECT count(*) FROM piramid_hnsw_keys('$index')" ],
-		[ 'prewarm', "SELECT piramid_prewarm('$index')" ],
+		$words ? (
+			[ 'info', "SELECT count(*) FROM piramid_bm25_info('$index')" ],
+			[ 'phrase', "SELECT count(*) FROM $table WHERE v @@ to_bm25query('w5 <-> w1 | long <-> long'::tsquery)" ],
+			[ 'prefix', "SELECT count(*) FROM $table WHERE v @@ to_bm25query('w1:* & !w2'::tsquery)" ]) : (
+			[ 'info', "SELECT count(*) FROM piramid_hnsw_info('$index')" ],
+			[ 'keys', "SELECT count(*) FROM piramid_hnsw_keys('$index')" ],
+			[ 'prewarm', "SELECT piramid_prewarm('$index')" ]),
 		[ 'check', "SELECT 'found: ' || count(*) FROM piramid_check('$index', true)" ],
 		[ 'insert', "INSERT INTO $table SELECT id + 10000, v, 7, b FROM ${name}_more" ],
 		[ 'insert again', "INSERT INTO $table SELECT i + 20000, v, i, b FROM $name, generate_series(1, 25) AS i WHERE id = 5" ],
 		[ 'vacuum', "DELETE FROM $table WHERE id % 5 = 0; VACUUM (INDEX_CLEANUP on) $table" ],
 		[ 'repair', "SELECT count(*) FROM piramid_repair('$index')" ],
+		$words ? [ 'merge', "SELECT piramid_bm25_merge('$index')" ] : (),
 		[ 'all rows again', $rows ]);
 }
 
@@ -177,6 +194,8 @@ sub complaint
 	# PostgreSQL's own, of a page that it read or an executor that sees distances contradict
 	return '' if $said =~ /XX001: (invalid page in block|could not read block) \d+ /;
 	return '' if $said =~ /XX000: index returned tuples in wrong order/;
+	# A damaged name may be of a configuration that there was once.
+	return '' if $said =~ /42704: the index's text search configuration .* does not exist any more/;
 	# A version that is not ours may be one of a later library.
 	return '' if $said =~ /0A000: index "$index" has format version .* at block \d+.*\n.*HINT:.*REINDEX/;
 	return $said;
