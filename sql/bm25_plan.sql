@@ -63,7 +63,6 @@ EXPLAIN (COSTS OFF) SELECT id FROM v ORDER BY body <@> 'rare' LIMIT 2;
 -- Columns of other queries: UNION, joins, groups, CTEs, recursion.
 CREATE TABLE d2 AS SELECT id + 5000 AS id, body FROM d WHERE id < 20;
 INSERT INTO d2 VALUES (7001, 'rare word1'), (7002, 'rarer');
-EXPLAIN (COSTS OFF) SELECT id FROM (SELECT id, body FROM d WHERE topic < 3 UNION ALL SELECT id, body FROM d WHERE topic = 3) x ORDER BY body <@> 'rare' LIMIT 3;
 SELECT id, round((body <@> 'rare')::numeric, 4) AS score FROM (SELECT id, body FROM d UNION ALL SELECT id, body FROM d2) x ORDER BY body <@> 'rare', id LIMIT 4;
 SELECT id FROM (SELECT id, body FROM d2 UNION ALL SELECT id, body FROM d) x ORDER BY body <@> 'rare', id LIMIT 4;
 SELECT id FROM (SELECT 1 AS id, 'rare'::text AS body UNION SELECT id, body FROM d) x ORDER BY body <@> 'rare', id LIMIT 2;
