@@ -129,7 +129,7 @@ my %damage = (
 	cut => sub { my ($file) = @_; $$file = substr($$file, 0, rand() < 0.8 ? $page * int(rand(length($$file) / $page)) : int(rand(length $$file))) },
 	nodes => sub {
 		my ($file) = @_;
-		my $size = unpack('L', substr($$file, 24 + 32, 4));
+		my $size = kind_of($file, 0) =~ /^words/ ? 64 : unpack('L', substr($$file, 24 + 32, 4));
 		my @blocks = grep { kind_of($file, $_) =~ /^3$|^words/ } 1 .. length($$file) / $page - 1;
 		foreach (1 .. any(1, 1, 5, 50))
 		{
