@@ -187,7 +187,7 @@ check_meta(Relation rel, const Bm25MetaPageData *meta)
 		const Bm25Segment *segment = &meta->segments[i];
 
 		if (segment->ndocs == 0 || segment->ndocs == PG_UINT32_MAX ||
-			!(segment->avglen >= 0 && segment->avglen <= PG_UINT32_MAX) ||
+			!(segment->avglen >= 0 && segment->avglen <= (float4) PG_UINT32_MAX) ||
 			(segment->width != 1 && segment->width != 2 && segment->width != 4))
 			page_report_corrupt(rel, BM25_METAPAGE, "an impossible segment");
 	}
