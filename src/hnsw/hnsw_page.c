@@ -185,13 +185,75 @@ hnsw_load_block(Relation rel, BlockNumber block)
 	ReleaseBuffer(ReadBuffer(rel, block));
 }
 
+#ifdef USE_ASSERT_CHECKING
+typedef struct PageWanted
+{
+	BlockNumber block;
+	int			kind;
+} PageWanted;
+
+/* Places of kinds in one of the two orders; 0: such a page is locked alone. */
+static const int node_order[] = {
+	[HNSW_PAGE_NODE] = 1,[HNSW_PAGE_NODE_PART] = 1,[HNSW_PAGE_TIDS] = 2,
+	[HNSW_PAGE_META] = 3,[HNSW_PAGE_SKETCH_MAP] = 0
+};
+static const int map_order[] = {
+	[HNSW_PAGE_OVERFLOW_MAP] = 1,[HNSW_PAGE_KEY_MAP] = 1,[HNSW_PAGE_SKETCH_MAP] = 1,
+	[HNSW_PAGE_OVERFLOW] = 2,[HNSW_PAGE_KEYS] = 2,[HNSW_PAGE_SKETCHES] = 2,
+	[HNSW_PAGE_META] = 3
+};
+
+static bool
+comes_later(const int *order, int held, int wanted)
+{
+	return order[held] > 0 && order[held] < order[wanted];
+}
+
+/* May a page be locked under a lock that we hold?  The orders are the README's. */
+static void
+assert_order(LWLock *lock, LWLockMode mode, void *arg)
+{
+	const PageWanted *wanted = arg;
+	BufferDesc *desc = (BufferDesc *) ((char *) lock - offsetof(BufferDesc, content_lock));
+	Buffer		buffer;
+	int			held;
+
+	if (lock->tranche != LWTRANCHE_BUFFER_CONTENT)
+		return;
+	buffer = BufferDescriptorGetBuffer(desc);
+	if (PageIsNew(BufferGetPage(buffer)) ||
+		!is_ours(BufferGetPage(buffer), BufferGetBlockNumber(buffer)))
+		return;
+	held = HnswPageGetOpaque(BufferGetPage(buffer))->kind;
+	if (held < HNSW_PAGE_META || held > HNSW_PAGE_SKETCH_MAP)
+		return;
+	Assert(comes_later(node_order, held, wanted->kind) ||
+		   comes_later(map_order, held, wanted->kind) ||
+		   (wanted->kind == HNSW_PAGE_NODE_PART && node_order[held] == 1 &&
+			BufferGetBlockNumber(buffer) < wanted->block) ||
+		   (wanted->kind == HNSW_PAGE_TIDS && held == HNSW_PAGE_TIDS));
+}
+#endif
+
+/* Lock a page of this kind. */
+static inline void
+lock_page(Buffer buffer, BlockNumber block, int lockmode, int kind)
+{
+#ifdef USE_ASSERT_CHECKING
+	PageWanted	wanted = {block, kind};
+
+	ForEachLWLockHeldByMe(assert_order, &wanted);
+#endif
+	LockBuffer(buffer, lockmode);
+}
+
 /* Read a block and lock it; verifies its kind.  Locks and pins are the caller's. */
 Buffer
 hnsw_get_page(Relation rel, BlockNumber block, int lockmode, int kind)
 {
 	Buffer		buffer = hnsw_read_buffer(rel, block);
 
-	LockBuffer(buffer, lockmode);
+	lock_page(buffer, block, lockmode, kind);
 	check_page(rel, block, BufferGetPage(buffer), kind);
 	return buffer;
 }
@@ -221,7 +283,7 @@ hnsw_get_linked_page(Relation rel, BlockNumber block, int lockmode, int kind)
 	buffer = hnsw_read_buffer(rel, block);
 	if (page_is_locked(buffer))
 		page_report_corrupt(rel, block, "a link that comes back to it");
-	LockBuffer(buffer, lockmode);
+	lock_page(buffer, block, lockmode, kind);
 	check_page(rel, block, BufferGetPage(buffer), kind);
 	return buffer;
 }
