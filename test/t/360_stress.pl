@@ -1,0 +1,179 @@
+# Writers, readers and maintenance at the same time, over all kinds of indexes.  Each
+# writer looks for its own row after each of its commits, by its known vector; readers
+# look for rows that must be visible, also in snapshots that they keep; others vacuum,
+# reindex, check and repair.  At the end recall is that of a fresh build.
+#
+# PIRAMID_STRESS_SECONDS says for how long (5), PIRAMID_STRESS_KINDS of which kinds
+# (test/lib/Kinds.pm).
+
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Piramid;
+use Kinds;
+
+my $seconds = $ENV{PIRAMID_STRESS_SECONDS} || 5;
+my @kinds = split /,/, $ENV{PIRAMID_STRESS_KINDS} // 'bits,compact,cosine,ip,keys,l2,sparse,wide,words';
+my $node = piramid_node('stress', conf => "autovacuum = on\nautovacuum_naptime = '1s'\ndeadlock_timeout = '100ms'\nlog_error_verbosity = verbose");
+
+create_kinds($node, 500, @kinds);
+my $names = join ',', map { "('$_', '$kind{$_}{op}', (SELECT max(id) FROM $_))" } @kinds;
+$node->safe_psql(
+	'postgres', qq{
+	CREATE TABLE kinds (name text, op text, kept bigint);
+	INSERT INTO kinds VALUES $names;
+	CREATE TABLE until AS SELECT clock_timestamp() + interval '$seconds s' AS t;
+	CREATE SEQUENCE numbers START 2000000;
+	CREATE SEQUENCE looked;
+} . q{
+	CREATE FUNCTION over() RETURNS bool LANGUAGE sql AS 'SELECT clock_timestamp() > t FROM until';
+
+	-- Is the row (id) among the nearest of number n?
+	CREATE FUNCTION found(kind kinds, id bigint, n bigint) RETURNS bool LANGUAGE plpgsql AS $$
+	DECLARE
+		ids bigint[];
+	BEGIN
+		EXECUTE format('SELECT array_agg(id) FROM (SELECT id FROM %I ORDER BY v %2$s own_%1$s(%3$s) LIMIT 5) AS x',
+			kind.name, kind.op, n) INTO ids;
+		PERFORM nextval('looked');
+		RETURN coalesce(id = ANY (ids), false);
+	END $$;
+
+	-- A writer's life.  Its numbers are nobody else's, so each row is the only nearest of its own.
+	CREATE PROCEDURE writes() LANGUAGE plpgsql AS $$
+	DECLARE
+		kind kinds;
+		first bigint;
+		second bigint;
+		my bigint;
+	BEGIN
+		WHILE NOT over() LOOP
+			SELECT * INTO kind FROM kinds ORDER BY random() LIMIT 1;
+			first := nextval('numbers');
+			second := nextval('numbers');
+			EXECUTE format('INSERT INTO %I (n, v, a, b) SELECT $1, make_%1$s($1), 0, $2 RETURNING id', kind.name)
+				INTO my USING first, 'b' || first % 3;
+			COMMIT;
+			IF NOT found(kind, my, first) THEN
+				RAISE WARNING 'lost after its insert: % % of number %', kind.name, my, first;
+			END IF;
+			EXECUTE format('UPDATE %I SET a = a + 1 WHERE id = $1', kind.name) USING my;
+			COMMIT;
+			IF NOT found(kind, my, first) THEN
+				RAISE WARNING 'lost after an update of its key: % % of number %', kind.name, my, first;
+			END IF;
+			EXECUTE format('UPDATE %I SET n = $2, v = make_%1$s($2) WHERE id = $1', kind.name) USING my, second;
+			COMMIT;
+			IF NOT found(kind, my, second) THEN
+				RAISE WARNING 'lost after an update of its vector: % % of number %', kind.name, my, second;
+			END IF;
+			IF random() < 0.7 THEN
+				EXECUTE format('DELETE FROM %I WHERE id = $1', kind.name) USING my;
+				COMMIT;
+				IF found(kind, my, second) THEN
+					RAISE WARNING 'returned after its delete: % %', kind.name, my;
+				END IF;
+			ELSIF random() < 0.3 THEN
+				EXECUTE format('INSERT INTO %I (n, v, a, b) SELECT -1, make_%1$s($1), -1, NULL', kind.name) USING first;
+				ROLLBACK;
+			END IF;
+		END LOOP;
+	END $$;
+
+	-- Rows that are there from first to last; now and then all rows of a snapshot, twice.
+	CREATE PROCEDURE reads() LANGUAGE plpgsql AS $$
+	DECLARE
+		kind kinds;
+		my record;
+		rows bigint[];
+		again bigint[];
+	BEGIN
+		WHILE NOT over() LOOP
+			SELECT * INTO kind FROM kinds ORDER BY random() LIMIT 1;
+			FOR i IN 1 .. 20 LOOP
+				EXECUTE format('SELECT id, n FROM %I WHERE id = $1', kind.name)
+					INTO my USING 1 + floor(random() * kind.kept)::bigint;
+				-- Rows of number 7 are many.
+				IF my.n <> 7 AND NOT found(kind, my.id, my.n) THEN
+					RAISE WARNING 'lost: % % of number %', kind.name, my.id, my.n;
+				END IF;
+			END LOOP;
+			COMMIT;
+			IF current_setting('transaction_isolation') <> 'read committed' THEN
+				FOR i IN 1 .. 2 LOOP
+					EXECUTE format('SELECT array_agg(id ORDER BY id) FROM (SELECT id FROM %I ORDER BY v %s %s LIMIT 1000000) AS x',
+						kind.name, kind.op, CASE WHEN kind.name = 'words' THEN '''w1 w2 w3''' ELSE format('make_%I(3)', kind.name) END) INTO again;
+					EXECUTE format('SELECT array_agg(id ORDER BY id) FROM (SELECT id FROM %I OFFSET 0) AS x', kind.name) INTO rows;
+					IF again IS DISTINCT FROM rows THEN
+						RAISE WARNING 'rows of a snapshot: % of %, index %', cardinality(rows), kind.name, cardinality(again);
+					END IF;
+				END LOOP;
+				COMMIT;
+			END IF;
+		END LOOP;
+	END $$;
+});
+
+# A client that calls a procedure, again after each deadlock or serialization failure.
+sub client
+{
+	my ($output, $isolation, $procedure) = @_;
+	return start_sql($node, "\\set ON_ERROR_STOP 0\n\\set VERBOSITY verbose\nSET default_transaction_isolation = '$isolation'; SET enable_seqscan = off; SET enable_sort = off; SET bm25.unmatched = on; SET hnsw.ef_search = 100;\n"
+		  . "CALL $procedure();\n" x 2000, $output);
+}
+
+# Maintenance, until time is over
+sub maintenance
+{
+	my ($output) = @_;
+	my $script = "\\set ON_ERROR_STOP 0\n\\set VERBOSITY verbose\nSET client_min_messages = error;\n";
+
+	foreach my $i (1 .. 20 * $seconds)
+	{
+		my $name = any(@kinds);
+		my $sql = any(
+			"VACUUM (INDEX_CLEANUP on) $name", "VACUUM (INDEX_CLEANUP on) $name", "VACUUM (INDEX_CLEANUP on) $name",
+			"REINDEX INDEX CONCURRENTLY ${name}_idx", 'CHECKPOINT',
+			create_index($name, "${name}_b0", $name, 'CONCURRENTLY') . "; DROP INDEX CONCURRENTLY ${name}_b0",
+			"SELECT 'found: ' || f FROM piramid_check('${name}_idx', true) AS f WHERE severity = 'error'",
+			$name eq 'words' ? "SELECT piramid_bm25_merge('words_idx')" : "SELECT piramid_repair('${name}_idx')");
+		$script .= "SELECT over() AS over \\gset\n\\if :over\n\\q\n\\endif\n$sql;\n";
+	}
+	return start_sql($node, $script, $output);
+}
+
+srand(1);
+my @output = ('') x 7;
+my @clients = (
+	client(\$output[0], 'read committed', 'writes'),
+	client(\$output[1], 'repeatable read', 'writes'),
+	client(\$output[2], 'serializable', 'writes'),
+	client(\$output[3], 'read committed', 'reads'),
+	client(\$output[4], 'repeatable read', 'reads'),
+	maintenance(\$output[5]), maintenance(\$output[6]));
+$_->finish foreach @clients;
+
+my @errors = grep { !/^(40P01|40001|42P07|42704|42P01|55000|55006)|could not open relation with OID/ } join('', @output) =~ /(?:ERROR|FATAL|PANIC):  (.*)/g;
+is(join("\n", @errors), '', 'no error but deadlocks and what others have changed');
+is(join("\n", grep { /WARNING|^found: / } map { split /\n/ } @output), '', 'each row is found');
+note($node->safe_psql('postgres', "SELECT last_value FROM looked") . ' searches');
+at_least($node->safe_psql('postgres', 'SELECT last_value FROM looked'), 20 * $seconds, 'searches');
+
+drop_leftovers($node);
+foreach my $name (@kinds)
+{
+	note($_) foreach split /\n/, $node->safe_psql('postgres', "SELECT f FROM piramid_check('${name}_idx', true) AS f");
+	is(wrong_answers($node, $name), '', "$name: index and table agree");
+	next if $name eq 'words';
+	$node->safe_psql('postgres', "CREATE TABLE queries AS SELECT id, v FROM (SELECT n AS id, make_$name(3000000 + n) AS v FROM generate_series(1, 60) AS n) AS x");
+	my $recall = sub { return $node->safe_psql('postgres', "SET client_min_messages = error; SELECT test.recall('$name', '$kind{$name}{op}', 'queries')") };
+	my $before = $recall->();
+	$node->safe_psql('postgres', "REINDEX INDEX ${name}_idx");
+	at_least($before, $recall->() - 0.005, "$name: recall beside a fresh build");
+	$node->safe_psql('postgres', 'DROP TABLE queries');
+}
+check_and_stop($node);
+done_testing();
