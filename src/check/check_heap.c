@@ -160,7 +160,7 @@ check_heap_note(CheckHeap *heap, const ItemPointerData *tid, CheckPlace place)
 	{
 		HASHCTL		control = {
 			.keysize = sizeof(ItemPointerData), .entrysize = sizeof(Doubtful),
-			.hcxt = CurrentMemoryContext
+			.hcxt = GetMemoryChunkContext(heap)	/* callers reset theirs */
 		};
 
 		heap->doubtful = hash_create("piramid_check TIDs", 1024, &control,

@@ -131,6 +131,8 @@ my @damage = (
 	[ 'a TID past the end', qr/a heap TID past the end of the table/, sub { my ($n) = base_nodes(); set_tids('node.tid', 1000000, 1, $n); block_of($n) }, 0 ],
 	[ 'a TID of another row', qr/another vector than the row|other keys than the row/, sub { my @n = base_nodes(); field($n[0], 'node.tid', field($n[1], 'node.tid')); block_of($n[0]) }, 0 ],
 	[ 'a TID twice', qr/the row \(\d+,\d+\) of the table a second time/, sub { my @n = base_nodes(); field($n[0], 'node.tid', field($n[1], 'node.tid')); undef }, 0 ],
+	# The second rows are kept from first to last.
+	[ 'many TIDs twice', qr/the row \(\d+,\d+\) of the table a second time/, sub { my @n = base_nodes(); field($n[ 2 * $_ + 1 ], 'node.tid', field($n[ 2 * $_ ], 'node.tid')) foreach 0 .. $#n / 2 - 1; undef }, 0 ],
 	[ 'a row that is missing', qr/^error\|\|\|the row \(\d+,\d+\) of the table is not in the index.*REINDEX/m, sub { my ($n) = base_nodes(); field($n, 'node.ntids', 0); undef }, 0 ],
 	[ 'the owner of a chunk', qr/TIDs of another node in a node's chain/, sub { my ($c) = chunks(); field($c, 'chunk.owner', 1); block_of($c) }, 0 ],
 	[ 'the order of a chain', qr/a list of TIDs in the wrong order/, sub { set_chunks('sequence', 1); block_of((chunks())[0]) }, 0 ],
