@@ -51,7 +51,18 @@ chunk_count_chars(const ChunkText *text, uint32 from, uint32 to)
 		return to - from;
 	if (text->encoding == PG_UTF8)
 	{
-		for (uint32 pos = from; pos < to; pos++)
+		uint32		pos = from;
+
+		/* Eight bytes at once: those that continue a character are 10xxxxxx. */
+		for (; to - pos >= sizeof(uint64); pos += sizeof(uint64))
+		{
+			uint64		word;
+
+			memcpy(&word, text->data + pos, sizeof(word));
+			word = (word >> 7) & ~(word >> 6) & UINT64CONST(0x0101010101010101);
+			n += sizeof(word) - ((word * UINT64CONST(0x0101010101010101)) >> 56);
+		}
+		for (; pos < to; pos++)
 			n += ((unsigned char) text->data[pos] & 0xc0) != 0x80;
 		return n;
 	}
@@ -367,6 +378,39 @@ step_in_word(ChunkScan *scan)
 	scan->end = scan->unit;
 }
 
+/*
+ * Bytes that say nothing of where lines and sentences end, as long as no more
+ * than spaces follow: all of ASCII but blanks, what ends a sentence or closes
+ * one, and, of course, the space itself.
+ */
+static const bool plain[256] = {
+	[' '] = true, ['#'] = true, ['$'] = true, ['%'] = true, ['&'] = true, ['('] = true, ['+'] = true,
+	[','] = true, ['-'] = true, ['/'] = true, ['0' ... '9'] = true, [':'] = true, [';'] = true,
+	['<'] = true, ['='] = true, ['>'] = true, ['@'] = true, ['A' ... 'Z'] = true, ['['] = true,
+	['\\'] = true, ['^'] = true, ['a' ... 'z'] = true, ['{'] = true, ['|'] = true, ['~'] = true
+};
+
+/*
+ * From a plain byte to the end of the last word before the next byte that is
+ * not: in between, no boundary is stronger than that of a word.
+ */
+static inline void
+skip_plain(ChunkScan *scan)
+{
+	const unsigned char *data = (const unsigned char *) scan->text->data;
+	uint32		before = scan->pos;
+	uint32		stop = Min(scan->to, before + SCAN_STRIDE);
+	uint32		pos = before;
+
+	while (pos < stop && plain[data[pos]])
+		pos++;
+	while (data[pos - 1] == ' ')
+		pos--;
+	scan->pos = pos;
+	scan->unit += pos - before;
+	scan->end = scan->unit;
+}
+
 /* The next boundary, without its rank; false if there is none. */
 bool
 chunk_scan_next(ChunkScan *scan, ChunkBoundary *boundary)
@@ -395,7 +439,10 @@ chunk_scan_next(ChunkScan *scan, ChunkBoundary *boundary)
 		}
 		else
 		{
-			step_in_word(scan);
+			if (scan->least > CHUNK_WORD && text->unit != CHUNK_WORDS && plain[(unsigned char) data[before]])
+				skip_plain(scan);
+			else
+				step_in_word(scan);
 			if (scan->pos >= scan->to || chunk_is_blank(data[scan->pos]))
 				continue;
 			if (IS_HIGHBIT_SET(data[scan->pos - 1]) && text->unit != CHUNK_WORDS &&

@@ -150,6 +150,17 @@ split_text(ChunkRows *rows)
 	}
 }
 
+static bool
+has_high_bit(const char *data, uint32 size)
+{
+	for (uint32 i = 0; i < size; i++)
+	{
+		if (IS_HIGHBIT_SET(data[i]))
+			return true;
+	}
+	return false;
+}
+
 /*
  * Where piece i begins with its overlap: at the strongest boundary that the
  * overlap allows, the first of them; never before the piece before.  With fixed
@@ -174,12 +185,15 @@ find_start(const ChunkRows *rows, int i)
 		from.pos = core[-1].pos;
 		from.unit = core[-1].unit;
 	}
-	chunk_scan_start(&scan, &rows->text, &from, core->pos, CHUNK_CHAR);
+	/* Where blanks stand between words, none is cut. */
+	chunk_scan_start(&scan, &rows->text, &from, core->pos,
+					 rows->strategy == STRATEGY_FIXED ||
+					 has_high_bit(rows->text.data + from.pos, core->pos - from.pos) ?
+					 CHUNK_CHAR : CHUNK_WORD);
 	while (chunk_scan_next(&scan, &next))
 	{
 		int			level = rows->strategy == STRATEGY_FIXED ? 0 : Min(next.level, CHUNK_SENTENCE);
 
-		/* Where blanks stand between words, none is cut. */
 		if (next.level == CHUNK_CHAR && rows->strategy != STRATEGY_FIXED &&
 			!IS_HIGHBIT_SET(rows->text.data[next.pos]))
 			continue;
