@@ -81,8 +81,12 @@ CREATE TABLE piramid.collection (
 	text_config regconfig NOT NULL,
 	index_options jsonb NOT NULL,
 	isolation text NOT NULL CHECK (isolation IN ('none', 'rls')),
+	metadata_schema jsonb,
+	auto_promote boolean NOT NULL DEFAULT false,
+	uncut regclass UNIQUE,
 	max_documents bigint CHECK (max_documents >= 0),
 	max_chunks bigint CHECK (max_chunks >= 0),
+	max_bytes bigint CHECK (max_bytes >= 0),
 	created_at timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE piramid.collection IS 'collections: tables of documents, with the tables of their chunks and jobs';
@@ -123,9 +127,17 @@ CREATE FUNCTION piramid.owns(tab regclass) RETURNS boolean
 $$;
 COMMENT ON FUNCTION piramid.owns(regclass) IS 'does the current user have the rights of the table''s owner?';
 
+-- Has the current user what a worker needs to store vectors in this table?
+CREATE FUNCTION piramid.works_for(collection regclass, vectors regclass) RETURNS boolean
+	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT coalesce((SELECT has_table_privilege(c.jobs, 'UPDATE') AND has_table_privilege(works_for.vectors, 'INSERT')
+		FROM piramid.collection AS c WHERE c.documents = collection), false)
+$$;
+COMMENT ON FUNCTION piramid.works_for(regclass, regclass) IS 'may the current user store vectors of this version of a collection?';
+
 -- Rows of the registry that the current user may write: about tables, models and
--- pauses that are the user's.  Rows about tables that are gone are anybody's to
--- delete.  (Policies would keep owners of databases from dumping and restoring.)
+-- pauses that are the user's.  A worker may promote where the owner has said so.
+-- Rows about tables that are gone are anybody's to delete.  (Policies would keep owners of databases from dumping and restoring.)
 CREATE FUNCTION piramid.check_registry() RETURNS trigger
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -137,7 +149,7 @@ BEGIN
 	FOREACH r IN ARRAY ARRAY[CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) END, CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) END] LOOP
 		CONTINUE WHEN r IS NULL;
 		IF r ? 'documents' THEN
-			FOREACH tab IN ARRAY ARRAY[r ->> 'documents', r ->> 'chunks', r ->> 'jobs', r ->> 'vectors'] LOOP
+			FOREACH tab IN ARRAY ARRAY[r ->> 'documents', r ->> 'chunks', r ->> 'jobs', r ->> 'uncut', r ->> 'vectors'] LOOP
 				CONTINUE WHEN tab IS NULL
 					OR (TG_OP = 'DELETE' AND NOT EXISTS (SELECT FROM pg_class WHERE oid = to_regclass(tab)));
 				mine := mine AND piramid.owns(to_regclass(tab));
@@ -146,6 +158,12 @@ BEGIN
 			mine := mine AND pg_has_role(current_user, to_regrole(coalesce(r ->> 'owner', r ->> 'worker')), 'USAGE');
 		END IF;
 	END LOOP;
+	IF mine IS NOT TRUE AND TG_TABLE_NAME = 'version' AND TG_OP = 'UPDATE' THEN
+		mine := to_jsonb(OLD) - 'state' = to_jsonb(NEW) - 'state'
+			AND (to_jsonb(OLD) ->> 'state', to_jsonb(NEW) ->> 'state') IN (('building', 'active'), ('active', 'retired'))
+			AND piramid.works_for((r ->> 'documents')::regclass, (r ->> 'vectors')::regclass)
+			AND (SELECT c.auto_promote FROM piramid.collection AS c WHERE c.documents = (r ->> 'documents')::regclass);
+	END IF;
 	IF mine IS NOT TRUE THEN
 		RAISE EXCEPTION 'permission denied: this row of piramid.% belongs to another role', TG_TABLE_NAME
 			USING ERRCODE = 'insufficient_privilege';
@@ -174,6 +192,15 @@ END
 $triggers$;
 GRANT USAGE ON SCHEMA piramid TO PUBLIC;
 
+-- The policies that a collection has, and no others: those run code of their table's owner.
+CREATE FUNCTION piramid.policies_plain(tab regclass) RETURNS boolean
+	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT NOT EXISTS (SELECT FROM pg_policy WHERE polrelid = tab
+		AND (coalesce(pg_get_expr(polqual, tab), 'true') || coalesce(pg_get_expr(polwithcheck, tab), 'true')) !~
+			'^(true|\(tenant = current_setting\(''piramid.tenant''::text, true\)\)){2}$')
+$$;
+COMMENT ON FUNCTION piramid.policies_plain(regclass) IS 'has this table only policies that piramid made?';
+
 -- A table that runs nobody's code when others read and write it: no view, no
 -- triggers, policies, checks, defaults, indexes but those that a collection has.
 CREATE FUNCTION piramid.is_plain(tab regclass) RETURNS boolean
@@ -186,9 +213,7 @@ CREATE FUNCTION piramid.is_plain(tab regclass) RETURNS boolean
 				AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'))
 		AND NOT EXISTS (SELECT FROM pg_constraint WHERE conrelid = tab AND contype = 'c')
 		AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = tab AND (indexprs IS NOT NULL OR indpred IS NOT NULL))
-		AND NOT EXISTS (SELECT FROM pg_policy WHERE polrelid = tab
-			AND (coalesce(pg_get_expr(polqual, tab), 'true') || coalesce(pg_get_expr(polwithcheck, tab), 'true')) !~
-				'^(true|\(tenant = current_setting\(''piramid.tenant''::text, true\)\)){2}$')
+		AND piramid.policies_plain(tab)
 		AND NOT EXISTS (SELECT FROM pg_attrdef WHERE adrelid = tab AND pg_get_expr(adbin, tab) !~
 			'^(now\(\)|''[a-z{}]*''::[a-z]+|0|false|to_tsvector\(''[a-z_.]+''::regconfig, text\))$')
 		AND NOT EXISTS (SELECT FROM pg_attribute AS a JOIN pg_type AS y ON y.oid = atttypid
@@ -199,24 +224,25 @@ COMMENT ON FUNCTION piramid.is_plain(regclass) IS 'does reading and writing this
 
 -- The collection.  Tables of another role have to be tables; if "plain" is asked,
 -- by functions for workers, they have to be plain, and the lock keeps them so.
+-- Without "wait", a lock of somebody else is an error at once.
 CREATE FUNCTION piramid.open_collection(documents regclass, plain boolean DEFAULT false, wait boolean DEFAULT true) RETURNS piramid.collection
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	c piramid.collection;
-	tab regclass;
+	tab record;
 BEGIN
 	SELECT * INTO c FROM piramid.collection AS x WHERE x.documents = open_collection.documents;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION '"%" is no collection', open_collection.documents
 			USING ERRCODE = 'undefined_table', HINT = 'piramid.create_collection() and piramid.attach_collection() make one.';
 	END IF;
-	FOR tab IN SELECT r.oid FROM pg_class AS r
-			WHERE r.oid IN (SELECT unnest(ARRAY[c.chunks, c.jobs]) UNION ALL SELECT v.vectors FROM piramid.version AS v WHERE v.documents = c.documents)
-				AND relowner <> current_user::regrole AND has_table_privilege(r.oid, 'SELECT') LOOP
-		EXECUTE format('LOCK TABLE ONLY %s IN %s MODE%s', tab, CASE WHEN plain THEN 'ROW EXCLUSIVE' ELSE 'ACCESS SHARE' END,
+	FOR tab IN SELECT r.oid::regclass AS name, relowner <> current_user::regrole AS foreign_owner FROM pg_class AS r
+			WHERE r.oid IN (SELECT unnest(ARRAY[c.chunks, c.jobs, c.uncut]) UNION ALL SELECT v.vectors FROM piramid.version AS v WHERE v.documents = c.documents)
+				AND (relowner <> current_user::regrole OR NOT wait) AND has_table_privilege(r.oid, 'SELECT') LOOP
+		EXECUTE format('LOCK TABLE ONLY %s IN %s MODE%s', tab.name, CASE WHEN plain THEN 'ROW EXCLUSIVE' ELSE 'ACCESS SHARE' END,
 			CASE WHEN NOT wait THEN ' NOWAIT' END);
-		IF (CASE WHEN plain THEN NOT piramid.is_plain(tab) ELSE (SELECT relkind <> 'r' FROM pg_class WHERE oid = tab) END) THEN
-			RAISE EXCEPTION 'table "%" may run code of its owner', tab
+		IF tab.foreign_owner AND (CASE WHEN plain THEN NOT piramid.is_plain(tab.name) ELSE (SELECT relkind <> 'r' FROM pg_class WHERE oid = tab.name) END) THEN
+			RAISE EXCEPTION 'table "%" may run code of its owner', tab.name
 				USING ERRCODE = 'insufficient_privilege',
 					HINT = 'It has a trigger, policy, check, default or index that piramid did not make. Let the owner do this.';
 		END IF;

@@ -17,10 +17,16 @@ CREATE FUNCTION piramid.check_options(chunking jsonb, filter_columns jsonb, inde
 DECLARE
 	option text;
 BEGIN
-	FOR option IN SELECT jsonb_object_keys(chunking) EXCEPT SELECT unnest(ARRAY['strategy', 'size', 'overlap', 'unit']) LOOP
+	FOR option IN SELECT jsonb_object_keys(chunking) EXCEPT SELECT unnest(ARRAY['strategy', 'size', 'overlap', 'unit', 'deferred', 'percentile']) LOOP
 		RAISE EXCEPTION 'there is no option "%" of chunking', option
-			USING ERRCODE = 'invalid_parameter_value', HINT = 'There are strategy, size, overlap and unit.';
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'There are strategy, size, overlap, unit, deferred and percentile.';
 	END LOOP;
+	IF jsonb_typeof(chunking -> 'deferred') <> 'boolean' OR (chunking ->> 'strategy' = 'semantic' AND (chunking ->> 'deferred' = 'false'
+				OR chunking ->> 'unit' <> 'chars' OR chunking ? 'overlap')) OR NOT (chunking ->> 'percentile')::float8 BETWEEN 0 AND 100
+			OR (chunking ? 'percentile' AND chunking ->> 'strategy' IS DISTINCT FROM 'semantic') THEN
+		RAISE EXCEPTION '"deferred" is true or false; the strategy semantic has size, in characters, and percentile, from 0 to 100, and is always deferred'
+			USING ERRCODE = 'invalid_parameter_value';
+	END IF;
 	FOR option IN SELECT jsonb_object_keys(index_options) EXCEPT SELECT unnest(ARRAY['m', 'ef_construction', 'layout']) LOOP
 		RAISE EXCEPTION 'there is no option "%" of the index', option
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'There are m, ef_construction and layout.';
@@ -30,11 +36,18 @@ BEGIN
 		RAISE EXCEPTION 'a filter column cannot have the name "%"', option
 			USING ERRCODE = 'invalid_parameter_value';
 	END LOOP;
-	EXECUTE format('SELECT count(*) FROM %s.piramid_chunk(''a'', $1 ->> ''strategy'', ($1 ->> ''size'')::int, ($1 ->> ''overlap'')::int, $1 ->> ''unit'')',
-		piramid.vector_schema()) USING chunking;
+	EXECUTE format('SELECT count(*) FROM %s.piramid_chunk(''a'', $1, ($2 ->> ''size'')::int, ($2 ->> ''overlap'')::int, $2 ->> ''unit'')',
+		piramid.vector_schema()) USING replace(chunking ->> 'strategy', 'semantic', 'sentence'), chunking;
 END
 $$;
 COMMENT ON FUNCTION piramid.check_options(jsonb, jsonb, jsonb) IS 'refuses options of a collection that nothing understands';
+
+-- Are documents cut later, by piramid.cut() or by a worker, and not by whoever writes them?
+CREATE FUNCTION piramid.is_deferred(chunking jsonb) RETURNS boolean
+	LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT coalesce((chunking ->> 'deferred')::boolean, chunking ->> 'strategy' = 'semantic', false)
+$$;
+COMMENT ON FUNCTION piramid.is_deferred(jsonb) IS 'does this chunking leave documents to a worker?';
 
 -- The schema of piramid_bm25, quoted; NULL where that is not installed.
 CREATE FUNCTION piramid.bm25_schema() RETURNS text
@@ -82,6 +95,7 @@ BEGIN
 	EXECUTE format('CREATE TABLE %s (
 			chunk_id bigint REFERENCES %s ON DELETE CASCADE,
 			version integer,
+			tenant text NOT NULL,
 			tokens integer NOT NULL,
 			due timestamptz NOT NULL DEFAULT now(),
 			attempts integer NOT NULL DEFAULT 0,
@@ -95,13 +109,16 @@ BEGIN
 	EXECUTE format('CREATE INDEX ON %s (lease)', jobs);
 	c.chunks := chunks;
 	c.jobs := jobs;
+	IF piramid.is_deferred(c.chunking) THEN
+		c := piramid.make_uncut(c, key_type);
+	END IF;
 	INSERT INTO piramid.collection SELECT c.*;
 	EXECUTE format('CREATE TRIGGER piramid_keep BEFORE UPDATE OF id, document_id, text, hash ON %s
 		FOR EACH ROW EXECUTE FUNCTION piramid.keep_chunk()', chunks);
 	EXECUTE format('CREATE TRIGGER piramid_queue AFTER INSERT ON %s REFERENCING NEW TABLE AS added
 		FOR EACH STATEMENT EXECUTE FUNCTION piramid.queue_chunks()', chunks);
 	IF c.isolation = 'rls' THEN
-		PERFORM piramid.isolate(c.chunks);
+		PERFORM piramid.isolate(c.chunks), piramid.isolate(c.jobs);
 		IF NOT c.attached THEN
 			PERFORM piramid.isolate(c.documents);
 		END IF;
@@ -110,6 +127,25 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION piramid.make_tables(piramid.collection, text) IS 'makes the tables of chunks and jobs of a collection';
+
+-- The table of documents that are still to be cut.  Whoever changes a document writes
+-- its row here first, and whoever cuts it deletes the row: so they wait for each
+-- other, and no chunk of an older text comes back.
+CREATE FUNCTION piramid.make_uncut(c piramid.collection, key_type text) RETURNS piramid.collection
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	uncut text := piramid.name_of(c.documents, '_uncut');
+BEGIN
+	IF c.isolation <> 'none' THEN
+		RAISE EXCEPTION 'documents of tenants are cut when they are written' USING ERRCODE = 'feature_not_supported',
+			HINT = 'Leave out "deferred", and the strategy semantic.';
+	END IF;
+	EXECUTE format('CREATE TABLE %s (document_id %s PRIMARY KEY, queued_at timestamptz NOT NULL DEFAULT now(), lease uuid, lease_until timestamptz)', uncut, key_type);
+	c.uncut := uncut;
+	RETURN c;
+END
+$$;
+COMMENT ON FUNCTION piramid.make_uncut(piramid.collection, text) IS 'makes the table of documents that wait to be cut';
 
 -- A tenant sees its own rows, also if it is the owner.
 CREATE FUNCTION piramid.isolate(tab regclass) RETURNS void
@@ -171,16 +207,31 @@ END
 $$;
 COMMENT ON FUNCTION piramid.make_version(piramid.collection, text, text) IS 'makes the table and the index of a version of embeddings';
 
+-- One call for all rows of a statement, but for a table with partitions, or one that is a partition:
+-- a statement that names the one does not call the other's trigger of statements, and does call that of rows.
+CREATE FUNCTION piramid.follow_inserts(tab regclass) RETURNS void
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF (SELECT relkind = 'p' OR relispartition FROM pg_class WHERE oid = tab) THEN
+		EXECUTE format('CREATE TRIGGER piramid_insert AFTER INSERT ON %s FOR EACH ROW EXECUTE FUNCTION piramid.document_changed()', tab);
+	ELSE
+		EXECUTE format('CREATE TRIGGER piramid_insert AFTER INSERT ON %s REFERENCING NEW TABLE AS added
+			FOR EACH STATEMENT EXECUTE FUNCTION piramid.documents_added()', tab);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION piramid.follow_inserts(regclass) IS 'makes the trigger for new documents';
+
 CREATE FUNCTION piramid.create_collection(name text, model text, distance text DEFAULT 'cosine', chunking jsonb DEFAULT '{}',
 	filter_columns jsonb DEFAULT '{}', isolation text DEFAULT 'none', text_config regconfig DEFAULT 'pg_catalog.english',
-	index_options jsonb DEFAULT '{}', schema name DEFAULT current_schema) RETURNS regclass
+	index_options jsonb DEFAULT '{}', schema name DEFAULT current_schema, metadata_schema jsonb DEFAULT NULL) RETURNS regclass
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	c piramid.collection;
 	documents text := format('%I.%I', schema, name);
 	tenant text := CASE isolation WHEN 'rls' THEN 'NULLIF(current_setting(''piramid.tenant'', true), '''')' ELSE '''''' END;
 BEGIN
-	PERFORM piramid.check_options(chunking, filter_columns, index_options);
+	PERFORM piramid.check_options(chunking, filter_columns, index_options), piramid.check_schema(metadata_schema);
 	EXECUTE format('CREATE TABLE %s (
 			id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 			external_id text,
@@ -195,16 +246,19 @@ BEGIN
 			UNIQUE (tenant, external_id))', documents, tenant);
 	EXECUTE format('CREATE INDEX ON %s USING gin (metadata jsonb_path_ops)', documents);
 	c := ROW(documents::regclass, NULL, NULL, false, 'id', 'body', '{metadata}', distance, chunking, filter_columns,
-		text_config, index_options, isolation, NULL, NULL, now());
+		text_config, index_options, isolation, metadata_schema, false, NULL, NULL, NULL, NULL, now());
 	c := piramid.make_tables(c, 'bigint');
 	PERFORM piramid.make_version(c, model, 'active');
-	EXECUTE format('CREATE TRIGGER piramid_insert AFTER INSERT ON %s FOR EACH ROW EXECUTE FUNCTION piramid.document_changed()', documents);
+	PERFORM piramid.follow_inserts(c.documents);
 	EXECUTE format('CREATE TRIGGER piramid_update AFTER UPDATE OF body, tenant, metadata ON %s
 		FOR EACH ROW EXECUTE FUNCTION piramid.document_changed()', documents);
+	EXECUTE format('CREATE TRIGGER piramid_metadata BEFORE INSERT OR UPDATE OF metadata ON %s
+		FOR EACH ROW EXECUTE FUNCTION piramid.check_metadata()', documents);
+	EXECUTE format('ALTER TABLE %s %s TRIGGER piramid_metadata', documents, CASE WHEN metadata_schema IS NULL THEN 'DISABLE' ELSE 'ENABLE' END);
 	RETURN c.documents;
 END
 $$;
-COMMENT ON FUNCTION piramid.create_collection(text, text, text, jsonb, jsonb, text, regconfig, jsonb, name) IS
+COMMENT ON FUNCTION piramid.create_collection(text, text, text, jsonb, jsonb, text, regconfig, jsonb, name, jsonb) IS
 	'make a collection: ordinary tables of documents, chunks, jobs and vectors, which the caller owns';
 
 CREATE FUNCTION piramid.attach_collection(source regclass, text_column name, model text, metadata_columns name[] DEFAULT '{}',
@@ -234,12 +288,12 @@ BEGIN
 	PERFORM piramid.check_options(chunking, types, index_options);
 	c := ROW(source, NULL, NULL, true, key.attname, text_column,
 		ARRAY(SELECT unnest(metadata_columns) UNION SELECT unnest(filter_columns)), distance, chunking, types,
-		text_config, index_options, 'none', NULL, NULL, now());
+		text_config, index_options, 'none', NULL, false, NULL, NULL, NULL, NULL, now());
 	c := piramid.make_tables(c, key.type);
 	PERFORM piramid.make_version(c, model, 'active');
 	SELECT string_agg(DISTINCT quote_ident(column_name), ', ') INTO watched
 	FROM unnest(ARRAY[key.attname, text_column] || filter_columns) AS column_name;
-	EXECUTE format('CREATE TRIGGER piramid_insert AFTER INSERT ON %s FOR EACH ROW EXECUTE FUNCTION piramid.document_changed()', source);
+	PERFORM piramid.follow_inserts(source);
 	EXECUTE format('CREATE TRIGGER piramid_update AFTER UPDATE OF %s ON %s FOR EACH ROW EXECUTE FUNCTION piramid.document_changed()', watched, source);
 	EXECUTE format('CREATE TRIGGER piramid_delete AFTER DELETE ON %s FOR EACH ROW EXECUTE FUNCTION piramid.document_changed()', source);
 	EXECUTE format('CREATE TRIGGER piramid_truncate AFTER TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION piramid.documents_truncated()', source);
@@ -258,13 +312,13 @@ DECLARE
 	t text;
 BEGIN
 	FOR t IN SELECT tgname FROM pg_trigger WHERE tgrelid = c.documents AND tgparentid = 0
-			AND tgname IN ('piramid_insert', 'piramid_update', 'piramid_delete', 'piramid_truncate') LOOP
+			AND tgname IN ('piramid_insert', 'piramid_update', 'piramid_delete', 'piramid_truncate', 'piramid_metadata') LOOP
 		EXECUTE format('DROP TRIGGER %I ON %s', t, c.documents);
 	END LOOP;
 	FOR tab IN SELECT vectors FROM piramid.version AS v WHERE v.documents = c.documents LOOP
 		EXECUTE format('DROP TABLE %s', tab);
 	END LOOP;
-	EXECUTE format('DROP TABLE %s, %s', c.jobs, c.chunks);
+	EXECUTE format('DROP TABLE %s, %s%s', c.jobs, c.chunks, ', ' || c.uncut::text);
 	DELETE FROM piramid.version AS v WHERE v.documents = c.documents;
 	DELETE FROM piramid.collection AS x WHERE x.documents = c.documents;
 	IF NOT (keep_documents OR c.attached) THEN
@@ -285,20 +339,26 @@ BEGIN
 	IF what IS NULL OR what NOT IN ('read', 'write', 'work') THEN
 		RAISE EXCEPTION 'what is granted is read, write or work, not "%"', what USING ERRCODE = 'invalid_parameter_value';
 	END IF;
-	EXECUTE format('GRANT SELECT ON %s, %s TO %s', c.chunks, c.jobs, role);
-	IF what <> 'work' THEN
+	EXECUTE format('GRANT SELECT ON %s, %s%s TO %s', c.chunks, c.jobs, ', ' || c.uncut::text, role);
+	IF c.uncut IS NOT NULL AND what <> 'read' THEN
+		-- A worker that cuts documents reads them, and writes chunks.
+		EXECUTE format('GRANT INSERT, UPDATE, DELETE ON %s TO %s', c.uncut, role);
+		EXECUTE format('GRANT INSERT, DELETE ON %s TO %s', c.chunks, role);
+	END IF;
+	IF what <> 'work' OR c.uncut IS NOT NULL THEN
 		EXECUTE format('GRANT SELECT ON %s TO %s', c.documents, role);
 	END IF;
 	IF what = 'write' THEN
 		EXECUTE format('GRANT INSERT, UPDATE, DELETE ON %s, %s TO %s', c.documents, c.chunks, role);
-		-- One column's UPDATE, for the lock of refilter()
-		EXECUTE format('GRANT INSERT, UPDATE (tokens) ON %s TO %s', c.jobs, role);
+		-- For refilter()
+		EXECUTE format('GRANT INSERT, UPDATE (tenant) ON %s TO %s', c.jobs, role);
 	ELSIF what = 'work' THEN
 		-- For the locks of complete() and open_collection(); texts a trigger protects.
 		EXECUTE format('GRANT UPDATE ON %s TO %s', c.chunks, role);
 		EXECUTE format('GRANT INSERT, UPDATE, DELETE ON %s TO %s', c.jobs, role);
 		IF c.isolation = 'rls' THEN
-			EXECUTE format('CREATE POLICY %I ON %s TO %s USING (true)', 'piramid_work_' || role::oid, c.chunks, role);
+			EXECUTE format('CREATE POLICY %1$I ON %2$s TO %3$s USING (true); CREATE POLICY %1$I ON %4$s TO %3$s USING (true)',
+				'piramid_work_' || role::oid, c.chunks, role, c.jobs);
 		END IF;
 	END IF;
 	FOR tab IN SELECT vectors FROM piramid.version AS v WHERE v.documents = c.documents LOOP
@@ -312,12 +372,70 @@ $$;
 COMMENT ON FUNCTION piramid.grant_collection(regclass, regrole, text) IS
 	'let a role search a collection (read), write its documents (write), or embed its chunks (work)';
 
-CREATE FUNCTION piramid.set_quota(collection regclass, max_documents bigint DEFAULT NULL, max_chunks bigint DEFAULT NULL) RETURNS void
+CREATE FUNCTION piramid.set_quota(collection regclass, max_documents bigint DEFAULT NULL, max_chunks bigint DEFAULT NULL,
+	max_bytes bigint DEFAULT NULL) RETURNS void
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	PERFORM piramid.open_collection(collection);
-	UPDATE piramid.collection AS c SET max_documents = set_quota.max_documents, max_chunks = set_quota.max_chunks
+	IF piramid.is_deferred((piramid.open_collection(collection)).chunking) AND (max_chunks IS NOT NULL OR max_bytes IS NOT NULL) THEN
+		RAISE EXCEPTION 'chunks of "%" are made later, so only its documents can be limited', collection USING ERRCODE = 'feature_not_supported';
+	END IF;
+	UPDATE piramid.collection AS c SET max_documents = set_quota.max_documents, max_chunks = set_quota.max_chunks, max_bytes = set_quota.max_bytes
 	WHERE c.documents = collection;
 END
 $$;
-COMMENT ON FUNCTION piramid.set_quota(regclass, bigint, bigint) IS 'the most documents with text, and chunks, that a collection may have; NULL: no limit';
+COMMENT ON FUNCTION piramid.set_quota(regclass, bigint, bigint, bigint) IS
+	'the most documents, chunks, and bytes of chunks that each tenant of a collection may have; NULL: no limit';
+
+-- What may change in a collection that exists.
+CREATE FUNCTION piramid.alter_collection(collection regclass, changes jsonb) RETURNS void
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	c piramid.collection := piramid.open_collection(collection);
+	option text;
+	was jsonb := c.chunking;
+	had regclass := c.uncut;
+	r record;
+BEGIN
+	IF jsonb_typeof(changes) IS DISTINCT FROM 'object' THEN
+		RAISE EXCEPTION 'changes of a collection are a JSON object' USING ERRCODE = 'invalid_parameter_value';
+	END IF;
+	FOR option IN SELECT jsonb_object_keys(changes) EXCEPT SELECT unnest(ARRAY['chunking', 'metadata_schema', 'auto_promote', 'index_options']) LOOP
+		RAISE EXCEPTION '"%" of a collection cannot be changed', option USING ERRCODE = 'invalid_parameter_value',
+			HINT = 'chunking, metadata_schema, auto_promote and index_options (of later versions) can; piramid.set_model() begins another model.';
+	END LOOP;
+	IF jsonb_typeof(changes -> 'auto_promote') <> 'boolean' THEN
+		RAISE EXCEPTION '"auto_promote" is true or false' USING ERRCODE = 'invalid_parameter_value';
+	END IF;
+	c.auto_promote := coalesce((changes ->> 'auto_promote')::boolean, c.auto_promote);
+	c.chunking := coalesce(changes -> 'chunking', c.chunking);
+	c.index_options := coalesce(changes -> 'index_options', c.index_options);
+	PERFORM piramid.check_options(c.chunking, c.filter_columns, c.index_options);
+	IF piramid.is_deferred(c.chunking) AND c.uncut IS NULL THEN
+		IF c.max_chunks IS NOT NULL OR c.max_bytes IS NOT NULL THEN
+			RAISE EXCEPTION 'a limit of chunks or bytes needs documents that are cut when they are written' USING ERRCODE = 'feature_not_supported';
+		END IF;
+		c := piramid.make_uncut(c, piramid.key_type(c));
+	END IF;
+	IF changes ? 'metadata_schema' THEN
+		c.metadata_schema := NULLIF(changes -> 'metadata_schema', 'null');
+		PERFORM piramid.change_schema(c);
+	END IF;
+	UPDATE piramid.collection AS x SET chunking = c.chunking, metadata_schema = c.metadata_schema, auto_promote = c.auto_promote,
+		index_options = c.index_options, uncut = c.uncut
+	WHERE x.documents = c.documents;
+	IF c.uncut IS DISTINCT FROM had THEN
+		FOR r IN SELECT DISTINCT a.grantee, CASE WHEN a.privilege_type = 'UPDATE' THEN 'work' WHEN w.grantee IS NOT NULL THEN 'write' ELSE 'read' END AS what
+				FROM pg_class AS j CROSS JOIN LATERAL aclexplode(j.relacl) AS a
+					LEFT JOIN (SELECT x.grantee FROM pg_class AS t, aclexplode(t.relacl) AS x WHERE t.oid = c.documents AND x.privilege_type = 'INSERT') AS w
+						ON w.grantee = a.grantee AND a.privilege_type = 'INSERT'
+				WHERE j.oid = c.jobs AND a.grantee NOT IN (0, j.relowner) LOOP
+			PERFORM piramid.grant_collection(collection, r.grantee::regrole, r.what);
+		END LOOP;
+	END IF;
+	IF c.chunking <> was THEN
+		PERFORM piramid.rechunk_all(collection);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION piramid.alter_collection(regclass, jsonb) IS
+	'change chunking (all documents are cut again), metadata_schema, auto_promote, or index_options of later versions';

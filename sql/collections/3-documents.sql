@@ -25,41 +25,68 @@ CREATE FUNCTION piramid.key_type(c piramid.collection) RETURNS text
 $$;
 COMMENT ON FUNCTION piramid.key_type(piramid.collection) IS 'type of the key of a collection''s documents';
 
--- Give a document the chunks of its text.  Chunks whose text is still there keep
+-- The chunks of documents as SQL over d, the documents: cut by piramid_chunk() with
+-- the options $2, or where $3 and $4, starts and lengths, say.
+CREATE FUNCTION piramid.cuts(c piramid.collection, given boolean) RETURNS text
+	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT CASE WHEN given THEN format('LATERAL (SELECT (n - 1)::int AS ordinal, NULL::int AS parent, start, length, substr(d.%I, start, length) AS text,
+			''{}''::text[] AS heading_path FROM unnest($3, $4) WITH ORDINALITY AS u(start, length, n))', c.text_column)
+		ELSE format('%s.piramid_chunk(d.%I, $2 ->> ''strategy'', ($2 ->> ''size'')::int, ($2 ->> ''overlap'')::int, $2 ->> ''unit'')',
+			piramid.vector_schema(), c.text_column) END
+$$;
+COMMENT ON FUNCTION piramid.cuts(piramid.collection, boolean) IS 'SQL for the chunks of a document';
+
+-- Give documents the chunks of their texts.  Chunks whose text is still there keep
 -- their row, and so their vectors; only their place is written again.
-CREATE FUNCTION piramid.rechunk(c piramid.collection, key text) RETURNS void
+CREATE FUNCTION piramid.rechunk(c piramid.collection, keys text[], starts integer[] DEFAULT NULL, lengths integer[] DEFAULT NULL) RETURNS void
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	filters text[] := ARRAY(SELECT jsonb_object_keys(c.filter_columns) ORDER BY 1);
-	names text := coalesce((SELECT string_agg(format(', %I', f), '' ORDER BY f) FROM unnest(filters) AS f), '');
+	names text := coalesce((SELECT string_agg(format(', %I', f), '' ORDER BY f) FROM jsonb_object_keys(c.filter_columns) AS f), '');
 BEGIN
 	EXECUTE format($sql$
 		WITH cut AS MATERIALIZED (
-			SELECT x.*, piramid.hash_of(x.text) AS hash, row_number() OVER (PARTITION BY x.text ORDER BY x.ordinal) AS n
-			FROM %1$s AS d, %2$s.piramid_chunk(d.%3$I, $2 ->> 'strategy', ($2 ->> 'size')::int, ($2 ->> 'overlap')::int, $2 ->> 'unit') AS x
-			WHERE d.%4$I = $1::%5$s),
+			SELECT d.%3$I AS key, x.*, sha256(convert_to(x.text, getdatabaseencoding())) AS hash,
+				row_number() OVER (PARTITION BY d.%3$I, x.text ORDER BY x.ordinal) AS n
+			FROM %1$s AS d, %2$s AS x
+			WHERE d.%3$I = ANY ($1::%4$s[])),
 		old AS MATERIALIZED (
-			SELECT o.id, o.hash, row_number() OVER (PARTITION BY o.hash ORDER BY o.ordinal) AS n
-			FROM %6$s AS o WHERE o.document_id = $1::%5$s),
-		kept AS MATERIALIZED (SELECT old.id, cut.* FROM old JOIN cut USING (hash, n)),
+			SELECT o.document_id AS key, o.id, o.hash, row_number() OVER (PARTITION BY o.document_id, o.hash ORDER BY o.ordinal, o.id) AS n
+			FROM %5$s AS o WHERE o.document_id = ANY ($1::%4$s[])),
+		kept AS MATERIALIZED (SELECT old.id, cut.* FROM old JOIN cut USING (key, hash, n)),
 		gone AS (
-			DELETE FROM %6$s AS g USING old WHERE g.id = old.id AND old.id NOT IN (SELECT id FROM kept)),
+			DELETE FROM %5$s AS g USING old WHERE g.id = old.id AND old.id NOT IN (SELECT id FROM kept)),
 		moved AS (
-			UPDATE %6$s AS m SET ordinal = kept.ordinal, parent = kept.parent, start = kept.start, length = kept.length,
+			UPDATE %5$s AS m SET ordinal = kept.ordinal, parent = kept.parent, start = kept.start, length = kept.length,
 				heading_path = kept.heading_path
 			FROM kept WHERE m.id = kept.id AND (m.ordinal, m.parent, m.start, m.length, m.heading_path)
 				IS DISTINCT FROM (kept.ordinal, kept.parent, kept.start, kept.length, kept.heading_path))
-		INSERT INTO %6$s (document_id, tenant, ordinal, parent, start, length, text, hash, heading_path%7$s)
-		SELECT d.%4$I, %8$s, cut.ordinal, cut.parent, cut.start, cut.length, cut.text, cut.hash, cut.heading_path%9$s
-		FROM cut, %1$s AS d
-		WHERE d.%4$I = $1::%5$s AND NOT EXISTS (SELECT FROM old WHERE old.hash = cut.hash AND old.n = cut.n)
-		ORDER BY cut.ordinal
-		$sql$, c.documents, piramid.vector_schema(), c.text_column, c.key_column, piramid.key_type(c), c.chunks, names,
+		INSERT INTO %5$s (document_id, tenant, ordinal, parent, start, length, text, hash, heading_path%6$s)
+		SELECT d.%3$I, %7$s, cut.ordinal, cut.parent, cut.start, cut.length, cut.text, cut.hash, cut.heading_path%8$s
+		FROM cut JOIN %1$s AS d ON d.%3$I = cut.key
+		WHERE NOT EXISTS (SELECT FROM old WHERE old.key = cut.key AND old.hash = cut.hash AND old.n = cut.n)
+		ORDER BY cut.key, cut.ordinal
+		$sql$, c.documents, piramid.cuts(c, starts IS NOT NULL), c.key_column, piramid.key_type(c), c.chunks, names,
 		CASE WHEN c.attached THEN '''''' ELSE 'd.tenant' END, piramid.filter_values(c))
-		USING key, c.chunking;
+		USING keys, c.chunking, starts, lengths;
 END
 $$;
-COMMENT ON FUNCTION piramid.rechunk(piramid.collection, text) IS 'cuts the text of a document into chunks again';
+COMMENT ON FUNCTION piramid.rechunk(piramid.collection, text[], integer[], integer[]) IS 'cuts the texts of documents into chunks again';
+
+-- The same for documents that have no chunks, as new ones.
+CREATE FUNCTION piramid.chunk_new(c piramid.collection, keys text[]) RETURNS void
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	EXECUTE format($sql$
+		INSERT INTO %1$s (document_id, tenant, ordinal, parent, start, length, text, hash, heading_path%2$s)
+		SELECT d.%3$I, %4$s, x.ordinal, x.parent, x.start, x.length, x.text, sha256(convert_to(x.text, getdatabaseencoding())), x.heading_path%5$s
+		FROM %6$s AS d, %7$s AS x
+		WHERE d.%3$I = ANY ($1::%8$s[]) AND NOT EXISTS (SELECT FROM %1$s AS o WHERE o.document_id = d.%3$I)
+		$sql$, c.chunks, coalesce((SELECT string_agg(format(', %I', f), '' ORDER BY f) FROM jsonb_object_keys(c.filter_columns) AS f), ''),
+		c.key_column, CASE WHEN c.attached THEN '''''' ELSE 'd.tenant' END, piramid.filter_values(c), c.documents, piramid.cuts(c, false), piramid.key_type(c))
+		USING keys, c.chunking;
+END
+$$;
+COMMENT ON FUNCTION piramid.chunk_new(piramid.collection, text[]) IS 'cuts the texts of new documents into chunks';
 
 -- Cut all documents of a collection again, as after a change of "chunking"; and
 -- what has no document any more goes.
@@ -67,18 +94,49 @@ CREATE FUNCTION piramid.rechunk_all(collection regclass) RETURNS bigint
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	c piramid.collection := piramid.open_collection(collection);
-	key text;
+	keys text[];
 	n bigint := 0;
 BEGIN
 	EXECUTE format('DELETE FROM %s AS x WHERE NOT EXISTS (SELECT FROM %s AS d WHERE d.%I = x.document_id)', c.chunks, c.documents, c.key_column);
-	FOR key IN EXECUTE format('SELECT %I::text FROM %s', c.key_column, c.documents) LOOP
-		PERFORM piramid.rechunk(c, key);
-		n := n + 1;
+	FOR keys IN EXECUTE format('SELECT array_agg(key) FROM (SELECT %I::text AS key, row_number() OVER () AS n FROM %s) AS d GROUP BY n / 100', c.key_column, c.documents) LOOP
+		IF piramid.is_deferred(c.chunking) THEN
+			PERFORM piramid.queue_documents(c, keys);
+		ELSE
+			PERFORM piramid.rechunk(c, keys);
+		END IF;
+		n := n + cardinality(keys);
 	END LOOP;
+	IF NOT piramid.is_deferred(c.chunking) AND c.uncut IS NOT NULL THEN
+		EXECUTE format('DELETE FROM %s', c.uncut);
+	END IF;
 	RETURN n;
 END
 $$;
 COMMENT ON FUNCTION piramid.rechunk_all(regclass) IS 'cut the texts of all documents again; returns their number';
+
+-- Values that do not fit the filter columns fail when a document is written, also if it is cut later.
+CREATE FUNCTION piramid.check_filters(c piramid.collection, keys text[]) RETURNS void
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	-- Columns of an attached table have their types.
+	IF NOT c.attached AND c.filter_columns <> '{}' THEN
+		EXECUTE format('SELECT count(ROW(d.id%s)) FROM %s AS d WHERE d.id = ANY ($1::bigint[])', piramid.filter_values(c), c.documents) USING keys;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION piramid.check_filters(piramid.collection, text[]) IS 'fails if documents do not fit the filter columns';
+
+-- Documents that wait to be cut.  If somebody has them already, that was of an older text.
+CREATE FUNCTION piramid.queue_documents(c piramid.collection, keys text[]) RETURNS void
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM piramid.check_filters(c, keys);
+	EXECUTE format('INSERT INTO %s (document_id) SELECT DISTINCT k FROM unnest($1::%s[]) AS k
+		ON CONFLICT (document_id) DO UPDATE SET lease = NULL, lease_until = NULL', c.uncut, piramid.key_type(c)) USING keys;
+	NOTIFY piramid_job;
+END
+$$;
+COMMENT ON FUNCTION piramid.queue_documents(piramid.collection, text[]) IS 'documents are to be cut later';
 
 -- The collection of a table with a trigger, which may be a partition.
 CREATE FUNCTION piramid.collection_of(tab regclass) RETURNS piramid.collection
@@ -86,37 +144,71 @@ CREATE FUNCTION piramid.collection_of(tab regclass) RETURNS piramid.collection
 DECLARE
 	c piramid.collection;
 BEGIN
-	SELECT * INTO STRICT c FROM piramid.collection AS x
-	WHERE x.documents = tab OR x.documents IN (SELECT relid FROM pg_partition_ancestors(tab));
+	SELECT * INTO c FROM piramid.collection AS x WHERE x.documents = tab;
+	IF NOT FOUND THEN
+		SELECT * INTO c FROM piramid.collection AS x WHERE x.documents IN (SELECT relid FROM pg_partition_ancestors(tab));
+	END IF;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'the collection of table "%" is not known', tab
+			USING ERRCODE = 'undefined_object', HINT = 'Its triggers with names that begin with piramid_ can be dropped.';
+	END IF;
 	RETURN c;
-EXCEPTION WHEN no_data_found THEN
-	RAISE EXCEPTION 'the collection of table "%" is not known', tab
-		USING ERRCODE = 'undefined_object', HINT = 'Its triggers with names that begin with piramid_ can be dropped.';
 END
 $$;
 COMMENT ON FUNCTION piramid.collection_of(regclass) IS 'the collection of a table, or of a table that it is a partition of';
 
--- No more documents and chunks than the quota.  Writers wait for each other, so
--- that each counts what the others have written.
-CREATE FUNCTION piramid.check_quota(c piramid.collection) RETURNS void
+-- No more documents, chunks and bytes than the quota, for each tenant of these
+-- documents.  Writers for a tenant wait for each other, so that each counts what
+-- the others have written; a snapshot of before would not show that.
+CREATE FUNCTION piramid.check_quota(c piramid.collection, keys text[]) RETURNS void
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+	t text;
 	documents bigint;
 	chunks bigint;
+	bytes bigint;
 BEGIN
-	IF c.max_documents IS NULL AND c.max_chunks IS NULL THEN
+	IF c.max_documents IS NULL AND c.max_chunks IS NULL AND c.max_bytes IS NULL THEN
 		RETURN;
 	END IF;
-	PERFORM pg_advisory_xact_lock(c.chunks::oid::bigint);
-	EXECUTE format('SELECT count(DISTINCT document_id), count(*) FROM %s', c.chunks) INTO documents, chunks;
-	IF documents > c.max_documents OR chunks > c.max_chunks THEN
-		RAISE EXCEPTION 'collection "%" is full: % documents of at most %, % chunks of at most %', c.documents,
-			documents, coalesce(c.max_documents::text, 'any number'), chunks, coalesce(c.max_chunks::text, 'any number')
-			USING ERRCODE = 'program_limit_exceeded', HINT = 'piramid.set_quota() sets the limits.';
+	IF current_setting('transaction_isolation') <> 'read committed' THEN
+		RAISE EXCEPTION 'a collection with a quota is written in transactions of the level READ COMMITTED'
+			USING ERRCODE = 'object_not_in_prerequisite_state';
 	END IF;
+	FOR t IN EXECUTE format('SELECT DISTINCT %s COLLATE "C" FROM %s AS d WHERE d.%I = ANY ($1::%s[]) ORDER BY 1',
+			CASE WHEN c.attached THEN '''''::text' ELSE 'd.tenant' END, c.documents, c.key_column, piramid.key_type(c)) USING keys LOOP
+		PERFORM pg_advisory_xact_lock(hashtextextended(t, c.chunks::oid::bigint));
+		EXECUTE format('SELECT count(*) FROM %s%s', c.documents, CASE WHEN NOT c.attached THEN ' WHERE tenant = $1' END) INTO documents USING t;
+		EXECUTE format('SELECT count(*), coalesce(sum(octet_length(text)), 0) FROM %s WHERE tenant = $1', c.chunks) INTO chunks, bytes USING t;
+		IF documents > c.max_documents OR chunks > c.max_chunks OR bytes > c.max_bytes THEN
+			RAISE EXCEPTION 'collection "%" is full: % documents of at most %, % chunks of at most %, % bytes of at most %', c.documents,
+				documents, coalesce(c.max_documents::text, 'any number'), chunks, coalesce(c.max_chunks::text, 'any number'),
+				bytes, coalesce(c.max_bytes::text, 'any number')
+				USING ERRCODE = 'program_limit_exceeded', HINT = 'piramid.set_quota() sets the limits.';
+		END IF;
+	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION piramid.check_quota(piramid.collection) IS 'fails if a collection has more than its quota';
+COMMENT ON FUNCTION piramid.check_quota(piramid.collection, text[]) IS 'fails if a tenant of these documents has more than its quota';
+
+CREATE FUNCTION piramid.documents_added() RETURNS trigger
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	c piramid.collection := piramid.collection_of(TG_RELID);
+	keys text[];
+BEGIN
+	FOR keys IN EXECUTE format('SELECT array_agg(key) FROM (SELECT %I::text AS key, row_number() OVER () AS n FROM added) AS a GROUP BY n / 1000', c.key_column) LOOP
+		IF piramid.is_deferred(c.chunking) THEN
+			PERFORM piramid.queue_documents(c, keys);
+		ELSE
+			PERFORM piramid.chunk_new(c, keys);
+		END IF;
+		PERFORM piramid.check_quota(c, keys);
+	END LOOP;
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION piramid.documents_added() IS 'trigger: new documents are cut into chunks';
 
 CREATE FUNCTION piramid.document_changed() RETURNS trigger
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -131,18 +223,38 @@ BEGIN
 		EXECUTE format('DELETE FROM %s WHERE document_id = $1::%s', c.chunks, piramid.key_type(c)) USING was ->> c.key_column;
 	END IF;
 	IF TG_OP <> 'DELETE' THEN
-		IF NOT same_text THEN
-			PERFORM piramid.rechunk(c, is_now ->> c.key_column);
-			PERFORM piramid.check_quota(c);
+		IF NOT same_text AND piramid.is_deferred(c.chunking) THEN
+			PERFORM piramid.queue_documents(c, ARRAY[is_now ->> c.key_column]), piramid.keep_found(c, is_now ->> c.key_column);
+		ELSIF NOT same_text THEN
+			PERFORM piramid.rechunk(c, ARRAY[is_now ->> c.key_column]);
+		ELSIF piramid.is_deferred(c.chunking) THEN
+			PERFORM piramid.check_filters(c, ARRAY[is_now ->> c.key_column]);
 		END IF;
 		IF TG_OP = 'UPDATE' THEN
 			PERFORM piramid.refilter(c, is_now ->> c.key_column);
+		END IF;
+		-- When all chunks are the tenant's
+		IF NOT same_text OR was ->> 'tenant' <> is_now ->> 'tenant' THEN
+			PERFORM piramid.check_quota(c, ARRAY[is_now ->> c.key_column]);
 		END IF;
 	END IF;
 	RETURN NULL;
 END
 $$;
 COMMENT ON FUNCTION piramid.document_changed() IS 'trigger: the chunks of a document follow its text';
+
+-- Until a changed document is cut again, its chunks are those of before that its text still has.
+CREATE FUNCTION piramid.keep_found(c piramid.collection, key text) RETURNS void
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	EXECUTE format('WITH here AS MATERIALIZED (
+			SELECT x.id, coalesce(strpos(d.%1$I, x.text), 0) AS start FROM %2$s AS x JOIN %3$s AS d ON d.%4$I = x.document_id WHERE d.%4$I = $1::%5$s),
+		gone AS (DELETE FROM %2$s AS x USING here WHERE x.id = here.id AND here.start = 0)
+		UPDATE %2$s AS x SET start = here.start FROM here WHERE x.id = here.id AND here.start > 0 AND x.start <> here.start',
+		c.text_column, c.chunks, c.documents, c.key_column, piramid.key_type(c)) USING key;
+END
+$$;
+COMMENT ON FUNCTION piramid.keep_found(piramid.collection, text) IS 'drops the chunks that the text of a changed document no longer has';
 
 -- The tenant and the filter columns of a document, in its chunks and their vectors.
 CREATE FUNCTION piramid.refilter(c piramid.collection, key text) RETURNS void
@@ -164,6 +276,8 @@ BEGIN
 			EXECUTE format('SELECT FROM %s AS j JOIN %s AS x ON x.id = j.chunk_id WHERE x.document_id = $1::%s FOR SHARE OF j',
 				c.jobs, c.chunks, piramid.key_type(c)) USING key;
 		END IF;
+		EXECUTE format('UPDATE %s AS j SET tenant = x.tenant FROM %s AS x WHERE x.document_id = $1::%s AND j.chunk_id = x.id AND j.tenant <> x.tenant',
+			c.jobs, c.chunks, piramid.key_type(c)) USING key;
 		FOR tab IN SELECT vectors FROM piramid.version AS v WHERE v.documents = c.documents LOOP
 			EXECUTE format('UPDATE %1$s AS y SET (%2$s) = ROW(%3$s) FROM %4$s AS x
 				WHERE x.document_id = $1::%5$s AND y.chunk_id = x.id', tab, names, ours, c.chunks, piramid.key_type(c)) USING key;
@@ -199,9 +313,9 @@ DECLARE
 	c piramid.collection;
 BEGIN
 	SELECT * INTO c FROM piramid.collection AS x WHERE x.chunks = TG_RELID;
-	EXECUTE format('INSERT INTO %s (chunk_id, version, tokens)
-		SELECT a.id, v.version, 1 + octet_length(a.text) / 3 FROM added AS a, piramid.version AS v
-		WHERE v.documents = $1 AND v.state <> ''retired'' ON CONFLICT DO NOTHING', c.jobs) USING c.documents;
+	EXECUTE format('INSERT INTO %s (chunk_id, version, tenant, tokens)
+		SELECT a.id, v.version, a.tenant, 1 + octet_length(a.text) / 3 FROM added AS a, piramid.version AS v
+		WHERE v.documents = $1 AND v.state <> ''retired'' AND a.text <> '''' ON CONFLICT DO NOTHING', c.jobs) USING c.documents;
 	NOTIFY piramid_job;
 	RETURN NULL;
 END

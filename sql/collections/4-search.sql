@@ -3,6 +3,25 @@
 -- Search
 -- ===========================================================================
 
+-- Can a condition be one of a column with a type?
+CREATE FUNCTION piramid.is_typed(operator text, value jsonb) RETURNS boolean
+	LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT CASE WHEN operator IN ('$eq', '$ne', '$gt', '$gte', '$lt', '$lte') THEN jsonb_typeof(value) IN ('string', 'number', 'boolean')
+		WHEN operator IN ('$in', '$nin') AND jsonb_typeof(value) = 'array' THEN
+			NOT EXISTS (SELECT FROM jsonb_array_elements(value) AS e WHERE jsonb_typeof(e) IN ('null', 'object', 'array'))
+		ELSE false END
+$$;
+COMMENT ON FUNCTION piramid.is_typed(text, jsonb) IS 'can a filter column be compared with this?';
+
+-- Such a condition, not negated, as SQL.
+CREATE FUNCTION piramid.typed_condition(source text, operator text, value jsonb, typed regtype) RETURNS text
+	LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT CASE WHEN operator IN ('$in', '$nin') THEN format('%s = ANY (%L::%s[])', source, ARRAY(SELECT jsonb_array_elements_text(value)), typed)
+		ELSE format('%s %s %L::%s', source, CASE operator WHEN '$gt' THEN '>' WHEN '$gte' THEN '>=' WHEN '$lt' THEN '<' WHEN '$lte' THEN '<=' ELSE '=' END,
+			value #>> '{}', typed) END
+$$;
+COMMENT ON FUNCTION piramid.typed_condition(text, text, jsonb, regtype) IS 'a condition on a column with a type';
+
 -- One condition: a field, an operator, a JSON value.  Everything that the caller
 -- wrote becomes a literal.
 CREATE FUNCTION piramid.condition_sql(c piramid.collection, field text, operator text, value jsonb) RETURNS text
@@ -17,11 +36,9 @@ BEGIN
 	IF c.attached AND NOT field = ANY (c.metadata_columns) THEN
 		RAISE EXCEPTION 'there is no metadata column "%"', field USING ERRCODE = 'undefined_column';
 	END IF;
-	IF typed IS NOT NULL AND operator IN ('$eq', '$ne', '$gt', '$gte', '$lt', '$lte') AND jsonb_typeof(value) <> 'null' THEN
-		positive := format('d.%I %s %L::%s', field, sign, value #>> '{}', typed::regtype);
-		IF NOT c.attached THEN
-			positive := format('(d.metadata ->> %L)::%s %s %L::%s', field, typed::regtype, sign, value #>> '{}', typed::regtype);
-		END IF;
+	IF typed IS NOT NULL AND piramid.is_typed(operator, value) THEN
+		source := CASE WHEN c.attached THEN format('d.%I', field) ELSE format('(d.metadata ->> %L)::%s', field, typed::regtype) END;
+		positive := piramid.typed_condition(source, operator, value, typed::regtype);
 	ELSE
 		source := CASE WHEN c.attached THEN format('to_jsonb(d.%I)', field) ELSE format('(d.metadata -> %L)', field) END;
 		positive := CASE
@@ -85,18 +102,41 @@ CREATE FUNCTION piramid.filter_sql(collection regclass, filter jsonb) RETURNS te
 $$;
 COMMENT ON FUNCTION piramid.filter_sql(regclass, jsonb) IS 'a filter as an SQL condition on d, a row of the documents';
 
--- The parts of a filter that columns beside the vector decide, as SQL over v.
--- They are tested inside the index; the whole filter is tested on the document.
-CREATE FUNCTION piramid.index_filter_sql(c piramid.collection, filter jsonb) RETURNS text
-	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-	SELECT coalesce(string_agg(format(' AND v.%I %s %L::%s', f.key,
-			CASE o.key WHEN '$gt' THEN '>' WHEN '$gte' THEN '>=' WHEN '$lt' THEN '<' WHEN '$lte' THEN '<=' ELSE '=' END,
-			o.value #>> '{}', (c.filter_columns ->> f.key)::regtype), ''), '')
-	FROM jsonb_each(filter) AS f,
-		jsonb_each(CASE jsonb_typeof(f.value) WHEN 'object' THEN f.value ELSE jsonb_build_object('$eq', f.value) END) AS o
-	WHERE c.filter_columns ? f.key AND o.key IN ('$eq', '$gt', '$gte', '$lt', '$lte') AND jsonb_typeof(o.value) IN ('string', 'number', 'boolean')
+-- The parts of a filter that columns beside the vector, or the chunk, decide, as SQL over their
+-- table: they are tested inside the index.  If that is the whole filter, no document is read, unless
+-- documents have a row level security of their own.
+CREATE FUNCTION piramid.column_filter(c piramid.collection, filter jsonb, tab text, OUT condition text, OUT whole boolean)
+	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	parts text[] := '{}';
+	e record;
+	o record;
+	sub record;
+BEGIN
+	whole := c.isolation = 'rls' OR NOT row_security_active(c.documents);
+	FOR e IN SELECT key, value FROM jsonb_each(filter) LOOP
+		IF e.key = '$and' THEN
+			FOR o IN SELECT value FROM jsonb_array_elements(e.value) LOOP
+				sub := piramid.column_filter(c, o.value, tab);
+				parts := parts || sub.condition;
+				whole := whole AND sub.whole;
+			END LOOP;
+		ELSIF NOT c.filter_columns ? e.key THEN
+			whole := false;
+		ELSE
+			FOR o IN SELECT key, value FROM jsonb_each(CASE jsonb_typeof(e.value) WHEN 'object' THEN e.value ELSE jsonb_build_object('$eq', e.value) END) LOOP
+				IF o.key IN ('$eq', '$gt', '$gte', '$lt', '$lte', '$in') AND piramid.is_typed(o.key, o.value) THEN
+					parts := parts || piramid.typed_condition(format('%s.%I', tab, e.key), o.key, o.value, (c.filter_columns ->> e.key)::regtype);
+				ELSE
+					whole := false;
+				END IF;
+			END LOOP;
+		END IF;
+	END LOOP;
+	condition := CASE WHEN parts = '{}' THEN 'true' ELSE array_to_string(parts, ' AND ') END;
+END
 $$;
-COMMENT ON FUNCTION piramid.index_filter_sql(piramid.collection, jsonb) IS 'the part of a filter that the index of vectors can test';
+COMMENT ON FUNCTION piramid.column_filter(piramid.collection, jsonb, text) IS 'the part of a filter that filter columns decide, and whether that is all of it';
 
 -- The words of a query against a chunk, as three SQL expressions: does it match,
 -- how well, and by what to sort.  $2 is the query.  A bm25 index on the chunks' text
@@ -130,6 +170,55 @@ END
 $$;
 COMMENT ON FUNCTION piramid.text_match(piramid.collection) IS 'SQL for the words of a query, by bm25 or by full text search';
 
+-- The legs of a search, as SQL: chunks by the distance of their vectors ($1), and by the words ($2)
+-- in them, $3 of each.
+CREATE FUNCTION piramid.leg_by_vector(c piramid.collection, vectors regclass, filter jsonb) RETURNS text
+	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	f record := piramid.column_filter(c, filter, 'v');
+	place text := format('v.embedding OPERATOR(%1$s.%2$s) $1::%1$s.vector', piramid.vector_schema(),
+		CASE c.distance WHEN 'cosine' THEN '<=>' WHEN 'l2' THEN '<->' ELSE '<#>' END);
+BEGIN
+	RETURN format('SELECT x.chunk_id, x.distance, row_number() OVER (ORDER BY x.distance, x.chunk_id) AS rank
+		FROM (SELECT v.chunk_id, %s AS distance FROM %s AS v%s WHERE %s ORDER BY %1$s LIMIT $3) AS x', place, vectors,
+		CASE WHEN NOT f.whole THEN format(' JOIN %s AS c ON c.id = v.chunk_id JOIN %s AS d ON d.%I = c.document_id', c.chunks, c.documents, c.key_column) END,
+		CASE WHEN f.whole THEN f.condition ELSE format('%s AND %s', f.condition, piramid.filter_sql(c, filter, 0)) END);
+END
+$$;
+COMMENT ON FUNCTION piramid.leg_by_vector(piramid.collection, regclass, jsonb) IS 'SQL for the nearest chunks of a search';
+
+CREATE FUNCTION piramid.leg_by_text(c piramid.collection, filter jsonb) RETURNS text
+	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	f record := piramid.column_filter(c, filter, 'c');
+	words record := piramid.text_match(c);
+BEGIN
+	RETURN format('SELECT x.chunk_id, x.relevance, row_number() OVER (ORDER BY x.relevance DESC, x.chunk_id) AS rank
+		FROM (SELECT c.id AS chunk_id, %s AS relevance FROM %s AS c%s WHERE %s AND %s ORDER BY %s LIMIT $3) AS x', words.relevance, c.chunks,
+		CASE WHEN NOT f.whole THEN format(' JOIN %s AS d ON d.%I = c.document_id', c.documents, c.key_column) END, words.matches,
+		CASE WHEN f.whole THEN f.condition ELSE piramid.filter_sql(c, filter, 0) END, words.place);
+END
+$$;
+COMMENT ON FUNCTION piramid.leg_by_text(piramid.collection, jsonb) IS 'SQL for the chunks of a search with the best words';
+
+-- The legs of a search together: each chunk once, with its score, as SQL.
+CREATE FUNCTION piramid.fused_legs(c piramid.collection, way text, vectors regclass, filter jsonb) RETURNS text
+	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	nearness text := CASE c.distance WHEN 'cosine' THEN '1 - distance' WHEN 'l2' THEN '1 / (1 + distance)' ELSE '- distance' END;
+BEGIN
+	RETURN CASE way
+		WHEN 'vector' THEN format('SELECT chunk_id, distance, rank AS vector_rank, NULL::bigint AS text_rank, (%s)::float8 AS score FROM (%s) AS v',
+			nearness, piramid.leg_by_vector(c, vectors, filter))
+		WHEN 'text' THEN format('SELECT chunk_id, NULL::float8 AS distance, NULL::bigint AS vector_rank, rank AS text_rank, relevance::float8 AS score FROM (%s) AS t',
+			piramid.leg_by_text(c, filter))
+		ELSE format('SELECT chunk_id, v.distance, v.rank AS vector_rank, t.rank AS text_rank,
+				(coalesce($4 / (60 + v.rank), 0) + coalesce($5 / (60 + t.rank), 0))::float8 AS score
+			FROM (%s) AS v FULL JOIN (%s) AS t USING (chunk_id)', piramid.leg_by_vector(c, vectors, filter), piramid.leg_by_text(c, filter)) END;
+END
+$$;
+COMMENT ON FUNCTION piramid.fused_legs(piramid.collection, text, regclass, jsonb) IS 'SQL for the chunks of a search, with scores';
+
 CREATE FUNCTION piramid.search(collection regclass, query piramid.embedding DEFAULT NULL, query_text text DEFAULT NULL,
 	mode text DEFAULT NULL, k integer DEFAULT 10, filter jsonb DEFAULT '{}', min_score double precision DEFAULT NULL,
 	weights jsonb DEFAULT '{}', expand integer DEFAULT 0, per_document boolean DEFAULT false)
@@ -142,12 +231,8 @@ DECLARE
 	vectors regclass;
 	dims integer;
 	given integer;
-	condition text := piramid.filter_sql(collection, filter);
 	way text := coalesce(mode, CASE WHEN query IS NULL THEN 'text' WHEN query_text IS NULL THEN 'vector' ELSE 'hybrid' END);
-	sign text := CASE c.distance WHEN 'cosine' THEN '<=>' WHEN 'l2' THEN '<->' ELSE '<#>' END;
-	words record := piramid.text_match(c);
 	depth integer;
-	join_documents text;
 BEGIN
 	IF way NOT IN ('vector', 'text', 'hybrid') OR (way <> 'text' AND query IS NULL) OR (way <> 'vector' AND query_text IS NULL) THEN
 		RAISE EXCEPTION 'search by % has no query, or is not vector, text or hybrid', way USING ERRCODE = 'invalid_parameter_value',
@@ -156,6 +241,7 @@ BEGIN
 	IF k IS NULL OR k NOT BETWEEN 0 AND 10000 OR expand IS NULL OR expand NOT BETWEEN 0 AND 100 THEN
 		RAISE EXCEPTION 'k is from 0 to 10000, and expand from 0 to 100' USING ERRCODE = 'invalid_parameter_value';
 	END IF;
+	PERFORM piramid.filter_sql(c, coalesce(filter, '{}'), 0);		-- which says what is wrong with it
 	SELECT v.vectors, m.dims INTO vectors, dims FROM piramid.version AS v JOIN piramid.model AS m ON m.name = v.model
 	WHERE v.documents = collection AND v.state = 'active';
 	EXECUTE format('SELECT %s.vector_dims($1)', piramid.vector_schema()) INTO given USING query;
@@ -168,53 +254,60 @@ BEGIN
 	IF way = 'hybrid' THEN
 		depth := greatest(3 * depth, 50);
 	END IF;
-	join_documents := CASE condition WHEN 'true' THEN '' ELSE format('JOIN %s AS d ON d.%I = c.document_id', c.documents, c.key_column) END;
 	RETURN QUERY EXECUTE format($sql$
-		WITH by_vector AS (
-			SELECT x.chunk_id, x.distance, row_number() OVER (ORDER BY x.distance, x.chunk_id) AS rank
-			FROM (SELECT v.chunk_id, v.embedding OPERATOR(%1$s.%2$s) $1::%1$s.vector AS distance
-				FROM %3$s AS v %4$s WHERE %5$s%6$s
-				ORDER BY v.embedding OPERATOR(%1$s.%2$s) $1::%1$s.vector LIMIT $3) AS x
-			WHERE $4),
-		by_text AS (
-			SELECT x.chunk_id, x.relevance, row_number() OVER (ORDER BY x.relevance DESC, x.chunk_id) AS rank
-			FROM (SELECT c.id AS chunk_id, %7$s AS relevance
-				FROM %8$s AS c %9$s WHERE %15$s AND %5$s ORDER BY %16$s LIMIT $3) AS x
-			WHERE $5),
-		fused AS (
-			SELECT chunk_id, v.distance, v.rank AS vector_rank, t.rank AS text_rank,
-				CASE WHEN $4 AND $5 THEN coalesce($6 / (60 + v.rank), 0) + coalesce($7 / (60 + t.rank), 0)
-					WHEN $5 THEN t.relevance
-					ELSE %10$s END::float8 AS score
-			FROM by_vector AS v FULL JOIN by_text AS t USING (chunk_id)),
-		best AS (
-			SELECT f.*, c.document_id AS key, row_number() OVER (PARTITION BY CASE WHEN $8 THEN c.document_id::text ELSE c.id::text END
-				ORDER BY f.score DESC, f.distance, f.chunk_id) AS place
-			FROM fused AS f JOIN %8$s AS c ON c.id = f.chunk_id
-			WHERE $9 IS NULL OR f.score >= $9)
-		SELECT c.document_id::text, c.id, b.score, b.distance, b.vector_rank, b.text_rank, c.text,
-			CASE WHEN $10 > 0 THEN substr(d.%11$I, around.first, c.start - around.first) END,
-			CASE WHEN $10 > 0 THEN substr(d.%11$I, c.start + c.length, around.last - c.start - c.length) END,
-			c.heading_path, (SELECT p.id FROM %8$s AS p WHERE p.document_id = c.document_id AND p.ordinal = c.parent LIMIT 1), c.page,
-			c.start, c.length, %12$s
-		FROM (SELECT * FROM best WHERE place = 1 ORDER BY score DESC, distance, chunk_id LIMIT $11) AS b
-			JOIN %8$s AS c ON c.id = b.chunk_id
-			JOIN %13$s AS d ON d.%14$I = c.document_id,
-			LATERAL (SELECT min(n.start) AS first, max(n.start + n.length) AS last FROM %8$s AS n
-				WHERE n.document_id = c.document_id AND n.ordinal BETWEEN c.ordinal - $10 AND c.ordinal + $10) AS around
+		WITH fused AS (%1$s),
+		best AS (%2$s)
+		SELECT c.document_id::text, c.id, b.score, b.distance, b.vector_rank, b.text_rank, c.text, %3$s,
+			c.heading_path, (SELECT p.id FROM %4$s AS p WHERE p.document_id = c.document_id AND p.ordinal = c.parent LIMIT 1), c.page,
+			c.start, c.length, %5$s
+		FROM (SELECT * FROM best ORDER BY score DESC, distance, chunk_id LIMIT $6) AS b
+			JOIN %4$s AS c ON c.id = b.chunk_id
+			JOIN %6$s AS d ON d.%7$I = c.document_id%8$s
 		ORDER BY b.score DESC, b.distance, b.chunk_id
-		$sql$, piramid.vector_schema(), sign, vectors,
-		CASE condition WHEN 'true' THEN '' ELSE format('JOIN %s AS c ON c.id = v.chunk_id ', c.chunks) || join_documents END,
-		condition, piramid.index_filter_sql(c, filter), words.relevance, c.chunks, join_documents,
-		CASE c.distance WHEN 'cosine' THEN '1 - v.distance' WHEN 'l2' THEN '1 / (1 + v.distance)' ELSE '- v.distance' END,
-		c.text_column,
+		$sql$, piramid.fused_legs(c, way, vectors, coalesce(filter, '{}')),
+		CASE WHEN per_document THEN format('SELECT * FROM (SELECT f.*, row_number() OVER (PARTITION BY c.document_id ORDER BY f.score DESC, f.distance, f.chunk_id) AS place
+				FROM fused AS f JOIN %s AS c ON c.id = f.chunk_id WHERE $7 IS NULL OR f.score >= $7) AS r WHERE place = 1', c.chunks)
+			ELSE 'SELECT * FROM fused WHERE $7 IS NULL OR score >= $7' END,
+		CASE WHEN expand = 0 THEN 'NULL::text, NULL::text'
+			ELSE format('substr(d.%1$I, around.first, c.start - around.first), substr(d.%1$I, c.start + c.length, around.last - c.start - c.length)', c.text_column) END,
+		c.chunks,
 		CASE WHEN c.attached THEN format('NULL::text, NULL::text, jsonb_build_object(%s)',
 				(SELECT string_agg(format('%L, d.%I', m, m), ', ') FROM unnest(c.metadata_columns) AS m))
 			ELSE 'd.title, d.uri, d.metadata' END,
-		c.documents, c.key_column, words.matches, words.place)
-	USING query, query_text, depth, way <> 'text', way <> 'vector', coalesce((weights ->> 'vector')::float8, 1),
-		coalesce((weights ->> 'text')::float8, 1), per_document, min_score, expand, k;
+		c.documents, c.key_column,
+		CASE WHEN expand > 0 THEN format(', LATERAL (SELECT min(n.start) AS first, max(n.start + n.length) AS last FROM %s AS n
+			WHERE n.document_id = c.document_id AND n.ordinal BETWEEN c.ordinal - $8 AND c.ordinal + $8) AS around', c.chunks) END)
+	USING query, query_text, depth, coalesce((weights ->> 'vector')::float8, 1), coalesce((weights ->> 'text')::float8, 1), k, min_score, expand;
 END
 $$;
 COMMENT ON FUNCTION piramid.search(regclass, piramid.embedding, text, text, integer, jsonb, double precision, jsonb, integer, boolean) IS
 	'the best chunks for a vector, for words, or for both; with neighbours if that is asked';
+
+-- Several searches at once: each query is an object of arguments of search().
+CREATE FUNCTION piramid.search_batch(collection regclass, queries jsonb)
+	RETURNS TABLE (query_number integer, document_id text, chunk_id bigint, score double precision, distance double precision, vector_rank bigint,
+		text_rank bigint, text text, before text, after text, heading_path text[], parent_id bigint, page integer,
+		start integer, length integer, title text, uri text, metadata jsonb)
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	q record;
+	option text;
+BEGIN
+	IF jsonb_typeof(queries) IS DISTINCT FROM 'array' OR jsonb_array_length(queries) > 1000 THEN
+		RAISE EXCEPTION 'queries are a JSON array of at most 1000 objects' USING ERRCODE = 'invalid_parameter_value';
+	END IF;
+	FOR q IN SELECT x, n::int FROM jsonb_array_elements(queries) WITH ORDINALITY AS u(x, n) LOOP
+		IF jsonb_typeof(q.x) <> 'object' THEN
+			RAISE EXCEPTION 'query % is no object', q.n USING ERRCODE = 'invalid_parameter_value';
+		END IF;
+		FOR option IN SELECT jsonb_object_keys(q.x) EXCEPT SELECT unnest(ARRAY['query', 'query_text', 'mode', 'k', 'filter', 'min_score', 'weights', 'expand', 'per_document']) LOOP
+			RAISE EXCEPTION 'query % has an unknown argument %', q.n, to_json(option) USING ERRCODE = 'invalid_parameter_value',
+				HINT = 'There are query, query_text, mode, k, filter, min_score, weights, expand and per_document.';
+		END LOOP;
+		RETURN QUERY SELECT q.n, s.* FROM piramid.search(collection, (q.x ->> 'query')::piramid.embedding, q.x ->> 'query_text', q.x ->> 'mode',
+			coalesce((q.x ->> 'k')::int, 10), coalesce(q.x -> 'filter', '{}'), (q.x ->> 'min_score')::float8, coalesce(q.x -> 'weights', '{}'),
+			coalesce((q.x ->> 'expand')::int, 0), coalesce((q.x ->> 'per_document')::boolean, false)) AS s;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION piramid.search_batch(regclass, jsonb) IS 'several searches at once; query_number counts from 1';

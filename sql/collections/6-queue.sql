@@ -23,21 +23,21 @@ BEGIN
 				AND NOT EXISTS (SELECT FROM piramid.pause AS p WHERE p.worker = current_user::regrole AND p.provider = m.provider AND p.until > clock_timestamp())
 			ORDER BY random() LOOP
 		BEGIN
-			-- An owner's lock must not stop the worker of others.
+			-- An owner's lock, or broken table, must not stop the worker of others.
 			c := piramid.open_collection(v.documents, plain => true, wait => false);
-		EXCEPTION WHEN insufficient_privilege OR lock_not_available THEN
+			-- Several may take rows at once; the token, not the order, says whose they are.
+			EXECUTE format('WITH due AS (
+					SELECT j.chunk_id, j.version, sum(j.tokens) OVER (ORDER BY j.due, j.chunk_id) - j.tokens AS before
+					FROM (SELECT * FROM %1$s WHERE version = $1 AND NOT failed AND due <= clock_timestamp()
+							AND (lease IS NULL OR lease_until <= clock_timestamp())
+						ORDER BY due, chunk_id LIMIT $2 FOR UPDATE SKIP LOCKED) AS j)
+				UPDATE %1$s AS j SET lease = $3, lease_until = clock_timestamp() + $4, attempts = attempts + 1
+				FROM due WHERE j.chunk_id = due.chunk_id AND j.version = due.version AND (due.before < $5 OR due.before = 0)', c.jobs)
+				USING v.number, least(items, v.batch_items), token, coalesce(lease, '2 min'), least(tokens, v.batch_tokens);
+			GET DIAGNOSTICS n = ROW_COUNT;
+		EXCEPTION WHEN syntax_error_or_access_rule_violation OR data_exception OR integrity_constraint_violation OR object_not_in_prerequisite_state THEN
 			CONTINUE;
 		END;
-		-- Several may take rows at once; the token, not the order, says whose they are.
-		EXECUTE format('WITH due AS (
-				SELECT j.chunk_id, j.version, sum(j.tokens) OVER (ORDER BY j.due, j.chunk_id) - j.tokens AS before
-				FROM (SELECT * FROM %1$s WHERE version = $1 AND NOT failed AND due <= clock_timestamp()
-						AND (lease IS NULL OR lease_until <= clock_timestamp())
-					ORDER BY due, chunk_id LIMIT $2 FOR UPDATE SKIP LOCKED) AS j)
-			UPDATE %1$s AS j SET lease = $3, lease_until = clock_timestamp() + $4, attempts = attempts + 1
-			FROM due WHERE j.chunk_id = due.chunk_id AND j.version = due.version AND (due.before < $5 OR due.before = 0)', c.jobs)
-			USING v.number, least(items, v.batch_items), token, coalesce(lease, '2 min'), least(tokens, v.batch_tokens);
-		GET DIAGNOSTICS n = ROW_COUNT;
 		IF n > 0 THEN
 			RETURN QUERY EXECUTE format('SELECT $1, $2, $3, $4, $5, $6, x.id, $7 || x.text
 				FROM %s AS j JOIN %s AS x ON x.id = j.chunk_id WHERE j.lease = $6 ORDER BY x.id', c.jobs, c.chunks)
@@ -52,10 +52,12 @@ COMMENT ON FUNCTION piramid.claim(integer, integer, interval, text[]) IS
 
 -- Chunks that are being changed or deleted are left: what they become is queued
 -- by whoever changes them.  Rows whose lease has gone to another are left, too.
+-- If somebody has locked a table, this fails at once: to be tried again under the same
+-- lease, after what there is to do for others.
 CREATE FUNCTION piramid.complete(collection regclass, lease_token uuid, chunk_ids bigint[], vectors piramid.embedding[]) RETURNS integer
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	c piramid.collection := piramid.open_collection(collection, plain => true);
+	c piramid.collection := piramid.open_collection(collection, plain => true, wait => false);
 	tab regclass;
 	stored integer;
 BEGIN
@@ -89,7 +91,7 @@ COMMENT ON FUNCTION piramid.complete(regclass, uuid, bigint[], piramid.embedding
 CREATE FUNCTION piramid.heartbeat(collection regclass, lease_token uuid, lease interval DEFAULT '2 min') RETURNS integer
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	c piramid.collection := piramid.open_collection(collection, plain => true);
+	c piramid.collection := piramid.open_collection(collection, plain => true, wait => false);
 	n integer;
 BEGIN
 	EXECUTE format('UPDATE %s SET lease_until = clock_timestamp() + $2 WHERE lease = $1', c.jobs) USING lease_token, coalesce(lease, '2 min');
@@ -99,11 +101,19 @@ END
 $$;
 COMMENT ON FUNCTION piramid.heartbeat(regclass, uuid, interval) IS 'a lease begins anew; returns how many jobs it still has';
 
+CREATE FUNCTION piramid.pause_provider(name text, error text, retry_after interval DEFAULT NULL) RETURNS void
+	LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+	INSERT INTO piramid.pause AS p (provider, until, error)
+	SELECT name, clock_timestamp() + coalesce(retry_after, interval '10 s'), left(pause_provider.error, 500) WHERE name IS NOT NULL
+	ON CONFLICT (worker, provider) DO UPDATE SET until = greatest(p.until, excluded.until), error = excluded.error
+$$;
+COMMENT ON FUNCTION piramid.pause_provider(text, text, interval) IS 'let the current role''s workers leave a provider alone for a while';
+
 CREATE FUNCTION piramid.fail(collection regclass, lease_token uuid, error text, scope text DEFAULT 'item', chunk_ids bigint[] DEFAULT NULL,
 	retry_after interval DEFAULT NULL, max_attempts integer DEFAULT 5) RETURNS integer
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	c piramid.collection := piramid.open_collection(collection, plain => true);
+	c piramid.collection := piramid.open_collection(collection, plain => true, wait => false);
 	name text;
 	n integer;
 BEGIN
@@ -113,9 +123,7 @@ BEGIN
 	IF scope = 'provider' THEN
 		EXECUTE format('SELECT m.provider FROM %s AS j JOIN piramid.version AS v ON v.documents = $1 AND v.version = j.version
 			JOIN piramid.model AS m ON m.name = v.model WHERE j.lease = $2 LIMIT 1', c.jobs) INTO name USING collection, lease_token;
-		INSERT INTO piramid.pause AS p (provider, until, error)
-		SELECT name, clock_timestamp() + coalesce(retry_after, interval '10 s'), left(fail.error, 500) WHERE name IS NOT NULL
-		ON CONFLICT (worker, provider) DO UPDATE SET until = greatest(p.until, excluded.until), error = excluded.error;
+		PERFORM piramid.pause_provider(name, fail.error, retry_after);
 	END IF;
 	-- Only an item's own fault counts against it.
 	EXECUTE format('UPDATE %s SET lease = NULL, lease_until = NULL, error = left($2, 500),
@@ -144,3 +152,145 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION piramid.requeue_failed(regclass) IS 'try jobs again that were given up; returns their number';
+
+-- ===========================================================================
+-- Documents that are cut later
+-- ===========================================================================
+
+-- Reading documents of another owner must run no code of that owner: a policy, a view, a cast.
+CREATE FUNCTION piramid.open_documents(collection regclass) RETURNS piramid.collection
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	c piramid.collection := piramid.open_collection(collection, plain => true, wait => false);
+BEGIN
+	EXECUTE format('LOCK TABLE ONLY %s IN ACCESS SHARE MODE NOWAIT', c.documents);
+	IF (SELECT relowner <> current_user::regrole AND (relkind NOT IN ('r', 'p') OR NOT piramid.policies_plain(oid)
+			OR EXISTS (SELECT FROM pg_inherits WHERE inhparent = oid AND relkind = 'r')
+			OR EXISTS (SELECT FROM pg_attribute AS a JOIN pg_type AS y ON y.oid = atttypid
+				WHERE attrelid = c.documents AND typnamespace <> 'pg_catalog'::regnamespace
+					AND attname = ANY (ARRAY[c.key_column, c.text_column, 'metadata', 'tenant'] || ARRAY(SELECT jsonb_object_keys(c.filter_columns))::name[])))
+		FROM pg_class WHERE oid = c.documents) THEN
+		RAISE EXCEPTION 'table "%" may run code of its owner', c.documents USING ERRCODE = 'insufficient_privilege',
+			HINT = 'It is a view, or has a policy, a child or a type that piramid did not make. Let the owner do this.';
+	END IF;
+	RETURN c;
+END
+$$;
+COMMENT ON FUNCTION piramid.open_documents(regclass) IS 'the row of a collection, for workers that read its documents';
+
+CREATE FUNCTION piramid.cut(collection regclass, documents integer DEFAULT 100) RETURNS integer
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	c piramid.collection := piramid.open_documents(collection);
+	keys text[];
+BEGIN
+	IF c.chunking ->> 'strategy' = 'semantic' THEN
+		RAISE EXCEPTION 'only a worker can cut the documents of "%" by their meaning', collection USING ERRCODE = 'object_not_in_prerequisite_state';
+	ELSIF c.uncut IS NOT NULL THEN
+		EXECUTE format('WITH taken AS (DELETE FROM %1$s AS u USING (SELECT document_id FROM %1$s LIMIT $1 FOR UPDATE SKIP LOCKED) AS x
+				WHERE u.document_id = x.document_id RETURNING u.document_id::text AS key)
+			SELECT array_agg(key) FROM taken', c.uncut) INTO keys USING documents;
+	END IF;
+	IF keys IS NOT NULL THEN
+		PERFORM piramid.rechunk(c, keys);
+	END IF;
+	RETURN coalesce(cardinality(keys), 0);
+END
+$$;
+COMMENT ON FUNCTION piramid.cut(regclass, integer) IS 'cut documents that wait for it, at most so many; returns their number';
+
+-- Some documents of each collection that the current user may cut; others are passed over.
+CREATE FUNCTION piramid.cut_documents(documents integer DEFAULT 100) RETURNS integer
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	tab regclass;
+	n integer := 0;
+BEGIN
+	FOR tab IN SELECT c.documents FROM piramid.collection AS c
+			WHERE c.uncut IS NOT NULL AND c.chunking ->> 'strategy' IS DISTINCT FROM 'semantic' AND has_table_privilege(c.uncut, 'DELETE')
+				AND has_table_privilege(c.documents, 'SELECT') AND has_table_privilege(c.chunks, 'INSERT') ORDER BY random() LOOP
+		BEGIN
+			n := n + piramid.cut(tab, cut_documents.documents);
+		EXCEPTION WHEN syntax_error_or_access_rule_violation OR data_exception OR integrity_constraint_violation OR object_not_in_prerequisite_state THEN
+			CONTINUE;
+		END;
+	END LOOP;
+	RETURN n;
+END
+$$;
+COMMENT ON FUNCTION piramid.cut_documents(integer) IS 'for workers: cut documents that wait for it, in all collections';
+
+-- A document that is to be cut where its meaning changes: its sentences, for a worker to embed and compare.
+CREATE FUNCTION piramid.claim_document(lease interval DEFAULT '10 min', providers text[] DEFAULT NULL)
+	RETURNS TABLE (collection regclass, provider text, model_id text, lease_token uuid, document_id text, size integer, percentile float8,
+		starts integer[], lengths integer[], sentences text[])
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	v record;
+	c piramid.collection;
+	key text;
+	token uuid := gen_random_uuid();
+BEGIN
+	FOR v IN SELECT y.documents, m.* FROM piramid.collection AS y JOIN piramid.version AS x USING (documents) JOIN piramid.model AS m ON m.name = x.model
+			WHERE x.state = 'active' AND y.uncut IS NOT NULL AND y.chunking ->> 'strategy' = 'semantic' AND has_table_privilege(y.uncut, 'DELETE')
+				AND has_table_privilege(y.documents, 'SELECT') AND has_table_privilege(y.chunks, 'INSERT')
+				AND (providers IS NULL OR m.provider = ANY (providers))
+				AND NOT EXISTS (SELECT FROM piramid.pause AS p WHERE p.worker = current_user::regrole AND p.provider = m.provider AND p.until > clock_timestamp())
+			ORDER BY random() LOOP
+		BEGIN
+			c := piramid.open_documents(v.documents);
+			EXECUTE format('UPDATE %1$s AS u SET lease = $1, lease_until = clock_timestamp() + $2
+				FROM (SELECT document_id FROM %1$s WHERE lease IS NULL OR lease_until <= clock_timestamp() LIMIT 1 FOR UPDATE SKIP LOCKED) AS x
+				WHERE u.document_id = x.document_id RETURNING u.document_id::text', c.uncut) INTO key USING token, coalesce(lease, '10 min');
+		EXCEPTION WHEN syntax_error_or_access_rule_violation OR data_exception OR integrity_constraint_violation OR object_not_in_prerequisite_state THEN
+			CONTINUE;
+		END;
+		IF key IS NOT NULL THEN
+			RETURN QUERY EXECUTE format('SELECT $1, $2, $3, $4, $5, $6, $7, coalesce(array_agg(x.start ORDER BY x.ordinal), ''{}''),
+					coalesce(array_agg(x.length ORDER BY x.ordinal), ''{}''), coalesce(array_agg($8 || x.text ORDER BY x.ordinal), ''{}'')
+				FROM %s AS d, %s.piramid_chunk(d.%I, ''sentence'', $6, 0) AS x WHERE d.%I = $5::%s', c.documents, piramid.vector_schema(),
+				c.text_column, c.key_column, piramid.key_type(c))
+				USING c.documents, v.provider, v.model_id, token, key, coalesce((c.chunking ->> 'size')::int, 1000),
+					coalesce((c.chunking ->> 'percentile')::float8, 90), v.document_prefix;
+			RETURN;
+		END IF;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION piramid.claim_document(interval, text[]) IS 'a document to be cut by the meaning of its sentences, under a lease; no row if there is none';
+
+-- If the document has changed since, its lease is gone, and it waits to be cut again.
+CREATE FUNCTION piramid.complete_document(collection regclass, lease_token uuid, starts integer[], lengths integer[]) RETURNS boolean
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	c piramid.collection := piramid.open_documents(collection);
+	key text;
+	size integer;
+BEGIN
+	EXECUTE format('DELETE FROM %s WHERE lease = $1 RETURNING document_id::text', c.uncut) INTO key USING lease_token;
+	IF key IS NULL THEN
+		RETURN false;
+	END IF;
+	EXECUTE format('SELECT length(d.%I) FROM %s AS d WHERE d.%I = $1::%s', c.text_column, c.documents, c.key_column, piramid.key_type(c)) INTO size USING key;
+	IF size IS NULL THEN		-- no document, or no text
+		starts := '{}';
+		lengths := '{}';
+	END IF;
+	IF EXISTS (SELECT FROM unnest(starts, lengths) AS u(s, n) WHERE (s >= 1 AND n >= 1 AND s <= size - n + 1) IS NOT TRUE) THEN
+		RAISE EXCEPTION 'chunks begin and end inside the text, which has % characters', size USING ERRCODE = 'invalid_parameter_value';
+	END IF;
+	PERFORM piramid.rechunk(c, ARRAY[key], coalesce(starts, '{}'), coalesce(lengths, '{}'));
+	RETURN true;
+END
+$$;
+COMMENT ON FUNCTION piramid.complete_document(regclass, uuid, integer[], integer[]) IS 'cut the document of a lease where these say; false if the lease is gone';
+
+CREATE FUNCTION piramid.release_document(collection regclass, lease_token uuid) RETURNS void
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	c piramid.collection := piramid.open_collection(collection, plain => true, wait => false);
+BEGIN
+	EXECUTE format('UPDATE %s SET lease = NULL, lease_until = NULL WHERE lease = $1', c.uncut) USING lease_token;
+END
+$$;
+COMMENT ON FUNCTION piramid.release_document(regclass, uuid) IS 'give the document of a lease back';

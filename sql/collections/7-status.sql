@@ -4,14 +4,14 @@
 -- ===========================================================================
 
 CREATE FUNCTION piramid.version_status(documents regclass, version integer, OUT chunks bigint, OUT embedded bigint,
-	OUT pending bigint, OUT leased bigint, OUT failed bigint, OUT oldest_pending interval, OUT last_error text)
+	OUT pending bigint, OUT leased bigint, OUT failed bigint, OUT oldest_pending interval, OUT last_error text, OUT uncut bigint)
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	c piramid.collection := piramid.open_collection(documents);
 	tab regclass := (SELECT v.vectors FROM piramid.version AS v WHERE v.documents = c.documents AND v.version = version_status.version);
 BEGIN
 	-- Who looks at all collections must not run code of their owners: see open_collection().
-	IF EXISTS (SELECT FROM pg_class AS r WHERE r.oid IN (c.chunks, c.jobs, tab) AND relowner <> current_user::regrole AND NOT piramid.is_plain(r.oid)) THEN
+	IF EXISTS (SELECT FROM pg_class AS r WHERE r.oid IN (c.chunks, c.jobs, c.uncut, tab) AND relowner <> current_user::regrole AND NOT piramid.is_plain(r.oid)) THEN
 		RETURN;
 	END IF;
 	EXECUTE format('SELECT count(*), count(v.chunk_id) FROM %s AS c LEFT JOIN %s AS v ON v.chunk_id = c.id', c.chunks, tab) INTO chunks, embedded;
@@ -19,6 +19,10 @@ BEGIN
 			(array_agg(error ORDER BY due DESC) FILTER (WHERE error IS NOT NULL))[1]
 		FROM %s WHERE version = $1', c.jobs) INTO leased, failed, oldest_pending, last_error USING version;
 	pending := chunks - embedded - failed;
+	uncut := 0;
+	IF c.uncut IS NOT NULL THEN
+		EXECUTE format('SELECT count(*), greatest($1, now() - min(queued_at)) FROM %s', c.uncut) INTO uncut, oldest_pending USING oldest_pending;
+	END IF;
 END
 $$;
 COMMENT ON FUNCTION piramid.version_status(regclass, integer) IS 'how far the embeddings of a version are';
@@ -26,7 +30,7 @@ COMMENT ON FUNCTION piramid.version_status(regclass, integer) IS 'how far the em
 CREATE VIEW piramid.collection_status WITH (security_invoker) AS
 	SELECT c.documents AS collection, v.version, v.state, v.model, m.provider, s.chunks, s.embedded,
 		CASE WHEN s.chunks = 0 THEN 1 ELSE round(s.embedded::numeric / s.chunks, 6) END AS coverage,
-		s.pending, s.leased, s.failed, s.oldest_pending, s.last_error,
+		s.pending, s.leased, s.failed, s.oldest_pending, s.last_error, s.uncut,
 		(SELECT max(p.until) FROM piramid.pause AS p WHERE p.provider = m.provider AND p.until > now()) AS paused_until,
 		pg_catalog.pg_total_relation_size(c.chunks) AS chunk_bytes, pg_catalog.pg_total_relation_size(v.vectors) AS vector_bytes,
 		NOT EXISTS (SELECT FROM pg_catalog.pg_index WHERE indrelid = v.vectors AND NOT indisvalid) AS index_valid
@@ -45,6 +49,7 @@ CREATE VIEW piramid.metrics WITH (security_invoker) AS
 		('piramid_chunks', 'Chunks of a collection', s.chunks::float8),
 		('piramid_embedded_chunks', 'Chunks with a vector', s.embedded),
 		('piramid_coverage_ratio', 'Share of chunks with a vector', s.coverage),
+		('piramid_uncut_documents', 'Documents that wait to be cut', s.uncut),
 		('piramid_pending_jobs', 'Chunks that wait for a vector', s.pending),
 		('piramid_leased_jobs', 'Chunks that a worker has', s.leased),
 		('piramid_failed_jobs', 'Chunks that were given up', s.failed),
@@ -63,8 +68,8 @@ CREATE FUNCTION piramid.health(stale_after interval DEFAULT '1 hour') RETURNS TA
 	WHERE EXISTS (SELECT FROM unnest(ARRAY[c.documents, c.chunks, c.jobs]) AS t WHERE NOT EXISTS (SELECT FROM pg_class WHERE oid = t))
 	UNION ALL SELECT 'jobs', count(*) = 0, string_agg(format('%s, version %s: %s given up: %s', collection, version, failed, last_error), '; ')
 	FROM s WHERE failed > 0
-	UNION ALL SELECT 'workers', count(*) = 0, string_agg(format('%s, version %s: %s wait, the oldest since %s', collection, version, pending, oldest_pending), '; ')
-	FROM s WHERE pending > 0 AND oldest_pending > stale_after AND state <> 'retired'
+	UNION ALL SELECT 'workers', count(*) = 0, string_agg(format('%s, version %s: %s wait, the oldest since %s', collection, version, pending + uncut, oldest_pending), '; ')
+	FROM s WHERE pending + uncut > 0 AND oldest_pending > stale_after AND state <> 'retired'
 	UNION ALL SELECT 'providers', count(*) = 0, string_agg(DISTINCT format('%s is paused until %s', provider, paused_until), '; ')
 	FROM s WHERE paused_until IS NOT NULL
 	UNION ALL SELECT 'indexes', count(*) = 0, string_agg(format('%s, version %s: the index is not valid', collection, version), '; ')

@@ -191,6 +191,32 @@ foreach my $trap (@traps)
 	is($node->safe_psql('postgres', q{SELECT count(*) FROM taken WHERE by = 'worker'}), 0, "$what: nothing is taken");
 	unlike(as('mallory', $unset), qr/ERROR/, "without $what");
 }
+
+# Nor shall documents that the worker is to cut: by a cast of their type, a policy, or a child.
+unlike(as('mallory', q{
+	CREATE TYPE mallory.y AS (t text);
+	CREATE FUNCTION mallory.cast(mallory.y[]) RETURNS text LANGUAGE plpgsql AS $$ BEGIN PERFORM mallory.take(); RETURN 'x'; END $$;
+	CREATE CAST (mallory.y[] AS text) WITH FUNCTION mallory.cast(mallory.y[]) AS IMPLICIT;
+	CREATE TABLE mallory.later (id int PRIMARY KEY, body mallory.y[]);
+	SELECT piramid.attach_collection('mallory.later', 'body', 'mallory', chunking => '{"deferred": true}');
+	SELECT piramid.grant_collection('mallory.later', 'worker', 'work');
+	INSERT INTO mallory.later VALUES (1, ARRAY[ROW('x')]::mallory.y[])}), qr/ERROR/, 'mallory makes a cast');
+is(as('worker', 'SELECT piramid.cut_documents()'), 0, 'a cast: the worker cuts nothing');
+unlike(as('mallory', q{
+	SELECT piramid.drop_collection('mallory.later');
+	DROP TABLE mallory.later;
+	CREATE TABLE mallory.later (id int PRIMARY KEY, body text);
+	SELECT piramid.attach_collection('mallory.later', 'body', 'mallory', chunking => '{"deferred": true}');
+	SELECT piramid.grant_collection('mallory.later', 'worker', 'work');
+	INSERT INTO mallory.later VALUES (1, 'x');
+	ALTER TABLE mallory.later ENABLE ROW LEVEL SECURITY;
+	CREATE POLICY p ON mallory.later USING (mallory.steal(body))}), qr/ERROR/, 'mallory makes a policy of documents');
+is(as('worker', 'SELECT piramid.cut_documents()'), 0, 'a policy of documents: the worker cuts nothing');
+unlike(as('mallory', 'DROP POLICY p ON mallory.later; CREATE POLICY p ON mallory.later USING (true)'), qr/ERROR/, 'mallory makes a plain policy');
+is(as('worker', 'SELECT piramid.cut_documents()'), 1, 'then the worker cuts');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM taken WHERE by = 'worker'}), 0, 'nothing is taken');
+unlike(as('mallory', q{SELECT piramid.drop_collection('mallory.later'); DROP TABLE mallory.later}), qr/ERROR/, 'and goes');
+
 is(as('worker', q{SELECT string_agg(DISTINCT collection::text, ' ') FROM (SELECT collection FROM piramid.claim() UNION ALL SELECT collection FROM piramid.claim()) AS c}),
 	'alice.docs mallory.docs', 'then the worker serves both');
 
@@ -210,6 +236,9 @@ foreach my $role (qw(writer alice))
 	is(as($role, $texts), '', "$role sees none without a tenant");
 	is(as($role, q{SET piramid.tenant = a; SELECT count(*) FROM alice.shared, alice.shared_chunk}), 1, "$role: in tables, too");
 }
+is(as($_, q{SET piramid.tenant = a; SELECT count(*) FROM alice.shared_job}), 1, "$_ sees the tenant's jobs only") foreach qw(writer alice);
+is_refused('worker', q{UPDATE piramid.version SET state = 'retired' WHERE documents = 'alice.shared'::regclass}, 'a worker does not promote where the owner has not said so');
+like(as('alice', q{SET piramid.tenant = a; SELECT piramid.set_model('alice.shared', 'alice'); SELECT piramid.promote('alice.shared', 2)}), qr/row level security hides/, 'nor does who sees a part only');
 like(as('writer', q{SET piramid.tenant = a; INSERT INTO alice.shared (tenant, body) VALUES ('b', 'x')}), qr/row-level security/, 'no rows for another tenant');
 is(as('worker', q{SELECT string_agg(text, ' ' ORDER BY text) FROM piramid.claim(providers => '{alice}') WHERE collection = 'alice.shared'::regclass}) || 'none',
 	'A text of a. A text of b.', 'a worker embeds for all tenants') or diag(as('worker', 'SELECT * FROM piramid.claim()'));

@@ -23,6 +23,7 @@ $node->safe_psql(
 	SELECT piramid.create_collection('docs', 'three', chunking => '{"size": 60, "overlap": 10}', filter_columns => '{"n": "integer"}');
 	CREATE TABLE items (id int PRIMARY KEY, body text);
 	SELECT piramid.attach_collection('items', 'body', 'three', chunking => '{"size": 60, "overlap": 0}');
+	SELECT piramid.create_collection('later', 'three', chunking => '{"size": 60, "overlap": 0, "deferred": true}');
 
 	-- A vector that tells of which text, and of which model, it is.
 	CREATE FUNCTION embed(text text, dims int) RETURNS text LANGUAGE sql IMMUTABLE AS $$
@@ -34,10 +35,12 @@ $node->safe_psql(
 		c regclass; token uuid; ids bigint[]; texts text[]; d int;
 	BEGIN
 		FOR i IN 1 .. batches LOOP
+			PERFORM piramid.cut_documents(3);
+			COMMIT;
 			SELECT min(collection::oid)::regclass, min(lease_token::text)::uuid, array_agg(chunk_id), array_agg(text), min(dims) INTO c, token, ids, texts, d
 			FROM piramid.claim(lease => lease);
 			COMMIT;
-			EXIT WHEN ids IS NULL AND batches > 1000;
+			EXIT WHEN ids IS NULL AND batches > 1000 AND NOT EXISTS (SELECT FROM later_uncut);
 			CONTINUE WHEN ids IS NULL;
 			IF random() < 0.1 THEN
 				PERFORM piramid.fail(c, token, 'a bad moment', (ARRAY['batch', 'item'])[1 + floor(random() * 2)], ids[1:2], retry_after => '0 s', max_attempts => 1000000);
@@ -55,13 +58,15 @@ $node->safe_psql(
 	CREATE PROCEDURE write(changes int) LANGUAGE plpgsql AS $$
 	BEGIN
 		FOR i IN 1 .. changes LOOP
-			CASE floor(random() * 8)
+			CASE floor(random() * 11)
 				WHEN 0, 1 THEN PERFORM piramid.add_document('docs', sentences(), metadata => jsonb_build_object('n', floor(random() * 5)), external_id => floor(random() * 30)::text);
 				WHEN 2 THEN UPDATE docs SET body = body || ' ' || sentences() WHERE external_id = floor(random() * 30)::text AND length(body) < 2000;
 				WHEN 3 THEN UPDATE docs SET metadata = jsonb_build_object('n', floor(random() * 5)) WHERE external_id = floor(random() * 30)::text;
 				WHEN 4 THEN DELETE FROM docs WHERE external_id = floor(random() * 30)::text;
 				WHEN 5 THEN INSERT INTO items VALUES (floor(random() * 30), sentences()) ON CONFLICT (id) DO UPDATE SET body = excluded.body;
 				WHEN 6 THEN DELETE FROM items WHERE id = floor(random() * 30);
+				WHEN 7, 8 THEN PERFORM piramid.add_document('later', sentences(), external_id => floor(random() * 30)::text);
+				WHEN 9 THEN DELETE FROM later WHERE external_id = floor(random() * 30)::text;
 				ELSE IF random() < 0.1 THEN TRUNCATE items; END IF;
 			END CASE;
 			IF random() < 0.1 THEN ROLLBACK; ELSE COMMIT; END IF;
@@ -119,8 +124,8 @@ is(join(' ', grep { !/administrator command/ } $answer =~ /(?:ERROR|FATAL): .*/g
 
 # In the end what was lost is found again, when its lease has ended.
 $node->safe_psql('postgres', 'CALL write(200)');
-$node->safe_psql('postgres', 'SELECT piramid.queue_missing(documents) FROM piramid.collection');
-wait_until(sub { $node->safe_psql('postgres', q{CALL work(100000, '1 min'); SELECT bool_and(coverage = 1) FROM piramid.collection_status}) eq 't' }, 'a vector for every chunk');
+$node->safe_psql('postgres', 'SELECT piramid.sweep(1000000)');
+wait_until(sub { $node->safe_psql('postgres', q{CALL work(100000, '1 min'); SELECT bool_and(coverage = 1 AND uncut = 0) FROM piramid.collection_status}) eq 't' }, 'a vector for every chunk');
 at_least($node->safe_psql('postgres', 'SELECT count(*) FROM docs_chunk'), 5, 'chunks');
 is($node->safe_psql('postgres', 'SELECT what, n FROM wrong() WHERE n > 0'), '', 'no vector is missing, stale, an orphan or a duplicate');
 $node->safe_psql('postgres', "SELECT piramid.promote('docs', 2)") if $rounds >= 2;

@@ -1,0 +1,251 @@
+-- Collections: schemas of metadata, changes, vectors that the caller has, searches in batches,
+-- documents that are cut later, quotas of tenants, promotion by workers.
+\set SHOW_CONTEXT never
+SET client_min_messages = warning;
+CREATE EXTENSION piramid_collections;
+CREATE ROLE regress_owner;
+CREATE ROLE regress_worker;
+CREATE ROLE regress_writer;
+GRANT CREATE ON SCHEMA public TO regress_owner;
+SET ROLE regress_owner;
+SELECT piramid.register_model('three', 'fake', 'm-3', 3, 100);
+SELECT piramid.register_model('four', 'fake', 'm-4', 4, 100);
+
+-- What does not fit a schema is refused, and told why.
+SELECT f, piramid.schema_error('{"type": "object", "required": ["lang"], "additionalProperties": false, "properties": {
+	"lang": {"enum": ["en", "de"]}, "year": {"type": "integer", "minimum": 1900, "maximum": 2100}, "title": {"type": ["string", "null"], "maxLength": 5, "pattern": "^[A-Z]"},
+	"tags": {"type": "array", "maxItems": 2, "items": {"type": "string", "minLength": 1}}, "at": {"type": "object", "properties": {"x": {"type": "number"}}}}}', f::jsonb)
+FROM unnest(ARRAY['{"lang": "en"}', '{"lang": "fr"}', '{}', '[]', '{"lang": "en", "year": "x"}', '{"lang": "en", "year": 2020.5}', '{"lang": "en", "year": 2020.0}',
+	'{"lang": "en", "year": 1800}', '{"lang": "en", "title": null}', '{"lang": "en", "title": "Too long"}', '{"lang": "en", "title": "low"}', '{"lang": "en", "tags": ["a", ""]}',
+	'{"lang": "en", "tags": ["a", "b", "c"]}', '{"lang": "en", "tags": "a"}', '{"lang": "en", "at": {"x": "1"}}', '{"lang": "en", "at": {"y": 1}}', '{"lang": "en", "more": 1}', 'null', '{"lang": null}']) AS f;
+SELECT piramid.check_schema('{"type": "text"}');
+SELECT piramid.check_schema('{"properties": {"a": {"minimun": 1}}}');
+SELECT piramid.check_schema('{"properties": {"a": {"pattern": "("}}}');
+SELECT piramid.check_schema('{"items": 1}');
+SELECT piramid.create_collection('notes', 'three', metadata_schema => '{"required": ["lang"]}', filter_columns => '{"lang": "text", "year": "integer"}');
+SELECT piramid.add_document('notes', 'A first note.', metadata => '{"lang": "en", "year": 2020}', external_id => 'a');
+SELECT piramid.add_document('notes', 'A second one.');
+UPDATE notes SET metadata = '{}';
+SELECT piramid.alter_collection('notes', '{"metadata_schema": {"required": ["lang", "month"]}}');
+SELECT piramid.alter_collection('notes', '{"metadata_schema": {"wanted": ["lang", "month"]}}');
+SELECT piramid.alter_collection('notes', '{"metadata_schema": null}');
+SELECT piramid.add_document('notes', 'A second note.', metadata => '{"year": 2021}', external_id => 'b');
+SELECT piramid.alter_collection('notes', '{"distance": "l2"}');
+SELECT piramid.alter_collection('notes', '{"auto_promote": 1}');
+SELECT piramid.alter_collection('notes', '[]');
+SELECT piramid.alter_collection('notes', '{"chunking": {"size": 1, "overlap": 1}}');
+
+-- Another chunking: all is cut again.
+SELECT piramid.alter_collection('notes', '{"chunking": {"strategy": "fixed", "size": 8, "overlap": 0}}');
+SELECT document_id, text FROM notes_chunk ORDER BY document_id, ordinal;
+SELECT piramid.alter_collection('notes', '{"chunking": {}}');
+
+-- Many documents by one statement, and none.
+INSERT INTO notes (body, metadata) SELECT format('Note %s.', n), jsonb_build_object('year', n) FROM generate_series(1, 2100) AS n;
+INSERT INTO notes (body) SELECT 'x' WHERE false;
+INSERT INTO notes (body) VALUES (NULL), ('  ');
+SELECT count(*), count(DISTINCT document_id) FROM notes_chunk;
+SELECT count(*) FROM notes_job AS j JOIN notes_chunk AS c ON c.id = j.chunk_id AND c.tenant = j.tenant;
+DELETE FROM notes WHERE external_id IS NULL;
+
+-- Vectors that the caller has
+SELECT piramid.upsert_vectors('notes', '{a,b,c}', '{"[1,0,0]","[0,1,0]","[0,0,1]"}', ARRAY['{"lang": "en"}', '{"lang": "de"}', '{"lang": "de"}']::jsonb[]);
+SELECT piramid.upsert_vectors('notes', '{c,d}', '{"[0,1,1]","[1,1,1]"}', texts => ARRAY['The text of c.', NULL]);
+SELECT external_id, text, lang, embedding FROM notes JOIN notes_chunk AS c ON document_id = notes.id JOIN notes_v1 USING (lang) WHERE chunk_id = c.id ORDER BY 1;
+SELECT external_id, text, v.lang, embedding FROM notes JOIN notes_chunk AS c ON document_id = notes.id JOIN notes_v1 AS v ON chunk_id = c.id ORDER BY 1;
+SELECT count(*) FROM notes_job;
+SELECT chunk_id IS NOT NULL AS found, text, metadata FROM piramid.search('notes', '[0,1,1]', k => 2);
+SELECT piramid.upsert_vectors('notes', '{a,a}', '{"[1,0,0]","[0,1,0]"}');
+SELECT piramid.upsert_vectors('notes', '{a,b}', '{"[1,0,0]"}');
+SELECT piramid.upsert_vectors('notes', '{a}', '{"[0,0,0]"}');
+SELECT piramid.upsert_vectors('notes', '{a}', '{"[1,0]"}');
+SELECT piramid.upsert_vectors('notes', '{a}', ARRAY[NULL]::piramid.embedding[]);
+SELECT piramid.upsert_vectors('notes', '{a}', '{"[1,0,0]"}', texts => ARRAY[repeat('Many sentences. ', 100)]);
+SELECT piramid.upsert_vectors('notes', '{a}', '{"[1,0,0]"}', version => 7);
+UPDATE notes SET body = 'The text of d.' WHERE external_id = 'd';
+SELECT text, embedding FROM notes JOIN notes_chunk AS c ON document_id = notes.id LEFT JOIN notes_v1 ON chunk_id = c.id WHERE external_id = 'd';
+
+-- Searches in one call, and filters that columns decide
+SELECT query_number, text, vector_rank, text_rank FROM piramid.search_batch('notes', '[{"query": [1, 0, 0], "k": 1}, {"query_text": "note", "filter": {"lang": "de"}},
+	{"query": [0, 1, 1], "query_text": "text", "k": 1, "expand": 1}, {"query_text": "nothing"}]');
+SELECT piramid.search_batch('notes', '[{"query": [1, 0, 0]}, {"vector": 1}]');
+SELECT piramid.search_batch('notes', '{"query": [1, 0, 0]}');
+SELECT piramid.search_batch('notes', '[1]');
+SELECT f, c.*, (SELECT count(*) FROM piramid.search('notes', '[1,0,0]', filter => f::jsonb)) AS by_vector,
+	(SELECT count(*) FROM piramid.search('notes', query_text => 'note OR text', filter => f::jsonb)) AS by_text
+FROM unnest(ARRAY['{}', '{"lang": "de"}', '{"lang": {"$in": ["de", "en"]}}', '{"lang": {"$in": []}}', '{"lang": {"$in": ["de", null]}}', '{"lang": {"$nin": ["de"]}}',
+	'{"$and": [{"lang": "de"}, {"year": {"$exists": false}}]}', '{"$or": [{"lang": "de"}]}', '{"lang": {"$gte": "a", "$lt": "e"}}', '{"other": 1}', '{"lang": "x'' OR true --"}']) AS f,
+	piramid.collection AS x, piramid.column_filter(x, f::jsonb, 'v') AS c WHERE x.documents = 'notes'::regclass;
+\set VERBOSITY terse
+SELECT piramid.search('notes', '[1,0,0]', filter => '{"year": {"$in": ["x"]}}');
+\set VERBOSITY default
+SELECT piramid.search('notes', '[1,0,0]', filter => '{"$and": 1}');
+
+-- Documents that are cut later
+SELECT piramid.create_collection('later', 'three', chunking => '{"size": 30, "overlap": 0, "deferred": true}', filter_columns => '{"n": "integer"}');
+SELECT piramid.grant_collection('later', 'regress_worker', 'work'), piramid.grant_collection('later', 'regress_writer', 'write');
+SET ROLE regress_writer;
+INSERT INTO later (body, metadata) SELECT format('One is %s. Two is %s. Three is %1$s.', n, n + 1), jsonb_build_object('n', n) FROM generate_series(1, 3) AS n;
+SET ROLE regress_owner;
+SELECT chunks, pending, uncut, coverage FROM piramid.collection_status WHERE collection = 'later'::regclass;
+SET ROLE regress_worker;
+SELECT piramid.cut('later', 2), piramid.cut_documents(), piramid.cut_documents();
+SET ROLE regress_owner;
+SELECT document_id, ordinal, start, text, n, j.chunk_id IS NOT NULL AS queued FROM later_chunk AS c LEFT JOIN later_job AS j ON j.chunk_id = c.id ORDER BY 1, 2;
+SET ROLE regress_writer;
+UPDATE later SET body = 'At first. ' || body, metadata = '{"n": 7}' WHERE id = 1;
+UPDATE later SET body = replace(body, 'One', 'Another') WHERE id = 2;
+UPDATE later SET metadata = '{"n": 8}' WHERE id = 3;
+SELECT document_id, start, text, n FROM later_chunk ORDER BY document_id, ordinal;
+SELECT document_id FROM later_uncut ORDER BY 1;
+DELETE FROM later WHERE id = 2;
+SET ROLE regress_worker;
+SELECT piramid.cut_documents(), piramid.cut_documents();
+SET ROLE regress_owner;
+SELECT document_id, start, text, n FROM later_chunk ORDER BY document_id, ordinal;
+SELECT count(*) FROM later JOIN later_chunk AS c ON c.document_id = later.id WHERE substr(body, start, length) <> text;
+SELECT piramid.rechunk_all('later'), piramid.cut('later', 1), (SELECT count(*) FROM later_uncut);
+SELECT piramid.set_quota('later', max_chunks => 1);
+SELECT piramid.alter_collection('later', '{"chunking": {}}');
+INSERT INTO later (body) VALUES ('At once.');
+SELECT count(*), (SELECT count(*) FROM later_uncut) FROM later_chunk WHERE text = 'At once.';
+
+-- what would fail when it is cut fails when it is written
+SELECT piramid.alter_collection('later', '{"chunking": {"deferred": true}}');
+INSERT INTO later (body, metadata) VALUES ('x', '{"n": "many"}');
+UPDATE later SET metadata = '{"n": "many"}' WHERE id = 1;
+SELECT piramid.cut('later'), piramid.cut('later');
+-- deferred later on: who could work and write still can
+SELECT piramid.create_collection('eager', 'three', chunking => '{"size": 30, "overlap": 0}');
+SELECT piramid.grant_collection('eager', 'regress_worker', 'work'), piramid.grant_collection('eager', 'regress_writer', 'write');
+SELECT piramid.alter_collection('eager', '{"chunking": {"size": 30, "overlap": 0, "deferred": true}}');
+SET ROLE regress_writer;
+INSERT INTO eager (body) VALUES ('Some text.');
+UPDATE eager SET body = 'Some other text.';
+SET ROLE regress_worker;
+SELECT piramid.cut('eager');
+-- one owner's broken tables stop nobody else's work
+SET ROLE regress_owner;
+ALTER TABLE eager_job DROP COLUMN tokens;
+ALTER TABLE eager_uncut DROP COLUMN document_id;
+SET ROLE regress_worker;
+SELECT count(*) > 0 AS claimed FROM piramid.claim();
+SELECT piramid.cut_documents(), piramid.sweep(), piramid.promote_finished();
+SET ROLE regress_owner;
+SELECT piramid.drop_collection('eager', keep_documents => false);
+-- a partition as a collection, written by itself or through the whole
+CREATE TABLE parted (id int PRIMARY KEY, body text) PARTITION BY RANGE (id);
+CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM (0) TO (10);
+SELECT piramid.attach_collection('parted_1', 'body', 'three');
+INSERT INTO parted VALUES (1, 'One.');
+INSERT INTO parted_1 VALUES (2, 'Two.');
+SELECT document_id, text FROM parted_1_chunk ORDER BY 1;
+SELECT piramid.drop_collection('parted_1');
+DROP TABLE parted;
+-- documents with a policy of their own: as many rows as there are to see
+CREATE TABLE secret (id int PRIMARY KEY, body text, who text);
+INSERT INTO secret SELECT n, format('Secret %s.', n), CASE WHEN n > 30 THEN 'regress_writer' ELSE 'nobody' END FROM generate_series(1, 33) AS n;
+SELECT piramid.attach_collection('secret', 'body', 'three', filter_columns => '{who}');
+CREATE POLICY p ON secret USING (who = current_user);
+ALTER TABLE secret ENABLE ROW LEVEL SECURITY;
+SELECT piramid.import_vectors('secret', array_agg(text), array_agg(format('[%s,1,0]', document_id)::piramid.embedding)) FROM secret_chunk;
+SELECT piramid.grant_collection('secret', 'regress_writer', 'read');
+SET ROLE regress_writer;
+SELECT document_id FROM piramid.search('secret', '[1,1,0]', k => 3) ORDER BY 1;
+SELECT document_id FROM piramid.search('secret', query_text => 'secret', k => 3) ORDER BY 1;
+SET ROLE regress_owner;
+SELECT piramid.drop_collection('secret');
+DROP TABLE secret;
+
+-- Documents that are cut where their meaning changes: what a worker does
+SELECT piramid.alter_collection('later', '{"chunking": {"strategy": "semantic", "size": 40, "percentile": 50}}');
+SELECT piramid.cut('later');
+SET ROLE regress_worker;
+CREATE TEMP TABLE claimed AS SELECT * FROM piramid.claim_document(providers => '{fake}');
+SELECT collection, provider, model_id, size, percentile, starts, lengths, sentences FROM claimed;
+SELECT piramid.complete_document('later', lease_token, '{1}', '{1000}') FROM claimed;
+SELECT piramid.complete_document('later', lease_token, ARRAY[starts[1], starts[3]], ARRAY[lengths[1], lengths[3]]) FROM claimed;
+SELECT piramid.complete_document('later', lease_token, starts, lengths) FROM claimed;
+SELECT start, length, text FROM later_chunk WHERE document_id = 1 ORDER BY 1;
+TRUNCATE claimed;
+INSERT INTO claimed SELECT * FROM piramid.claim_document();
+SELECT document_id FROM claimed \gset
+SET ROLE regress_writer;
+UPDATE later SET body = body || ' More.' WHERE id = :document_id;
+SET ROLE regress_worker;
+SELECT piramid.complete_document('later', lease_token, starts, lengths) FROM claimed;
+SELECT piramid.release_document(collection, lease_token) FROM piramid.claim_document();
+SELECT piramid.pause_provider('fake', 'no', '1 hour');
+SELECT count(*) FROM piramid.claim_document();
+DELETE FROM piramid.pause;
+DROP TABLE claimed;
+SET ROLE regress_owner;
+SELECT piramid.create_collection('bad', 'three', chunking => '{"strategy": "semantic", "deferred": false}');
+SELECT piramid.create_collection('bad', 'three', chunking => '{"percentile": 5}');
+SELECT piramid.create_collection('bad', 'three', chunking => '{"deferred": true}', isolation => 'rls');
+-- whose code would run when a worker reads documents
+CREATE POLICY p ON later USING (body <> '');
+ALTER TABLE later ENABLE ROW LEVEL SECURITY;
+SET ROLE regress_worker;
+SELECT count(*), (SELECT count(*) FROM piramid.claim_document()) FROM piramid.cut_documents() AS n WHERE n > 0;
+SET ROLE regress_owner;
+SELECT piramid.drop_collection('later', keep_documents => false);
+
+-- Quotas are of each tenant, whoever writes.
+SELECT piramid.create_collection('shared', 'three', isolation => 'rls');
+SELECT piramid.set_quota('shared', max_documents => 2, max_bytes => 100);
+RESET ROLE;
+INSERT INTO shared (tenant, body) VALUES ('a', 'One of a.'), ('a', 'Two of a.'), ('b', 'One of b.');
+INSERT INTO shared (tenant, body) VALUES ('b', 'Two of b.'), ('a', 'Three of a.');
+INSERT INTO shared (tenant, body) VALUES ('c', repeat('Much of c. ', 20));
+UPDATE shared SET tenant = 'a' WHERE tenant = 'b';
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+INSERT INTO shared (tenant, body) VALUES ('b', 'Two of b.');
+ROLLBACK;
+SET ROLE regress_owner;
+SET piramid.tenant = 'a';
+INSERT INTO shared (body) VALUES ('Three of a.');
+-- nor does a tenant see jobs of another
+SELECT tenant, count(*) FROM shared_job GROUP BY 1;
+SELECT chunks, pending FROM piramid.collection_status WHERE collection = 'shared'::regclass;
+SELECT piramid.set_model('shared', 'four');
+SELECT piramid.promote('shared', 2);
+RESET ROLE;
+UPDATE shared SET tenant = 'c' WHERE tenant = 'b';
+SELECT tenant, count(*) FROM shared_job GROUP BY 1 ORDER BY 1;
+SET ROLE regress_owner;
+RESET piramid.tenant;
+
+-- A worker promotes, where the owner has said so, what is complete.
+SELECT piramid.grant_collection('shared', 'regress_worker', 'work');
+SET ROLE regress_worker;
+UPDATE piramid.version SET state = 'active' WHERE documents = 'shared'::regclass AND version = 2;
+SELECT piramid.sweep(2), piramid.sweep(), piramid.sweep(), piramid.promote_finished();
+SET ROLE regress_owner;
+SELECT piramid.alter_collection('shared', '{"auto_promote": true}');
+SET ROLE regress_worker;
+SELECT piramid.promote_finished();
+UPDATE piramid.version SET model = 'three' WHERE documents = 'shared'::regclass;
+DO $$
+DECLARE
+	c regclass; token uuid; ids bigint[]; d int;
+BEGIN
+	LOOP
+		SELECT min(collection::oid)::regclass, min(lease_token::text)::uuid, array_agg(chunk_id), min(dims) INTO c, token, ids, d FROM piramid.claim();
+		EXIT WHEN ids IS NULL;
+		PERFORM piramid.complete(c, token, ids, array_fill(array_to_json(array_fill(1, ARRAY[d]))::text::piramid.embedding, ARRAY[cardinality(ids)]));
+	END LOOP;
+END $$;
+SELECT version, state, coverage FROM piramid.collection_status WHERE collection = 'shared'::regclass ORDER BY 1;
+SELECT piramid.promote_finished(), piramid.promote_finished();
+SELECT version, state FROM piramid.version WHERE documents = 'shared'::regclass ORDER BY 1;
+SET ROLE regress_owner;
+SELECT piramid.drop_version('shared', 1);
+
+SELECT piramid.drop_collection('shared', keep_documents => false), piramid.drop_collection('notes', keep_documents => false);
+RESET ROLE;
+DELETE FROM piramid.model;
+DROP EXTENSION piramid_collections;
+DROP SCHEMA piramid;
+DROP OWNED BY regress_owner, regress_worker, regress_writer;
+DROP ROLE regress_owner, regress_worker, regress_writer;
