@@ -1,9 +1,12 @@
 """The configuration: a TOML file.  Addresses and keys of providers stand here, or in
 the environment, and never in the database."""
 
+import json
 import os
 import tomllib
 from dataclasses import dataclass, field
+
+from .model import default_directory
 
 
 class ConfigError(Exception):
@@ -14,10 +17,12 @@ class ConfigError(Exception):
 class Provider:
     name: str
     type: str
-    base_url: str
+    base_url: str = ""
     api_key: str = field(default="", repr=False)
     timeout: float = 60.0
     requests_per_minute: float = 0.0
+    path: str = ""
+    threads: int = 1
 
 
 @dataclass(frozen=True)
@@ -43,16 +48,27 @@ def _take(table, where, **kinds):
 
 def _provider(name, table):
     where = f"providers.{name}"
+    if table.get("type") == "local":
+        table = dict(_take(table, where, type=str, path=str, threads=int))
+        table.setdefault("path", str(default_directory()))
+        if table.get("threads", 1) < 1:
+            raise ConfigError(f"{where}: threads is at least 1")
+        return Provider(name=name, **table)
     table = dict(_take(table, where, type=str, base_url=str, api_key_env=str, timeout=float,
                        requests_per_minute=float))
     if table.get("type") not in ("openai", "ollama"):
-        raise ConfigError(f'{where}: type is "openai" or "ollama"')
+        raise ConfigError(f'{where}: type is "openai", "ollama" or "local"')
     if not table.get("base_url", "").startswith(("http://", "https://")):
         raise ConfigError(f"{where}: base_url begins with http:// or https://")
     variable = table.pop("api_key_env", None)
     if variable is not None and variable not in os.environ:
         raise ConfigError(f"{where}: the environment has no {variable}")
     return Provider(name=name, api_key=os.environ.get(variable or "", ""), **table)
+
+
+def quote(text):
+    """A text as TOML writes it."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def read(path):

@@ -1,15 +1,18 @@
 """Connections to PostgreSQL: the only file that opens them or sends SQL.
 
-Every statement is a call of a function of the schema piramid; what comes from outside
-is a parameter.
+Every statement is a call of a function of the schema piramid, but for what "init" makes;
+what comes from outside is a parameter.
 """
 
 from dataclasses import dataclass
 
 import psycopg
+from psycopg import conninfo, sql
 
 ConnectionLost = psycopg.OperationalError
+Locked = psycopg.errors.LockNotAvailable        # one of those: to be caught before them
 Refused = psycopg.DataError
+Error = psycopg.Error
 
 
 @dataclass(frozen=True)
@@ -25,9 +28,24 @@ class Batch:
     texts: list
 
 
+@dataclass(frozen=True)
+class Document:
+    """A lease: the sentences of a document that is to be cut by their meaning."""
+
+    collection: str
+    provider: str
+    model: str
+    lease: str
+    size: int
+    percentile: float
+    starts: list
+    lengths: list
+    sentences: list
+
+
 class Database:
-    def __init__(self, conninfo):
-        self._connection = psycopg.connect(conninfo, autocommit=True, application_name="piramid worker")
+    def __init__(self, dsn):
+        self._connection = psycopg.connect(dsn, autocommit=True, application_name="piramid worker")
         # Names of collections come back qualified, and go out as they came.
         self._connection.execute("SELECT set_config('search_path', '', false)")
 
@@ -38,9 +56,8 @@ class Database:
         self._connection.execute("LISTEN piramid_job")
 
     def wait(self, seconds):
-        """Until there may be work, or the time is over."""
-        for _ in self._connection.notifies(timeout=seconds, stop_after=1):
-            pass
+        """Until there may be work, or the time is over; is it work for sweep()?"""
+        return any([n.payload == "sweep" for n in self._connection.notifies(timeout=seconds, stop_after=1)])
 
     def claim(self, providers, lease):
         rows = self._connection.execute(
@@ -67,8 +84,87 @@ class Database:
             "SELECT piramid.fail(%s::regclass, %s::uuid, %s, %s, %s::bigint[], make_interval(secs => %s))",
             (batch.collection, batch.lease, error, scope, ids, retry_after))
 
-    def queue_missing(self):
-        """Chunks that have neither a vector nor a job get one, where the role may."""
-        self._connection.execute(
-            "SELECT piramid.queue_missing(documents) FROM piramid.collection"
-            " WHERE has_table_privilege(chunks, 'UPDATE') AND has_table_privilege(jobs, 'INSERT')")
+    def cut_documents(self):
+        """Documents that are cut by their form; returns how many were."""
+        return self._connection.execute("SELECT piramid.cut_documents()").fetchone()[0]
+
+    def claim_document(self, providers, lease):
+        row = self._connection.execute(
+            "SELECT collection::text, provider, model_id, lease_token::text, size, percentile, starts, lengths, sentences"
+            " FROM piramid.claim_document(make_interval(secs => %s), %s)", (lease, list(providers))).fetchone()
+        return row and Document(*row)
+
+    def complete_document(self, document, starts, lengths):
+        self._connection.execute("SELECT piramid.complete_document(%s::regclass, %s::uuid, %s::int[], %s::int[])",
+                                 (document.collection, document.lease, starts, lengths))
+
+    def release_document(self, document):
+        self._connection.execute("SELECT piramid.release_document(%s::regclass, %s::uuid)",
+                                 (document.collection, document.lease))
+
+    def pause(self, provider, error, seconds):
+        self._connection.execute("SELECT piramid.pause_provider(%s, %s, make_interval(secs => %s))", (provider, error, seconds))
+
+    def sweep(self):
+        """Queue chunks that have neither a vector nor a job, where the role may; returns how many."""
+        return self._connection.execute("SELECT piramid.sweep()").fetchone()[0]
+
+    def promote_finished(self):
+        self._connection.execute("SELECT piramid.promote_finished()")
+
+    def version(self):
+        """Of the extension; None where it is missing."""
+        row = self._connection.execute("SELECT extversion FROM pg_extension WHERE extname = 'piramid_collections'").fetchone()
+        return row and row[0]
+
+    def models(self):
+        """What versions need, which are not retired: collection, may it be served, provider, model, dims."""
+        return self._connection.execute(
+            "SELECT v.documents::text, piramid.works_for(v.documents, v.vectors), m.provider, m.model_id, m.dims"
+            " FROM piramid.version AS v JOIN piramid.model AS m ON m.name = v.model"
+            " WHERE v.state <> 'retired' ORDER BY 1, v.version").fetchall()
+
+
+def with_user(dsn, user):
+    return conninfo.make_conninfo(dsn, user=user)
+
+
+def prepare(dsn, role, models):
+    """Extensions, a role for workers, models: what is not there yet is made; says what was."""
+    made = []
+    with psycopg.connect(dsn, application_name="piramid init") as connection:
+        def missing(query, name):
+            return connection.execute(query, (name,)).fetchone() is None
+
+        # piramid may be there under its other name.
+        if connection.execute("SELECT FROM pg_extension WHERE extname IN ('piramid', 'vector')").fetchone() is None:
+            connection.execute("CREATE EXTENSION piramid")
+            made.append("extension piramid")
+        if missing("SELECT FROM pg_extension WHERE extname = %s", "piramid_collections"):
+            connection.execute("CREATE EXTENSION piramid_collections")
+            made.append("extension piramid_collections")
+        if role is not None and missing("SELECT FROM pg_roles WHERE rolname = %s", role):
+            connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(role)))
+            made.append(f"role {role}")
+        for name, provider, model_id, dims, tokens in models:
+            if missing("SELECT FROM piramid.model WHERE name = %s", name):
+                connection.execute("SELECT piramid.register_model(%s, %s, %s, %s, %s, batch_items => 32)",
+                                   (name, provider, model_id, dims, tokens))
+                made.append(f"model {name}")
+    return made
+
+
+def search(dsn, collection, vector, text, k):
+    """Rows of score, title, text: by meaning and words."""
+    with psycopg.connect(dsn, application_name="piramid search") as connection:
+        written = "[" + ",".join(map(repr, vector)) + "]"
+        return connection.execute("SELECT score, title, heading_path, text FROM piramid.search(%s::regclass, %s::text::piramid.embedding, %s, k => %s)",
+                                  (collection, written, text, k)).fetchall()
+
+
+def model_of(dsn, collection):
+    """The provider, model and prefix by which queries of a collection are embedded."""
+    with psycopg.connect(dsn, application_name="piramid search") as connection:
+        return connection.execute(
+            "SELECT m.provider, m.model_id, m.query_prefix FROM piramid.version AS v JOIN piramid.model AS m ON m.name = v.model"
+            " WHERE v.documents = %s::regclass AND v.state = 'active'", (collection,)).fetchone()

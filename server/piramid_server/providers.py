@@ -144,4 +144,8 @@ class Ollama(Client):
 
 
 def client(provider):
+    if provider.type == "local":
+        from .local import Local
+
+        return Local(provider)
     return {"openai": OpenAI, "ollama": Ollama}[provider.type](provider)

@@ -9,13 +9,15 @@ import random
 import threading
 import time
 
-from . import db, providers
+from . import db, providers, semantic
 
 log = logging.getLogger("piramid.worker")
 
 MOST_BACKOFF = 300.0
 STOP_WITHIN = 10.0
 SWEEP_EVERY = 600.0        # look for chunks without a job, which takes a scan
+SENTENCES_AT_ONCE = 64
+MOST_UNSTORED = 8          # batches that wait for somebody's lock
 
 
 class Worker:
@@ -30,7 +32,7 @@ class Worker:
 
     def run(self):
         """Until stop() is called; what is still leased then is given back."""
-        threads = [_Thread(self, conninfo) for conninfo in self._config.databases
+        threads = [_Thread(self, dsn) for dsn in self._config.databases
                    for _ in range(self._config.threads)]
         for thread in threads:
             thread.start()
@@ -41,39 +43,124 @@ class Worker:
         for thread in threads:
             thread.give_back()
 
-    def embed_batch(self, database, batch):
-        """One batch, to its end."""
-        self._embed(database, batch, batch.ids, batch.texts)
+    def trouble(self, provider, trouble):
+        """For how long the provider is left alone."""
+        self._troubles[provider] += 1
+        backoff = min(MOST_BACKOFF, 2.0 ** self._troubles[provider]) * random.random()
+        pause = backoff if trouble.retry_after is None else trouble.retry_after
+        log.warning("provider %s: %s; paused for %.1f s", provider, trouble, pause)
+        return pause
 
-    def _embed(self, database, batch, ids, texts):
+    def embed(self, batch, ids, texts, database):
+        """What of a batch can be embedded, as parts: their ids and vectors.  Of the others the
+        queue is told; False is the end of a batch that goes back to it."""
         try:
             vectors = self._clients[batch.provider].embed(batch.model, texts, self._stop)
         except providers.ProviderTrouble as trouble:
-            self._troubles[batch.provider] += 1
-            backoff = min(MOST_BACKOFF, 2.0 ** self._troubles[batch.provider]) * random.random()
-            pause = backoff if trouble.retry_after is None else trouble.retry_after
-            log.warning("provider %s: %s; paused for %.1f s", batch.provider, trouble, pause)
-            database.fail(batch, str(trouble), "provider", retry_after=pause)
-            return False
+            database.fail(batch, str(trouble), "provider", retry_after=self.trouble(batch.provider, trouble))
+            yield False
+            return
         except (providers.BatchTooBig, providers.BadItem) as error:
-            if len(ids) > 1:
-                middle = len(ids) // 2
-                return (self._embed(database, batch, ids[:middle], texts[:middle]) and
-                        self._embed(database, batch, ids[middle:], texts[middle:]))
-            log.warning("chunk %d of %s: %s", ids[0], batch.collection, error)
-            database.fail(batch, str(error), "item", ids)
-            return True
+            if len(ids) == 1:
+                log.warning("chunk %d of %s: %s", ids[0], batch.collection, error)
+                database.fail(batch, str(error), "item", ids)
+                return
+            middle = len(ids) // 2
+            for part in ((ids[:middle], texts[:middle]), (ids[middle:], texts[middle:])):
+                for some in self.embed(batch, *part, database):
+                    yield some
+                    if some is False:
+                        return
+            return
         if vectors is None:
             database.fail(batch, "the worker stopped", "batch")
-            return False
+            yield False
+            return
         self._troubles[batch.provider] = 0
-        self._store(database, batch, ids, vectors)
+        yield ids, vectors
+
+    def embed_sentences(self, document):
+        """Vectors, a list without any if the provider refuses the sentences, None if the worker is to stop."""
+        client = self._clients[document.provider]
+        vectors = []
+        for first in range(0, len(document.sentences), SENTENCES_AT_ONCE):
+            try:
+                some = client.embed(document.model, document.sentences[first:first + SENTENCES_AT_ONCE], self._stop)
+            except (providers.BatchTooBig, providers.BadItem) as error:
+                log.warning("a document of %s is cut by size: %s", document.collection, error)
+                return []
+            if some is None:
+                return None
+            vectors += some
+        self._troubles[document.provider] = 0
+        return vectors
+
+
+class _Thread(threading.Thread):
+    def __init__(self, worker, dsn):
+        super().__init__(daemon=True)
+        self._worker = worker
+        self._dsn = dsn
+        self._batch = None
+        self._unstored = []         # batches with parts that a lock keeps from being stored
+        self._sweep_at = 0.0
+
+    def run(self):
+        stop = self._worker._stop
+        while not stop.is_set():
+            try:
+                database = db.Database(self._dsn)
+                try:
+                    database.listen()
+                    while not stop.is_set():
+                        self._step(database)
+                finally:
+                    database.close()
+            except db.Locked:
+                log.warning("a table is locked; the lease of its jobs ends by itself")
+            except db.ConnectionLost as error:
+                log.warning("database: %s", type(error).__name__)
+                stop.wait(1.0)
+            except Exception:
+                log.exception("a batch ended by an error")
+                stop.wait(1.0)
+
+    def _step(self, database):
+        self._store_again(database)
+        if len(self._unstored) < MOST_UNSTORED:
+            if database.cut_documents() > 0 or self._cut_document(database) or self._embed_batch(database):
+                return
+            database.promote_finished()
+        if time.monotonic() < self._sweep_at:
+            if not database.wait(self._worker._config.poll):
+                return
+        if database.sweep() == 0:
+            self._sweep_at = time.monotonic() + SWEEP_EVERY
+
+    def _embed_batch(self, database):
+        """One batch to its end; False if there is none."""
+        self._batch = database.claim(self._worker._config.providers, self._worker._config.lease)
+        if self._batch is None:
+            return False
+        beating = threading.Event()
+        heart = threading.Thread(target=self._beat, args=(self._batch, beating), daemon=True)
+        heart.start()
+        try:
+            for part in self._worker.embed(self._batch, self._batch.ids, self._batch.texts, database):
+                if part:
+                    self._store(database, self._batch, *part)
+        finally:
+            beating.set()
+            heart.join()
+        self._batch = None
         return True
 
     def _store(self, database, batch, ids, vectors):
         """Vectors that the database refuses are found by halves, and theirs alone fail."""
         try:
             database.complete(batch, ids, vectors)
+        except db.Locked:
+            self._unstored.append((batch, ids, vectors))
         except db.Refused as error:
             if len(ids) > 1:
                 middle = len(ids) // 2
@@ -84,58 +171,38 @@ class Worker:
             log.warning("chunk %d of %s: %s", ids[0], batch.collection, message)
             database.fail(batch, message, "item", ids)
 
-
-class _Thread(threading.Thread):
-    def __init__(self, worker, conninfo):
-        super().__init__(daemon=True)
-        self._worker = worker
-        self._conninfo = conninfo
-        self._batch = None
-        self._sweep_at = 0.0
-
-    def run(self):
-        stop = self._worker._stop
-        while not stop.is_set():
+    def _store_again(self, database):
+        """What a lock kept from being stored, as long as the lease lasts: then complete() stores nothing."""
+        unstored, self._unstored = self._unstored, []
+        for batch, ids, vectors in unstored:
             try:
-                database = db.Database(self._conninfo)
-                try:
-                    database.listen()
-                    while not stop.is_set():
-                        self._step(database)
-                finally:
-                    database.close()
-            except db.ConnectionLost as error:
-                log.warning("database: %s", type(error).__name__)
-                stop.wait(1.0)
-            except Exception:
-                log.exception("a batch ended by an error")
-                stop.wait(1.0)
+                database.heartbeat(batch, self._worker._config.lease)
+            except db.Locked:
+                pass
+            self._store(database, batch, ids, vectors)
 
-    def _step(self, database):
-        config = self._worker._config
-        self._batch = database.claim(config.providers, config.lease)
-        if self._batch is None:
-            if time.monotonic() >= self._sweep_at:
-                database.queue_missing()
-                self._sweep_at = time.monotonic() + SWEEP_EVERY
-            else:
-                database.wait(config.poll)
-            return
-        beating = threading.Event()
-        heart = threading.Thread(target=self._beat, args=(self._batch, beating), daemon=True)
-        heart.start()
+    def _cut_document(self, database):
+        """One document, where its meaning changes; False if there is none."""
+        document = database.claim_document(self._worker._config.providers, 5 * self._worker._config.lease)
+        if document is None:
+            return False
         try:
-            self._worker.embed_batch(database, self._batch)
-        finally:
-            beating.set()
-            heart.join()
-        self._batch = None
+            vectors = self._worker.embed_sentences(document)
+        except providers.ProviderTrouble as trouble:
+            database.pause(document.provider, str(trouble), self._worker.trouble(document.provider, trouble))
+            vectors = None
+        if vectors is None:
+            database.release_document(document)
+        else:
+            database.complete_document(document, *semantic.cut(
+                document.starts, document.lengths, vectors, document.size, document.percentile))
+        return True
 
     def _beat(self, batch, ended):
         """The lease begins anew every third of it, on a connection of its own."""
         while not ended.wait(self._worker._config.lease / 3):
             try:
-                database = db.Database(self._conninfo)
+                database = db.Database(self._dsn)
                 try:
                     database.heartbeat(batch, self._worker._config.lease)
                 finally:
@@ -144,12 +211,12 @@ class _Thread(threading.Thread):
                 pass
 
     def give_back(self):
-        batch = self._batch
-        if batch is None:
-            return
-        try:
-            database = db.Database(self._conninfo)
-            database.fail(batch, "the worker stopped", "batch")
-            database.close()
-        except db.ConnectionLost:
-            log.warning("a lease is left to expire")
+        for batch in [self._batch, *(unstored[0] for unstored in self._unstored)]:
+            if batch is None:
+                continue
+            try:
+                database = db.Database(self._dsn)
+                database.fail(batch, "the worker stopped", "batch")
+                database.close()
+            except db.ConnectionLost:
+                log.warning("a lease is left to expire")

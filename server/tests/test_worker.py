@@ -11,6 +11,7 @@ import time
 import piramid_server.config
 import psycopg
 from fake import Fake, vector
+from piramid_server import semantic
 
 SECRET = "a-key-that-stays-secret"
 n = failed = 0
@@ -141,9 +142,74 @@ fake.release.set()
 ok(wrong("killed") == [], "another worker takes over, and no vector is stale")
 worker.end()
 
+# Documents that are cut later: by their form, and by the meaning of sentences.
+sql("SELECT piramid.register_model('later', 'alive', 'm', 3, 100)")
+sql("SELECT piramid.create_collection('later', 'later', chunking => '{\"deferred\": true, \"size\": 60, \"overlap\": 0}')")
+sql("SELECT piramid.create_collection('meaning', 'later', chunking => '{\"strategy\": \"semantic\", \"size\": 60}')")
+for table in ("later", "meaning"):
+    sql(f"INSERT INTO {table} (body) SELECT 'Here is sentence ' || n || '. There is another one. And a third follows at last.' FROM generate_series(1, 5) AS n")
+sql("INSERT INTO meaning (body) VALUES (''), (NULL), ('POISON cannot be embedded. But it can be cut. By its size alone, that is.')")
+worker = Running({"alive": ("openai", fake.url)}, threads=2)
+wait_for(lambda: one("SELECT bool_and(uncut = 0) FROM piramid.collection_status") and drained("later") and drained("meaning", but=1), "documents that are cut later")
+for table in ("later", "meaning"):
+    ok(one(f"SELECT count(*) > 9 FROM {table}_chunk") and wrong(table) == [], f"{table}: cut, and embedded", wrong(table))
+    ok(one(f"SELECT count(*) FROM {table} AS d JOIN {table}_chunk AS c ON c.document_id = d.id WHERE substr(body, start, length) <> text OR length > 60") == 0, f"{table}: as in the document")
+
+# An owner's lock keeps one collection waiting, and no other; its vectors are not asked for twice.
+sql("SELECT piramid.create_collection('locked', 'alive'), piramid.create_collection('open', 'alive')")
+locker = psycopg.connect()
+fake.held.clear()
+fake.release.clear()
+fake.script = ["hold"]
+sql("SELECT piramid.add_document('locked'::regclass, 'This is sentence 1 of locked.')")
+fake.held.wait()
+locker.execute("LOCK TABLE locked_v1")
+fake.release.set()
+sql("SELECT piramid.add_document('open'::regclass, 'This is sentence 1 of open.')")
+wait_for(lambda: one("SELECT count(*) FROM open_v1") == 1, "a collection beside one that is locked")
+ok(one("SELECT count(*) FROM locked_job WHERE lease IS NOT NULL") == 1, "a lock: another collection goes on")
+locker.rollback()
+wait_for(lambda: one("SELECT count(*) FROM locked_v1") == 1, "the collection that was locked")
+ok([texts for texts in fake.requests if "This is sentence 1 of locked." in texts] == [["This is sentence 1 of locked."]], "a lock: no vector is asked for twice")
+
+# Another model: the worker queues what is there, and promotes what is complete.
+sql("SELECT piramid.register_model('wide', 'wide', 'm', 4, 100), piramid.alter_collection('later', '{\"auto_promote\": true}'), piramid.set_model('later', 'wide')")
+worker.end()
+wide = Fake(dims=4)
+worker = Running({"alive": ("openai", fake.url), "wide": ("openai", wide.url)}, threads=2)
+wait_for(lambda: one("SELECT version FROM piramid.version WHERE documents = 'later'::regclass AND state = 'active'") == 2, "the other model")
+ok(one("SELECT count(*) FROM later_chunk") == one("SELECT count(*) FROM later_v2"), "another model is promoted when it is complete")
+
+# What "check" says, and "init" makes.
+def program(*arguments):
+    return subprocess.run(["piramid-server", *map(str, arguments)], capture_output=True, text=True, env=os.environ | {"FAKE_KEY": SECRET})
+
+
+config = pathlib.Path(worker.directory.name) / "worker.toml"
+done = program("check", "--config", config)
+ok(done.returncode == 1 and "ok: provider alive, model m" in done.stdout and "ok: database 1" in done.stdout and
+   "not ok: provider dead of" in done.stdout, "check: what is well, and what is not", done.stdout + done.stderr)
+made = config.with_name("made.toml")
+done = program("init", "--config", made, "--dsn", f"dbname={conn.info.dbname}", "--role", "a worker", "--no-check")
+ok(done.returncode == 0 and 'made: role a worker' in done.stdout and "made: model local-minilm" in done.stdout, "init makes what is missing", done.stdout + done.stderr)
+ok(made.stat().st_mode & 0o777 == 0o600 and piramid_server.config.read(made).providers["local"].type == "local", "init: a configuration that only the user reads")
+done = program("init", "--config", made, "--dsn", f"dbname={conn.info.dbname}", "--role", "a worker", "--no-check")
+ok(done.returncode == 0 and done.stdout == f"stays as it is: {made}\n", "init again makes nothing", done.stdout + done.stderr)
+sql('DROP ROLE "a worker"')
+done = program("model", "install", "--wheel", config, "--directory", config.with_name("model"))
+ok(done.returncode == 1 and "has another SHA-256" in done.stderr, "model: another file is refused", done.stderr)
+worker.end()
+
+# Where meaning changes
+vectors = [[1, 0], [1, 0.1], [0, 1], [0.1, 1]]
+ok(semantic.cut([1, 11, 21, 31], [9, 9, 9, 9], vectors, 60, 60) == ([1, 21], [19, 19]), "semantic: between sentences that are far apart")
+ok(semantic.cut([1, 11, 21, 31], [9, 9, 9, 9], vectors, 19, 100) == ([1, 21], [19, 19]), "semantic: at the size")
+ok(semantic.cut([1, 11, 21], [9, 9, 9], [], 19, 90) == ([1, 21], [19, 9]), "semantic: without vectors")
+ok(semantic.cut([], [], [], 19, 90) == ([], []), "semantic: nothing")
+
 # What a configuration says wrong, it is told.
 for text, said in (("", "databases is a list"), ('[worker]\ndatabases = ["x"]\n', "no providers"),
-                   ('[worker]\ndatabases = ["x"]\n[providers.p]\ntype = "x"\n', 'type is "openai" or "ollama"'),
+                   ('[worker]\ndatabases = ["x"]\n[providers.p]\ntype = "x"\n', 'type is "openai", "ollama" or "local"'),
                    ('[worker]\ndatabases = ["x"]\nthread = 1\n', "unknown thread"),
                    ('[worker]\ndatabases = ["x"]\n[providers.p]\ntype = "openai"\nbase_url = "file:///etc/passwd"\n', "begins with http"),
                    ('[worker]\ndatabases = ["x"]\n[providers.p]\ntype = "openai"\nbase_url = "http://x"\napi_key_env = "NO_SUCH"\n', "has no NO_SUCH")):
@@ -160,7 +226,7 @@ with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
     file.flush()
     os.environ["OPENAI_API_KEY"] = SECRET
     read = piramid_server.config.read(file.name)
-ok(set(read.providers) == {"my-provider", "my-ollama"} and SECRET not in repr(read), "configuration: the documented one")
+ok(set(read.providers) == {"my-provider", "my-ollama", "local"} and SECRET not in repr(read), "configuration: the documented one")
 
 print(f"1..{n}")
 sys.exit(failed > 0)

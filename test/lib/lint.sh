@@ -66,7 +66,7 @@ stage_lint() {
 	! command -v shellcheck >/dev/null ||
 		check "shellcheck" shellcheck -x -P .:SCRIPTDIR .ci/run test/run bench/quickstart compat/install \
 			test/clients/quotes test/clients/*/run test/packages/run test/packages/docker debian/build \
-			server/install server/tests/run
+			server/install server/quickstart server/tests/run
 	check "includes run downward" includes_run_downward
 	check "files, functions and lists of parameters are short" house_sizes
 	check "calls inside src/hnsw run downward" perl test/lib/tiers.pl src/hnsw/README.md
