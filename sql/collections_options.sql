@@ -132,6 +132,10 @@ SET ROLE regress_worker;
 SELECT count(*) > 0 AS claimed FROM piramid.claim();
 SELECT piramid.cut_documents(), piramid.sweep(), piramid.promote_finished();
 SET ROLE regress_owner;
+DROP TABLE eager_uncut;
+SELECT collection, uncut FROM piramid.collection_status ORDER BY collection::text;
+SELECT check_name, detail IS NOT NULL AS told FROM piramid.health() WHERE NOT ok;
+SELECT piramid.complete_document('notes', gen_random_uuid(), NULL, NULL), piramid.release_document('notes', NULL);
 SELECT piramid.drop_collection('eager', keep_documents => false);
 -- a partition as a collection, written by itself or through the whole
 CREATE TABLE parted (id int PRIMARY KEY, body text) PARTITION BY RANGE (id);

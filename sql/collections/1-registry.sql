@@ -116,7 +116,7 @@ COMMENT ON TABLE piramid.pause IS 'providers that a worker leaves alone for a wh
 SELECT pg_catalog.pg_extension_config_dump('piramid.model', '');
 -- Rows about tables that were dropped without drop_collection() stay behind.
 SELECT pg_catalog.pg_extension_config_dump('piramid.collection',
-	'WHERE EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = documents) AND EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = chunks) AND EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = jobs)');
+	'WHERE EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = documents) AND EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = chunks) AND EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = jobs) AND (uncut IS NULL OR EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = uncut))');
 SELECT pg_catalog.pg_extension_config_dump('piramid.version',
 	'WHERE EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = documents) AND EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = vectors)');
 

@@ -267,6 +267,9 @@ DECLARE
 	key text;
 	size integer;
 BEGIN
+	IF c.uncut IS NULL THEN
+		RETURN false;
+	END IF;
 	EXECUTE format('DELETE FROM %s WHERE lease = $1 RETURNING document_id::text', c.uncut) INTO key USING lease_token;
 	IF key IS NULL THEN
 		RETURN false;
@@ -290,7 +293,9 @@ CREATE FUNCTION piramid.release_document(collection regclass, lease_token uuid) 
 DECLARE
 	c piramid.collection := piramid.open_collection(collection, plain => true, wait => false);
 BEGIN
-	EXECUTE format('UPDATE %s SET lease = NULL, lease_until = NULL WHERE lease = $1', c.uncut) USING lease_token;
+	IF c.uncut IS NOT NULL THEN
+		EXECUTE format('UPDATE %s SET lease = NULL, lease_until = NULL WHERE lease = $1', c.uncut) USING lease_token;
+	END IF;
 END
 $$;
 COMMENT ON FUNCTION piramid.release_document(regclass, uuid) IS 'give the document of a lease back';

@@ -19,8 +19,8 @@ BEGIN
 			(array_agg(error ORDER BY due DESC) FILTER (WHERE error IS NOT NULL))[1]
 		FROM %s WHERE version = $1', c.jobs) INTO leased, failed, oldest_pending, last_error USING version;
 	pending := chunks - embedded - failed;
-	uncut := 0;
-	IF c.uncut IS NOT NULL THEN
+	uncut := CASE WHEN c.uncut IS NULL THEN 0 END;
+	IF has_table_privilege(c.uncut, 'SELECT') THEN
 		EXECUTE format('SELECT count(*), greatest($1, now() - min(queued_at)) FROM %s', c.uncut) INTO uncut, oldest_pending USING oldest_pending;
 	END IF;
 END
@@ -57,7 +57,8 @@ CREATE VIEW piramid.metrics WITH (security_invoker) AS
 		('piramid_provider_paused_seconds', 'How long the provider is still left alone', coalesce(greatest(extract(epoch FROM s.paused_until - now()), 0), 0)),
 		('piramid_chunk_bytes', 'Size of chunks, with indexes', s.chunk_bytes),
 		('piramid_vector_bytes', 'Size of vectors, with indexes', s.vector_bytes),
-		('piramid_index_valid', 'Is the index of vectors valid?', CASE WHEN s.index_valid THEN 1 ELSE 0 END)) AS m(name, help, value);
+		('piramid_index_valid', 'Is the index of vectors valid?', CASE WHEN s.index_valid THEN 1 ELSE 0 END)) AS m(name, help, value)
+	WHERE m.value IS NOT NULL;
 COMMENT ON VIEW piramid.metrics IS 'numbers for monitoring, in the shape that Prometheus has';
 
 CREATE FUNCTION piramid.health(stale_after interval DEFAULT '1 hour') RETURNS TABLE (check_name text, ok boolean, detail text)
@@ -65,11 +66,11 @@ CREATE FUNCTION piramid.health(stale_after interval DEFAULT '1 hour') RETURNS TA
 	WITH s AS MATERIALIZED (SELECT * FROM piramid.collection_status)
 	SELECT 'tables', count(*) = 0, string_agg(format('the tables of collection %s are gone', c.documents::oid), '; ')
 	FROM piramid.collection AS c
-	WHERE EXISTS (SELECT FROM unnest(ARRAY[c.documents, c.chunks, c.jobs]) AS t WHERE NOT EXISTS (SELECT FROM pg_class WHERE oid = t))
+	WHERE EXISTS (SELECT FROM unnest(ARRAY[c.documents, c.chunks, c.jobs, c.uncut]) AS t WHERE t IS NOT NULL AND NOT EXISTS (SELECT FROM pg_class WHERE oid = t))
 	UNION ALL SELECT 'jobs', count(*) = 0, string_agg(format('%s, version %s: %s given up: %s', collection, version, failed, last_error), '; ')
 	FROM s WHERE failed > 0
-	UNION ALL SELECT 'workers', count(*) = 0, string_agg(format('%s, version %s: %s wait, the oldest since %s', collection, version, pending + uncut, oldest_pending), '; ')
-	FROM s WHERE pending + uncut > 0 AND oldest_pending > stale_after AND state <> 'retired'
+	UNION ALL SELECT 'workers', count(*) = 0, string_agg(format('%s, version %s: %s wait, the oldest since %s', collection, version, pending + coalesce(uncut, 0), oldest_pending), '; ')
+	FROM s WHERE pending + coalesce(uncut, 0) > 0 AND oldest_pending > stale_after AND state <> 'retired'
 	UNION ALL SELECT 'providers', count(*) = 0, string_agg(DISTINCT format('%s is paused until %s', provider, paused_until), '; ')
 	FROM s WHERE paused_until IS NOT NULL
 	UNION ALL SELECT 'indexes', count(*) = 0, string_agg(format('%s, version %s: the index is not valid', collection, version), '; ')
