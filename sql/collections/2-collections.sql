@@ -318,7 +318,7 @@ BEGIN
 	FOR tab IN SELECT vectors FROM piramid.version AS v WHERE v.documents = c.documents LOOP
 		EXECUTE format('DROP TABLE %s', tab);
 	END LOOP;
-	EXECUTE format('DROP TABLE %s, %s%s', c.jobs, c.chunks, ', ' || to_regclass(c.uncut::text)::text);
+	EXECUTE format('DROP TABLE %s, %s%s', c.jobs, c.chunks, (SELECT ', ' || c.uncut::text FROM pg_class WHERE oid = c.uncut));
 	DELETE FROM piramid.version AS v WHERE v.documents = c.documents;
 	DELETE FROM piramid.collection AS x WHERE x.documents = c.documents;
 	IF NOT (keep_documents OR c.attached) THEN
