@@ -126,7 +126,8 @@ check_heap_sees(CheckHeap *heap, const ItemPointerData *tid)
 	bool		call_again = false;
 	bool		seen;
 
-	if (ItemPointerGetBlockNumberNoCheck(&at) >= heap->nblocks)
+	if (ItemPointerGetBlockNumberNoCheck(&at) >= heap->nblocks ||
+		ItemPointerGetOffsetNumberNoCheck(&at) == InvalidOffsetNumber)
 		return false;
 	seen = table_index_fetch_tuple(heap->fetch, &at, heap->snapshot, heap->slot, &call_again,
 								   NULL);
