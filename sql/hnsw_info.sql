@@ -59,3 +59,17 @@ DROP OPERATOR FAMILY sorted_otherwise USING hnsw CASCADE;
 DROP VIEW functions;
 DROP TABLE t;
 DROP ROLE regress_info_user;
+
+-- rows that are equal to those of a build share their nodes, however nodes store vectors
+SELECT setseed(0.1);
+CREATE TABLE e (v vector(70));
+INSERT INTO e SELECT (SELECT array_agg(random() * i * (x > 0)::int) FROM generate_series(1, 70) AS x)::vector FROM generate_series(1, 300) AS i;
+CREATE INDEX e_l2 ON e USING hnsw (v vector_l2_ops);
+CREATE INDEX e_l1 ON e USING hnsw (v vector_l1_ops);
+CREATE INDEX e_cosine ON e USING hnsw (v vector_cosine_ops);
+CREATE INDEX e_compact ON e USING hnsw (v vector_cosine_ops) WITH (layout = compact);
+CREATE INDEX e_half ON e USING hnsw ((v::halfvec(70)) halfvec_cosine_ops);
+CREATE INDEX e_sparse ON e USING hnsw ((v::sparsevec(70)) sparsevec_cosine_ops);
+INSERT INTO e SELECT v FROM e;
+SELECT relname, nodes, heap_tids FROM pg_class, piramid_hnsw_info(oid) WHERE relname ~ '^e_' ORDER BY 1;
+DROP TABLE e;

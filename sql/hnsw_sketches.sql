@@ -37,6 +37,6 @@ BEGIN
 	RETURN bad;
 END $$;
 SELECT incomplete();
-SELECT sketches > 3000 AS sketches, several > 200 AS several FROM piramid_hnsw_keys('t_v');
+SELECT sketches > 2000 AS sketches, several > 200 AS several FROM piramid_hnsw_keys('t_v');
 DROP FUNCTION incomplete;
 DROP TABLE t, wanted;

@@ -24,8 +24,15 @@
 #include "nodes/nodeFuncs.h"
 #include "optimizer/clauses.h"
 #include "optimizer/optimizer.h"
+#include "tcop/pquery.h"
 #include "utils/float.h"
 #include "utils/fmgroids.h"
+
+/*
+ * For a cursor, how many times the cost of a search a sweep may have.  A row that the
+ * search misses is late when the cursor goes on; after a sweep none is.
+ */
+#define CURSOR_PATIENCE 25
 
 /* The statement that runs, innermost, and whether it will run to its end. */
 static QueryDesc *running = NULL;
@@ -97,6 +104,7 @@ typedef struct Descent
 	IndexScanDesc scan;
 	PlanState  *parent;
 	double		rows;			/* that it is asked for, at least; 0: unknown */
+	bool		limited;		/* by a LIMIT above */
 	IndexScanState *found;
 } Descent;
 
@@ -210,6 +218,8 @@ descend(PlanState *state, void *context)
 
 		descent->rows = subplan != NULL ? subplan_rows(subplan) :
 			child_rows(descent->parent, state, descent->rows);
+		descent->limited |= IsA(descent->parent, LimitState) &&
+			!((LimitState *) descent->parent)->noCount;
 	}
 	if (IsA(state, IndexScanState) && ((IndexScanState *) state)->iss_ScanDesc == descent->scan)
 	{
@@ -404,6 +414,26 @@ distance_limit(HnswDemand *demand, IndexScanState *node)
 	return most;
 }
 
+/* Does a cursor take the rows of the running statement, so many at a time? */
+static bool
+is_cursor(void)
+{
+	return !to_the_end && ActivePortal != NULL && ActivePortal->queryDesc == running;
+}
+
+/*
+ * How wide a search may be that costs less than a sweep in the place of one of this
+ * width.  A cursor that has taken some rows may ask for all others now.
+ */
+double
+hnsw_demand_patience(const HnswDemand *demand, double width)
+{
+	if (!demand->complete)
+		return width;
+	return running != NULL && to_the_end ? get_float8_infinity() :
+		CURSOR_PATIENCE * Max(width, HNSW_DEFAULT_EF_SEARCH);
+}
+
 /*
  * What the running plan asks of a scan that starts.  Allocates in the current
  * memory context, once for all restarts of the scan.
@@ -414,6 +444,7 @@ hnsw_demand_find(IndexScanDesc scan, HnswDemand *demand)
 	Descent		descent = {.scan = scan};
 
 	demand->rows = 0;
+	demand->complete = false;
 	demand->limit = get_float8_infinity();
 	if (running == NULL || running->planstate == NULL)
 		return;
@@ -421,6 +452,7 @@ hnsw_demand_find(IndexScanDesc scan, HnswDemand *demand)
 	if (!descend(running->planstate, &descent))
 		return;
 	demand->rows = descent.rows;
+	demand->complete = demand->rows == 0 && !descent.limited && is_cursor() && !hnsw_relaxed_order();
 	if (demand->node != descent.found)
 		read_filters(demand, descent.found);
 	demand->limit = distance_limit(demand, descent.found);

@@ -21,6 +21,7 @@ hnsw_finder_create(HnswIndex *index)
 	finder->index = index;
 	finder->query = hnsw_query_create(index);
 	finder->value = hnsw_value_create(&index->layout);
+	finder->unpacked = hnsw_value_create(&index->layout);
 	finder->search = hnsw_search_create(index, finder->query);
 	finder->search->keep_vectors = true;
 	finder->context = AllocSetContextCreate(CurrentMemoryContext, "hnsw finder",
@@ -77,11 +78,12 @@ compare_neighbours(const HnswNeighbour *x, const HnswNeighbour *y)
 
 /*
  * What the search has found, as possible neighbours of self, of which only id
- * and norm matter.  Sorted by distance; self and dying nodes are left out.
+ * and norm matter: live nodes, or dying ones.  Sorted by distance, without self.
  * Their vectors are the search's, until that goes on.  Returns how many.
  */
 int
-hnsw_finder_neighbours(HnswFinder *finder, const HnswNeighbour *self, HnswNeighbour **neighbours)
+hnsw_finder_neighbours(HnswFinder *finder, const HnswNeighbour *self, bool dying,
+					   HnswNeighbour **neighbours)
 {
 	HnswSearch *search = finder->search;
 	const HnswIndex *index = finder->index;
@@ -95,7 +97,7 @@ hnsw_finder_neighbours(HnswFinder *finder, const HnswNeighbour *self, HnswNeighb
 		const HnswFound *found = &search->found[i];
 		HnswNeighbour *neighbour = &(*neighbours)[n];
 
-		if (found->dying || found->id == self->id)
+		if (found->dying != dying || found->id == self->id)
 			continue;
 		neighbour->id = found->id;
 		neighbour->norm = found->norm;

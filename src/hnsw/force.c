@@ -16,10 +16,11 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
-/* A live node's links, as they were when it was read. */
+/* A node's links, as they were when it was read. */
 typedef struct LinksRead
 {
 	int			n;
+	bool		live;			/* else there are none, or the node is dying */
 	HnswNodeId	ids[HNSW_MAX_DEGREE];
 	bool		kept[HNSW_MAX_DEGREE];
 	float		lengths[HNSW_MAX_DEGREE];	/* plain links have none */
@@ -27,18 +28,19 @@ typedef struct LinksRead
 	float	   *vector;			/* if there is room */
 } LinksRead;
 
-/* False, and no links, if the node is not a live one of the level. */
+/* False, and no links, if the node is not one of the level. */
 static bool
 read_links(HnswIndex *index, HnswNodeId id, int level, LinksRead *links)
 {
 	const HnswLayout *layout = &index->layout;
 	HnswRead	read;
-	bool		live;
+	bool		used;
 
 	hnsw_read(index, id, &read);
-	live = read.node->flags == HNSW_NODE_USED && read.node->level == level;
+	used = (read.node->flags & HNSW_NODE_USED) && read.node->level == level;
+	links->live = used && !(read.node->flags & HNSW_NODE_DYING);
 	links->n = 0;
-	if (live)
+	if (used)
 	{
 		links->n = read.node->nlinks;
 		memcpy(links->ids, HnswNodeLinks(layout, read.node), sizeof(HnswNodeId) * links->n);
@@ -51,11 +53,11 @@ read_links(HnswIndex *index, HnswNodeId id, int level, LinksRead *links)
 		hnsw_own_decode(index, read.node, links->vector);
 	links->norm = read.node->norm;
 	hnsw_read_end(&read);
-	return live;
+	return used;
 }
 
 /*
- * Which links of a node are spare: those to what another of its neighbours
+ * Which links of a node are spare: those to what another of its live neighbours
  * leads to, and is nearer to.  A search that comes to the node for that row
  * finds it one hop later.
  */
@@ -79,7 +81,7 @@ find_spare(HnswIndex *index, LinksRead *from, int level, bool *spare)
 	}
 	memset(spare, false, sizeof(bool) * HNSW_MAX_DEGREE);
 	for (int i = 0; i < from->n; i++)
-		for (int j = 0; j < others[i].n; j++)
+		for (int j = 0; j < others[i].n && others[i].live; j++)
 		{
 			int			at = hnsw_find_link(from->ids, from->n, others[i].ids[j]);
 
@@ -109,7 +111,7 @@ first_to_go(const LinksRead *links, const bool *may_go)
 	return best;
 }
 
-/* Make the link from one live node to another; false if one of them is none. */
+/* Make the link from one node to another, a live one; false if there is none. */
 static bool
 make_link(HnswIndex *index, HnswNodeId from, HnswNodeId to, int level, HnswLink *link)
 {
@@ -121,7 +123,7 @@ make_link(HnswIndex *index, HnswNodeId from, HnswNodeId to, int level, HnswLink 
 		LinksRead	read;
 
 		read.vector = palloc(size);
-		if (!read_links(index, ends[i].id, level, &read))
+		if (!read_links(index, ends[i].id, level, &read) || (i == 1 && !read.live))
 			return false;
 		ends[i].rotated = hnsw_rotated(index, read.vector);
 	}
@@ -190,7 +192,7 @@ force_link(HnswIndex *index, const HnswLink *link, int level, bool any)
 
 	hnsw_write(index, link->from, &write);
 	node = write.node;
-	if (node->flags != HNSW_NODE_USED || node->level != level)
+	if (!(node->flags & HNSW_NODE_USED) || node->level != level)
 		position = -1;
 	else if (hnsw_find_link(HnswNodeLinks(layout, node), node->nlinks, link->to) >= 0)
 	{

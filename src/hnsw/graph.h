@@ -154,6 +154,7 @@ typedef struct HnswFinder
 	HnswQuery  *query;
 	HnswSearch *search;			/* keeps vectors */
 	HnswValue  *value;
+	HnswValue  *unpacked;		/* room for what a build would make of it */
 	MemoryContext context;		/* reset after each row */
 	int			astray;			/* by hnsw_finder_misses */
 } HnswFinder;
@@ -178,7 +179,7 @@ extern void hnsw_neighbour_fill(const HnswIndex *index, HnswNodeId id,
 								const HnswNodeHeaderData *node, HnswNeighbour *neighbour);
 extern void hnsw_finder_ask(HnswFinder *finder, HnswNodeId id, const HnswNodeHeaderData *node,
 							HnswNeighbour *self);
-extern int	hnsw_finder_neighbours(HnswFinder *finder, const HnswNeighbour *self,
+extern int	hnsw_finder_neighbours(HnswFinder *finder, const HnswNeighbour *self, bool dying,
 								   HnswNeighbour **neighbours);
 extern int	hnsw_finder_misses(HnswFinder *finder, const HnswMetaPageData *meta,
 							   const HnswSought *sought, const int *widths, int n);

@@ -237,12 +237,12 @@ hnsw_node_keys(HnswIndex *index, HnswNodeId id, uint8 *key)
 
 /*
  * The nodes with entries on a key page whose keys match, for sure or maybe.  ids
- * must have room for as many as the page has.  Returns how many; 0 if there is no
- * such page, for then there are no nodes.
+ * must have room for as many as the page has.  Returns how many, and adds to "sure"
+ * those whose only key matches; 0 if there is no such page, for then there are no nodes.
  */
 int
 hnsw_key_page_match(HnswIndex *index, uint32 ordinal, const HnswKeyFilter *filter,
-					HnswNodeId *ids)
+					HnswNodeId *ids, uint32 *sure)
 {
 	const HnswLayout *layout = &index->layout;
 	BlockNumber block = hnsw_map_find(index, HNSW_MAP_KEYS, ordinal);
@@ -267,6 +267,7 @@ hnsw_key_page_match(HnswIndex *index, uint32 ordinal, const HnswKeyFilter *filte
 		if (state == HNSW_KEY_ABSENT || (state == HNSW_KEY_ONE && !matches[i]))
 			continue;
 		ids[n++] = first + i;
+		*sure += state == HNSW_KEY_ONE;
 	}
 	UnlockReleaseBuffer(buffer);
 	index->counts.key_pages++;

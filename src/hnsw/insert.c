@@ -40,7 +40,7 @@
 /* A row to insert */
 typedef struct InsertRow
 {
-	HnswOwn		own;
+	HnswStored	stored;
 	ItemPointerData tid;
 	uint8		key[HNSW_MAX_KEY_SIZE];	/* of its filter columns */
 } InsertRow;
@@ -49,16 +49,18 @@ typedef struct InsertRow
 typedef struct InsertLevel
 {
 	int			n;
-	HnswNeighbour *neighbours;	/* n chosen ones */
+	HnswNeighbour *neighbours;	/* n chosen ones, and behind them dying ones */
 	int			nkept;
+	int			ndying;
 	HnswNodeId	id;
 } InsertLevel;
 
-/* Does a node hold this vector, as far as the index can tell? */
-static inline bool
-same_vector(const HnswLayout *layout, const HnswNodeHeaderData *node, const HnswOwn *own)
+/* How a node stores the row's vector, as far as the index can tell; NULL if it has another */
+static inline const HnswOwn *
+same_vector(const HnswLayout *layout, const HnswNodeHeaderData *node, const InsertRow *row)
 {
-	return node->flags == HNSW_NODE_USED && node->level == 0 && hnsw_own_same(layout, node, own);
+	return node->flags == HNSW_NODE_USED && node->level == 0 ?
+		hnsw_stored_as(layout, node, &row->stored) : NULL;
 }
 
 /* If a node has the same vector, then the row is only one more heap TID of it. */
@@ -69,27 +71,27 @@ add_to_node(HnswFinder *finder, const InsertRow *row, HnswNodeId id)
 	const HnswLayout *layout = &index->layout;
 	HnswRead	read;
 	HnswWrite	write;
-	bool		same;
+	const HnswOwn *same;
 
 	hnsw_read(index, id, &read);
-	same = same_vector(layout, read.node, &row->own);
+	same = same_vector(layout, read.node, row);
 	hnsw_read_end(&read);
-	if (!same)
+	if (same == NULL)
 		return false;
 
 	if (layout->key_size > 0)
 		hnsw_key_note(index, id, row->key);
 	hnsw_write(index, id, &write);
-	same = same_vector(layout, write.node, &row->own);
-	if (same)
+	same = same_vector(layout, write.node, row);
+	if (same != NULL)
 	{
-		write.node->error = hnsw_own_shared_error(layout, write.node, &row->own);
+		write.node->error = hnsw_own_shared_error(layout, write.node, same);
 		hnsw_tid_append(index, &write, &row->tid, row->key);
 	}
-	hnsw_write_end(index, &write, same);
-	if (same && layout->key_size > 0)
+	hnsw_write_end(index, &write, same != NULL);
+	if (same != NULL && layout->key_size > 0)
 		hnsw_key_note(index, id, row->key);
-	return same;
+	return same != NULL;
 }
 
 /* Add the row to an equal one, if that is among the best that the search has found. */
@@ -104,26 +106,49 @@ insert_duplicate(HnswFinder *finder, const InsertRow *row)
 	return false;
 }
 
-/* Choose the links of the new row at a level, from what the search found. */
+/* Keep a neighbour that a search has found: the search's vectors do not outlive the next one. */
 static void
-choose_links(HnswFinder *finder, const HnswNeighbour *neighbours, int n, InsertLevel *level)
+keep_neighbour(const HnswIndex *index, const HnswNeighbour *found, HnswNeighbour *kept)
 {
-	const HnswLayout *layout = &finder->index->layout;
-	int			length = hnsw_vector_length(layout);
+	Size		size = sizeof(float) * hnsw_vector_length(&index->layout);
+	float	   *vector = palloc(size);
+
+	memcpy(vector, found->vector, size);
+	*kept = *found;
+	kept->vector = vector;
+	kept->rotated = hnsw_rotated(index, vector);
+}
+
+/*
+ * Choose the links of the new row at a level, from what the search found.
+ *
+ * While vacuum removes most rows, few nodes near the row may be alive.  Nodes that
+ * die are not linked to, but until they are freed they lead searches, of scans and
+ * of inserts: so the nearest of them shall lead to the row.
+ */
+static void
+choose_links(HnswFinder *finder, const HnswNeighbour *self, const HnswNeighbour *neighbours, int n,
+			 InsertLevel *level)
+{
+	HnswIndex  *index = finder->index;
+	const HnswLayout *layout = &index->layout;
 	int		   *chosen = palloc(sizeof(int) * layout->degree);
+	int			most = BACK_LINKS(layout->degree);
 
-	level->n = hnsw_select(finder->index, neighbours, n, layout->degree, chosen,
-						   &level->nkept);
-	level->neighbours = palloc(sizeof(HnswNeighbour) * Max(level->n, 1));
+	level->n = hnsw_select(index, neighbours, n, layout->degree, chosen, &level->nkept);
+	level->ndying = 0;
+	level->neighbours = palloc(sizeof(HnswNeighbour) * Max(level->n, most));
 	for (int i = 0; i < level->n; i++)
+		keep_neighbour(index, &neighbours[chosen[i]], &level->neighbours[i]);
+	if (level->n < most)
 	{
-		float	   *vector = palloc(sizeof(float) * length);
+		HnswNeighbour *dying;
 
-		/* The search's vectors do not outlive the next level's search. */
-		memcpy(vector, neighbours[chosen[i]].vector, sizeof(float) * length);
-		level->neighbours[i] = neighbours[chosen[i]];
-		level->neighbours[i].vector = vector;
-		level->neighbours[i].rotated = hnsw_rotated(finder->index, vector);
+		level->ndying = hnsw_finder_neighbours(finder, self, true, &dying);
+		level->ndying = Min(level->ndying, most - level->n);
+		for (int i = 0; i < level->ndying; i++)
+			keep_neighbour(index, &dying[i], &level->neighbours[level->n + i]);
+		pfree(dying);
 	}
 	pfree(chosen);
 }
@@ -141,27 +166,66 @@ has_room(HnswIndex *index, HnswNodeId id)
 }
 
 /*
- * Write the new node of a level, and link its neighbours to it.  What they are
- * is known from an earlier look: they may have changed since.
+ * Let the neighbours of the new node of a level link back to it.  What they are is
+ * known from an earlier look: they may have changed since.
  */
+static void
+link_back(HnswFinder *finder, const HnswNeighbour *self, const InsertLevel *level, int at)
+{
+	HnswIndex  *index = finder->index;
+	const HnswLayout *layout = &index->layout;
+	HnswLink	overflow[BACK_LINKS(HNSW_MAX_DEGREE)];
+	int			noverflow = 0;
+	int			nback = 0;
+
+	/*
+	 * The nearest and the diverse neighbours are asked to link back, until
+	 * enough do; the others only if they have room: each costs a record, and
+	 * after a checkpoint a page in WAL.
+	 */
+	for (int i = 0; i < level->n && nback + noverflow < BACK_LINKS(layout->degree); i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (at == 0 && hnsw_needs_image(index, level->neighbours[i].lsn))
+		{
+			hnsw_link_make(index, &level->neighbours[i], self, &overflow[noverflow++]);
+			continue;
+		}
+		if (i >= Max(level->nkept, layout->degree / 2) && !has_room(index, level->neighbours[i].id))
+			continue;
+		nback += hnsw_link_back(finder, self, &level->neighbours[i], at, HNSW_LINK_IF_WANTED);
+	}
+	if (noverflow > 0)
+		nback += hnsw_overflow_store(finder, self, overflow, noverflow);
+	/* Nobody else leads to a row that none of its neighbours wanted. */
+	if (nback == 0)
+		hnsw_force_back(index, self->id, at);
+
+	for (int i = 0; i < level->ndying; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		(void) hnsw_link_back(finder, self, &level->neighbours[level->n + i], at,
+							  i == 0 ? HNSW_LINK_ANYWAY : HNSW_LINK_IF_WANTED);
+	}
+}
+
+/* Write the new node of a level, and link its neighbours to it. */
 static void
 write_level(HnswFinder *finder, const InsertRow *row, InsertLevel *levels, int at)
 {
 	HnswIndex  *index = finder->index;
 	const HnswLayout *layout = &index->layout;
 	InsertLevel *level = &levels[at];
+	const HnswOwn *own = &row->stored.inserted;
 	HnswWrite	write;
 	HnswNeighbour self = {0};
 	HnswNodeId	links[HNSW_MAX_DEGREE];
-	HnswLink	overflow[BACK_LINKS(HNSW_MAX_DEGREE)];
-	int			noverflow = 0;
-	int			nback = 0;
 
-	self.norm = row->own.norm;
+	self.norm = own->norm;
 	self.vector = hnsw_query_vector(index, finder->query);
 	self.rotated = finder->query->rotated;
 	level->id = hnsw_allocate(index, at > 0, &write);
-	hnsw_node_init(index, write.node, at, &row->own);
+	hnsw_node_init(index, write.node, at, own);
 	if (at == 0)
 		hnsw_tid_append(index, &write, &row->tid, row->key);
 	else
@@ -184,29 +248,7 @@ write_level(HnswFinder *finder, const InsertRow *row, InsertLevel *levels, int a
 	self.nlinks = level->n;
 	for (int i = 0; i < level->n; i++)
 		links[i] = level->neighbours[i].id;
-
-	/*
-	 * The nearest and the diverse neighbours are asked to link back, until
-	 * enough do; the others only if they have room: each costs a record, and
-	 * after a checkpoint a page in WAL.
-	 */
-	for (int i = 0; i < level->n && nback + noverflow < BACK_LINKS(layout->degree); i++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		if (at == 0 && hnsw_needs_image(index, level->neighbours[i].lsn))
-		{
-			hnsw_link_make(index, &level->neighbours[i], &self, &overflow[noverflow++]);
-			continue;
-		}
-		if (i >= Max(level->nkept, layout->degree / 2) && !has_room(index, level->neighbours[i].id))
-			continue;
-		nback += hnsw_link_back(finder, &self, &level->neighbours[i], at, HNSW_LINK_IF_WANTED);
-	}
-	if (noverflow > 0)
-		nback += hnsw_overflow_store(finder, &self, overflow, noverflow);
-	/* Nobody else leads to a row that none of its neighbours wanted. */
-	if (nback == 0)
-		hnsw_force_back(index, self.id, at);
+	link_back(finder, &self, level, at);
 }
 
 /*
@@ -263,7 +305,7 @@ search_levels(HnswFinder *finder, const InsertRow *row, const HnswMetaPageData *
 			  InsertLevel *levels, int top, int width)
 {
 	HnswSearch *search = finder->search;
-	const HnswNeighbour self = {.norm = row->own.norm};
+	const HnswNeighbour self = {.norm = row->stored.inserted.norm};
 	bool		outlier = false;
 
 	hnsw_search_enter(search, meta, top, top > 0 ? width : DUPLICATE_WIDTH);
@@ -285,8 +327,8 @@ search_levels(HnswFinder *finder, const InsertRow *row, const HnswMetaPageData *
 			if (nearest_found(search) != nearest && insert_duplicate(finder, row))
 				return FOUND_EQUAL;
 		}
-		n = hnsw_finder_neighbours(finder, &self, &neighbours);
-		choose_links(finder, neighbours, n, &levels[at]);
+		n = hnsw_finder_neighbours(finder, &self, false, &neighbours);
+		choose_links(finder, &self, neighbours, n, &levels[at]);
 		outlier = is_outlier(finder->index, neighbours, n);
 		pfree(neighbours);
 		if (at > 0)
@@ -352,22 +394,22 @@ insert_row(HnswFinder *finder, const HnswValue *value, InsertRow *row)
 	InsertLevel levels[HNSW_MAX_LEVEL + 1] = {{0}};
 	int			top = hnsw_random_level(&pg_global_prng_state);
 
-	row->own.data = palloc(layout->own_size);
-	hnsw_own_encode(index, value, &row->own);
+	hnsw_stored_make(index, value, finder->unpacked, &row->stored);
 	hnsw_query_set(index, finder->query, value, false);
 
 	LockPage(index->rel, HNSW_METAPAGE, ShareLock);
 	for (;;)
 	{
 		hnsw_meta_refresh(index, &meta);
-		learn_norm(index, &meta, row->own.norm);
+		learn_norm(index, &meta, row->stored.inserted.norm);
 		if (meta.entry == HNSW_NO_NODE)
 			top = 0;
 		else if (find_links(finder, row, &meta, levels, &top))
 			break;
 		for (int at = 0; at <= top; at++)
 			write_level(finder, row, levels, at);
-		if (meta.entry != HNSW_NO_NODE && top <= meta.entry_level)
+		/* While most of what is near dies, dying nodes lead to the others, and not the row. */
+		if (meta.entry != HNSW_NO_NODE && (top <= meta.entry_level || levels[0].ndying > 0))
 			break;
 		if (hnsw_entry_update(index, meta.entry, levels[top].id, top))
 			break;
@@ -404,16 +446,17 @@ hnsw_promote(HnswFinder *finder, HnswNodeId id)
 	HnswNeighbour self;
 	HnswMetaPageData meta;
 	InsertRow	row = {0};
+	HnswOwn    *own = &row.stored.inserted;
 	HnswRead	read;
 
 	hnsw_read(index, id, &read);
-	row.own.data = palloc(layout->own_size);
-	memcpy(row.own.data, HnswNodeOwn(layout, read.node), layout->own_size);
-	row.own.nnz = read.node->nnz;
-	row.own.scale = read.node->scale;
-	row.own.norm = read.node->norm;
-	row.own.own_norm = read.node->own_norm;
-	row.own.error = read.node->error;
+	own->data = palloc(layout->own_size);
+	memcpy(own->data, HnswNodeOwn(layout, read.node), layout->own_size);
+	own->nnz = read.node->nnz;
+	own->scale = read.node->scale;
+	own->norm = read.node->norm;
+	own->own_norm = read.node->own_norm;
+	own->error = read.node->error;
 	hnsw_finder_ask(finder, id, read.node, &self);
 	hnsw_read_end(&read);
 
@@ -425,8 +468,8 @@ hnsw_promote(HnswFinder *finder, HnswNodeId id)
 
 		hnsw_search_enter(finder->search, &meta, 1, OUTLIER_WIDTH * search_width(layout));
 		hnsw_search_run(finder->search);
-		n = hnsw_finder_neighbours(finder, &self, &neighbours);
-		choose_links(finder, neighbours, n, &levels[1]);
+		n = hnsw_finder_neighbours(finder, &self, false, &neighbours);
+		choose_links(finder, &self, neighbours, n, &levels[1]);
 		write_level(finder, &row, levels, 1);
 	}
 	MemoryContextSwitchTo(old);

@@ -25,6 +25,7 @@
 
 #include "common/pg_prng.h"
 #include "miscadmin.h"
+#include "utils/float.h"
 
 /* Pages of keys in a sample */
 #define SAMPLED_PAGES 8
@@ -42,8 +43,8 @@
 #define SKETCHED_FAR 1.5
 
 /*
- * No sketches where fewer nodes than this for each row wanted seem to match: some have only
- * dead rows, or other keys, so that the scan may need all, and rows found last would be late.
+ * No sketches where fewer nodes than this for each row wanted match for sure: some have only
+ * dead rows, so that the scan may need all, and rows found last would be late.
  */
 #define SKETCHED_SHARE 4
 
@@ -64,7 +65,8 @@ read_page(HnswMatches *matches, uint32 page)
 	CHECK_FOR_INTERRUPTS();
 	if (bitmap_get(&matches->pages, page))
 		return;
-	n = hnsw_key_page_match(matches->index, page, matches->filter, matches->ids);
+	n = hnsw_key_page_match(matches->index, page, matches->filter, matches->ids,
+							&matches->sure);
 	for (int i = 0; i < n; i++)
 		bitmap_set(&matches->matching, matches->ids[i]);
 	bitmap_set(&matches->pages, page);
@@ -106,11 +108,11 @@ read_all(HnswMatches *matches)
 
 /*
  * Begin to find out which of an index's nodes meet the conditions.  The result is
- * where the conditions are.  "nodes" is how many there are, about; so many of the
- * nearest rows are wanted, 0 if that is unknown.
+ * where the conditions are.  "nodes" is how many there are, about.  For a demand that
+ * no row may miss, sketches do not do.
  */
 HnswMatches *
-hnsw_matches_create(HnswIndex *index, const HnswKeyFilter *filter, double nodes, double rows)
+hnsw_matches_create(HnswIndex *index, const HnswKeyFilter *filter, double nodes, const HnswDemand *demand)
 {
 	MemoryContext context = GetMemoryChunkContext(unconstify(HnswKeyFilter *, filter));
 	MemoryContext old = MemoryContextSwitchTo(context);
@@ -120,7 +122,7 @@ hnsw_matches_create(HnswIndex *index, const HnswKeyFilter *filter, double nodes,
 	matches->index = index;
 	matches->filter = filter;
 	matches->nodes = nodes;
-	matches->rows = Max(rows, SKETCHED_ROWS);
+	matches->rows = demand->complete ? get_float8_infinity() : Max(demand->rows, SKETCHED_ROWS);
 	matches->npages = hnsw_key_pages(index);
 	matches->pages = bitmap_make(matches->npages);
 	matches->matching = bitmap_make((uint64) matches->npages * capacity);
@@ -151,9 +153,10 @@ sketched_cost(const HnswMatches *matches)
 {
 	const HnswLayout *layout = &matches->index->layout;
 	double		n = matches->share * matches->nodes;
+	double		sure = n * matches->sure / Max(matches->n, 1);
 	double		pages;
 
-	if (layout->sketch.units == 0 || n < SKETCHED_SHARE * matches->rows)
+	if (layout->sketch.units == 0 || sure < SKETCHED_SHARE * matches->rows)
 		return INFINITY;
 	/* Few nodes have their sketches on as many pages. */
 	pages = matches->nodes / layout->sketch_entries;

@@ -95,6 +95,37 @@ compare_floats(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+/* Can a factor be stored with this scale, neither cut off nor blurred? */
+static inline bool
+fits_scale(float value, float scale)
+{
+	float		size = fabsf(value);
+
+	return scale > 0 ? size <= scale * FACTOR_LIMIT && (size == 0 || size >= scale * FACTOR_SMALL) :
+		size == 0;
+}
+
+/* The scale that is made for the typical one of n factors */
+static float
+typical_scale(const float *values, int n)
+{
+	float		sizes[HNSW_MAX_DEGREE];
+
+	for (int i = 0; i < n; i++)
+		sizes[i] = fabsf(values[i]);
+	qsort(sizes, n, sizeof(float), compare_floats);
+	return (sizes[(n - 1) / 2] > 0 ? sizes[(n - 1) / 2] : sizes[n - 1]) / FACTOR_TYPICAL;
+}
+
+/* Which share of a factor can be stored with this scale? */
+static inline float
+stored_share(float value, float scale)
+{
+	float		limit = scale * FACTOR_LIMIT;
+
+	return fabsf(value) > limit ? limit / fabsf(value) : 1;
+}
+
 static inline half
 scaled_factor(float value, float scale)
 {
@@ -102,34 +133,59 @@ scaled_factor(float value, float scale)
 }
 
 /*
- * Store value i of the n in a factor array.  All share one scale, made for the
- * typical link: one that is thousands of times as long is cut off, and
- * estimated too near, but does not blur the others.
+ * Store both factors of link i.  What is too large for its scale is cut off, and the
+ * other factor by as much: so the neighbour is estimated between the node and its
+ * place.  If only one were cut off, it would attract searches to which it is far.
  */
 static void
-set_factor(half *factors, float *scale, int n, int i, float value)
+store_factors(const HnswLayout *layout, HnswNodeHeader node, int i, float a, float b)
 {
-	if (!(fabsf(value) < FLT_MAX))
-		value = value < 0 ? -FLT_MAX : FLT_MAX;
-	if (*scale == 0 || fabsf(value) > *scale * FACTOR_LIMIT ||
-		(value != 0 && fabsf(value) < *scale * FACTOR_SMALL))
+	float		share = Min(stored_share(a, node->scale_a), stored_share(b, node->scale_b));
+
+	HnswNodeFactorsA(layout, node)[i] = scaled_factor(a * share, node->scale_a);
+	HnswNodeFactorsB(layout, node)[i] = scaled_factor(b * share, node->scale_b);
+}
+
+static inline float
+finite_factor(float value)
+{
+	if (fabsf(value) < FLT_MAX)
+		return value;
+	return value < 0 ? -FLT_MAX : FLT_MAX;
+}
+
+/*
+ * Set the factors of link i of the n.  All share two scales, made for the typical
+ * link: one that is thousands of times as long is cut off, and estimated too near,
+ * but does not blur the others.
+ */
+static void
+set_factors(const HnswLayout *layout, HnswNodeHeader node, int n, int i, float a, float b)
+{
+	half	   *factors_a = HnswNodeFactorsA(layout, node);
+	half	   *factors_b = HnswNodeFactorsB(layout, node);
+
+	a = finite_factor(a);
+	b = finite_factor(b);
+	if (!fits_scale(a, node->scale_a) || !fits_scale(b, node->scale_b))
 	{
-		float		values[HNSW_MAX_DEGREE];
-		float		sizes[HNSW_MAX_DEGREE];
-		float		typical;
+		float		as[HNSW_MAX_DEGREE] = {0};
+		float		bs[HNSW_MAX_DEGREE] = {0};
 
 		for (int j = 0; j < n; j++)
 		{
-			values[j] = j == i ? value : half_to_float_one(factors[j]) * *scale;
-			sizes[j] = fabsf(values[j]);
+			as[j] = j == i ? a : half_to_float_one(factors_a[j]) * node->scale_a;
+			bs[j] = j == i ? b : half_to_float_one(factors_b[j]) * node->scale_b;
 		}
-		qsort(sizes, n, sizeof(float), compare_floats);
-		typical = sizes[(n - 1) / 2] > 0 ? sizes[(n - 1) / 2] : sizes[n - 1];
-		*scale = typical / FACTOR_TYPICAL;
+		if (!fits_scale(a, node->scale_a))
+			node->scale_a = typical_scale(as, n);
+		if (!fits_scale(b, node->scale_b))
+			node->scale_b = typical_scale(bs, n);
 		for (int j = 0; j < n; j++)
-			factors[j] = scaled_factor(values[j], *scale);
+			store_factors(layout, node, j, as[j], bs[j]);
 	}
-	factors[i] = scaled_factor(value, *scale);
+	else
+		store_factors(layout, node, i, a, b);
 }
 
 /* Put a link at a position of a node: number, diversity, code and factors. */
@@ -145,8 +201,7 @@ hnsw_put_link(const HnswLayout *layout, HnswNodeHeader node, int i, const HnswLi
 	if (layout->code.units > 0)
 	{
 		code_pack(&layout->code, link->code, HnswNodeCodes(layout, node), i);
-		set_factor(HnswNodeFactorsA(layout, node), &node->scale_a, n, i, link->a);
-		set_factor(HnswNodeFactorsB(layout, node), &node->scale_b, n, i, link->b);
+		set_factors(layout, node, n, i, link->a, link->b);
 	}
 	node->nlinks = n;
 }
@@ -343,9 +398,9 @@ find_place(const HnswLayout *layout, HnswNodeHeader node, const Distances *d, bo
 }
 
 /*
- * Link "from" to "to", whose query is given unless links are plain, if "from"
- * has room or a link that should give way.  Only one page is locked at a time.
- * False if no link was made.
+ * Link "from", which may be dying, to "to", whose query is given unless links are
+ * plain, if "from" has room or a link that should give way.  Only one page is locked
+ * at a time.  False if no link was made.
  */
 bool
 hnsw_add_link(HnswIndex *index, const HnswQuery *query, const HnswNeighbour *from,
@@ -375,7 +430,7 @@ hnsw_add_link(HnswIndex *index, const HnswQuery *query, const HnswNeighbour *fro
 
 	hnsw_write(index, from->id, &write);
 	node = write.node;
-	usable = node->flags == HNSW_NODE_USED && node->level == level;
+	usable = (node->flags & HNSW_NODE_USED) && node->level == level;
 	if (!usable || hnsw_find_link(HnswNodeLinks(layout, node), node->nlinks, to->id) >= 0)
 	{
 		hnsw_write_end(index, &write, false);

@@ -274,12 +274,42 @@ hnsw_own_shared_error(const HnswLayout *layout, const HnswNodeHeaderData *node,
 	return Max(node->error, round_up(error));
 }
 
+/*
+ * Encode a row's value in both ways in which nodes may have it.  "unpacked" is room
+ * for a value; takes memory for the result.
+ */
+void
+hnsw_stored_make(const HnswIndex *index, const HnswValue *value, HnswValue *unpacked,
+				 HnswStored *stored)
+{
+	const HnswLayout *layout = &index->layout;
+	char	   *packed = palloc(hnsw_value_pack_size(layout, value));
+	float		scale;
+	float		error;
+
+	stored->inserted.data = palloc0(layout->own_size);
+	hnsw_own_encode(index, value, &stored->inserted);
+	error = hnsw_value_pack(layout, value, packed, &scale);
+	stored->built.data = palloc0(layout->own_size);
+	hnsw_own_encode_packed(index, packed, scale, error, unpacked, &stored->built);
+	pfree(packed);
+}
+
 /* Is this the node's own vector? */
-bool
-hnsw_own_same(const HnswLayout *layout, const HnswNodeHeaderData *node, const HnswOwn *own)
+static inline bool
+is_own(const HnswLayout *layout, const HnswNodeHeaderData *node, const HnswOwn *own)
 {
 	return node->scale == own->scale &&
 		memcmp(HnswNodeOwn(layout, node), own->data, layout->own_size) == 0;
+}
+
+/* In which way has the node a row's value as its own vector?  NULL: it has another. */
+const HnswOwn *
+hnsw_stored_as(const HnswLayout *layout, const HnswNodeHeaderData *node, const HnswStored *stored)
+{
+	if (is_own(layout, node, &stored->inserted))
+		return &stored->inserted;
+	return is_own(layout, node, &stored->built) ? &stored->built : NULL;
 }
 
 /* The elements of a node's sparse vector; returns how many. */

@@ -152,7 +152,7 @@ extern bool hnsw_needs_image(HnswIndex *index, XLogRecPtr lsn);
 extern int	hnsw_key_page_capacity(const HnswLayout *layout);
 extern uint32 hnsw_key_pages(HnswIndex *index);
 extern int	hnsw_key_page_match(HnswIndex *index, uint32 ordinal, const HnswKeyFilter *filter,
-								HnswNodeId *ids);
+								HnswNodeId *ids, uint32 *sure);
 extern int	hnsw_key_page_count(HnswIndex *index, uint32 ordinal, int64 *counts);
 extern HnswKeyState hnsw_node_keys(HnswIndex *index, HnswNodeId id, uint8 *key);
 extern HnswKeyState hnsw_key_get(HnswIndex *index, HnswNodeId id, uint8 *key);

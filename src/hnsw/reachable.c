@@ -13,6 +13,9 @@
  * from the nearest ones that are; then a search that comes there finds it.
  * Nodes seldom get lost alone: the neighbours of each become suspects.
  *
+ * A row that was inserted while nearly all others were dying has few links, and few
+ * lead to it.  It is linked as if it were inserted now.
+ *
  * Rows that are inserted meanwhile do no harm: they link and are linked like
  * others, and nobody is taken for lost before a search says so.
  *
@@ -32,6 +35,9 @@ static const int verify_width = HNSW_DEFAULT_EF_SEARCH;
 /* Nodes that shall link to a lost one, and those asked for it */
 #define ENTRANCES 2
 #define ENTRANCES_ASKED 8
+
+/* A node has few links if it has less than this share of what there is room for. */
+#define FEW_LINKS_SHARE 4
 
 /* Links of one node may have given way for those of another. */
 #define MAX_ROUNDS 6
@@ -79,16 +85,27 @@ find_unreached(Reach *reach)
  * ---------------------------------------------------------------------
  */
 
+/* Has a node few links of its own? */
+static inline bool
+has_few_links(const Reach *reach, const HnswNeighbour *self)
+{
+	return self->nlinks * FEW_LINKS_SHARE < reach->state->index->layout.degree;
+}
+
 /* Make the nearest nodes that a search for this one has found link to it. */
 static void
 link_lost(Reach *reach, const HnswNeighbour *self, int level)
 {
 	VacuumState *state = reach->state;
+	int			degree = state->index->layout.degree;
+	int			entrances = has_few_links(reach, self) ? degree / 2 : ENTRANCES;
 	HnswNeighbour *neighbours;
-	int			n = hnsw_finder_neighbours(state->finder, self, &neighbours);
+	int			n = hnsw_finder_neighbours(state->finder, self, false, &neighbours);
 	int			made = 0;
 
-	for (int i = 0; i < Min(n, ENTRANCES_ASKED) && made < ENTRANCES; i++)
+	if (has_few_links(reach, self))
+		vacuum_fill_links(state, self->id, neighbours, n);
+	for (int i = 0; i < Min(n, Max(ENTRANCES_ASKED, entrances)) && made < entrances; i++)
 		made += hnsw_link_back(state->finder, self, &neighbours[i], level, HNSW_LINK_IF_WANTED);
 	for (int i = 0; i < n && made == 0; i++)
 		made += hnsw_link_back(state->finder, self, &neighbours[i], level, HNSW_LINK_ANYWAY);

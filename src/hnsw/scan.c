@@ -7,8 +7,8 @@
  * hands out the nearer half of the pool's rows by the lower bound of their
  * distance.  Whoever takes more gets a search twice as wide, and so on, until
  * reading all nodes once is cheaper; then the scan sweeps over them, so that
- * every row is met once.  Rows whose place is certain are returned as they
- * are; the distances of others are read from the table (lookup.c), and they wait
+ * every row is met once.  Rows whose place is certain are returned as they are;
+ * the distances of others are read from the table (lookup.c), and they wait
  * until no nearer one can come.
  *
  * No row comes out of order.  The executor has returned rows up to the highest
@@ -420,6 +420,7 @@ sweep_pays(const HnswScanState *state, double width)
 
 	if (!sweep_is_allowed(state))
 		return false;
+	width = hnsw_demand_patience(&state->demand, width);
 	if (state->filter != NULL)
 		return nodes <= FEW_NODES || hnsw_matches_sweep_pays(state->matches, width);
 	return width * (HNSW_SWEPT_PER_CANDIDATE + width / HNSW_WIDTH_PER_SWEPT) >= nodes;
@@ -554,7 +555,7 @@ start(IndexScanDesc scan)
 	if (state->filter != NULL)
 	{
 		state->matches = hnsw_matches_create(state->index, state->filter, count_nodes(state),
-											 state->demand.rows);
+											 &state->demand);
 		state->report.matching = state->matches->share;
 		state->demand.share = Min(SAMPLE_SLACK * state->demand.share / state->matches->share, 1);
 		state->spread = hnsw_spread(state->matches->share);
@@ -902,8 +903,8 @@ rows_to_rank(const HnswScanState *state)
 static double
 estimate_slack(const HnswScanState *state)
 {
-	return RANKED_DEVIATIONS * sqrt(state->squares / Max(state->nlooked_up, 1)) *
-		state->max_error;
+	return (state->demand.complete ? 2 : 1) * RANKED_DEVIATIONS *
+		sqrt(state->squares / Max(state->nlooked_up, 1)) * state->max_error;
 }
 
 /* May the nearest ranked row be returned? */

@@ -31,6 +31,7 @@ typedef struct HnswDemand
 {
 	double		rows;			/* at least so many, infinity: all, 0: unknown */
 	double		limit;			/* no row at a larger distance can qualify */
+	bool		complete;		/* a cursor may take all rows, so none shall be late */
 	/* found once for each node of a plan */
 	IndexScanState *node;
 	double		share;			/* of the rows may pass the node's filters */
@@ -69,13 +70,14 @@ extern const HnswScanReport *hnsw_last_report(void);
 extern void hnsw_forget_report(void);
 
 /* functions in trial.c */
-extern const HnswMask *hnsw_trial_mask(const HnswIndex *index, const HnswValue *value);
+extern const HnswStored *hnsw_trial_mask(const HnswIndex *index, const HnswValue *value);
 
 /* functions in scan.c */
 extern void hnsw_scan_report(IndexScanDesc scan, HnswScanReport *report);
 
 /* functions in demand.c */
 extern void hnsw_demand_find(IndexScanDesc scan, HnswDemand *demand);
+extern double hnsw_demand_patience(const HnswDemand *demand, double width);
 
 /* functions in lookup.c */
 typedef struct HnswLookup HnswLookup;
@@ -95,6 +97,7 @@ typedef struct HnswMatches
 	HnswBitmap	pages;			/* which were read */
 	HnswBitmap	matching;		/* nodes that match; later those that were not read */
 	uint64		n;				/* of them, on the pages that were read */
+	uint32		sure;			/* of these, with no other key */
 	double		share;			/* of all nodes match, as far as is known */
 	HnswNodeId *ids;			/* room for those of a page */
 	/* those to read, by the keys that sketches tell: a heap, or NULL */
@@ -106,7 +109,7 @@ typedef struct HnswMatches
 
 /* functions in matching.c */
 extern HnswMatches *hnsw_matches_create(HnswIndex *index, const HnswKeyFilter *filter,
-										double nodes, double rows);
+										double nodes, const HnswDemand *demand);
 extern bool hnsw_matches_sweep_pays(const HnswMatches *matches, double width);
 extern void hnsw_matches_budget(const HnswMatches *matches, double width, uint32 *budget,
 								uint32 *grant);

@@ -181,11 +181,9 @@ hnsw_filter_tids(const HnswKeyFilter *filter, const HnswLayout *layout, int ntid
 static inline bool
 is_masked(const HnswSearch *search, const HnswNodeHeaderData *node)
 {
-	const HnswLayout *layout = &search->index->layout;
-	const HnswMask *mask = search->query->mask;
+	const HnswStored *mask = search->query->mask;
 
-	return unlikely(mask != NULL) && (hnsw_own_same(layout, node, &mask->inserted) ||
-									  hnsw_own_same(layout, node, &mask->built));
+	return unlikely(mask != NULL) && hnsw_stored_as(&search->index->layout, node, mask) != NULL;
 }
 
 /* Does the search begin here?  Where plain links lead, the variance is 0. */

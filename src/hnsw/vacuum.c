@@ -329,15 +329,16 @@ find_around(VacuumState *state, const HnswNeighbour *self, int level, const Hnsw
 			return 0;
 	}
 	hnsw_search_run(search);
-	return hnsw_finder_neighbours(state->finder, self, neighbours);
+	return hnsw_finder_neighbours(state->finder, self, false, neighbours);
 }
 
 /*
- * Replace a node's links to dying nodes, each in its place as long as there
- * are others: a link that moves would be logged, too.
+ * Fill up a node's links from n neighbours, and replace those to dying nodes, each in
+ * its place as long as there are others: a link that moves would be logged, too.  The
+ * finder has been asked for the node.
  */
-static void
-repair_links(VacuumState *state, HnswNodeId id, HnswNeighbour *neighbours, int n)
+void
+vacuum_fill_links(VacuumState *state, HnswNodeId id, HnswNeighbour *neighbours, int n)
 {
 	HnswIndex  *index = state->index;
 	const HnswLayout *layout = &index->layout;
@@ -415,7 +416,7 @@ replace_links(VacuumState *state, const HnswNeighbour *self, int level, const Hn
 	if (nlost * SUSPECT_LINKS >= self->nlinks)
 		bitmap_set(&state->suspect, self->id);
 	n = find_around(state, self, level, lost, nlost * 2 > self->nlinks ? 0 : nlost, &neighbours);
-	repair_links(state, self->id, neighbours, n);
+	vacuum_fill_links(state, self->id, neighbours, n);
 }
 
 /* Fill up the links of a node, some of which were taken out; another test is a search for it. */

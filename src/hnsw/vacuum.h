@@ -38,6 +38,8 @@ typedef struct VacuumState
 
 /* functions in vacuum.c */
 extern void vacuum_begin(VacuumState *state, Relation rel, IndexBulkDeleteResult *stats);
+extern void vacuum_fill_links(VacuumState *state, HnswNodeId id, HnswNeighbour *neighbours,
+							  int n);
 extern void vacuum_refill(VacuumState *state, HnswNodeId id);
 extern void vacuum_run(VacuumState *state, bool always);
 

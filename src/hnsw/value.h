@@ -74,7 +74,7 @@ typedef struct HnswQuery
 	CodeQuery	code;
 	uint8	   *bits;			/* own vectors are bits: x as such */
 	HnswSparseQuery *sparse;	/* own vectors are sparse */
-	const struct HnswMask *mask;	/* a node that searches pass over, or NULL */
+	const struct HnswStored *mask;	/* a node that searches pass over, or NULL */
 } HnswQuery;
 
 /* A row's vector as a node will hold it. */
@@ -88,12 +88,12 @@ typedef struct HnswOwn
 	float		error;
 } HnswOwn;
 
-/* The vector of a node, as an insert would have stored it and as a build would */
-typedef struct HnswMask
+/* A value as an insert stores it, and as a build does, which packs it first */
+typedef struct HnswStored
 {
 	HnswOwn		inserted;
 	HnswOwn		built;
-} HnswMask;
+} HnswStored;
 
 /* functions in score_sparse.c */
 extern HnswSparseQuery *hnsw_sparse_create(const HnswLayout *layout);
@@ -148,8 +148,10 @@ extern void hnsw_own_encode_packed(const HnswIndex *index, const char *packed, f
 								   float error, HnswValue *value, HnswOwn *own);
 extern float hnsw_own_shared_error(const HnswLayout *layout, const HnswNodeHeaderData *node,
 								   const HnswOwn *own);
-extern bool hnsw_own_same(const HnswLayout *layout, const HnswNodeHeaderData *node,
-						  const HnswOwn *own);
+extern void hnsw_stored_make(const HnswIndex *index, const HnswValue *value,
+							 HnswValue *unpacked, HnswStored *stored);
+extern const HnswOwn *hnsw_stored_as(const HnswLayout *layout, const HnswNodeHeaderData *node,
+									 const HnswStored *stored);
 extern double hnsw_own_distance(const HnswIndex *index, const HnswNodeHeaderData *node,
 								const HnswValue *value);
 extern void hnsw_own_decode(const HnswIndex *index, const HnswNodeHeaderData *node,
