@@ -132,7 +132,7 @@ sub answers_well
 				worst float8;
 				found int;
 			BEGIN
-				FOR q IN SELECT $column AS x FROM words WHERE id % 100 = 3 LOOP
+				FOR q IN SELECT $column AS x FROM words WHERE id % 200 = 3 LOOP
 					SET LOCAL enable_indexscan = off;
 					SET LOCAL enable_sort = on;
 					SELECT max(d) INTO worst FROM (SELECT ($column $op q.x) AS d FROM words ORDER BY $column $op q.x LIMIT 10) AS t;

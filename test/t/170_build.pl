@@ -47,30 +47,29 @@ sub temporary_files
 	return $node->safe_psql('postgres', 'SELECT count(*) FROM pg_ls_tmpdir()');
 }
 
-foreach my $memory ('256MB', '8MB', '1MB')
+# In one piece and in parts, by one process and by several
+foreach ([ '256MB', 0 ], [ '256MB', 2 ], [ '8MB', 1 ], [ '1MB', 0 ], [ '1MB', 2 ])
 {
-	foreach my $workers (0, 1, 2)
-	{
-		my $what = "$memory, $workers workers";
-		my $notice = create_index($memory, $workers);
+	my ($memory, $workers) = @$_;
+	my $what = "$memory, $workers workers";
+	my $notice = create_index($memory, $workers);
 
-		if ($memory eq '256MB') { unlike($notice, qr/built in parts/, "$what: in one piece") }
-		else
-		{
-			like($notice, qr/hnsw graph of about \d+ tuples is built in parts.*Increase maintenance_work_mem to about \d+ MB/s,
-				"$what: in parts");
-		}
-		is($node->safe_psql('postgres', 'SELECT heap_tids FROM piramid_hnsw_info(\'many_idx\')'),
-			$rows, "$what: the index has $rows rows");
-		is($node->safe_psql('postgres', 'SELECT nodes FROM piramid_hnsw_info(\'many_idx\')'),
-			$nodes, "$what: equal vectors are one node");
-		is($node->safe_psql('postgres', "SELECT test.reachable('many')"),
-			$rows, "$what: a scan returns all");
-		at_least($node->safe_psql('postgres', "SELECT test.recall('many', '<->', 'queries')"),
-			0.98, "$what: recall\@10");
-		$node->safe_psql('postgres', 'DROP INDEX many_idx');
-		is(temporary_files(), 0, "$what: no temporary file is left");
+	if ($memory eq '256MB') { unlike($notice, qr/built in parts/, "$what: in one piece") }
+	else
+	{
+		like($notice, qr/hnsw graph of about \d+ tuples is built in parts.*Increase maintenance_work_mem to about \d+ MB/s,
+			"$what: in parts");
 	}
+	is($node->safe_psql('postgres', 'SELECT heap_tids FROM piramid_hnsw_info(\'many_idx\')'),
+		$rows, "$what: the index has $rows rows");
+	is($node->safe_psql('postgres', 'SELECT nodes FROM piramid_hnsw_info(\'many_idx\')'),
+		$nodes, "$what: equal vectors are one node");
+	is($node->safe_psql('postgres', "SELECT test.reachable('many')"),
+		$rows, "$what: a scan returns all");
+	at_least($node->safe_psql('postgres', "SELECT test.recall('many', '<->', 'queries')"),
+		0.98, "$what: recall\@10");
+	$node->safe_psql('postgres', 'DROP INDEX many_idx');
+	is(temporary_files(), 0, "$what: no temporary file is left");
 }
 
 # What a crash leaves is what was logged.
