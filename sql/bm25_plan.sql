@@ -74,6 +74,10 @@ WITH RECURSIVE x AS (SELECT id, body, 1 AS n FROM d WHERE id > 1000 UNION ALL SE
 	SELECT id, n FROM x ORDER BY body <@> 'rare', id, n LIMIT 4;
 SELECT (SELECT a.id FROM (SELECT id, body FROM d WHERE topic = o.topic OFFSET 0) a ORDER BY a.body <@> 'rare' LIMIT 1) FROM (VALUES (1), (2)) o (topic);
 SELECT id FROM d o WHERE EXISTS (SELECT FROM (SELECT o.body AS b OFFSET 0) i WHERE i.b <@> 'rare' < 0) ORDER BY id;
+BEGIN;
+WITH x AS (DELETE FROM d WHERE id > 1000 RETURNING topic, id, body AS b) SELECT id, b <@> 'rare' < 0 AS rare FROM x WHERE b @@ to_bm25query('rare');
+WITH x AS (UPDATE d SET topic = topic WHERE id < 3 RETURNING id AS i, body AS b) SELECT i, b <@> 'rare' AS score FROM x ORDER BY i;
+ROLLBACK;
 CREATE INDEX d_upper ON d USING bm25 (upper(body || ' x')) WITH (text_config = 'simple');
 SELECT id FROM (SELECT id, upper(body || ' x') AS u FROM d OFFSET 0) x ORDER BY u <@> 'RARE' LIMIT 1;
 DROP INDEX d_upper;
@@ -89,6 +93,12 @@ CREATE INDEX d_english ON d USING bm25 (body) WITH (text_config = 'english');
 EXPLAIN (COSTS OFF) SELECT id FROM d ORDER BY body <@> 'rare' LIMIT 1;
 EXPLAIN (COSTS OFF) SELECT id FROM d ORDER BY body <@> to_bm25query('rare', 'd_english') LIMIT 1;
 SELECT id FROM d ORDER BY body <@> to_bm25query('words1', 'd_english') LIMIT 1;
+-- Of an array, too, the index that the queries name.
+SELECT count(*) FROM d WHERE body @@ ANY (ARRAY[to_bm25query('rare', 'd_again'), to_bm25query('word1', 'd_again')]);
+SELECT count(*) FROM d WHERE body @@ ANY (ARRAY[to_bm25query('rare', 'd_english'), to_bm25query('word1', 'd_english')]);
+SELECT count(*) FROM d WHERE body @@ ANY (ARRAY[to_bm25query('rare', 'd_again'), to_bm25query('word1', 'd_english')]);
+SELECT count(*) FROM d WHERE body @@ ANY ('{d_english:rare,d_english:word1,NULL}'::bm25query[]);
+SELECT count(*) FROM d o WHERE body @@ ANY (ARRAY[to_bm25query('rare', 'd_again'), to_bm25query(o.topic::text, 'd_again')]);
 DROP VIEW v;
 DROP FUNCTION best;
 DROP TABLE d;

@@ -9,10 +9,12 @@
 
 #include "access/genam.h"
 #include "catalog/pg_type.h"
+#include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/pathnodes.h"
 #include "optimizer/cost.h"
 #include "optimizer/optimizer.h"
+#include "utils/array.h"
 #include "utils/float.h"
 #include "utils/lsyscache.h"
 #include "utils/selfuncs.h"
@@ -52,6 +54,50 @@ named_index(Node *arg)
 	return DatumGetObjectId(index->constvalue);
 }
 
+/* The elements of a constant array */
+static List *
+array_constants(const Const *constant)
+{
+	Oid			type = get_element_type(constant->consttype);
+	List	   *result = NIL;
+	int16		len;
+	bool		by_value;
+	char		align;
+	Datum	   *values;
+	bool	   *nulls;
+	int			n;
+
+	get_typlenbyvalalign(type, &len, &by_value, &align);
+	deconstruct_array(DatumGetArrayTypeP(constant->constvalue), type, len, by_value, align,
+					  &values, &nulls, &n);
+	for (int i = 0; i < n; i++)
+		result = lappend(result, makeConst(type, -1, InvalidOid, len, values[i], nulls[i], by_value));
+	return result;
+}
+
+/* Does a query, or one of an array of them, name another index? */
+static bool
+names_other(Relation rel, Node *arg)
+{
+	List	   *queries = IsA(arg, ArrayExpr) ? ((ArrayExpr *) arg)->elements : NIL;
+	Oid			named = named_index(arg);
+	ListCell   *cell;
+
+	if (IsA(arg, Const) && !((Const *) arg)->constisnull)
+	{
+		Const	   *constant = (Const *) arg;
+
+		if (OidIsValid(get_element_type(constant->consttype)))
+			queries = array_constants(constant);
+		else
+			named = DatumGetBm25Query(constant->constvalue)->index;
+	}
+	foreach(cell, queries)
+		if (names_other(rel, lfirst(cell)))
+			return true;
+	return !bm25_is_named(RelationGetRelid(rel), named);
+}
+
 /* Look at one query; "condition" tells whether rows must match it. */
 static void
 estimate_query(Relation rel, Node *arg, bool condition, double ntuples, Estimate *estimate)
@@ -60,20 +106,18 @@ estimate_query(Relation rel, Node *arg, bool condition, double ntuples, Estimate
 	Bm25Search	search;
 	double		sum = 0;
 
-	if (!IsA(arg, Const) || ((Const *) arg)->constisnull)
+	estimate->other_index |= names_other(rel, arg);
+	if (estimate->other_index)
+		return;
+	if (!IsA(arg, Const) || ((Const *) arg)->constisnull ||
+		OidIsValid(get_element_type(((Const *) arg)->consttype)))
 	{
-		estimate->other_index |= !bm25_is_named(RelationGetRelid(rel), named_index(arg));
 		estimate->words += UNKNOWN_WORDS;
 		estimate->postings += UNKNOWN_WORDS * UNKNOWN_SHARE * ntuples;
 		estimate->matches = Min(estimate->matches, UNKNOWN_SHARE * ntuples);
 		return;
 	}
 	query = DatumGetBm25Query(((Const *) arg)->constvalue);
-	if (!bm25_is_named(RelationGetRelid(rel), query->index))
-	{
-		estimate->other_index = true;
-		return;
-	}
 	bm25_search_init(&search, rel);
 	bm25_search_order_by(&search, query);
 	if (condition)
@@ -134,8 +178,8 @@ bm25_costestimate(PlannerInfo *root, IndexPath *path, double loop_count,
 		Node	   *arg = (Node *) clause->rinfo->clause;
 
 		/* Of "@@ ANY (array)", the executor asks one query after the other. */
-		if (IsA(arg, OpExpr))
-			arg = get_rightop((Expr *) arg);
+		arg = IsA(arg, ScalarArrayOpExpr) ? lsecond(((ScalarArrayOpExpr *) arg)->args) :
+			get_rightop((Expr *) arg);
 		estimate_query(rel, estimate_expression_value(root, arg), true, ntuples, &estimate);
 	}
 	index_close(rel, NoLock);

@@ -92,6 +92,7 @@ static Oid	resolve(Level *at, Node *arg);
 static Oid
 resolve_column(Level *at, Node *operation, AttrNumber column)
 {
+	Query	   *own = at->query;
 	TargetEntry *entry;
 	Node	   *expression;
 
@@ -105,13 +106,14 @@ resolve_column(Level *at, Node *operation, AttrNumber column)
 	}
 	if (operation != NULL)
 	{
-		Query	   *query = rt_fetch(((RangeTblRef *) operation)->rtindex,
-									 at->query->rtable)->subquery;
+		Query	   *query = rt_fetch(((RangeTblRef *) operation)->rtindex, own->rtable)->subquery;
 
 		return query == NULL ? InvalidOid :
 			resolve_column(&(Level) {query, at}, query->setOperations, column);
 	}
-	entry = get_tle_by_resno(at->query->targetList, column);
+	/* Of INSERT, UPDATE and DELETE in a CTE, the target list is what they write. */
+	entry = get_tle_by_resno(own->commandType == CMD_SELECT ? own->targetList :
+							 own->returningList, column);
 	if (entry == NULL)
 		return InvalidOid;
 	expression = (Node *) entry->expr;
