@@ -166,6 +166,51 @@ SELECT severity, what, hint FROM piramid_check('e_body', true);
 REINDEX INDEX e_body;
 SELECT * FROM piramid_check('e_body', true);
 
+-- With workers and little memory, so that each writes several runs, the index is the same.
+CREATE TABLE p (id int, body text) WITH (parallel_workers = 2, fillfactor = 50);
+INSERT INTO p SELECT i, 'all ' || i % 10 || ' w' || i % 997 || ' u' || i || repeat(' x', i % 9) FROM generate_series(1, 9000) i;
+SET maintenance_work_mem = '1MB';
+CREATE INDEX p_team ON p USING bm25 (body) WITH (text_config = 'simple');
+SET max_parallel_maintenance_workers = 0;
+CREATE INDEX p_alone ON p USING bm25 (body) WITH (text_config = 'simple');
+RESET max_parallel_maintenance_workers;
+SELECT piramid_bm25_check('p_team'), piramid_bm25_info('p_team')::text = piramid_bm25_info('p_alone')::text AS same;
+SELECT q, count(*), count(*) FILTER (WHERE own IS DISTINCT FROM id) AS wrong FROM unnest(ARRAY['all <-> 3', 'w1 <-> u998', 'x <7> x', '7 <-> !w7', 'u12:*']) q,
+	LATERAL (SELECT a.id AS own, b.id FROM (SELECT id FROM p WHERE body @@ to_bm25query(q::tsquery, 'p_team')) a
+		FULL JOIN (SELECT id FROM p WHERE to_tsvector('simple', body) @@ q::tsquery) b USING (id)) x GROUP BY q ORDER BY q COLLATE "C";
+RESET maintenance_work_mem;
+DROP INDEX p_team, p_alone;
+-- Whichever process meets a row of which only an old version is in the index's order, old snapshots do not use it.
+CREATE FUNCTION broken_chain() RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+	UPDATE p SET body = 'new' WHERE id = 4500;
+	CREATE INDEX p_body ON p USING bm25 (body) WITH (text_config = 'simple');
+	RAISE EXCEPTION '%', (SELECT indcheckxmin FROM pg_index WHERE indexrelid = 'p_body'::regclass);
+EXCEPTION WHEN raise_exception THEN
+	RETURN SQLERRM;
+END $$;
+SELECT count(*), bool_and(broken_chain()) AS all FROM generate_series(1, 12);
+DROP FUNCTION broken_chain;
+
+-- More free runs of blocks than are listed: VACUUM finds the others.
+TRUNCATE p;
+INSERT INTO p VALUES (1, 'some words');
+CREATE INDEX p_body ON p USING bm25 (body) WITH (text_config = 'simple');
+DO $$
+BEGIN
+	FOR i IN 1 .. 560 LOOP
+		BEGIN
+			INSERT INTO p VALUES (i, 'word' || i);
+			PERFORM piramid_bm25_merge('p_body');
+		EXCEPTION WHEN division_by_zero THEN
+		END;
+	END LOOP;
+END $$;
+SELECT piramid_bm25_check('p_body');
+VACUUM p;
+SELECT piramid_bm25_check('p_body');
+DROP TABLE p;
+
 -- A second access method of this name is refused.
 DROP TABLE d, e, u, t;
 SELECT error_of('CREATE ACCESS METHOD bm25 TYPE INDEX HANDLER bm25_handler');

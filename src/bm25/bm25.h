@@ -120,6 +120,7 @@ typedef struct Bm25Space
 	Bm25FreeRun *runs;
 	int			nruns;
 	int			room;
+	bool		lost;			/* the list has no room for some */
 } Bm25Space;
 
 /* A posting on its way into a segment */

@@ -188,7 +188,8 @@ check_meta(Relation rel, const Bm25MetaPageData *meta)
 
 		if (segment->ndocs == 0 || segment->ndocs == PG_UINT32_MAX ||
 			!(segment->avglen >= 0 && segment->avglen <= (float4) PG_UINT32_MAX) ||
-			(segment->width != 1 && segment->width != 2 && segment->width != 4))
+			(segment->width != 1 && segment->width != 2 && segment->width != 4) ||
+			segment->flags != (meta->flags & (BM25_HAS_POSITIONS | BM25_HAS_WEIGHTS)))
 			page_report_corrupt(rel, BM25_METAPAGE, "an impossible segment");
 	}
 }
@@ -223,6 +224,7 @@ bm25_free_read(Relation rel, Bm25Space *space)
 			page_report_corrupt(rel, BM25_FREEPAGE, "a link past its end");
 	}
 	space->rel = rel;
+	space->lost = false;
 	space->nruns = list->nruns;
 	space->room = BM25_MAX_FREE_RUNS * 2;
 	space->runs = palloc(sizeof(Bm25FreeRun) * space->room);
@@ -232,8 +234,8 @@ bm25_free_read(Relation rel, Bm25Space *space)
 
 /*
  * Change the metapage, and with "space" the list of free runs, all in one record.
- * Of more runs than the list has room for, the smallest are left out: VACUUM finds
- * them again.  The caller holds the maintenance lock.
+ * If the list had no room for some, the metapage has VACUUM look for them.  The caller
+ * holds the maintenance lock.
  */
 void
 bm25_publish(Relation rel, Bm25MetaChange change, void *arg, const Bm25Space *space)
@@ -251,6 +253,8 @@ bm25_publish(Relation rel, Bm25MetaChange change, void *arg, const Bm25Space *sp
 
 	memcpy(&meta, PageGetContents(metapage), sizeof(meta));
 	change(&meta, arg);
+	if (space != NULL && space->lost)
+		meta.flags |= BM25_LOST;
 	edits[n++] = (PageEdit) {metabuf, start, sizeof(meta), &meta};
 	if (space != NULL)
 	{

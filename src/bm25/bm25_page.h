@@ -98,7 +98,7 @@ StaticAssertDecl(sizeof(Bm25Segment) == 64, "disk format");
 
 #define BM25_MAX_SEGMENTS 100
 
-/* Flags of the metapage.  A writer of a segment failed, so blocks may belong to nobody: */
+/* Flags of the metapage.  Blocks may belong to nobody, as a writer failed or the list was full: */
 #define BM25_LOST 1
 /* it is known where words stand in documents; flags of segments, too */
 #define BM25_HAS_POSITIONS 2

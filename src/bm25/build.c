@@ -91,6 +91,7 @@ bm25_build_collect(BuildState *state, TableScanDesc scan)
 												   state->member == 0, build_row, state, scan);
 	write_run(state, false);
 	state->part.nruns = list_length(state->runs);
+	state->part.broken_hot_chain = state->info->ii_BrokenHotChain;
 }
 
 static void
@@ -229,6 +230,7 @@ build_all(BuildState *state, IndexBuildResult *result)
 		sizes.sumlen += part->sizes.sumlen;
 		sizes.maxlen = Max(sizes.maxlen, part->sizes.maxlen);
 		result->heap_tuples += part->heap_rows;
+		state->info->ii_BrokenHotChain |= part->broken_hot_chain;
 		open_part(state, team, i, &parts[i]);
 	}
 	if (ndocs >= PG_UINT32_MAX)

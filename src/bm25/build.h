@@ -32,6 +32,7 @@ typedef struct BuildPart
 	Bm25Segment sizes;			/* number and lengths of documents */
 	uint32		nruns;
 	double		heap_rows;		/* that it has read */
+	bool		broken_hot_chain;	/* as of IndexInfo: old snapshots must not use the index */
 } BuildPart;
 
 typedef struct BuildState

@@ -135,8 +135,6 @@ check_segment(Relation rel, const Bm25MetaPageData *meta, const Bm25Segment *seg
 		page_report_corrupt(rel, segment->header, "a wrong number of terms");
 	if (segment->flags & BM25_HAS_POSITIONS && positions != reader->header->bytes[BM25_POSITIONS])
 		page_report_corrupt(rel, segment->header, "broken positions of words");
-	if (segment->flags != (meta->flags & (BM25_HAS_POSITIONS | BM25_HAS_WEIGHTS)))
-		page_report_corrupt(rel, segment->header, "wrong flags");
 }
 
 /* Verify a record of the head: its words and their positions. */

@@ -18,9 +18,13 @@
 #include "storage/buffile.h"
 #include "utils/memutils.h"
 
-/* Bytes of the postings of a term, in pieces that double */
-#define FIRST_PIECE 16
+/*
+ * Bytes of the postings of a term, in pieces that double.  Their sizes with their heads
+ * are powers of two: others would be rounded up to that when they are allocated.
+ */
+#define FIRST_PIECE 32
 #define MAX_PIECE 4096
+#define MAX_MEMORY_BLOCK (128 * 1024)
 
 typedef struct Piece
 {
@@ -49,7 +53,6 @@ struct Bm25Inverter
 	Term	  **slots;			/* open addressing; a power of two of them */
 	uint32		nslots;
 	uint32		nterms;
-	Size		size;
 };
 
 /* A run that is read */
@@ -79,31 +82,24 @@ StaticAssertDecl(BM25_MAX_POSITIONS * MAX_POSITION_BYTES < READ_SIZE, "nor a pos
 Bm25Inverter *
 bm25_inverter_begin(uint32 flags)
 {
+	/* Small blocks, as the whole of one counts as taken. */
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "bm25 postings",
-												  ALLOCSET_DEFAULT_SIZES);
+												  ALLOCSET_DEFAULT_MINSIZE,
+												  ALLOCSET_DEFAULT_INITSIZE, MAX_MEMORY_BLOCK);
 	Bm25Inverter *inverter = MemoryContextAllocZero(context, sizeof(Bm25Inverter));
 
 	inverter->context = context;
 	inverter->flags = flags;
 	inverter->nslots = 1024;
-	inverter->size = sizeof(Term *) * inverter->nslots;
-	inverter->slots = MemoryContextAllocZero(context, inverter->size);
+	inverter->slots = MemoryContextAllocZero(context, sizeof(Term *) * inverter->nslots);
 	return inverter;
 }
 
-/* Bytes in use, about. */
+/* Bytes that it has taken of memory */
 Size
 bm25_inverter_size(const Bm25Inverter *inverter)
 {
-	return inverter->size;
-}
-
-static void *
-alloc(Bm25Inverter *inverter, Size size)
-{
-	/* a chunk's header, and what rounding adds on average */
-	inverter->size += size + size / 4 + 16;
-	return MemoryContextAlloc(inverter->context, size);
+	return MemoryContextMemAllocated(inverter->context, false);
 }
 
 /* Double the hash table. */
@@ -127,7 +123,6 @@ grow(Bm25Inverter *inverter)
 	}
 	pfree(inverter->slots);
 	inverter->slots = slots;
-	inverter->size += sizeof(Term *) * (n - inverter->nslots);
 	inverter->nslots = n;
 }
 
@@ -144,7 +139,7 @@ find_term(Bm25Inverter *inverter, const char *word, int len)
 		 slot = (slot + 1) & (inverter->nslots - 1))
 		if (term->hash == hash && term->len == len && memcmp(term->word, word, len) == 0)
 			return term;
-	term = alloc(inverter, offsetof(Term, word) + len);
+	term = MemoryContextAlloc(inverter->context, offsetof(Term, word) + len);
 	term->hash = hash;
 	term->n = 0;
 	term->last = PG_UINT32_MAX;
@@ -167,11 +162,13 @@ bm25_inverter_add(Bm25Inverter *inverter, uint32 doc, const Bm25Word *word)
 
 	if (term->piece == NULL || term->piece->used + all > term->piece->room)
 	{
-		int			room = term->piece == NULL ? FIRST_PIECE :
-			Min(MAX_PIECE, term->piece->room * 2);
-		Piece	   *piece = alloc(inverter, offsetof(Piece, bytes) + Max(room, all));
+		int			head = offsetof(Piece, bytes);
+		int			size_with_head = term->piece == NULL ? FIRST_PIECE :
+			Min(MAX_PIECE, (term->piece->room + head) * 2);
+		int			room = Max(size_with_head - head, all);
+		Piece	   *piece = MemoryContextAlloc(inverter->context, head + room);
 
-		*piece = (Piece) {NULL, Max(room, all), 0};
+		*piece = (Piece) {NULL, room, 0};
 		if (term->piece == NULL)
 			term->first = piece;
 		else
@@ -270,6 +267,26 @@ fill(RunSource *source, Size size)
 		source->file = NULL;
 }
 
+/* The number in the segment of a document, which is not before the last one of its term. */
+static uint32
+global_number(RunSource *source, uint32 doc)
+{
+	int			high = source->npieces;
+
+	if (source->pieces == NULL)
+		return doc;
+	while (source->piece + 1 < high && source->pieces[source->piece + 1].local <= doc)
+	{
+		int			middle = (source->piece + 1 + high) / 2;
+
+		if (source->pieces[middle].local <= doc)
+			source->piece = middle;
+		else
+			high = middle;
+	}
+	return doc - source->pieces[source->piece].local + source->pieces[source->piece].global;
+}
+
 static bool
 run_next_posting(Bm25Source *base, Bm25Posting *posting)
 {
@@ -283,14 +300,8 @@ run_next_posting(Bm25Source *base, Bm25Posting *posting)
 	source->at = get_posting(source->at, source->end, &gap, &posting->tf);
 	if (source->at == NULL)
 		elog(ERROR, "run of postings ends early");
-	posting->doc = source->last += gap + 1;
-	if (source->pieces != NULL)
-	{
-		while (source->piece + 1 < source->npieces &&
-			   source->pieces[source->piece + 1].local <= source->last)
-			source->piece++;
-		posting->doc += source->pieces[source->piece].global - source->pieces[source->piece].local;
-	}
+	source->last += gap + 1;
+	posting->doc = global_number(source, source->last);
 	posting->position_bytes = 0;
 	if (source->has_positions)
 	{

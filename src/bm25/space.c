@@ -146,7 +146,10 @@ compare_pages_down(const void *a, const void *b)
 	return (x->run.pages < y->run.pages) - (x->run.pages > y->run.pages);
 }
 
-/* Sort the runs, join neighbours, and keep as many as the list has room for. */
+/*
+ * Sort the runs, join neighbours, and keep as many as the list has room for.  VACUUM is
+ * to find the others: bm25_publish tells the metapage of them.
+ */
 void
 bm25_space_tidy(Bm25Space *space)
 {
@@ -170,6 +173,7 @@ bm25_space_tidy(Bm25Space *space)
 	{
 		qsort(space->runs, n, sizeof(Bm25FreeRun), compare_pages_down);
 		n = BM25_MAX_FREE_RUNS;
+		space->lost = true;
 	}
 	space->nruns = n;
 }
