@@ -71,7 +71,8 @@ array_constants(const Const *constant)
 	deconstruct_array(DatumGetArrayTypeP(constant->constvalue), type, len, by_value, align,
 					  &values, &nulls, &n);
 	for (int i = 0; i < n; i++)
-		result = lappend(result, makeConst(type, -1, InvalidOid, len, values[i], nulls[i], by_value));
+		result = lappend(result, makeConst(type, -1, InvalidOid, len, values[i], nulls[i],
+										   by_value));
 	return result;
 }
 
