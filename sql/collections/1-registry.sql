@@ -192,6 +192,14 @@ END
 $triggers$;
 GRANT USAGE ON SCHEMA piramid TO PUBLIC;
 
+-- A type that no user made, or an array of one: domains have checks, and others have casts.
+CREATE FUNCTION piramid.is_base(type regtype) RETURNS boolean
+	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT NOT EXISTS (SELECT FROM pg_type AS y LEFT JOIN pg_type AS e ON e.oid = y.typelem
+		WHERE y.oid = is_base.type AND (y.typtype <> 'b' OR e.typtype <> 'b'))
+$$;
+COMMENT ON FUNCTION piramid.is_base(regtype) IS 'does a value of this type run no code of a user?';
+
 -- The policies that a collection has, and no others: those run code of their table's owner.
 CREATE FUNCTION piramid.policies_plain(tab regclass) RETURNS boolean
 	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -203,21 +211,28 @@ COMMENT ON FUNCTION piramid.policies_plain(regclass) IS 'has this table only pol
 
 -- A table that runs nobody's code when others read and write it: no view, no
 -- triggers, policies, checks, defaults, indexes but those that a collection has.
+-- Who deletes a row also calls triggers of the tables that refer to it, so only tables of the
+-- collection may.  Plans compute constant parts of indexes and statistics.
 CREATE FUNCTION piramid.is_plain(tab regclass) RETURNS boolean
 	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT relkind = 'r' AND NOT relhasrules AND reloftype = 0
 		AND NOT EXISTS (SELECT FROM pg_inherits WHERE tab IN (inhrelid, inhparent))
-		AND NOT EXISTS (SELECT FROM pg_trigger AS t WHERE tgrelid = tab AND NOT tgisinternal AND NOT EXISTS (
-			SELECT FROM pg_depend AS d JOIN pg_extension AS e ON e.oid = d.refobjid AND e.extname = 'piramid_collections'
-			WHERE d.classid = 'pg_proc'::regclass AND d.objid = t.tgfoid
-				AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'))
+		AND NOT EXISTS (SELECT FROM pg_trigger AS t WHERE tgrelid = tab AND NOT tgisinternal AND (tgqual IS NOT NULL
+			OR CASE tgfoid::regproc::text WHEN 'piramid.keep_chunk' THEN false
+				-- It writes to the jobs of the collection that has these chunks.
+				WHEN 'piramid.queue_chunks' THEN EXISTS (SELECT FROM piramid.version WHERE vectors = tab)
+					OR EXISTS (SELECT FROM piramid.collection WHERE tab IN (jobs, uncut))
+				ELSE true END))
+		AND NOT EXISTS (SELECT FROM pg_constraint AS k WHERE confrelid = tab
+			AND NOT EXISTS (SELECT FROM piramid.collection AS c LEFT JOIN piramid.version AS v USING (documents)
+				WHERE c.chunks = tab AND k.conrelid IN (c.jobs, v.vectors)))
+		AND NOT EXISTS (SELECT FROM pg_statistic_ext WHERE stxrelid = tab AND stxexprs IS NOT NULL)
 		AND NOT EXISTS (SELECT FROM pg_constraint WHERE conrelid = tab AND contype = 'c')
 		AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = tab AND (indexprs IS NOT NULL OR indpred IS NOT NULL))
 		AND piramid.policies_plain(tab)
 		AND NOT EXISTS (SELECT FROM pg_attrdef WHERE adrelid = tab AND pg_get_expr(adbin, tab) !~
 			'^(now\(\)|''[a-z{}]*''::[a-z]+|0|false|to_tsvector\(''[a-z_.]+''::regconfig, text\))$')
-		AND NOT EXISTS (SELECT FROM pg_attribute AS a JOIN pg_type AS y ON y.oid = atttypid
-			WHERE attrelid = tab AND attnum > 0 AND NOT attisdropped AND typtype <> 'b')
+		AND NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = tab AND attnum > 0 AND NOT attisdropped AND NOT piramid.is_base(atttypid))
 	FROM pg_class WHERE oid = tab
 $$;
 COMMENT ON FUNCTION piramid.is_plain(regclass) IS 'does reading and writing this table run no code of its owner?';
@@ -238,7 +253,7 @@ BEGIN
 	END IF;
 	FOR tab IN SELECT r.oid::regclass AS name, relowner <> current_user::regrole AS foreign_owner FROM pg_class AS r
 			WHERE r.oid IN (SELECT unnest(ARRAY[c.chunks, c.jobs, c.uncut]) UNION ALL SELECT v.vectors FROM piramid.version AS v WHERE v.documents = c.documents)
-				AND (relowner <> current_user::regrole OR NOT wait) AND has_table_privilege(r.oid, 'SELECT') LOOP
+				AND (relowner <> current_user::regrole OR NOT wait) AND (plain OR has_table_privilege(r.oid, 'SELECT')) LOOP
 		EXECUTE format('LOCK TABLE ONLY %s IN %s MODE%s', tab.name, CASE WHEN plain THEN 'ROW EXCLUSIVE' ELSE 'ACCESS SHARE' END,
 			CASE WHEN NOT wait THEN ' NOWAIT' END);
 		IF tab.foreign_owner AND (CASE WHEN plain THEN NOT piramid.is_plain(tab.name) ELSE (SELECT relkind <> 'r' FROM pg_class WHERE oid = tab.name) END) THEN

@@ -35,15 +35,15 @@ BEGIN
 				FROM due WHERE j.chunk_id = due.chunk_id AND j.version = due.version AND (due.before < $5 OR due.before = 0)', c.jobs)
 				USING v.number, least(items, v.batch_items), token, coalesce(lease, '2 min'), least(tokens, v.batch_tokens);
 			GET DIAGNOSTICS n = ROW_COUNT;
+			IF n > 0 THEN
+				RETURN QUERY EXECUTE format('SELECT $1, $2, $3, $4, $5, $6, x.id, $7 || x.text
+					FROM %s AS j JOIN %s AS x ON x.id = j.chunk_id WHERE j.lease = $6 ORDER BY x.id', c.jobs, c.chunks)
+					USING c.documents, v.number, v.provider, v.model_id, v.dims, token, v.document_prefix;
+				RETURN;
+			END IF;
 		EXCEPTION WHEN syntax_error_or_access_rule_violation OR data_exception OR integrity_constraint_violation OR object_not_in_prerequisite_state THEN
 			CONTINUE;
 		END;
-		IF n > 0 THEN
-			RETURN QUERY EXECUTE format('SELECT $1, $2, $3, $4, $5, $6, x.id, $7 || x.text
-				FROM %s AS j JOIN %s AS x ON x.id = j.chunk_id WHERE j.lease = $6 ORDER BY x.id', c.jobs, c.chunks)
-				USING c.documents, v.number, v.provider, v.model_id, v.dims, token, v.document_prefix;
-			RETURN;
-		END IF;
 	END LOOP;
 END
 $$;
@@ -157,21 +157,36 @@ COMMENT ON FUNCTION piramid.requeue_failed(regclass) IS 'try jobs again that wer
 -- Documents that are cut later
 -- ===========================================================================
 
--- Reading documents of another owner must run no code of that owner: a policy, a view, a cast.
+-- Has planning a statement that reads this table, or its partitions, functions of a user to compute?
+CREATE FUNCTION piramid.plans_code(tab regclass) RETURNS boolean
+	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	WITH t AS MATERIALIZED (SELECT tab AS oid UNION SELECT relid FROM pg_partition_tree(tab)),
+	parts AS (SELECT 'pg_class'::regclass AS class, t.oid::oid FROM t
+		UNION ALL SELECT 'pg_class'::regclass, indexrelid FROM pg_index JOIN t ON indrelid = t.oid
+		UNION ALL SELECT 'pg_constraint'::regclass, k.oid FROM pg_constraint AS k JOIN t ON conrelid = t.oid
+		UNION ALL SELECT 'pg_statistic_ext'::regclass, s.oid FROM pg_statistic_ext AS s JOIN t ON stxrelid = t.oid)
+	SELECT EXISTS (SELECT FROM parts JOIN pg_depend AS d ON d.classid = parts.class AND d.objid = parts.oid
+		WHERE d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass) AND NOT EXISTS (SELECT FROM pg_depend AS e
+			WHERE e.classid = d.refclassid AND e.objid = d.refobjid AND e.deptype = 'e'))
+$$;
+COMMENT ON FUNCTION piramid.plans_code(regclass) IS 'have indexes, checks, statistics or keys of partitions functions that no extension made?';
+
+-- Reading documents of another owner must run no code of that owner: a policy, a view, a cast, an index.
 CREATE FUNCTION piramid.open_documents(collection regclass) RETURNS piramid.collection
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	c piramid.collection := piramid.open_collection(collection, plain => true, wait => false);
 BEGIN
 	EXECUTE format('LOCK TABLE ONLY %s IN ACCESS SHARE MODE NOWAIT', c.documents);
-	IF (SELECT relowner <> current_user::regrole AND (relkind NOT IN ('r', 'p') OR NOT piramid.policies_plain(oid)
+	IF (SELECT relowner <> current_user::regrole AND (relkind NOT IN ('r', 'p') OR NOT piramid.policies_plain(oid) OR piramid.plans_code(oid)
+			OR EXISTS (SELECT FROM jsonb_each_text(c.filter_columns) WHERE NOT piramid.is_base(value::regtype))
 			OR EXISTS (SELECT FROM pg_inherits WHERE inhparent = oid AND relkind = 'r')
 			OR EXISTS (SELECT FROM pg_attribute AS a JOIN pg_type AS y ON y.oid = atttypid
 				WHERE attrelid = c.documents AND typnamespace <> 'pg_catalog'::regnamespace
 					AND attname = ANY (ARRAY[c.key_column, c.text_column, 'metadata', 'tenant'] || ARRAY(SELECT jsonb_object_keys(c.filter_columns))::name[])))
 		FROM pg_class WHERE oid = c.documents) THEN
 		RAISE EXCEPTION 'table "%" may run code of its owner', c.documents USING ERRCODE = 'insufficient_privilege',
-			HINT = 'It is a view, or has a policy, a child or a type that piramid did not make. Let the owner do this.';
+			HINT = 'It is a view, or has a policy, a child, a type, or a function in an index, check or statistics, that piramid did not make. Let the owner do this.';
 	END IF;
 	RETURN c;
 END
@@ -242,18 +257,18 @@ BEGIN
 			EXECUTE format('UPDATE %1$s AS u SET lease = $1, lease_until = clock_timestamp() + $2
 				FROM (SELECT document_id FROM %1$s WHERE lease IS NULL OR lease_until <= clock_timestamp() LIMIT 1 FOR UPDATE SKIP LOCKED) AS x
 				WHERE u.document_id = x.document_id RETURNING u.document_id::text', c.uncut) INTO key USING token, coalesce(lease, '10 min');
+			IF key IS NOT NULL THEN
+				RETURN QUERY EXECUTE format('SELECT $1, $2, $3, $4, $5, $6, $7, coalesce(array_agg(x.start ORDER BY x.ordinal), ''{}''),
+						coalesce(array_agg(x.length ORDER BY x.ordinal), ''{}''), coalesce(array_agg($8 || x.text ORDER BY x.ordinal), ''{}'')
+					FROM %s AS d, %s.piramid_chunk(d.%I, ''sentence'', $6, 0) AS x WHERE d.%I = $5::%s', c.documents, piramid.vector_schema(),
+					c.text_column, c.key_column, piramid.key_type(c))
+					USING c.documents, v.provider, v.model_id, token, key, coalesce((c.chunking ->> 'size')::int, 1000),
+						coalesce((c.chunking ->> 'percentile')::float8, 90), v.document_prefix;
+				RETURN;
+			END IF;
 		EXCEPTION WHEN syntax_error_or_access_rule_violation OR data_exception OR integrity_constraint_violation OR object_not_in_prerequisite_state THEN
 			CONTINUE;
 		END;
-		IF key IS NOT NULL THEN
-			RETURN QUERY EXECUTE format('SELECT $1, $2, $3, $4, $5, $6, $7, coalesce(array_agg(x.start ORDER BY x.ordinal), ''{}''),
-					coalesce(array_agg(x.length ORDER BY x.ordinal), ''{}''), coalesce(array_agg($8 || x.text ORDER BY x.ordinal), ''{}'')
-				FROM %s AS d, %s.piramid_chunk(d.%I, ''sentence'', $6, 0) AS x WHERE d.%I = $5::%s', c.documents, piramid.vector_schema(),
-				c.text_column, c.key_column, piramid.key_type(c))
-				USING c.documents, v.provider, v.model_id, token, key, coalesce((c.chunking ->> 'size')::int, 1000),
-					coalesce((c.chunking ->> 'percentile')::float8, 90), v.document_prefix;
-			RETURN;
-		END IF;
 	END LOOP;
 END
 $$;

@@ -7,9 +7,11 @@ CREATE FUNCTION piramid.version_status(documents regclass, version integer, OUT 
 	OUT pending bigint, OUT leased bigint, OUT failed bigint, OUT oldest_pending interval, OUT last_error text, OUT uncut bigint)
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	c piramid.collection := piramid.open_collection(documents);
-	tab regclass := (SELECT v.vectors FROM piramid.version AS v WHERE v.documents = c.documents AND v.version = version_status.version);
+	c piramid.collection;
+	tab regclass;
 BEGIN
+	c := piramid.open_collection(documents);
+	tab := (SELECT v.vectors FROM piramid.version AS v WHERE v.documents = c.documents AND v.version = version_status.version);
 	-- Who looks at all collections must not run code of their owners: see open_collection().
 	IF EXISTS (SELECT FROM pg_class AS r WHERE r.oid IN (c.chunks, c.jobs, c.uncut, tab) AND relowner <> current_user::regrole AND NOT piramid.is_plain(r.oid)) THEN
 		RETURN;
@@ -23,6 +25,9 @@ BEGIN
 	IF has_table_privilege(c.uncut, 'SELECT') THEN
 		EXECUTE format('SELECT count(*), greatest($1, now() - min(queued_at)) FROM %s', c.uncut) INTO uncut, oldest_pending USING oldest_pending;
 	END IF;
+EXCEPTION WHEN syntax_error_or_access_rule_violation OR data_exception OR object_not_in_prerequisite_state THEN
+	-- Tables that their owner has broken hide no other collection.
+	chunks := NULL;
 END
 $$;
 COMMENT ON FUNCTION piramid.version_status(regclass, integer) IS 'how far the embeddings of a version are';

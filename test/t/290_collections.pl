@@ -44,7 +44,10 @@ my $make = q{
 	FROM generate_series(1, 20) AS n;
 	CREATE TABLE items (id int PRIMARY KEY, body text);
 	INSERT INTO items VALUES (1, 'An item.');
-	SELECT piramid.attach_collection('items', 'body', 'three');};
+	SELECT piramid.attach_collection('items', 'body', 'three');
+	SELECT piramid.create_collection('late', 'three', chunking => '{"deferred": true}', metadata_schema => '{"required": ["a"]}');
+	SELECT piramid.alter_collection('late', '{"auto_promote": true}'), piramid.set_quota('late', max_documents => 1);
+	INSERT INTO late (body, metadata) VALUES ('A late text.', '{"a": 1}');};
 my $embed = q{
 	CREATE FUNCTION embed(text text) RETURNS text LANGUAGE sql AS $$
 		SELECT format('[%s,%s,%s]', 1 + get_byte(h, 0), get_byte(h, 1), get_byte(h, 2)) FROM sha256(text::bytea) AS h $$;
@@ -64,7 +67,8 @@ my $embed = q{
 my $state = q{
 	SELECT (SELECT string_agg(format('%s %s %s', c.id, c.text, c.lang), E'\n' ORDER BY c.id) FROM docs_chunk AS c),
 		(SELECT string_agg(format('%s %s', v.chunk_id, v.embedding), E'\n' ORDER BY v.chunk_id) FROM docs_v1 AS v),
-		(SELECT string_agg(format('%s %s %s %s', collection, version, state, embedded), E'\n' ORDER BY collection::text) FROM piramid.collection_status)};
+		(SELECT string_agg(format('%s %s %s %s', collection, version, state, embedded), E'\n' ORDER BY collection::text) FROM piramid.collection_status),
+		(SELECT string_agg(to_jsonb(c)::text, E'\n' ORDER BY documents::text) FROM piramid.collection AS c)};
 my $answers = q{SELECT string_agg(chunk_id::text, ' ') FROM piramid.search('docs', '[9,9,9]', 'document', filter => '{"lang": 1}')};
 # A document changes, one comes, one goes; what is queued is embedded.
 my $life = q{
@@ -106,6 +110,9 @@ foreach my $case (@databases)
 	is($node->safe_psql("back_$name", $state), $before, "$name: the same chunks, vectors and versions");
 	is($node->safe_psql("back_$name", $answers), $found, "$name: the same answers");
 	is($node->safe_psql("back_$name", $life), $node->safe_psql($name, $life), "$name: and the same life goes on");
+	like(($node->psql("back_$name", q{INSERT INTO late (body) VALUES ('x')}))[2], qr/metadata.a is missing/, "$name: with the schema");
+	like(($node->psql("back_$name", q{INSERT INTO late (body, metadata) VALUES ('x', '{"a": 1}')}))[2], qr/2 documents of at most 1/, "$name: with the quota");
+	is($node->safe_psql("back_$name", q{SELECT piramid.cut('late'); SELECT text FROM late_chunk}), "1\nA late text.", "$name: and with what was still to be cut");
 	like($node->safe_psql($name, 'SELECT count(*) FROM piramid.health() WHERE NOT ok AND check_name <> \'tables\''), qr/^0$/, "$name: healthy");
 	($status, $out, $error) = $node->psql($name, "DROP EXTENSION $name");
 	like($error, qr/depends on/, "$name: stays while it is needed");
@@ -151,6 +158,12 @@ is_refused($_, q{INSERT INTO piramid.version VALUES ('alice.docs', 7, 'mallory.d
 is_refused($_, q{UPDATE piramid.version SET vectors = 'alice.docs_chunk' WHERE documents = 'mallory.docs'::regclass}) foreach qw(mallory);
 is_refused($_, q{UPDATE piramid.model SET dims = 4 WHERE name = 'alice'}) foreach qw(mallory worker);
 is_refused($_, q{INSERT INTO piramid.pause VALUES ('worker', 'alice', 'infinity')}) foreach qw(mallory);
+
+# A collection whose tables are broken, which hides no other from those who look at all.
+unlike(as('mallory', q{CREATE VIEW mallory.v AS SELECT 1 AS id; GRANT SELECT ON mallory.v TO PUBLIC;
+	UPDATE piramid.collection SET chunks = 'mallory.v' WHERE documents = 'mallory.docs'::regclass}), qr/ERROR/, 'mallory breaks a collection');
+is($node->safe_psql('postgres', q{SELECT string_agg(DISTINCT collection::text, ' ') FROM piramid.collection_status}), 'alice.docs', 'the others keep their status');
+unlike(as('mallory', q{UPDATE piramid.collection SET chunks = 'mallory.docs_chunk' WHERE documents = 'mallory.docs'::regclass; DROP VIEW mallory.v}), qr/ERROR/, 'and mends it');
 is_refused('worker', q{UPDATE alice.docs_chunk SET length = 1; SELECT * FROM alice.docs}, 'a worker reads no documents');
 is(as('stranger', 'SELECT count(*) FROM piramid.collection_status'), 0, 'a stranger sees no status');
 is(as('stranger', 'SELECT count(*) FROM piramid.claim()'), 0, 'and has nothing to embed');
@@ -176,7 +189,16 @@ my @traps = ([ 'a trigger', 'CREATE TRIGGER t BEFORE INSERT ON mallory.docs_v1 F
 	[ 'a check', 'ALTER TABLE mallory.docs_v1 ADD CONSTRAINT k CHECK (mallory.steal(tenant))', 'ALTER TABLE mallory.docs_v1 DROP CONSTRAINT k' ],
 	[ 'an index', 'CREATE INDEX i ON mallory.docs_v1 (mallory.steal(tenant))', 'DROP INDEX mallory.i' ],
 	[ 'a default', q{ALTER TABLE mallory.docs_v1 ADD d boolean DEFAULT mallory.take()}, 'ALTER TABLE mallory.docs_v1 DROP d' ],
-	[ 'a partial index', q{CREATE INDEX i ON mallory.docs_job (version) WHERE mallory.steal(error)}, 'DROP INDEX mallory.i' ]);
+	[ 'a partial index', q{CREATE INDEX i ON mallory.docs_job (version) WHERE mallory.steal(error)}, 'DROP INDEX mallory.i' ],
+	[ 'a trigger that calls by its condition', q{CREATE TRIGGER t BEFORE INSERT ON mallory.docs_v1 FOR EACH ROW WHEN (mallory.steal(NEW.tenant) AND false) EXECUTE FUNCTION piramid.keep_chunk()},
+		'DROP TRIGGER t ON mallory.docs_v1' ],
+	[ 'a trigger of piramid in another place', 'CREATE TRIGGER t AFTER DELETE ON mallory.docs_job FOR EACH ROW EXECUTE FUNCTION piramid.document_changed()', 'DROP TRIGGER t ON mallory.docs_job' ],
+	[ 'a trigger where the worker cannot read', 'REVOKE SELECT ON mallory.docs_v1 FROM worker; CREATE TRIGGER t BEFORE INSERT ON mallory.docs_v1 FOR EACH ROW EXECUTE FUNCTION mallory.steal()',
+		'DROP TRIGGER t ON mallory.docs_v1; GRANT SELECT ON mallory.docs_v1 TO worker' ],
+	[ 'a table that goes with the jobs', q{CREATE TABLE mallory.e (c bigint, v int, FOREIGN KEY (c, v) REFERENCES mallory.docs_job ON DELETE CASCADE);
+		CREATE TRIGGER t AFTER DELETE ON mallory.e FOR EACH ROW EXECUTE FUNCTION mallory.steal(); INSERT INTO mallory.e SELECT chunk_id, version FROM mallory.docs_job}, 'DROP TABLE mallory.e' ],
+	[ 'statistics', q{CREATE STATISTICS mallory.s ON (mallory.steal('x')::text || text), tenant FROM mallory.docs_chunk}, 'DROP STATISTICS mallory.s' ],
+	[ 'an array of a domain', 'CREATE DOMAIN mallory.d AS text CHECK (mallory.take()); ALTER TABLE mallory.docs_v1 ADD d mallory.d[]', 'ALTER TABLE mallory.docs_v1 DROP d; DROP DOMAIN mallory.d' ]);
 foreach my $trap (@traps)
 {
 	my ($what, $set, $unset) = @$trap;
@@ -188,7 +210,9 @@ foreach my $trap (@traps)
 	is_refused('worker', q{SELECT piramid.complete('mallory.docs', gen_random_uuid(), '{1}', '{"[1,1,1]"}')}, "$what: and stores nothing");
 	is(as('worker', q{SELECT string_agg(DISTINCT collection::text, ' ') FROM piramid.collection_status}),
 		'alice.docs', "$what: and reads the status of alice's only");
-	is($node->safe_psql('postgres', q{SELECT count(*) FROM taken WHERE by = 'worker'}), 0, "$what: nothing is taken");
+	is($node->safe_psql('postgres', q{SELECT string_agg(DISTINCT collection::text, ' ') FROM piramid.collection_status}),
+		'alice.docs', "$what: nor does a superuser");
+	is($node->safe_psql('postgres', q{SELECT count(*) FROM taken WHERE by IN ('worker', 'postgres')}), 0, "$what: nothing is taken");
 	unlike(as('mallory', $unset), qr/ERROR/, "without $what");
 }
 
@@ -214,6 +238,24 @@ unlike(as('mallory', q{
 is(as('worker', 'SELECT piramid.cut_documents()'), 0, 'a policy of documents: the worker cuts nothing');
 unlike(as('mallory', 'DROP POLICY p ON mallory.later; CREATE POLICY p ON mallory.later USING (true)'), qr/ERROR/, 'mallory makes a plain policy');
 is(as('worker', 'SELECT piramid.cut_documents()'), 1, 'then the worker cuts');
+@traps = ([ 'an index', q{CREATE INDEX i ON mallory.later ((mallory.steal('x')::text || body))}, 'DROP INDEX mallory.i' ],
+	[ 'statistics', q{CREATE STATISTICS mallory.s ON (mallory.steal('x')::text || body), id FROM mallory.later}, 'DROP STATISTICS mallory.s' ],
+	[ 'a check', q{ALTER TABLE mallory.later ADD CONSTRAINT k CHECK (mallory.steal('x'))}, 'ALTER TABLE mallory.later DROP CONSTRAINT k' ],
+	[ 'a type of a filter', q{CREATE DOMAIN mallory.d AS text CHECK (mallory.take());
+		UPDATE piramid.collection SET filter_columns = '{"a": "mallory.d"}' WHERE documents = 'mallory.later'::regclass},
+		q{UPDATE piramid.collection SET filter_columns = '{}' WHERE documents = 'mallory.later'::regclass}]);
+foreach my $trap (@traps)
+{
+	my ($what, $set, $unset) = @$trap;
+
+	unlike(as('mallory', "UPDATE mallory.later SET body = body || '.'; $set"), qr/ERROR/, "mallory makes $what of documents");
+	is(as('worker', 'SELECT piramid.cut_documents()'), 0, "$what of documents: the worker cuts nothing");
+	unlike(as('mallory', $unset), qr/ERROR/, "without $what");
+	is(as('worker', 'SELECT piramid.cut_documents()'), 1, 'then the worker cuts');
+}
+unlike(as('mallory', q{CREATE INDEX ON mallory.later (lower(body)) WHERE length(body) > 1; ALTER TABLE mallory.later ADD CHECK (id > 0);
+	UPDATE mallory.later SET body = 'y'}), qr/ERROR/, 'functions of PostgreSQL');
+is(as('worker', 'SELECT piramid.cut_documents()'), 1, 'hinder no worker');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM taken WHERE by = 'worker'}), 0, 'nothing is taken');
 unlike(as('mallory', q{SELECT piramid.drop_collection('mallory.later'); DROP TABLE mallory.later}), qr/ERROR/, 'and goes');
 
