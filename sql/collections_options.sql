@@ -22,6 +22,10 @@ SELECT piramid.check_schema('{"type": "text"}');
 SELECT piramid.check_schema('{"properties": {"a": {"minimun": 1}}}');
 SELECT piramid.check_schema('{"properties": {"a": {"pattern": "("}}}');
 SELECT piramid.check_schema('{"items": 1}');
+SELECT piramid.check_schema('{"required": [1]}');
+SELECT piramid.check_schema('{"type": []}');
+-- metadata are looked at no deeper than the schema says
+SELECT piramid.schema_error('{"required": ["a"], "additionalProperties": true}', (repeat('{"b": ', 3000) || '1' || repeat('}', 3000))::jsonb);
 SELECT piramid.create_collection('notes', 'three', metadata_schema => '{"required": ["lang"]}', filter_columns => '{"lang": "text", "year": "integer"}');
 SELECT piramid.add_document('notes', 'A first note.', metadata => '{"lang": "en", "year": 2020}', external_id => 'a');
 SELECT piramid.add_document('notes', 'A second one.');
@@ -64,10 +68,32 @@ SELECT piramid.upsert_vectors('notes', '{a}', '{"[1,0,0]"}', texts => ARRAY[repe
 SELECT piramid.upsert_vectors('notes', '{a}', '{"[1,0,0]"}', version => 7);
 UPDATE notes SET body = 'The text of d.' WHERE external_id = 'd';
 SELECT text, embedding FROM notes JOIN notes_chunk AS c ON document_id = notes.id LEFT JOIN notes_v1 ON chunk_id = c.id WHERE external_id = 'd';
+-- cut again, documents without text keep their vectors
+SELECT piramid.create_collection('own', 'three');
+SELECT piramid.upsert_vectors('own', '{a,b}', '{"[1,0,0]","[0,1,0]"}', texts => '{NULL,A text.}');
+SELECT piramid.rechunk_all('own'), piramid.alter_collection('own', '{"chunking": {"size": 500}}');
+SELECT external_id, text, embedding FROM own JOIN own_chunk AS c ON document_id = own.id LEFT JOIN own_v1 ON chunk_id = c.id ORDER BY 1;
+SELECT piramid.grant_collection('own', 'regress_writer', 'write');
+SET ROLE regress_writer;
+SELECT piramid.upsert_vectors('own', '{b}', '{"[0,1,0]"}');
+SET ROLE regress_owner;
+SELECT piramid.grant_collection('own', 'regress_writer', 'work');
+SET ROLE regress_writer;
+SELECT piramid.upsert_vectors('own', '{b}', '{"[0,1,0]"}');
+SET ROLE regress_owner;
+-- and only the caller has them for another model
+SELECT piramid.set_model('own', 'four'), piramid.queue_missing('own');
+SELECT piramid.import_vectors('own', '{A text.}', '{"[0,1,1,1]"}', version => 2);
+SELECT piramid.promote('own', 2);
+SELECT piramid.upsert_vectors('own', '{a}', '{"[1,1,1,1]"}', version => 2);
+SELECT piramid.promote('own', 2);
+SELECT piramid.set_quota('own', max_chunks => 2);
+SELECT piramid.upsert_vectors('own', '{c}', '{"[1,0,0,0]"}');
+SELECT piramid.drop_collection('own', keep_documents => false);
 
 -- Searches in one call, and filters that columns decide
 SELECT query_number, text, vector_rank, text_rank FROM piramid.search_batch('notes', '[{"query": [1, 0, 0], "k": 1}, {"query_text": "note", "filter": {"lang": "de"}},
-	{"query": [0, 1, 1], "query_text": "text", "k": 1, "expand": 1}, {"query_text": "nothing"}]');
+	{"query": [0, 1, 1], "query_text": "text", "k": 1, "expand": 1}, {"query_text": "nothing", "filter": null, "k": null}]');
 SELECT piramid.search_batch('notes', '[{"query": [1, 0, 0]}, {"vector": 1}]');
 SELECT piramid.search_batch('notes', '{"query": [1, 0, 0]}');
 SELECT piramid.search_batch('notes', '[1]');
@@ -124,6 +150,32 @@ INSERT INTO eager (body) VALUES ('Some text.');
 UPDATE eager SET body = 'Some other text.';
 SET ROLE regress_worker;
 SELECT piramid.cut('eager');
+-- a document that cannot be cut waits with its error, and others do not wait for it
+SET ROLE regress_owner;
+SELECT piramid.create_collection('wide', 'three', chunking => '{"size": 10000000, "overlap": 0, "deferred": true}');
+SELECT piramid.grant_collection('wide', 'regress_worker', 'work');
+INSERT INTO wide (body) SELECT CASE n WHEN 2 THEN (SELECT string_agg(md5(x::text), ' ') FROM generate_series(1, 40000) AS x) ELSE 'Short.' END FROM generate_series(1, 3) AS n;
+SET ROLE regress_worker;
+SELECT piramid.cut_documents(), piramid.cut_documents();
+SELECT chunks, uncut, failed, last_error FROM piramid.collection_status WHERE collection = 'wide'::regclass;
+SELECT piramid.requeue_failed('wide'), piramid.cut('wide');
+SET ROLE regress_owner;
+UPDATE wide SET body = 'Shorter.' WHERE id = 2;
+SELECT piramid.cut('wide');
+DELETE FROM wide WHERE id <> 2;
+SELECT piramid.alter_collection('wide', '{"chunking": {"size": 10000000, "strategy": "semantic"}}');
+UPDATE wide SET body = (SELECT string_agg(md5(x::text), ' ') FROM generate_series(1, 40000) AS x) WHERE id = 2;
+SET ROLE regress_worker;
+SELECT piramid.heartbeat(collection, lease_token), piramid.complete_document(collection, lease_token, '{1}', '{1300000}') FROM piramid.claim_document();
+SELECT count(*) FROM piramid.claim_document();
+SET ROLE regress_owner;
+-- nor does a collection of which the options are none
+UPDATE wide SET body = 'Short.';
+UPDATE piramid.collection SET chunking = '{"strategy": "semantic", "size": "many"}' WHERE documents = 'wide'::regclass;
+SET ROLE regress_worker;
+SELECT count(*) FROM piramid.claim_document();
+SET ROLE regress_owner;
+SELECT piramid.drop_collection('wide', keep_documents => false);
 -- one owner's broken tables stop nobody else's work
 SET ROLE regress_owner;
 ALTER TABLE eager_job DROP COLUMN tokens;
@@ -209,6 +261,10 @@ ROLLBACK;
 SET ROLE regress_owner;
 SET piramid.tenant = 'a';
 INSERT INTO shared (body) VALUES ('Three of a.');
+-- nor is one tenant's part of the documents all of them
+SELECT piramid.alter_collection('shared', '{"chunking": {"size": 20, "overlap": 0}}');
+SELECT piramid.alter_collection('shared', '{"metadata_schema": {"required": ["a"]}}');
+SELECT piramid.alter_collection('shared', '{"metadata_schema": null}');
 -- nor does a tenant see jobs of another
 SELECT tenant, count(*) FROM shared_job GROUP BY 1;
 SELECT chunks, pending FROM piramid.collection_status WHERE collection = 'shared'::regclass;

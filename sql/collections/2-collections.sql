@@ -140,7 +140,7 @@ BEGIN
 		RAISE EXCEPTION 'documents of tenants are cut when they are written' USING ERRCODE = 'feature_not_supported',
 			HINT = 'Leave out "deferred", and the strategy semantic.';
 	END IF;
-	EXECUTE format('CREATE TABLE %s (document_id %s PRIMARY KEY, queued_at timestamptz NOT NULL DEFAULT now(), lease uuid, lease_until timestamptz)', uncut, key_type);
+	EXECUTE format('CREATE TABLE %s (document_id %s PRIMARY KEY, queued_at timestamptz NOT NULL DEFAULT now(), lease uuid, lease_until timestamptz, error text)', uncut, key_type);
 	c.uncut := uncut;
 	RETURN c;
 END
@@ -390,12 +390,17 @@ COMMENT ON FUNCTION piramid.set_quota(regclass, bigint, bigint, bigint) IS
 CREATE FUNCTION piramid.alter_collection(collection regclass, changes jsonb) RETURNS void
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	c piramid.collection := piramid.open_collection(collection);
+	c piramid.collection;
 	option text;
-	was jsonb := c.chunking;
-	had regclass := c.uncut;
+	was jsonb;
+	had regclass;
 	r record;
 BEGIN
+	-- Of two at once, one changes what the other has made of it.
+	PERFORM FROM piramid.collection AS x WHERE x.documents = alter_collection.collection FOR UPDATE;
+	c := piramid.open_collection(collection);
+	was := c.chunking;
+	had := c.uncut;
 	IF jsonb_typeof(changes) IS DISTINCT FROM 'object' THEN
 		RAISE EXCEPTION 'changes of a collection are a JSON object' USING ERRCODE = 'invalid_parameter_value';
 	END IF;
@@ -405,6 +410,10 @@ BEGIN
 	END LOOP;
 	IF jsonb_typeof(changes -> 'auto_promote') <> 'boolean' THEN
 		RAISE EXCEPTION '"auto_promote" is true or false' USING ERRCODE = 'invalid_parameter_value';
+	END IF;
+	IF row_security_active(c.documents) AND (changes ? 'chunking' OR changes -> 'metadata_schema' <> 'null') THEN
+		RAISE EXCEPTION 'row level security hides documents of "%", which are to be cut again, or tested', c.documents
+			USING ERRCODE = 'insufficient_privilege', HINT = 'A role with BYPASSRLS, and the rights of the owner, changes this.';
 	END IF;
 	c.auto_promote := coalesce((changes ->> 'auto_promote')::boolean, c.auto_promote);
 	c.chunking := coalesce(changes -> 'chunking', c.chunking);

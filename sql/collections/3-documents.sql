@@ -54,7 +54,9 @@ BEGIN
 			FROM %5$s AS o WHERE o.document_id = ANY ($1::%4$s[])),
 		kept AS MATERIALIZED (SELECT old.id, cut.* FROM old JOIN cut USING (key, hash, n)),
 		gone AS (
-			DELETE FROM %5$s AS g USING old WHERE g.id = old.id AND old.id NOT IN (SELECT id FROM kept)),
+			-- An empty chunk has the vector that upsert_vectors() stored for a document without text.
+			DELETE FROM %5$s AS g USING old WHERE g.id = old.id AND old.id NOT IN (SELECT id FROM kept)
+				AND (g.text <> '' OR old.key IN (SELECT key FROM cut))),
 		moved AS (
 			UPDATE %5$s AS m SET ordinal = kept.ordinal, parent = kept.parent, start = kept.start, length = kept.length,
 				heading_path = kept.heading_path
@@ -132,7 +134,7 @@ CREATE FUNCTION piramid.queue_documents(c piramid.collection, keys text[]) RETUR
 BEGIN
 	PERFORM piramid.check_filters(c, keys);
 	EXECUTE format('INSERT INTO %s (document_id) SELECT DISTINCT k FROM unnest($1::%s[]) AS k
-		ON CONFLICT (document_id) DO UPDATE SET lease = NULL, lease_until = NULL', c.uncut, piramid.key_type(c)) USING keys;
+		ON CONFLICT (document_id) DO UPDATE SET lease = NULL, lease_until = NULL, error = NULL', c.uncut, piramid.key_type(c)) USING keys;
 	NOTIFY piramid_job;
 END
 $$;

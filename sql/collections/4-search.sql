@@ -305,7 +305,7 @@ BEGIN
 				HINT = 'There are query, query_text, mode, k, filter, min_score, weights, expand and per_document.';
 		END LOOP;
 		RETURN QUERY SELECT q.n, s.* FROM piramid.search(collection, (q.x ->> 'query')::piramid.embedding, q.x ->> 'query_text', q.x ->> 'mode',
-			coalesce((q.x ->> 'k')::int, 10), coalesce(q.x -> 'filter', '{}'), (q.x ->> 'min_score')::float8, coalesce(q.x -> 'weights', '{}'),
+			coalesce((q.x ->> 'k')::int, 10), coalesce(NULLIF(q.x -> 'filter', 'null'), '{}'), (q.x ->> 'min_score')::float8, coalesce(q.x -> 'weights', '{}'),
 			coalesce((q.x ->> 'expand')::int, 0), coalesce((q.x ->> 'per_document')::boolean, false)) AS s;
 	END LOOP;
 END

@@ -68,7 +68,7 @@ BEGIN
 	EXECUTE format('SELECT count(*) FROM %s AS c WHERE NOT EXISTS (SELECT FROM %s AS v WHERE v.chunk_id = c.id)', c.chunks, tab) INTO missing;
 	IF missing > 0 THEN
 		RAISE EXCEPTION '% chunks have no vector of version % yet', missing, version USING ERRCODE = 'object_not_in_prerequisite_state',
-			HINT = 'piramid.collection_status tells how far it is.';
+			HINT = 'piramid.collection_status tells how far it is. Those without text are yours to store, by piramid.upsert_vectors(..., version).';
 	ELSIF EXISTS (SELECT FROM pg_index WHERE indrelid = tab AND NOT indisvalid) THEN
 		RAISE EXCEPTION 'an index of version % is not valid', version USING ERRCODE = 'object_not_in_prerequisite_state', HINT = format('REINDEX TABLE %s;', tab);
 	END IF;
@@ -225,6 +225,7 @@ BEGIN
 		SELECT d.id, d.tenant, 0, 1, 0, '''', sha256(''''), ''{}''%3$s FROM %4$s AS d
 		WHERE d.id = ANY ($1) AND NOT EXISTS (SELECT FROM %1$s AS x WHERE x.document_id = d.id)',
 		c.chunks, names, piramid.filter_values(c), c.documents) USING keys;
+	PERFORM piramid.check_quota(c, keys::text[]);
 	EXECUTE format('SELECT count(*) FROM (SELECT FROM %s WHERE document_id = ANY ($1) GROUP BY document_id HAVING count(*) > 1) AS x', c.chunks) INTO n USING keys;
 	IF n > 0 THEN
 		RAISE EXCEPTION '% of these documents have several chunks, and one vector', n USING ERRCODE = 'data_exception',

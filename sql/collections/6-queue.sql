@@ -96,10 +96,14 @@ DECLARE
 BEGIN
 	EXECUTE format('UPDATE %s SET lease_until = clock_timestamp() + $2 WHERE lease = $1', c.jobs) USING lease_token, coalesce(lease, '2 min');
 	GET DIAGNOSTICS n = ROW_COUNT;
+	IF n = 0 AND c.uncut IS NOT NULL AND has_table_privilege(c.uncut, 'UPDATE') THEN
+		EXECUTE format('UPDATE %s SET lease_until = clock_timestamp() + $2 WHERE lease = $1', c.uncut) USING lease_token, coalesce(lease, '2 min');
+		GET DIAGNOSTICS n = ROW_COUNT;
+	END IF;
 	RETURN n;
 END
 $$;
-COMMENT ON FUNCTION piramid.heartbeat(regclass, uuid, interval) IS 'a lease begins anew; returns how many jobs it still has';
+COMMENT ON FUNCTION piramid.heartbeat(regclass, uuid, interval) IS 'a lease begins anew; returns how many jobs, or documents, it still has';
 
 CREATE FUNCTION piramid.pause_provider(name text, error text, retry_after interval DEFAULT NULL) RETURNS void
 	LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
@@ -147,11 +151,14 @@ DECLARE
 BEGIN
 	EXECUTE format('UPDATE %s SET failed = false, attempts = 0, due = now() WHERE failed', c.jobs);
 	GET DIAGNOSTICS n = ROW_COUNT;
+	IF c.uncut IS NOT NULL THEN
+		EXECUTE format('WITH again AS (UPDATE %s SET error = NULL WHERE error IS NOT NULL RETURNING 1) SELECT $1 + count(*) FROM again', c.uncut) INTO n USING n;
+	END IF;
 	NOTIFY piramid_job;
 	RETURN n;
 END
 $$;
-COMMENT ON FUNCTION piramid.requeue_failed(regclass) IS 'try jobs again that were given up; returns their number';
+COMMENT ON FUNCTION piramid.requeue_failed(regclass) IS 'try jobs, and documents to be cut, again that were given up; returns their number';
 
 -- ===========================================================================
 -- Documents that are cut later
@@ -193,6 +200,30 @@ END
 $$;
 COMMENT ON FUNCTION piramid.open_documents(regclass) IS 'the row of a collection, for workers that read its documents';
 
+-- Cuts documents that were taken from the waiting ones.  One that cannot be cut, as its text does
+-- not fit an index, waits with its error until it changes: others are not to wait for it.
+CREATE FUNCTION piramid.cut_taken(c piramid.collection, keys text[], starts integer[] DEFAULT NULL, lengths integer[] DEFAULT NULL) RETURNS integer
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	key text;
+	n integer := 0;
+BEGIN
+	PERFORM piramid.rechunk(c, keys, starts, lengths);
+	RETURN cardinality(keys);
+EXCEPTION WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded THEN
+	IF cardinality(keys) > 1 THEN
+		FOREACH key IN ARRAY keys LOOP
+			n := n + piramid.cut_taken(c, ARRAY[key]);
+		END LOOP;
+	ELSE
+		RAISE WARNING 'document % of "%" cannot be cut: %', keys[1], c.documents, SQLERRM;
+		EXECUTE format('INSERT INTO %s (document_id, error) VALUES ($1::%s, $2)', c.uncut, piramid.key_type(c)) USING keys[1], left(SQLERRM, 500);
+	END IF;
+	RETURN n;
+END
+$$;
+COMMENT ON FUNCTION piramid.cut_taken(piramid.collection, text[], integer[], integer[]) IS 'cuts documents; those that cannot be cut keep the error; returns the number of the others';
+
 CREATE FUNCTION piramid.cut(collection regclass, documents integer DEFAULT 100) RETURNS integer
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -202,14 +233,11 @@ BEGIN
 	IF c.chunking ->> 'strategy' = 'semantic' THEN
 		RAISE EXCEPTION 'only a worker can cut the documents of "%" by their meaning', collection USING ERRCODE = 'object_not_in_prerequisite_state';
 	ELSIF c.uncut IS NOT NULL THEN
-		EXECUTE format('WITH taken AS (DELETE FROM %1$s AS u USING (SELECT document_id FROM %1$s LIMIT $1 FOR UPDATE SKIP LOCKED) AS x
+		EXECUTE format('WITH taken AS (DELETE FROM %1$s AS u USING (SELECT document_id FROM %1$s WHERE error IS NULL LIMIT $1 FOR UPDATE SKIP LOCKED) AS x
 				WHERE u.document_id = x.document_id RETURNING u.document_id::text AS key)
 			SELECT array_agg(key) FROM taken', c.uncut) INTO keys USING documents;
 	END IF;
-	IF keys IS NOT NULL THEN
-		PERFORM piramid.rechunk(c, keys);
-	END IF;
-	RETURN coalesce(cardinality(keys), 0);
+	RETURN CASE WHEN keys IS NULL THEN 0 ELSE piramid.cut_taken(c, keys) END;
 END
 $$;
 COMMENT ON FUNCTION piramid.cut(regclass, integer) IS 'cut documents that wait for it, at most so many; returns their number';
@@ -255,7 +283,7 @@ BEGIN
 		BEGIN
 			c := piramid.open_documents(v.documents);
 			EXECUTE format('UPDATE %1$s AS u SET lease = $1, lease_until = clock_timestamp() + $2
-				FROM (SELECT document_id FROM %1$s WHERE lease IS NULL OR lease_until <= clock_timestamp() LIMIT 1 FOR UPDATE SKIP LOCKED) AS x
+				FROM (SELECT document_id FROM %1$s WHERE error IS NULL AND (lease IS NULL OR lease_until <= clock_timestamp()) LIMIT 1 FOR UPDATE SKIP LOCKED) AS x
 				WHERE u.document_id = x.document_id RETURNING u.document_id::text', c.uncut) INTO key USING token, coalesce(lease, '10 min');
 			IF key IS NOT NULL THEN
 				RETURN QUERY EXECUTE format('SELECT $1, $2, $3, $4, $5, $6, $7, coalesce(array_agg(x.start ORDER BY x.ordinal), ''{}''),
@@ -297,11 +325,10 @@ BEGIN
 	IF EXISTS (SELECT FROM unnest(starts, lengths) AS u(s, n) WHERE (s >= 1 AND n >= 1 AND s <= size - n + 1) IS NOT TRUE) THEN
 		RAISE EXCEPTION 'chunks begin and end inside the text, which has % characters', size USING ERRCODE = 'invalid_parameter_value';
 	END IF;
-	PERFORM piramid.rechunk(c, ARRAY[key], coalesce(starts, '{}'), coalesce(lengths, '{}'));
-	RETURN true;
+	RETURN piramid.cut_taken(c, ARRAY[key], coalesce(starts, '{}'), coalesce(lengths, '{}')) = 1;
 END
 $$;
-COMMENT ON FUNCTION piramid.complete_document(regclass, uuid, integer[], integer[]) IS 'cut the document of a lease where these say; false if the lease is gone';
+COMMENT ON FUNCTION piramid.complete_document(regclass, uuid, integer[], integer[]) IS 'cut the document of a lease where these say; false if the lease is gone, or the document cannot be cut';
 
 CREATE FUNCTION piramid.release_document(collection regclass, lease_token uuid) RETURNS void
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

@@ -18,10 +18,11 @@ BEGIN
 	END IF;
 	FOR e IN SELECT key, value, jsonb_typeof(value) AS kind FROM jsonb_each(schema) LOOP
 		wrong := CASE
-			WHEN e.key = 'type' THEN NOT (CASE e.kind WHEN 'array' THEN e.value ELSE jsonb_build_array(e.value) END
+			WHEN e.key = 'type' THEN e.value = '[]' OR NOT (CASE e.kind WHEN 'array' THEN e.value ELSE jsonb_build_array(e.value) END
 				<@ '["object", "array", "string", "number", "integer", "boolean", "null"]')
 			WHEN e.key = 'properties' THEN e.kind <> 'object'
-			WHEN e.key IN ('required', 'enum') THEN e.kind <> 'array'
+			WHEN e.key = 'required' THEN jsonb_path_exists(e.value, 'strict $ ? (@.type() != "array" || exists(@[*] ? (@.type() != "string")))')
+			WHEN e.key = 'enum' THEN e.kind <> 'array'
 			WHEN e.key IN ('minimum', 'maximum', 'minLength', 'maxLength', 'minItems', 'maxItems') THEN e.kind <> 'number'
 			WHEN e.key IN ('pattern', 'title', 'description', '$schema') THEN e.kind <> 'string'
 			WHEN e.key IN ('additionalProperties', 'items') THEN e.kind NOT IN ('object', 'boolean')
@@ -57,7 +58,9 @@ DECLARE
 	e record;
 	found text;
 BEGIN
-	IF schema = 'false' THEN
+	IF schema IS NULL OR schema = 'true' THEN		-- which is not to visit each value of a deep one
+		RETURN NULL;
+	ELSIF schema = 'false' THEN
 		RETURN format('%s is not allowed', place);
 	ELSIF NOT (types ? kind OR (types ? 'integer' AND kind = 'number' AND value::numeric % 1 = 0)) THEN
 		RETURN format('%s is of type %s, not %s', place, kind, (SELECT string_agg(t, ' or ') FROM jsonb_array_elements_text(types) AS t));
