@@ -68,9 +68,9 @@ class Database:
             return None
         return Batch(*rows[0][:5], [row[5] for row in rows], [row[6] for row in rows])
 
-    def heartbeat(self, batch, lease):
+    def heartbeat(self, leased, lease):
         self._connection.execute("SELECT piramid.heartbeat(%s::regclass, %s::uuid, make_interval(secs => %s))",
-                                 (batch.collection, batch.lease, lease))
+                                 (leased.collection, leased.lease, lease))
 
     def complete(self, batch, ids, vectors):
         """Vectors are lists of numbers; returns how many are stored."""
@@ -126,7 +126,10 @@ class Database:
 
 
 def with_user(dsn, user):
-    return conninfo.make_conninfo(dsn, user=user)
+    """For the user, whose password is not the one that the other user has."""
+    parts = conninfo.conninfo_to_dict(dsn)
+    parts.pop("password", None)
+    return conninfo.make_conninfo(**{**parts, "user": user})
 
 
 def prepare(dsn, role, models):

@@ -43,7 +43,7 @@ clients_sql() {
 }
 
 # A server with a socket and, for drivers that know no sockets, TCP on this
-# machine.  Clients connect as a role that may create databases, and no more;
+# machine.  Clients connect as a role that may create databases and roles;
 # without a password, which the suites of some libraries cannot give.
 start_clients_server() {
 	client_port=$(free_port)
@@ -51,7 +51,7 @@ start_clients_server() {
 		as_server tee "$work/clients.hba" >/dev/null
 	start_server "listen_addresses = '127.0.0.1'" "port = $client_port" \
 		"hba_file = '$work/clients.hba'"
-	clients_sql "CREATE ROLE client LOGIN CREATEDB"
+	clients_sql "CREATE ROLE client LOGIN CREATEDB CREATEROLE"
 }
 
 # One folder (its "run", if it is not one of test/clients), in a copy of its own, as the user who runs the tests: the caches
