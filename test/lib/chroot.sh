@@ -25,15 +25,16 @@ debian_mirror() {
 
 # in_chroot DIR COMMAND...: run in DIR with /proc and /dev.  The mounts and the
 # processes are in namespaces of their own, so that nothing is left behind when
-# the run is interrupted.
+# the run is interrupted.  Of the environment, CI and what tests read goes with it.
 in_chroot() {
-	local dir=$1
+	local dir=$1 settings
 	shift
+	mapfile -t settings < <(env | grep -E '^(CI|PIRAMID_[A-Z_]+)=.' | grep -v ^PIRAMID_CACHE=)
 	# shellcheck disable=SC2016	# the inner shell expands $0 and $@
 	as_root unshare --mount --pid --fork --kill-child --mount-proc="$dir/proc" \
 		bash -c 'mount --rbind /dev "$0/dev" && exec chroot "$0" "$@"' "$dir" \
 		/usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 \
-		${CI:+"CI=$CI"} "$@"
+		"${settings[@]}" "$@"
 }
 
 # copy_into_chroot DIR INSIDE: the sources, owned by root, at DIR/INSIDE.
@@ -104,7 +105,7 @@ run_in_chroot() {
 	copy_into_chroot "$dir" "$inside"
 	only=$(IFS=,; printf '%s' "${stages[*]}")
 	in_chroot "$dir" "$inside/test/run" --pg "$version" --only "$only" --jobs "$jobs" \
-		${keep:+--keep} ${by_version:+--by-version} --inside --tally "$inside/tally" "${names[@]}" || true
+		${build:+--build "$build"} ${keep:+--keep} ${by_version:+--by-version} --inside --tally "$inside/tally" "${names[@]}" || true
 	if [ -s "$dir$inside/tally" ]; then
 		while read -r line; do
 			results+=("$line")

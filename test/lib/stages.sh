@@ -45,6 +45,7 @@ trap 'exit 130' INT TERM HUP
 # What the chosen stages need beyond building.
 prepare_stages() {
 	local stage
+	prepare_build
 	for stage in "${stages[@]}"; do
 		case $stage in
 		tap)
@@ -99,6 +100,7 @@ run_stages() {
 		for stage in "${stages[@]}"; do
 			run_stage "$version" "$stage"
 		done
+		report_coverage
 	fi
 	clean_up
 }
@@ -108,6 +110,7 @@ run_stages() {
 run_stage() {
 	local stage=$2 p=$passed f=$failed start=$SECONDS
 	"stage_$stage"
+	count_reports
 	note_result "$1" "$stage" $((passed - p)) $((failed - f)) "$start"
 	printf '%-10s %4d passed, %d failed (%d s)\n' "$stage" \
 		$((passed - p)) $((failed - f)) $((SECONDS - start))
@@ -129,8 +132,11 @@ check() {
 }
 
 stage_build() {
-	check "build with warnings as errors" make_in_work -j"$(nproc)" COPT=-Werror all
-	make_in_work DESTDIR="$work/install" install >/dev/null 2>&1 || true
+	local flags
+	flags=$(build_flags)
+	check "build ${build:-with warnings as errors}" make_in_work -j"$(nproc)" COPT="$flags" all
+	make_in_work COPT="$flags" DESTDIR="$work/install" install >/dev/null 2>&1 || true
+	wrap_server
 	if ! extension_conf "$work/install" | as_server tee "$work/extension.conf" >/dev/null; then
 		say "this server loads no extension from outside the system: installing piramid in it"
 		as_root make -s -C "$work/src" PG_CONFIG="$pg_config" with_llvm=no install >/dev/null
@@ -223,7 +229,7 @@ start_server() {
 		printf "%s\n" "listen_addresses = ''" "unix_socket_directories = '$work'" \
 			"fsync = off" "jit = off" "autovacuum = off" "max_prepared_transactions = 2" "$@"
 	} | as_server tee -a "$work/data/postgresql.conf" >/dev/null
-	as_server "$bindir/pg_ctl" -D "$work/data" -l "$work/server.log" -w start >/dev/null
+	as_server "$(server_bin)/pg_ctl" -D "$work/data" -l "$work/server.log" -w -t 300 start >/dev/null
 }
 
 stop_server() {
@@ -275,7 +281,7 @@ run_tap() {
 	pgxs=$("$pg_config" --pgxs)
 	pgxs=${pgxs%/src/makefiles/pgxs.mk}
 	as_server mkdir -p "$dir/tmp_check/log"
-	in_work env PATH="$("$pg_config" --bindir):$PATH" PG_TEST_PORT_DIR="$work/tap" \
+	in_work env PATH="$(server_bin):$("$pg_config" --bindir):$PATH" PG_TEST_PORT_DIR="$work/tap" \
 		PG_REGRESS="$pgxs/src/test/regress/pg_regress" TEMP_CONFIG="$work/extension.conf" \
 		TESTDIR="$dir" TESTDATADIR="$dir/tmp_check" TESTLOGDIR="$dir/tmp_check/log" \
 		perl -I "$pgxs/src/test/perl" -I test/lib "test/t/$name.pl" </dev/null 2>&1 |
