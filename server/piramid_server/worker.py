@@ -4,6 +4,7 @@ Each thread has a connection of its own, and no transaction open while a provide
 works.  What becomes of a batch: docs/embedding.md.
 """
 
+import contextlib
 import logging
 import random
 import threading
@@ -142,16 +143,10 @@ class _Thread(threading.Thread):
         self._batch = database.claim(self._worker._config.providers, self._worker._config.lease)
         if self._batch is None:
             return False
-        beating = threading.Event()
-        heart = threading.Thread(target=self._beat, args=(self._batch, beating), daemon=True)
-        heart.start()
-        try:
+        with self._beating(self._batch, self._worker._config.lease):
             for part in self._worker.embed(self._batch, self._batch.ids, self._batch.texts, database):
                 if part:
                     self._store(database, self._batch, *part)
-        finally:
-            beating.set()
-            heart.join()
         self._batch = None
         return True
 
@@ -183,11 +178,13 @@ class _Thread(threading.Thread):
 
     def _cut_document(self, database):
         """One document, where its meaning changes; False if there is none."""
-        document = database.claim_document(self._worker._config.providers, 5 * self._worker._config.lease)
+        lease = 5 * self._worker._config.lease
+        document = database.claim_document(self._worker._config.providers, lease)
         if document is None:
             return False
         try:
-            vectors = self._worker.embed_sentences(document)
+            with self._beating(document, lease):
+                vectors = self._worker.embed_sentences(document)
         except providers.ProviderTrouble as trouble:
             database.pause(document.provider, str(trouble), self._worker.trouble(document.provider, trouble))
             vectors = None
@@ -198,13 +195,25 @@ class _Thread(threading.Thread):
                 document.starts, document.lengths, vectors, document.size, document.percentile))
         return True
 
-    def _beat(self, batch, ended):
+    @contextlib.contextmanager
+    def _beating(self, leased, lease):
+        """A batch or a document keeps its lease until the block ends."""
+        ended = threading.Event()
+        heart = threading.Thread(target=self._beat, args=(leased, lease, ended), daemon=True)
+        heart.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            heart.join()
+
+    def _beat(self, leased, lease, ended):
         """The lease begins anew every third of it, on a connection of its own."""
-        while not ended.wait(self._worker._config.lease / 3):
+        while not ended.wait(lease / 3):
             try:
                 database = db.Database(self._dsn)
                 try:
-                    database.heartbeat(batch, self._worker._config.lease)
+                    database.heartbeat(leased, lease)
                 finally:
                     database.close()
             except db.ConnectionLost:

@@ -155,6 +155,24 @@ for table in ("later", "meaning"):
     ok(one(f"SELECT count(*) > 9 FROM {table}_chunk") and wrong(table) == [], f"{table}: cut, and embedded", wrong(table))
     ok(one(f"SELECT count(*) FROM {table} AS d JOIN {table}_chunk AS c ON c.document_id = d.id WHERE substr(body, start, length) <> text OR length > 60") == 0, f"{table}: as in the document")
 
+# A document keeps its lease as long as its sentences take.
+worker.end()
+sql("SELECT piramid.drop_collection('meaning', false)")       # whose poison is asked for again
+worker = Running({"alive": ("openai", fake.url)}, threads=2, lease=0.5)
+sql("SELECT piramid.create_collection('long', 'later', chunking => '{\"strategy\": \"semantic\"}')")
+fake.held.clear()
+fake.release.clear()
+fake.script = ["hold"]
+sql("INSERT INTO long (body) VALUES ('Here is sentence 1. There is another one.')")
+fake.held.wait()
+lease, until = conn.execute("SELECT lease, lease_until FROM long_uncut").fetchone()
+wait_for(lambda: one("SELECT lease_until > '%s'::timestamptz + interval '3 s' FROM long_uncut" % until), "a lease that begins anew")
+ok(one("SELECT lease FROM long_uncut") == lease, "a document keeps its lease as long as its sentences take")
+fake.release.set()
+wait_for(lambda: one("SELECT count(*) FROM long_uncut") == 0 and drained("long"), "the document of a long request")
+worker.end()
+worker = Running({"alive": ("openai", fake.url)}, threads=2)
+
 # An owner's lock keeps one collection waiting, and no other; its vectors are not asked for twice.
 sql("SELECT piramid.create_collection('locked', 'alive'), piramid.create_collection('open', 'alive')")
 locker = psycopg.connect()
@@ -190,9 +208,10 @@ done = program("check", "--config", config)
 ok(done.returncode == 1 and "ok: provider alive, model m" in done.stdout and "ok: database 1" in done.stdout and
    "not ok: provider dead of" in done.stdout, "check: what is well, and what is not", done.stdout + done.stderr)
 made = config.with_name("made.toml")
-done = program("init", "--config", made, "--dsn", f"dbname={conn.info.dbname}", "--role", "a worker", "--no-check")
+done = program("init", "--config", made, "--dsn", f"dbname={conn.info.dbname} password='not of workers'", "--role", "a worker", "--no-check")
 ok(done.returncode == 0 and 'made: role a worker' in done.stdout and "made: model local-minilm" in done.stdout, "init makes what is missing", done.stdout + done.stderr)
 ok(made.stat().st_mode & 0o777 == 0o600 and piramid_server.config.read(made).providers["local"].type == "local", "init: a configuration that only the user reads")
+ok("user='a worker'" in made.read_text() and "not of workers" not in made.read_text(), "init: the role, without the password of who made it", made.read_text())
 done = program("init", "--config", made, "--dsn", f"dbname={conn.info.dbname}", "--role", "a worker", "--no-check")
 ok(done.returncode == 0 and done.stdout == f"stays as it is: {made}\n", "init again makes nothing", done.stdout + done.stderr)
 sql('DROP ROLE "a worker"')
