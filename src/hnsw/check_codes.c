@@ -80,7 +80,7 @@ check_code(HnswCheck *check, const HnswNodeHeaderData *from, const float *rotate
 	if (!(link->b <= 0) || -link->b * expected > 2 * square * MOST_LENGTH)
 		return "a link of another length than its vectors tell";
 	if (-link->b * expected < 2 * square * LEAST_LENGTH)
-		return NULL;			/* b was cut off, and a was not */
+		return NULL;			/* cut off: before version 3, b alone */
 	product = code_dot(&layout->code, link->code, from_coded);
 	if (code_dot(&layout->code, link->code, HnswCodedPart(layout, to)) - product < LEAST_PRODUCT * expected)
 		return "a code that leads away from its neighbour";

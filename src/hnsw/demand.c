@@ -422,8 +422,8 @@ is_cursor(void)
 }
 
 /*
- * How wide a search may be that costs less than a sweep in the place of one of this
- * width.  A cursor that has taken some rows may ask for all others now.
+ * The width of a search whose cost a sweep may have in the place of one of this width.
+ * A cursor may take all rows; one that has taken some may ask for all others now.
  */
 double
 hnsw_demand_patience(const HnswDemand *demand, double width)

@@ -899,7 +899,7 @@ rows_to_rank(const HnswScanState *state)
 	return Max(rows + Max(RANKED_AHEAD, rows / RANKED_SHARE), RANKED_ROWS);
 }
 
-/* How far an estimate may be off. */
+/* How far an estimate may be off; of all rows that a cursor may take, some are off by more. */
 static double
 estimate_slack(const HnswScanState *state)
 {
