@@ -85,7 +85,8 @@ SELECT error_of($$SELECT piramid_calibrate('e_v')$$);
 INSERT INTO e VALUES ('[1,2,3]');
 SELECT error_of($$SELECT piramid_calibrate('e_v')$$);
 INSERT INTO e VALUES ('[1,2,4]');
-SELECT * FROM piramid_calibrate('e_v');
+-- a scan reads more than the two nodes of the base if both happen to have one above
+SELECT k, width, recall, error, nodes >= 2 AS nodes FROM piramid_calibrate('e_v');
 SELECT error_of($$SELECT piramid_calibrate('e')$$);
 BEGIN READ ONLY;
 SELECT error_of($$SELECT piramid_calibrate('e_v')$$);

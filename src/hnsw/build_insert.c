@@ -110,6 +110,7 @@ build_finds_rows(BuildState *state, HnswNodeId first)
 	HnswMetaPageData meta;
 	pg_prng_state random;
 
+	finder->search->lifted = false;		/* as queries search, of which each row is one */
 	pg_prng_seed(&random, n);
 	hnsw_meta_read(state->rel, &meta);
 	for (int round = 0; round < CHECK_ROUNDS && meta.entry != HNSW_NO_NODE; round++)

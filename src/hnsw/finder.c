@@ -12,7 +12,7 @@
 
 #include "utils/memutils.h"
 
-/* Make a finder, which lives in the current memory context. */
+/* Make a finder, which lives in the current memory context.  Its searches are the graph's. */
 HnswFinder *
 hnsw_finder_create(HnswIndex *index)
 {
@@ -20,10 +20,12 @@ hnsw_finder_create(HnswIndex *index)
 
 	finder->index = index;
 	finder->query = hnsw_query_create(index);
+	finder->asked = index->layout.space->lifted ? hnsw_query_create(index) : finder->query;
 	finder->value = hnsw_value_create(&index->layout);
 	finder->unpacked = hnsw_value_create(&index->layout);
 	finder->search = hnsw_search_create(index, finder->query);
 	finder->search->keep_vectors = true;
+	finder->search->lifted = index->layout.space->lifted;
 	finder->context = AllocSetContextCreate(CurrentMemoryContext, "hnsw finder",
 											ALLOCSET_DEFAULT_SIZES);
 	return finder;
@@ -105,16 +107,43 @@ hnsw_finder_neighbours(HnswFinder *finder, const HnswNeighbour *self, bool dying
 		neighbour->rotated = NULL;
 		neighbour->lsn = found->lsn;
 		neighbour->distance = found->key;
-		if (index->layout.space->lifted)
-		{
-			float		extra = hnsw_extra(index, self->norm) - hnsw_extra(index, found->norm);
-
-			neighbour->distance = Max(self->norm + found->norm + found->key, 0) + extra * extra;
-		}
+		if (index->layout.space->lifted && !search->lifted)
+			neighbour->distance = hnsw_graph_distance(index, hnsw_query_vector(index, finder->query),
+													  self->norm, neighbour->vector, neighbour->norm);
 		n++;
 	}
 	sort_neighbours(*neighbours, n);
 	return n;
+}
+
+/*
+ * Keep what a search has found beyond the next search: add those of n neighbours, whose
+ * vectors are the search's, that are not among the "kept" ones.
+ */
+void
+hnsw_finder_keep(const HnswFinder *finder, const HnswNeighbour *neighbours, int n,
+				 HnswNeighbours *kept)
+{
+	Size		size = sizeof(float) * hnsw_vector_length(&finder->index->layout);
+	int			before = kept->n;
+
+	kept->all = kept->all == NULL ? palloc(sizeof(HnswNeighbour) * Max(n, 1)) :
+		repalloc(kept->all, sizeof(HnswNeighbour) * Max(before + n, 1));
+	for (int i = 0; i < n; i++)
+	{
+		bool		is_new = true;
+
+		for (int j = 0; j < before && is_new; j++)
+			is_new = kept->all[j].id != neighbours[i].id;
+		if (is_new)
+		{
+			HnswNeighbour *copy = &kept->all[kept->n++];
+
+			*copy = neighbours[i];
+			copy->vector = memcpy(palloc(size), neighbours[i].vector, size);
+		}
+	}
+	sort_neighbours(kept->all, kept->n);
 }
 
 static bool

@@ -54,6 +54,7 @@ typedef struct HnswSearch
 	int			level;
 	int			cold;			/* hops for which pages are asked for ahead */
 	bool		keep_vectors;	/* finders: keep each expanded node's decoded vector */
+	bool		lifted;			/* finders: by distances of the graph, not of the query */
 	const HnswKeyFilter *filter;	/* conditions that rows must meet, or NULL */
 	uint32		budget;			/* nodes that the search may still expand */
 	uint32		grant;			/* more of them for each base node that counts */
@@ -104,6 +105,13 @@ typedef struct HnswNeighbour
 	XLogRecPtr	lsn;			/* of the page, as the search found it */
 } HnswNeighbour;
 
+/* Several of them */
+typedef struct HnswNeighbours
+{
+	int			n;
+	HnswNeighbour *all;			/* sorted by distance */
+} HnswNeighbours;
+
 /* A coded node that others shall link to: its links, and how long they are */
 typedef struct HnswTarget
 {
@@ -123,7 +131,6 @@ hnsw_find_link(const HnswNodeId *links, int n, HnswNodeId to)
 }
 
 /* functions in neighbours.c */
-extern float hnsw_extra(const HnswIndex *index, float norm);
 extern float hnsw_graph_distance(const HnswIndex *index, const float *a, float norm_a,
 								 const float *b, float norm_b);
 extern int	hnsw_select(const HnswIndex *index, const HnswNeighbour *neighbours, int n,
@@ -151,7 +158,8 @@ extern bool hnsw_force_link(HnswIndex *index, const HnswNeighbour *from, const H
 typedef struct HnswFinder
 {
 	HnswIndex  *index;
-	HnswQuery  *query;
+	HnswQuery  *query;			/* the row */
+	HnswQuery  *asked;			/* inner product: the row as a user's query */
 	HnswSearch *search;			/* keeps vectors */
 	HnswValue  *value;
 	HnswValue  *unpacked;		/* room for what a build would make of it */
@@ -181,6 +189,8 @@ extern void hnsw_finder_ask(HnswFinder *finder, HnswNodeId id, const HnswNodeHea
 							HnswNeighbour *self);
 extern int	hnsw_finder_neighbours(HnswFinder *finder, const HnswNeighbour *self, bool dying,
 								   HnswNeighbour **neighbours);
+extern void hnsw_finder_keep(const HnswFinder *finder, const HnswNeighbour *neighbours, int n,
+							 HnswNeighbours *kept);
 extern int	hnsw_finder_misses(HnswFinder *finder, const HnswMetaPageData *meta,
 							   const HnswSought *sought, const int *widths, int n);
 extern bool hnsw_link_back(HnswFinder *finder, const HnswNeighbour *self,

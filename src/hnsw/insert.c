@@ -24,8 +24,15 @@
 /* Neighbours that link back to a new node */
 #define BACK_LINKS(degree) ((degree) / 2)
 
-/* Width of the search for an equal vector, which comes first */
+/* Width of the search for an equal vector, which comes first; by inner product */
 #define DUPLICATE_WIDTH 8
+#define NEAR_WIDTH 16
+
+/*
+ * By inner product, a row whose extra coordinate is at most this share of the rows'
+ * length has the same nearest nodes in the graph.
+ */
+#define EXTRA_SHARE 0.1f
 
 /*
  * A row is an outlier if it is so many times as far from the nearest node as
@@ -297,6 +304,40 @@ typedef enum InsertFound
 } InsertFound;
 
 /*
+ * By inner product, the nodes with the least keys are the longest ones in the row's
+ * direction.  Queries come to the row by way of these, but a scan of more than a few
+ * rows, and an equal row, also by way of the nearest ones in the graph, which are as
+ * long as the row.  So both are looked for.  True if the row was added to an equal one.
+ */
+static bool
+find_near(HnswFinder *finder, const InsertRow *row, const HnswMetaPageData *meta,
+		  HnswNeighbours *near)
+{
+	HnswIndex  *index = finder->index;
+	HnswSearch *search = finder->search;
+	const HnswNeighbour self = {.norm = row->stored.inserted.norm};
+	HnswNeighbour *neighbours;
+	bool		added;
+
+	if (!index->layout.space->lifted ||
+		hnsw_extra(index, self.norm) <= EXTRA_SHARE * index->norm)
+		return false;
+	search->query = finder->query;
+	search->lifted = true;
+	hnsw_search_enter(search, meta, 0, NEAR_WIDTH);
+	hnsw_search_run(search);
+	added = insert_duplicate(finder, row);
+	if (!added)
+	{
+		int			n = hnsw_finder_neighbours(finder, &self, false, &neighbours);
+
+		hnsw_finder_keep(finder, neighbours, n, near);
+		pfree(neighbours);
+	}
+	return added;
+}
+
+/*
  * Search the levels from the entry point down with some width, choosing links
  * for those at which the row gets a node.
  */
@@ -306,8 +347,13 @@ search_levels(HnswFinder *finder, const InsertRow *row, const HnswMetaPageData *
 {
 	HnswSearch *search = finder->search;
 	const HnswNeighbour self = {.norm = row->stored.inserted.norm};
+	HnswNeighbours near = {0};
 	bool		outlier = false;
 
+	if (find_near(finder, row, meta, &near))
+		return FOUND_EQUAL;
+	search->query = finder->asked;
+	search->lifted = false;
 	hnsw_search_enter(search, meta, top, top > 0 ? width : DUPLICATE_WIDTH);
 	for (int at = search->level; at >= 0; at--)
 	{
@@ -328,8 +374,14 @@ search_levels(HnswFinder *finder, const InsertRow *row, const HnswMetaPageData *
 				return FOUND_EQUAL;
 		}
 		n = hnsw_finder_neighbours(finder, &self, false, &neighbours);
-		choose_links(finder, &self, neighbours, n, &levels[at]);
 		outlier = is_outlier(finder->index, neighbours, n);
+		if (at == 0 && near.n > 0)
+		{
+			hnsw_finder_keep(finder, neighbours, n, &near);
+			choose_links(finder, &self, near.all, near.n, &levels[at]);
+		}
+		else
+			choose_links(finder, &self, neighbours, n, &levels[at]);
 		pfree(neighbours);
 		if (at > 0)
 			hnsw_search_down(search, at > 1 ? width : DUPLICATE_WIDTH);
@@ -396,6 +448,8 @@ insert_row(HnswFinder *finder, const HnswValue *value, InsertRow *row)
 
 	hnsw_stored_make(index, value, finder->unpacked, &row->stored);
 	hnsw_query_set(index, finder->query, value, false);
+	if (finder->asked != finder->query)
+		hnsw_query_set(index, finder->asked, value, true);
 
 	LockPage(index->rel, HNSW_METAPAGE, ShareLock);
 	for (;;)

@@ -18,17 +18,6 @@
 #define FACTOR_SMALL 0.01f
 #define FACTOR_LIMIT 65000.0f
 
-/*
- * The coordinate that inner product adds, so that the graph is one of
- * Euclidean distances: all rows get the same length (Bachrach et al., 2014).
- */
-float
-hnsw_extra(const HnswIndex *index, float norm)
-{
-	return index->layout.space->lifted ?
-		sqrtf(Max(index->norm * index->norm - norm, 0)) : 0;
-}
-
 /* Distance of two vectors as the graph sees it; squared for some metrics. */
 float
 hnsw_graph_distance(const HnswIndex *index, const float *a, float norm_a,
@@ -323,21 +312,13 @@ static void
 coded_distances(const HnswIndex *index, const HnswQuery *query, HnswNodeHeader node,
 				Distances *d)
 {
-	float		extra = hnsw_extra(index, query->norm) - hnsw_extra(index, node->norm);
 	float		l2sq;
-	float		key = hnsw_node_key(index, query, node, &l2sq);
+	float		key = hnsw_graph_key(index, query, node, &l2sq);
 	int			n = hnsw_node_estimates(index, query, node, key, d->estimates, d->lengths);
 
-	d->length = sqrtf(l2sq + extra * extra);
+	d->length = sqrtf(key);
 	for (int i = 0; i < n; i++)
-	{
-		float		e = d->estimates[i];
-
-		/* by inner product, a neighbour's own length is unknown: like the node's */
-		if (index->layout.space->lifted)
-			e += query->norm + node->norm;
-		d->estimates[i] = sqrtf(Max(e, 0));
-	}
+		d->estimates[i] = sqrtf(Max(d->estimates[i], 0));
 }
 
 /*

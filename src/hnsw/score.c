@@ -28,6 +28,17 @@
  */
 #include "hnsw/value.h"
 
+/*
+ * The coordinate that inner product adds, so that the graph is one of
+ * Euclidean distances: all rows get the same length (Bachrach et al., 2014).
+ */
+float
+hnsw_extra(const HnswIndex *index, float norm)
+{
+	return index->layout.space->lifted ?
+		sqrtf(Max(index->norm * index->norm - norm, 0)) : 0;
+}
+
 /* Allocate a query in the current memory context. */
 HnswQuery *
 hnsw_query_create(HnswIndex *index)
@@ -342,6 +353,23 @@ hnsw_node_key(const HnswIndex *index, const HnswQuery *query,
 	}
 	*l2sq = finite_key(*l2sq);
 	return finite_key(key);
+}
+
+/*
+ * The distance of a row that is the query from a node, as the graph sees it, squared
+ * if Euclidean.  It is the key but for inner product.
+ */
+float
+hnsw_graph_key(const HnswIndex *index, const HnswQuery *query,
+			   const HnswNodeHeaderData *node, float *l2sq)
+{
+	float		key = hnsw_node_key(index, query, node, l2sq);
+	float		extra;
+
+	if (!index->layout.space->lifted)
+		return key;
+	extra = hnsw_extra(index, query->norm) - hnsw_extra(index, node->norm);
+	return finite_key(*l2sq + extra * extra);
 }
 
 /* How long a link with this factor b is. */

@@ -102,6 +102,7 @@ hnsw_search_create(HnswIndex *index, HnswQuery *query)
 	search->query = query;
 	search->filter = NULL;
 	search->keep_vectors = false;
+	search->lifted = false;
 	search->running = false;
 	search->cold = 0;
 	search->end.func = release_search;
@@ -184,6 +185,13 @@ is_masked(const HnswSearch *search, const HnswNodeHeaderData *node)
 	const HnswStored *mask = search->query->mask;
 
 	return unlikely(mask != NULL) && hnsw_stored_as(&search->index->layout, node, mask) != NULL;
+}
+
+static inline float
+node_key(const HnswSearch *search, HnswNodeHeader node, float *l2sq)
+{
+	return search->lifted ? hnsw_graph_key(search->index, search->query, node, l2sq) :
+		hnsw_node_key(search->index, search->query, node, l2sq);
 }
 
 /* Does the search begin here?  Where plain links lead, the variance is 0. */
@@ -364,7 +372,7 @@ offer_plain(HnswSearch *search, int nlinks)
 		hnsw_read(search->index, candidate->id, &read);
 		if (node_usable(search, read.node))
 		{
-			candidate->key = hnsw_node_key(search->index, search->query, read.node, &l2sq);
+			candidate->key = node_key(search, read.node, &l2sq);
 			hnsw_read_end(&read);
 			admit(search, fresh[i], candidate->key);
 		}
@@ -453,7 +461,7 @@ expand(HnswSearch *search, uint32 ci)
 		pool->width -= masked;
 		return;
 	}
-	key = hnsw_node_key(search->index, search->query, read.node, &l2sq);
+	key = node_key(search, read.node, &l2sq);
 	candidate->found = record_found(search, candidate->id, read.node, read.lsn, key);
 	candidate->state = HNSW_EXPANDED;
 	counts = search->level > 0 || has_rows(&search->found[candidate->found]);

@@ -107,6 +107,7 @@ extern double hnsw_sparse_l1(const HnswLayout *layout, const HnswSparseQuery *sp
 							 const HnswNodeHeaderData *node);
 
 /* functions in score.c */
+extern float hnsw_extra(const HnswIndex *index, float norm);
 extern HnswQuery *hnsw_query_create(HnswIndex *index);
 extern void hnsw_query_set(HnswIndex *index, HnswQuery *query, const HnswValue *value,
 						   bool search);
@@ -115,6 +116,8 @@ extern void hnsw_query_set_node(HnswIndex *index, HnswQuery *query,
 extern const float *hnsw_query_vector(const HnswIndex *index, const HnswQuery *query);
 extern float hnsw_node_key(const HnswIndex *index, const HnswQuery *query,
 						   const HnswNodeHeaderData *node, float *l2sq);
+extern float hnsw_graph_key(const HnswIndex *index, const HnswQuery *query,
+							const HnswNodeHeaderData *node, float *l2sq);
 extern int	hnsw_node_estimates(const HnswIndex *index, const HnswQuery *query,
 								const HnswNodeHeaderData *node, float key, float *estimates,
 								float *lengths);

@@ -66,7 +66,7 @@ $node->safe_psql(
 	BEGIN
 		DROP TABLE IF EXISTS source;
 		CREATE TABLE source (id serial, x float8[]);
-		EXECUTE format('INSERT INTO source (x) SELECT (SELECT array_agg(a + $2 * b) FROM unnest(c, gauss($3)) AS y(a, b) WHERE i > 0)
+		EXECUTE format('INSERT INTO source (x) SELECT (SELECT array_agg(a + $2 * b) FROM unnest(c, gauss($3 + 0 * i)) AS y(a, b))
 			FROM (SELECT g, gauss($3 + 0 * g) AS c FROM generate_series(1, $1) AS g ORDER BY g) AS centres, generate_series(1, %s) AS i', size)
 			USING groups, width, dim;
 	END $$});
@@ -92,11 +92,38 @@ foreach my $set (
 		CREATE TABLE grouped (id int, v $type);
 		CREATE INDEX ON grouped USING hnsw (v $class);
 		INSERT INTO grouped SELECT id, $value FROM source ORDER BY $order});
+	is($node->safe_psql('postgres', 'SELECT count(DISTINCT x) = count(*) FROM source'), 't', "$name: no row twice");
 	my $lost = lost('grouped', $op);
 	at_most($lost, 3, "$name, inserted");
 	$node->safe_psql('postgres', 'SET client_min_messages = error; REINDEX TABLE grouped');
 	at_most(lost('grouped', $op), 30, "$name, built");
 }
+
+# By inner product, a row's nearest nodes are not those that are as long as itself: an
+# insert looks for both.  Rows by length are found as after a build, and equal rows share
+# their node although longer ones are nearer.
+$node->safe_psql(
+	'postgres', q{
+	SET client_min_messages = error;
+	SELECT setseed(0.6);
+	SELECT make_groups(1, '3000', 32, 1);
+	CREATE TABLE lengths (id int, v vector(32));
+	CREATE INDEX lengths_v ON lengths USING hnsw (v vector_ip_ops);
+	CREATE TABLE ip_queries AS SELECT id, x::vector(32) AS v FROM source WHERE id <= 100;
+	INSERT INTO lengths SELECT id, l2_normalize(x::vector) * array_fill(exp(id / 700.0), ARRAY[32])::vector FROM source WHERE id > 100 ORDER BY id});
+my $by_length = $node->safe_psql('postgres', "SELECT test.recall('lengths', '<#>', 'ip_queries')");
+at_least($by_length, 0.97, 'rows by length, by inner product: recall@10');
+$node->safe_psql('postgres', 'INSERT INTO lengths SELECT id + 10000, v FROM lengths');
+at_most($node->safe_psql('postgres', "SELECT nodes FROM piramid_hnsw_info('lengths_v')"), 2900 * 1.05,
+	'by inner product, equal rows share a node');
+my (undef, undef, $debug) = $node->psql('postgres', q{
+	DELETE FROM lengths WHERE id % 10000 % 3 = 0;
+	SET client_min_messages = debug1;
+	VACUUM lengths});
+like($debug, qr/hnsw vacuum: searched for \d+ nodes, \d+ were lost/, 'a vacuum of them looks for rows');
+at_most(($debug =~ /(\d+) were lost/g)[-1] // 'NaN', 100, 'and takes few for lost');
+at_least($node->safe_psql('postgres', "SELECT test.recall('lengths', '<#>', 'ip_queries')"), 0.97,
+	'after a vacuum, by inner product: recall@10');
 
 # Uniform rows, each twice, built in parts: some are missed by a narrow search,
 # but none of them is in a group that searches lose.
