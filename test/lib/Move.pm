@@ -57,6 +57,8 @@ sub create_shop
 	load_words($node, $database);
 	$node->safe_psql(
 		$database, q{
+		-- pgvector builds each index of them several times
+		DELETE FROM words WHERE id > 2000;
 		ALTER TABLE words ADD h halfvec(384), ADD s sparsevec(384), ADD b bit(384);
 		UPDATE words SET h = v::halfvec, s = v::sparsevec, b = binary_quantize(v)::bit(384);
 		VACUUM ANALYZE words;
@@ -132,7 +134,7 @@ sub answers_well
 				worst float8;
 				found int;
 			BEGIN
-				FOR q IN SELECT $column AS x FROM words WHERE id % 200 = 3 LOOP
+				FOR q IN SELECT $column AS x FROM words WHERE id % 100 = 3 LOOP
 					SET LOCAL enable_indexscan = off;
 					SET LOCAL enable_sort = on;
 					SELECT max(d) INTO worst FROM (SELECT ($column $op q.x) AS d FROM words ORDER BY $column $op q.x LIMIT 10) AS t;

@@ -31,13 +31,17 @@ my $demo = abs_path(dirname(__FILE__) . '/../../bench/data/wordnet-demo.tsv.gz')
 my $functions = <<'SQL';
 CREATE SCHEMA test;
 
+CREATE FUNCTION test.use_index(yes boolean) RETURNS void LANGUAGE sql AS $$
+	SELECT set_config('enable_indexscan', yes::text, true),
+		set_config('enable_seqscan', (NOT yes)::text, true),
+		set_config('enable_bitmapscan', 'off', true),
+		set_config('enable_sort', (NOT yes)::text, true)
+$$;
+
 CREATE FUNCTION test.nearest(tab regclass, op text, q anyelement, k int, use_index boolean, filter text DEFAULT 'true')
 RETURNS TABLE (id int, distance float8) LANGUAGE plpgsql AS $$
 BEGIN
-	PERFORM set_config('enable_indexscan', use_index::text, true),
-		set_config('enable_seqscan', (NOT use_index)::text, true),
-		set_config('enable_bitmapscan', 'off', true),
-		set_config('enable_sort', (NOT use_index)::text, true);
+	PERFORM test.use_index(use_index);
 	RETURN QUERY EXECUTE format(
 		'SELECT id, (v %1$s $1)::float8 FROM %2$s WHERE %3$s ORDER BY v %1$s $1 LIMIT $2', op, tab, filter)
 		USING q, k;
@@ -48,34 +52,32 @@ END $$;
 CREATE FUNCTION test.recall(tab regclass, op text, queries regclass, k int DEFAULT 10, filter text DEFAULT 'true')
 RETURNS numeric LANGUAGE plpgsql AS $$
 DECLARE
-	q record;
-	worst float8;
-	hits int;
-	sum numeric := 0;
-	n int := 0;
+	nearest text := format('SELECT id, (v %1$s q.v)::float8 AS distance FROM %2$s WHERE %3$s ORDER BY v %1$s q.v LIMIT %4$s',
+		op, tab, filter, k);
+	worst float8[];
+	recall numeric;
 BEGIN
-	FOR q IN EXECUTE format('SELECT v FROM %s ORDER BY id', queries) LOOP
-		SELECT max(distance) INTO worst FROM test.nearest(tab, op, q.v, k, false, filter);
-		SELECT count(DISTINCT id) INTO hits FROM test.nearest(tab, op, q.v, k, true, filter)
-		WHERE distance <= worst;
-		sum := sum + least(hits, k);
-		n := n + k;
-	END LOOP;
-	RETURN round(sum / n, 4);
+	PERFORM test.use_index(false);
+	EXECUTE format('SELECT array_agg((SELECT max(distance) FROM (%s) AS x) ORDER BY id) FROM %s AS q', nearest, queries)
+		INTO worst;
+	PERFORM test.use_index(true);
+	EXECUTE format('SELECT round(sum(least(hits, $1)) / (count(*) * $1), 4)
+		FROM (SELECT v, $2[row_number() OVER (ORDER BY id)] AS worst FROM %s) AS q,
+			LATERAL (SELECT count(DISTINCT id) AS hits FROM (%s) AS x WHERE distance <= worst) AS y', queries, nearest)
+		INTO recall USING k, worst;
+	RETURN recall;
 END $$;
 
 -- How many rows are not among the k nearest of their own vector.
 CREATE FUNCTION test.lost(tab regclass, op text DEFAULT '<->', k int DEFAULT 10)
 RETURNS int LANGUAGE plpgsql AS $$
 DECLARE
-	r record;
-	n int := 0;
+	n int;
 BEGIN
-	FOR r IN EXECUTE format('SELECT id, v FROM %s', tab) LOOP
-		IF NOT EXISTS (SELECT FROM test.nearest(tab, op, r.v, k, true) AS x WHERE x.id = r.id) THEN
-			n := n + 1;
-		END IF;
-	END LOOP;
+	PERFORM test.use_index(true);
+	EXECUTE format('SELECT count(*) FROM %1$s AS q WHERE NOT EXISTS (
+		SELECT FROM (SELECT id FROM %1$s ORDER BY v %2$s q.v LIMIT %3$s) AS x WHERE x.id = q.id)', tab, op, k)
+		INTO n;
 	RETURN n;
 END $$;
 

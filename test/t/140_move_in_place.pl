@@ -124,7 +124,7 @@ is(contents($node, 'shop'), $contents, 'rows stay');
 answers_well($node, 'shop', 'moved');
 ($ok, $output) = follow('leftover', %at);
 is($output, "0\n", 'nothing of pgvector is left');
-is($node->safe_psql('shop', "SELECT (piramid_hnsw_info('by_lists')).nodes"), 4106, 'an ivfflat index is an hnsw index');
+is($node->safe_psql('shop', "SELECT (piramid_hnsw_info('by_lists')).nodes"), 2000, 'an ivfflat index is an hnsw index');
 
 # The other database has not noticed.
 is(members($node, 'other'), members($node, 'fresh_pgvector'), 'another database keeps pgvector');
