@@ -36,6 +36,13 @@ SELECT sum(wrong('d', query, k)) FROM asked;
 INSERT INTO d SELECT i, words(i, 1 + i % 23) FROM generate_series(2, 3000, 2) i WHERE i % 97 <> 0;
 SELECT learn('d');
 SELECT sum(wrong('d', query, k)) FROM asked;
+-- All words with a prefix are as one word.
+SET enable_seqscan = off;
+SELECT count(*) AS rows, count(*) FILTER (WHERE score < before) AS wrong, count(DISTINCT score) > 1000 AS spread FROM (
+	SELECT score, lag(score) OVER () AS before FROM (
+		SELECT body <@> to_bm25query('w1:* | w2:*'::tsquery) AS score FROM d ORDER BY body <@> to_bm25query('w1:* | w2:*'::tsquery)) x) y;
+SELECT count(*) - (SELECT count(*) FROM d WHERE body ~ '\mw[12]') AS missing FROM d WHERE body @@ to_bm25query('w1:* | w2:*'::tsquery);
+RESET enable_seqscan;
 -- A word in each document, many times in the query; a long document.
 UPDATE d SET body = body || ' every' ;
 INSERT INTO d SELECT 10000, words(10000, 900);
