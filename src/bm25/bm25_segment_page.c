@@ -3,7 +3,8 @@
  * bm25_segment_page.c
  *		Reading the streams of a segment, and marking its documents dead.
  *
- * What is read is copied, so that no lock or pin is held between calls.
+ * What is read is copied, but for lengths: of them a page stays pinned until the caller
+ * releases it.  So no lock or pin is held between calls of a scan.
  *
  *-------------------------------------------------------------------------
  */
@@ -110,6 +111,60 @@ bm25_stream_read(Bm25Reader *reader, Bm25Stream stream, uint64 offset, Size size
 		offset += n;
 		size -= n;
 	}
+}
+
+/*
+ * A part of a stream.  Of a page that was asked for the last time, too, a copy is kept.
+ * "kept->bytes" has room for a page, and PACK_SLACK bytes that may be read behind.
+ */
+const char *
+bm25_stream_near(Bm25Reader *reader, Bm25Stream stream, uint64 offset, int size, Bm25Kept *kept)
+{
+	uint32		number = offset / BM25_SPACE;
+	int			start = offset % BM25_SPACE;
+
+	if (number + 1 == kept->number && start + size <= BM25_SPACE &&
+		offset + size <= reader->header->bytes[stream])
+	{
+		if (!kept->whole)
+			bm25_stream_page(reader, stream, number, kept->bytes);
+		kept->whole = true;
+		return kept->bytes + start;
+	}
+	kept->number = 0;
+	bm25_stream_read(reader, stream, offset, size, kept->bytes);
+	kept->number = number + 1;
+	kept->whole = false;
+	return kept->bytes;
+}
+
+/*
+ * Have the lengths around a document where bm25_length() finds them.  Their page stays
+ * pinned, but not locked: pages of segments are not written to as long as somebody may
+ * read them.
+ */
+void
+bm25_pin_lengths(Bm25Reader *reader, uint32 doc)
+{
+	uint32		per_page = BM25_SPACE / reader->segment.width;
+	uint32		number = doc / per_page;
+
+	bm25_reader_release(reader);
+	reader->lengths_buffer = get_stream_page(reader, BM25_LENGTHS, number, BUFFER_LOCK_SHARE);
+	LockBuffer(reader->lengths_buffer, BUFFER_LOCK_UNLOCK);
+	reader->lengths = PageGetContents(BufferGetPage(reader->lengths_buffer));
+	reader->first_length = number * per_page;
+	reader->nlengths = per_page;
+}
+
+/* Let go of what bm25_length() has pinned. */
+void
+bm25_reader_release(Bm25Reader *reader)
+{
+	if (BufferIsValid(reader->lengths_buffer))
+		ReleaseBuffer(reader->lengths_buffer);
+	reader->lengths_buffer = InvalidBuffer;
+	reader->nlengths = 0;
 }
 
 /* Replace a page of the bits of dead documents. */

@@ -9,6 +9,7 @@
 
 #include "bm25/codec.h"
 #include "miscadmin.h"
+#include "utils/memutils.h"
 
 pg_noreturn static void
 report_stream(Bm25Reader *reader, const char *what)
@@ -16,46 +17,14 @@ report_stream(Bm25Reader *reader, const char *what)
 	page_report_corrupt(reader->rel, reader->segment.header, what);
 }
 
-/* The length of a document. */
-uint32
-bm25_length(Bm25Reader *reader, uint32 doc)
-{
-	int			width = reader->segment.width;
-	uint32		per_page = BM25_SPACE / width;
-	uint32		number = doc / per_page;
-	uint32		slot = number % lengthof(reader->pages);
-	const char *at;
-	uint16		two;
-	uint32		four;
-
-	if (reader->pages[slot] == NULL || reader->page_numbers[slot] != number)
-	{
-		if (reader->pages[slot] == NULL)
-			reader->pages[slot] = palloc(BM25_SPACE);
-		reader->page_numbers[slot] = PG_UINT32_MAX;
-		bm25_stream_page(reader, BM25_LENGTHS, number, reader->pages[slot]);
-		reader->page_numbers[slot] = number;
-	}
-	at = reader->pages[slot] + (doc % per_page) * width;
-	switch (width)
-	{
-		case 1:
-			return (uint8) *at;
-		case 2:
-			memcpy(&two, at, sizeof(two));
-			return two;
-		default:
-			memcpy(&four, at, sizeof(four));
-			return four;
-	}
-}
-
 /* The heap TID of a document. */
 void
 bm25_tid(Bm25Reader *reader, uint32 doc, ItemPointer tid)
 {
-	bm25_stream_read(reader, BM25_TIDS, (uint64) doc * sizeof(ItemPointerData),
-					 sizeof(ItemPointerData), (char *) tid);
+	if (reader->tids.bytes == NULL)
+		reader->tids.bytes = MemoryContextAlloc(GetMemoryChunkContext(reader), BM25_SPACE);
+	memcpy(tid, bm25_stream_near(reader, BM25_TIDS, (uint64) doc * sizeof(ItemPointerData),
+								 sizeof(ItemPointerData), &reader->tids), sizeof(*tid));
 	if (!ItemPointerIsValid(tid))
 		report_stream(reader, "an impossible heap TID");
 }
@@ -372,7 +341,7 @@ bm25_cursor_open(Bm25Reader *reader, const Bm25Entry *entry)
 				cursor->heads[i].gap_bits > 32 || cursor->heads[i].tf_bits > 32)
 				report_stream(reader, "a broken list of postings");
 		cursor->block = PG_UINT32_MAX;
-		cursor->packed = palloc(packed_size(BM25_BLOCK, 32) * 2 + PACK_SLACK);
+		cursor->data_page.bytes = palloc(BM25_SPACE + PACK_SLACK);
 		return cursor;
 	}
 	if (entry->df > BM25_BLOCK || entry->bytes > sizeof(bytes))
@@ -394,7 +363,7 @@ close_cursor(Bm25Cursor *cursor)
 	if (cursor->nblocks > 0)
 	{
 		pfree(cursor->heads);
-		pfree(cursor->packed);
+		pfree(cursor->data_page.bytes);
 	}
 	pfree(cursor->docs);
 	pfree(cursor);
@@ -409,8 +378,8 @@ bm25_cursor_load(Bm25Cursor *cursor, uint32 block)
 	int			size = packed_size(n, head->gap_bits) + packed_size(n, head->tf_bits);
 	uint64		doc = block == 0 ? 0 : (uint64) cursor->heads[block - 1].last + 1;
 
-	bm25_stream_read(cursor->reader, BM25_POSTINGS, cursor->data + head->offset, size,
-					 cursor->packed);
+	cursor->packed = bm25_stream_near(cursor->reader, BM25_POSTINGS, cursor->data + head->offset,
+									  size, &cursor->data_page);
 	unpack(cursor->packed, cursor->docs, n, head->gap_bits);
 	for (int i = 0; i < n; i++)
 	{

@@ -14,6 +14,7 @@
 #include "bm25/search.h"
 
 #include "access/relscan.h"
+#include "access/xact.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "utils/memutils.h"
@@ -31,11 +32,24 @@ typedef struct Bm25Scan
 	bool		all;			/* all rows are looked for at once: those that match, or any */
 	Bm25Top		top;			/* what is handed out */
 	int			next;
+	Bm25Query	order;			/* with the statement that asks for it */
+	TimestampTz statement;
+	CommandId	command;
 	/* rows of a scan with conditions, all of them */
 	Bm25Hit    *hits;
 	Size		nhits;
 	Size		room;
 } Bm25Scan;
+
+/* The ordered scan that has handed out a row last */
+static IndexScanDesc latest = NULL;
+
+static void
+forget_scan(void *scan)
+{
+	if (latest == scan)
+		latest = NULL;
+}
 
 IndexScanDesc
 bm25_beginscan(Relation rel, int nkeys, int norderbys)
@@ -82,6 +96,41 @@ bm25_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int n
 	*state = (Bm25Scan) {state->context};
 }
 
+/* Note what the scores of an ordered scan are of. */
+static void
+note_order(IndexScanDesc scan, Bm25Query query)
+{
+	Bm25Scan  *state = scan->opaque;
+	MemoryContextCallback *callback = palloc(sizeof(MemoryContextCallback));
+
+	state->order = palloc(VARSIZE(query));
+	memcpy(state->order, query, VARSIZE(query));
+	state->statement = GetCurrentStatementStartTimestamp();
+	state->command = GetCurrentCommandId(false);
+	*callback = (MemoryContextCallback) {forget_scan, scan};
+	MemoryContextRegisterResetCallback(state->context, callback);
+}
+
+/*
+ * The score of a value, if that is the indexed column of the row which a scan for the
+ * same query has just handed out.  Then nothing needs to be parsed, which would take
+ * most of the time of many queries.
+ */
+bool
+bm25_scanned_score(Datum value, Bm25Query query, double *score)
+{
+	Bm25Scan  *state = latest == NULL ? NULL : latest->opaque;
+
+	if (state == NULL || !bm25_is_scanned(latest, DatumGetPointer(value)) ||
+		VARSIZE(query) != VARSIZE(state->order) ||
+		memcmp(query, state->order, VARSIZE(query)) != 0 ||
+		state->statement != GetCurrentStatementStartTimestamp() ||
+		state->command != GetCurrentCommandId(false))
+		return false;
+	*score = bm25_score(state->search.weights, state->top.hits[state->next - 1].points);
+	return true;
+}
+
 /* Take the query apart, and look at the index. */
 static void
 start(IndexScanDesc scan)
@@ -98,7 +147,12 @@ start(IndexScanDesc scan)
 		if (scan->orderByData[i].sk_flags & SK_ISNULL)
 			state->nothing = true;
 		else
-			bm25_search_order_by(search, get_query(scan, &scan->orderByData[i]));
+		{
+			Bm25Query	query = get_query(scan, &scan->orderByData[i]);
+
+			note_order(scan, query);
+			bm25_search_order_by(search, query);
+		}
 	}
 	for (int i = 0; i < scan->numberOfKeys; i++)
 	{
@@ -207,6 +261,7 @@ bm25_gettuple(IndexScanDesc scan, ScanDirection direction)
 	bool		found;
 
 	Assert(ScanDirectionIsForward(direction));
+	forget_scan(scan);
 	/* They do not see the new row of a reused TID. */
 	if (!IsMVCCSnapshot(scan->xs_snapshot))
 		elog(ERROR, "a bm25 index needs an MVCC snapshot");
@@ -231,6 +286,7 @@ bm25_gettuple(IndexScanDesc scan, ScanDirection direction)
 			scan->xs_orderbyvals[0] =
 				Float8GetDatum(bm25_score(state->search.weights, hit->points));
 			scan->xs_orderbynulls[0] = false;
+			latest = scan;
 		}
 	}
 	MemoryContextSwitchTo(old);

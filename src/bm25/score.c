@@ -162,12 +162,19 @@ PG_FUNCTION_INFO_V1(bm25_text_score);
 Datum
 bm25_text_score(PG_FUNCTION_ARGS)
 {
-	text	   *t = PG_GETARG_TEXT_PP(0);
-	ScoreState *state = get_state(fcinfo, PG_GETARG_BM25QUERY(1), true);
-	MemoryContext old = MemoryContextSwitchTo(state->scratch);
+	Bm25Query	query = PG_GETARG_BM25QUERY(1);
+	text	   *t;
+	ScoreState *state;
+	MemoryContext old;
 	Bm25Document document;
 	Datum		score;
+	double		known;
 
+	if (bm25_scanned_score(PG_GETARG_DATUM(0), query, &known))
+		PG_RETURN_FLOAT8(known);
+	t = PG_GETARG_TEXT_PP(0);
+	state = get_state(fcinfo, query, true);
+	old = MemoryContextSwitchTo(state->scratch);
 	bm25_parse_text(state->config, VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t), 0, &document);
 	score = score_document(state, &document);
 	MemoryContextSwitchTo(old);
@@ -179,12 +186,19 @@ PG_FUNCTION_INFO_V1(bm25_tsvector_score);
 Datum
 bm25_tsvector_score(PG_FUNCTION_ARGS)
 {
-	TSVector	vector = PG_GETARG_TSVECTOR(0);
-	ScoreState *state = get_state(fcinfo, PG_GETARG_BM25QUERY(1), true);
-	MemoryContext old = MemoryContextSwitchTo(state->scratch);
+	Bm25Query	query = PG_GETARG_BM25QUERY(1);
+	TSVector	vector;
+	ScoreState *state;
+	MemoryContext old;
 	Bm25Document document;
 	Datum		score;
+	double		known;
 
+	if (bm25_scanned_score(PG_GETARG_DATUM(0), query, &known))
+		PG_RETURN_FLOAT8(known);
+	vector = PG_GETARG_TSVECTOR(0);
+	state = get_state(fcinfo, query, true);
+	old = MemoryContextSwitchTo(state->scratch);
 	bm25_parse_tsvector(vector, 0, &document);
 	score = score_document(state, &document);
 	MemoryContextSwitchTo(old);
