@@ -64,7 +64,9 @@ typedef struct Bm25Reader
 	const char *lengths;
 	uint32		first_length;
 	uint32		nlengths;
-	Bm25Kept	tids;
+	/* heap TIDs, likewise */
+	Buffer		tids_buffer;
+	uint32		tids_page;
 } Bm25Reader;
 
 /* Where a term's postings stand */
@@ -220,6 +222,7 @@ extern void bm25_stream_read(Bm25Reader *reader, Bm25Stream stream, uint64 offse
 							 char *to);
 extern const char *bm25_stream_near(Bm25Reader *reader, Bm25Stream stream, uint64 offset, int size,
 									Bm25Kept *kept);
+extern void bm25_tid(Bm25Reader *reader, uint32 doc, ItemPointer tid);
 extern void bm25_pin_lengths(Bm25Reader *reader, uint32 doc);
 extern void bm25_reader_release(Bm25Reader *reader);
 extern void bm25_set_dead(Bm25Reader *reader, uint32 page, const char *bits);
@@ -285,7 +288,6 @@ extern void bm25_space_find_lost(Bm25Space *space, const Bm25MetaPageData *meta)
 extern void bm25_space_tidy(Bm25Space *space);
 
 /* functions in reader.c */
-extern void bm25_tid(Bm25Reader *reader, uint32 doc, ItemPointer tid);
 extern bool bm25_find_term(Bm25Reader *reader, const char *term, int len, Bm25Entry *entry);
 extern void bm25_walk_begin(Bm25DictWalk *walk, Bm25Reader *reader, const char *from, int len);
 extern bool bm25_walk_next(Bm25DictWalk *walk);

@@ -3,8 +3,8 @@
  * bm25_segment_page.c
  *		Reading the streams of a segment, and marking its documents dead.
  *
- * What is read is copied, but for lengths: of them a page stays pinned until the caller
- * releases it.  So no lock or pin is held between calls of a scan.
+ * What is read is copied, but for lengths and heap TIDs: of each, a page stays pinned
+ * until the caller releases it.  No lock or pin is held between calls of a scan.
  *
  *-------------------------------------------------------------------------
  */
@@ -138,6 +138,14 @@ bm25_stream_near(Bm25Reader *reader, Bm25Stream stream, uint64 offset, int size,
 	return kept->bytes;
 }
 
+static void
+release(Buffer *buffer)
+{
+	if (BufferIsValid(*buffer))
+		ReleaseBuffer(*buffer);
+	*buffer = InvalidBuffer;
+}
+
 /*
  * Have the lengths around a document where bm25_length() finds them.  Their page stays
  * pinned, but not locked: pages of segments are not written to as long as somebody may
@@ -149,7 +157,8 @@ bm25_pin_lengths(Bm25Reader *reader, uint32 doc)
 	uint32		per_page = BM25_SPACE / reader->segment.width;
 	uint32		number = doc / per_page;
 
-	bm25_reader_release(reader);
+	release(&reader->lengths_buffer);
+	reader->nlengths = 0;
 	reader->lengths_buffer = get_stream_page(reader, BM25_LENGTHS, number, BUFFER_LOCK_SHARE);
 	LockBuffer(reader->lengths_buffer, BUFFER_LOCK_UNLOCK);
 	reader->lengths = PageGetContents(BufferGetPage(reader->lengths_buffer));
@@ -157,14 +166,39 @@ bm25_pin_lengths(Bm25Reader *reader, uint32 doc)
 	reader->nlengths = per_page;
 }
 
-/* Let go of what bm25_length() has pinned. */
+/* The heap TID of a document, out of a page that stays pinned likewise. */
+void
+bm25_tid(Bm25Reader *reader, uint32 doc, ItemPointer tid)
+{
+	uint64		offset = (uint64) doc * sizeof(ItemPointerData);
+	uint32		number = offset / BM25_SPACE;
+	int			start = offset % BM25_SPACE;
+
+	if (start + sizeof(ItemPointerData) > BM25_SPACE)
+		bm25_stream_read(reader, BM25_TIDS, offset, sizeof(ItemPointerData), (char *) tid);
+	else
+	{
+		if (!BufferIsValid(reader->tids_buffer) || reader->tids_page != number)
+		{
+			release(&reader->tids_buffer);
+			reader->tids_buffer = get_stream_page(reader, BM25_TIDS, number, BUFFER_LOCK_SHARE);
+			LockBuffer(reader->tids_buffer, BUFFER_LOCK_UNLOCK);
+			reader->tids_page = number;
+		}
+		memcpy(tid, PageGetContents(BufferGetPage(reader->tids_buffer)) + start,
+			   sizeof(ItemPointerData));
+	}
+	if (!ItemPointerIsValid(tid))
+		page_report_corrupt(reader->rel, reader->segment.header, "an impossible heap TID");
+}
+
+/* Let go of what bm25_length() and bm25_tid() have pinned. */
 void
 bm25_reader_release(Bm25Reader *reader)
 {
-	if (BufferIsValid(reader->lengths_buffer))
-		ReleaseBuffer(reader->lengths_buffer);
-	reader->lengths_buffer = InvalidBuffer;
+	release(&reader->lengths_buffer);
 	reader->nlengths = 0;
+	release(&reader->tids_buffer);
 }
 
 /* Replace a page of the bits of dead documents. */

@@ -121,6 +121,12 @@ bm25_find_named(Bm25Query query)
 
 	if (query->name_size == 0)
 		return query;
+	/* Ours has the one or the other.  Its planner hook knows types by their names alone. */
+	if (OidIsValid(query->index))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("a bm25query was made by another extension"),
+				 errhint("As long as pg_textsearch is in shared_preload_libraries, it changes queries of all databases.")));
 	index = look_up_index(query->data);
 	if (!OidIsValid(index))
 		ereport(ERROR,

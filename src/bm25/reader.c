@@ -9,24 +9,11 @@
 
 #include "bm25/codec.h"
 #include "miscadmin.h"
-#include "utils/memutils.h"
 
 pg_noreturn static void
 report_stream(Bm25Reader *reader, const char *what)
 {
 	page_report_corrupt(reader->rel, reader->segment.header, what);
-}
-
-/* The heap TID of a document. */
-void
-bm25_tid(Bm25Reader *reader, uint32 doc, ItemPointer tid)
-{
-	if (reader->tids.bytes == NULL)
-		reader->tids.bytes = MemoryContextAlloc(GetMemoryChunkContext(reader), BM25_SPACE);
-	memcpy(tid, bm25_stream_near(reader, BM25_TIDS, (uint64) doc * sizeof(ItemPointerData),
-								 sizeof(ItemPointerData), &reader->tids), sizeof(*tid));
-	if (!ItemPointerIsValid(tid))
-		report_stream(reader, "an impossible heap TID");
 }
 
 /* The bits of dead documents, all of them. */

@@ -23,6 +23,9 @@
 #define GROWTH 4
 #define MAX_ROWS (1 << 24)
 
+/* So many rows of a condition, which stand near each other, get their TIDs together. */
+#define TIDS 32
+
 typedef struct Bm25Scan
 {
 	MemoryContext context;		/* of what a rescan throws away */
@@ -32,6 +35,9 @@ typedef struct Bm25Scan
 	bool		all;			/* all rows are looked for at once: those that match, or any */
 	Bm25Top		top;			/* what is handed out */
 	int			next;
+	ItemPointerData tids[TIDS]; /* of these, from "first_tid" on */
+	int			first_tid;
+	int			ntids;
 	Bm25Query	order;			/* with the statement that asks for it */
 	TimestampTz statement;
 	CommandId	command;
@@ -240,6 +246,26 @@ get_tid(Bm25Search *search, const Bm25Hit *hit, ItemPointer tid)
 		bm25_tid(search->readers[hit->segment], hit->doc, tid);
 }
 
+/* The heap TID of the next row */
+static ItemPointer
+next_tid(Bm25Scan *state)
+{
+	Bm25Search *search = &state->search;
+	int			i = state->next - state->first_tid;
+
+	if (i < 0 || i >= state->ntids)
+	{
+		state->first_tid = state->next;
+		state->ntids = search->ordered ? 1 : Min(TIDS, state->top.n - state->next);
+		for (i = 0; i < state->ntids; i++)
+			get_tid(search, &state->top.hits[state->next + i], &state->tids[i]);
+		for (uint32 segment = 0; segment < search->meta.nsegments; segment++)
+			bm25_reader_release(search->readers[segment]);
+		i = 0;
+	}
+	return &state->tids[i];
+}
+
 /* Is there a row to hand out? */
 static bool
 have_row(Bm25Scan *state)
@@ -248,7 +274,7 @@ have_row(Bm25Scan *state)
 		return true;
 	if (state->all || state->top.n < state->top.k)
 		return false;
-	state->next = 0;
+	state->next = state->ntids = 0;
 	find_best(state);
 	return state->top.n > 0;
 }
@@ -276,9 +302,10 @@ bm25_gettuple(IndexScanDesc scan, ScanDirection direction)
 	found = !state->nothing && have_row(state);
 	if (found)
 	{
-		const Bm25Hit *hit = &state->top.hits[state->next++];
+		const Bm25Hit *hit = &state->top.hits[state->next];
 
-		get_tid(&state->search, hit, &scan->xs_heaptid);
+		scan->xs_heaptid = *next_tid(state);
+		state->next++;
 		scan->xs_recheck = state->search.recheck;
 		scan->xs_recheckorderby = false;
 		if (scan->numberOfOrderBys > 0)
