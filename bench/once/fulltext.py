@@ -22,7 +22,7 @@ import time
 import psycopg
 
 LENGTHS = (1, 2, 3, 4, 6, 8, 12)
-QUERIES = 100
+QUERIES = 60
 PHRASES = 1000
 INSERTS = 2000
 RANK = ("SELECT id FROM docs_{1}, (SELECT replace(plainto_tsquery('english', %(words)s)::text, '&', '|')::tsquery AS q) x"
@@ -66,7 +66,7 @@ class Backend:
     """A connection, and what its server process has used."""
 
     def __init__(self, conninfo):
-        self.connection = psycopg.connect(conninfo, autocommit=True)
+        self.connection = psycopg.connect(conninfo, autocommit=True, cursor_factory=psycopg.ClientCursor)
         self.pid = self.one("SELECT pg_backend_pid()")
 
     def one(self, sql, values=None):
@@ -107,7 +107,7 @@ def load(backend, system, texts):
 def build(backend, system):
     start, cpu = time.monotonic(), backend.cost(SYSTEMS[system][0])
     seconds = time.monotonic() - start
-    size = backend.one("SELECT sum(pg_relation_size(indexrelid)) FROM pg_index"
+    size = backend.one("SELECT sum(pg_relation_size(indexrelid))::float8 FROM pg_index"
                        " WHERE indrelid = %s::regclass AND NOT indisprimary", (f"docs_{system}",))
     print(f"{system}: {size / 1e6:.1f} MB, built in {cpu / 1e3:.1f} s of processor time ({seconds:.1f} s)", flush=True)
     backend.connection.execute(f"VACUUM ANALYZE docs_{system}")
@@ -121,13 +121,8 @@ def measure(backends, sqls, name, queries, rounds):
     """The least that each query takes, of each system, which take turns."""
     times = {system: [] for system in sqls}
     for words in queries:
-        best = {}
-        for _ in range(rounds):
-            for system, sql in sqls.items():
-                cost = backends[system].cost(sql, {"words": words})
-                best[system] = min(best.get(system, cost), cost)
-        for system, cost in best.items():
-            times[system].append(cost)
+        for system, sql in sqls.items():
+            times[system].append(min(backends[system].cost(sql, {"words": words}) for _ in range(rounds)))
     for system, all_times in times.items():
         all_times.sort()
         print(f"{name}, {system}: mean {statistics.mean(all_times):.3f} ms, p50 {statistics.median(all_times):.3f} ms,"
@@ -170,7 +165,7 @@ def main():
     for n in LENGTHS:
         queries = [" ".join(words[:n]) for words in asked if len(words) >= n][:QUERIES]
         if len(queries) >= QUERIES // 2:
-            measure(backends, {system: SYSTEMS[system][1] for system in systems}, f"{n} words", queries, 5)
+            measure(backends, {system: SYSTEMS[system][1] for system in systems}, f"{n} words", queries, 3)
     conditions = {system: SYSTEMS[system][2] for system in systems if SYSTEMS[system][2] is not None}
     phrases = [" ".join(words[:2]) for words in own if len(words) > 1][:PHRASES]
     for name, condition in CONDITIONS.items():
