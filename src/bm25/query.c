@@ -121,7 +121,10 @@ bm25_find_named(Bm25Query query)
 
 	if (query->name_size == 0)
 		return query;
-	/* Ours has the one or the other.  Its planner hook knows types by their names alone. */
+	/*
+	 * A query of ours has an index or a name, not both.  The planner hook of
+	 * pg_textsearch, which knows types by their names alone, makes others.
+	 */
 	if (OidIsValid(query->index))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
