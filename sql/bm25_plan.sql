@@ -102,6 +102,16 @@ SELECT count(*) FROM d WHERE body @@ ANY (ARRAY[to_bm25query('rare', 'd_again'),
 SET enable_seqscan = off;
 SELECT count(*) FROM d WHERE body @@ ANY ('{d_english:rare,d_english:word1,NULL}'::bm25query[]);
 SELECT count(*) FROM d o WHERE body @@ ANY (ARRAY[to_bm25query('rare', 'd_again'), to_bm25query(o.topic::text, 'd_again')]);
+-- no names: an index scan takes them for its own, but nothing else knows one
+SELECT count(*) FROM d WHERE body @@ ANY (ARRAY[to_bm25query('rare'), to_bm25query('word1')]);
+SET enable_seqscan = on;
+SET enable_bitmapscan = off;
+SET enable_indexscan = off;
+SELECT count(*) FROM d WHERE body @@ ANY (ARRAY[to_bm25query('rare'), to_bm25query('word1')]);
+SELECT count(*) FROM d WHERE body @@ ALL ('{rare,word1}'::bm25query[]);
+RESET enable_bitmapscan;
+RESET enable_indexscan;
+SET enable_seqscan = off;
 DROP VIEW v;
 DROP FUNCTION best;
 DROP TABLE d;

@@ -36,12 +36,54 @@ SELECT sum(wrong('d', query, k)) FROM asked;
 INSERT INTO d SELECT i, words(i, 1 + i % 23) FROM generate_series(2, 3000, 2) i WHERE i % 97 <> 0;
 SELECT learn('d');
 SELECT sum(wrong('d', query, k)) FROM asked;
+-- All words with a prefix are as one word.
+SET enable_seqscan = off;
+SELECT count(*) AS rows, count(*) FILTER (WHERE score < before) AS wrong, count(DISTINCT score) > 1000 AS spread FROM (
+	SELECT score, lag(score) OVER () AS before FROM (
+		SELECT body <@> to_bm25query('w1:* | w2:*'::tsquery) AS score FROM d ORDER BY body <@> to_bm25query('w1:* | w2:*'::tsquery)) x) y;
+SELECT count(*) - (SELECT count(*) FROM d WHERE body ~ '\mw[12]') AS missing FROM d WHERE body @@ to_bm25query('w1:* | w2:*'::tsquery);
+RESET enable_seqscan;
 -- A word in each document, many times in the query; a long document.
 UPDATE d SET body = body || ' every' ;
 INSERT INTO d SELECT 10000, words(10000, 900);
 VACUUM d;
 SELECT learn('d');
 SELECT wrong('d', 'every w1 w1 w1 w2', 100), wrong('d', 'every', 10);
+
+-- The score of a row that a scan has just found is not computed again: beside those that are.
+CREATE TABLE h (id int, n int, body text, other text, v tsvector) WITH (fillfactor = 50);
+INSERT INTO h SELECT i, 0, words(i, CASE WHEN i % 50 = 0 THEN 1500 ELSE 9 END), words(i + 7, 9), to_tsvector('simple', words(i, 9)) FROM generate_series(1, 1500) i;
+CREATE TEMP TABLE temporary AS TABLE h;
+CREATE INDEX h_body ON h USING bm25 (body) WITH (text_config = 'simple');
+CREATE INDEX h_v ON h USING bm25 (v);
+CREATE INDEX temporary_body ON temporary USING bm25 (body) WITH (text_config = 'simple');
+UPDATE h SET n = 1 WHERE id % 3 = 0;
+CREATE VIEW scored AS
+	SELECT 'row ' || id AS what, body <@> 'w1 w5 w9' AS score, other <@> to_bm25query('w1 w5 w9', 'h_body') AS other, body <@> 'w1' AS fewer, (id + n)::float8 AS more
+	FROM (SELECT * FROM h ORDER BY body <@> 'w1 w5 w9' LIMIT 2000) x
+	UNION ALL SELECT 'tsvector ' || id, v <@> 'w1 w5 w9', v <@> to_bm25query('w1', 'h_v'), NULL, NULL
+	FROM (SELECT * FROM h ORDER BY v <@> 'w1 w5 w9' LIMIT 2000) x
+	UNION ALL SELECT 'temporary ' || id, body <@> 'w1 w5 w9', other <@> to_bm25query('w1 w5 w9', 'temporary_body'), NULL, NULL
+	FROM (SELECT * FROM temporary ORDER BY body <@> 'w1 w5 w9' LIMIT 2000) x
+	UNION ALL SELECT 'pair ' || h.id || ' ' || x.id, h.body <@> 'w1 w5 w9', x.body <@> to_bm25query('w9', 'h_body'), x.body <@> 'w7', h.body <@> 'w9'
+	FROM (SELECT * FROM h ORDER BY body <@> 'w1 w5 w9' LIMIT 20) h, LATERAL (SELECT * FROM h i WHERE h.id <> i.id AND i.body <@> 'w9' < 0 ORDER BY body <@> 'w7', id LIMIT 5) x;
+SET enable_seqscan = off;
+SET enable_sort = off;
+CREATE TABLE scanned AS SELECT * FROM scored WHERE score < 0;
+SET enable_indexscan = off;
+CREATE TABLE computed AS SELECT * FROM scored WHERE score < 0;
+RESET enable_indexscan;
+RESET enable_sort;
+RESET enable_seqscan;
+SELECT split_part(what, ' ', 1) AS kind, count(*) > 99 AS enough, count(*) FILTER (WHERE s IS DISTINCT FROM c) AS wrong
+FROM scanned s FULL JOIN computed c USING (what, score) GROUP BY 1 ORDER BY 1;
+-- Another column, in the place of the indexed one, through a subquery; as the plain operator says.
+SELECT count(*) AS rows, count(*) FILTER (WHERE score IS DISTINCT FROM body || '' <@> to_bm25query('w1 w5 w9', 'h_body')) AS wrong,
+	count(*) FILTER (WHERE others IS DISTINCT FROM other || '' <@> to_bm25query('w1 w5 w9', 'h_body')) AS others_wrong
+FROM (SELECT a, b, body, other <@> to_bm25query('w1 w5 w9', 'h_body') AS others, body <@> 'w1 w5 w9' AS score, other
+	FROM (SELECT id AS a, n AS b, other, body FROM h ORDER BY body <@> 'w1 w5 w9' LIMIT 50) x) y;
+DROP VIEW scored;
+DROP TABLE h, temporary, scanned, computed;
 
 DROP VIEW asked;
 DROP TABLE d;

@@ -1,12 +1,16 @@
-"""bench/once/fulltext.py: bm25 beside GIN with ts_rank, on WordNet's definitions.
+"""bench/once/fulltext.py: bm25 beside GIN with ts_rank, and beside pg_textsearch.
 
-Needs a running server with the extensions, and psycopg.  Prints sizes, seconds of
-builds, milliseconds of the backend's processor time of queries (the best of three;
-LIMIT 10, any of the words; then all rows of conditions), and what inserts and VACUUM
-take.  GIN is on a stored tsvector ("gin") or on the text ("gin_text").  The processor
-time is read from /proc, so the server has to be on this machine.
+Needs a running server on this machine with the extensions, and psycopg.  Texts are
+WordNet's synsets (columns 4 and 5 of --words), or lines of a number, a tab and a text.
+Queries are runs of words of --asked, or of texts themselves.  Systems take turns at
+each query.  Prints sizes, seconds of builds, milliseconds of the backend's processor
+time (LIMIT 10, any of the words; then all rows of conditions), and what inserts and
+VACUUM take.  GIN is on a stored tsvector ("gin") or on the text ("gin_text").
+pg_textsearch has names of its own for the same objects, so it needs another database
+of the server: --peer.
 
-    bench/once/fulltext.py --words wordnet.tsv.gz --asked wordnet-queries.tsv.gz -- host=/tmp port=5432
+    bench/once/fulltext.py --words wordnet.tsv.gz --asked wordnet-queries.tsv.gz \\
+        --systems bm25,gin,pg_textsearch --peer 'host=/tmp dbname=peer' -- host=/tmp
 """
 
 import argparse
@@ -17,32 +21,38 @@ import time
 
 import psycopg
 
-LENGTHS = (1, 2, 3, 4, 6, 8)
+LENGTHS = (1, 2, 3, 4, 6, 8, 12)
 QUERIES = 60
 PHRASES = 1000
-RANK = ("SELECT id FROM docs, (SELECT replace(plainto_tsquery('english', %(words)s)::text, '&', '|')::tsquery AS q) x"
+INSERTS = 2000
+RANK = ("SELECT id FROM docs_{1}, (SELECT replace(plainto_tsquery('english', %(words)s)::text, '&', '|')::tsquery AS q) x"
         " WHERE {0} @@ q ORDER BY ts_rank({0}, q) DESC LIMIT 10")
 # of each: definition, best rows, rows of a condition
 SYSTEMS = {
     "bm25": (
-        "CREATE INDEX docs_bm25 ON docs USING bm25 (body) WITH (text_config = 'english')",
-        "SELECT id FROM docs ORDER BY body <@> %(words)s LIMIT 10",
-        "SELECT id FROM docs WHERE body @@ to_bm25query({})",
+        "CREATE INDEX ON docs_bm25 USING bm25 (body) WITH (text_config = 'english')",
+        "SELECT id FROM docs_bm25 ORDER BY body <@> %(words)s LIMIT 10",
+        "SELECT id FROM docs_bm25 WHERE body @@ to_bm25query({})",
     ),
     "bm25_off": (
-        "CREATE INDEX docs_bm25_off ON docs USING bm25 (body) WITH (text_config = 'english', positions = off)",
-        "SELECT id FROM docs ORDER BY body <@> %(words)s LIMIT 10",
-        "SELECT id FROM docs WHERE body @@ to_bm25query({})",
+        "CREATE INDEX ON docs_bm25_off USING bm25 (body) WITH (text_config = 'english', positions = off)",
+        "SELECT id FROM docs_bm25_off ORDER BY body <@> %(words)s LIMIT 10",
+        "SELECT id FROM docs_bm25_off WHERE body @@ to_bm25query({})",
+    ),
+    "pg_textsearch": (
+        "CREATE INDEX ON docs_pg_textsearch USING bm25 (body) WITH (text_config = 'english')",
+        "SELECT id FROM docs_pg_textsearch ORDER BY body <@> %(words)s LIMIT 10",
+        None,
     ),
     "gin": (
-        "CREATE INDEX docs_gin ON docs USING gin (v)",
-        RANK.format("v"),
-        "SELECT id FROM docs WHERE v @@ {}",
+        "CREATE INDEX ON docs_gin USING gin (v)",
+        RANK.format("v", "gin"),
+        "SELECT id FROM docs_gin WHERE v @@ {}",
     ),
     "gin_text": (
-        "CREATE INDEX docs_gin_text ON docs USING gin (to_tsvector('english', body))",
-        RANK.format("to_tsvector('english', body)"),
-        "SELECT id FROM docs WHERE to_tsvector('english', body) @@ {}",
+        "CREATE INDEX ON docs_gin_text USING gin (to_tsvector('english', body))",
+        RANK.format("to_tsvector('english', body)", "gin_text"),
+        "SELECT id FROM docs_gin_text WHERE to_tsvector('english', body) @@ {}",
     ),
 }
 CONDITIONS = {
@@ -56,7 +66,7 @@ class Backend:
     """A connection, and what its server process has used."""
 
     def __init__(self, conninfo):
-        self.connection = psycopg.connect(conninfo, autocommit=True)
+        self.connection = psycopg.connect(conninfo, autocommit=True, cursor_factory=psycopg.ClientCursor)
         self.pid = self.one("SELECT pg_backend_pid()")
 
     def one(self, sql, values=None):
@@ -74,80 +84,94 @@ class Backend:
             cursor.fetchall()
         return self.cpu() - start
 
+    def wal(self):
+        """Megabytes of WAL that the server has written."""
+        return float(self.one("SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')")) / 1e6
 
-def read_rows(path):
-    with gzip.open(path, "rt", encoding="utf-8") as f:
+
+def read_lines(path):
+    with (gzip.open if path.endswith(".gz") else open)(path, "rt", encoding="utf-8") as f:
         return [line.rstrip("\n").split("\t") for line in f]
 
 
-def load(backend, rows):
-    backend.connection.execute("DROP TABLE IF EXISTS docs")
-    backend.connection.execute(
-        "CREATE TABLE docs (id int PRIMARY KEY, body text,"
-        " v tsvector GENERATED ALWAYS AS (to_tsvector('english', body)) STORED)")
-    with backend.connection.cursor().copy("COPY docs (id, body) FROM STDIN") as copy:
-        for i, row in enumerate(rows):
-            copy.write_row((i, f"{row[3]}: {row[4]}"))
-    backend.connection.execute("VACUUM ANALYZE docs")
+def load(backend, system, texts):
+    vector = ", v tsvector GENERATED ALWAYS AS (to_tsvector('english', body)) STORED" if system == "gin" else ""
+    backend.connection.execute(f"DROP TABLE IF EXISTS docs_{system}")
+    backend.connection.execute(f"CREATE TABLE docs_{system} (id int PRIMARY KEY, body text{vector})")
+    with backend.connection.cursor().copy(f"COPY docs_{system} (id, body) FROM STDIN") as copy:
+        for row in enumerate(texts):
+            copy.write_row(row)
+    backend.connection.execute(f"VACUUM ANALYZE docs_{system}")
+
+
+def build(backend, system):
+    start, cpu = time.monotonic(), backend.cost(SYSTEMS[system][0])
+    seconds = time.monotonic() - start
+    size = backend.one("SELECT sum(pg_relation_size(indexrelid))::float8 FROM pg_index"
+                       " WHERE indrelid = %s::regclass AND NOT indisprimary", (f"docs_{system}",))
+    print(f"{system}: {size / 1e6:.1f} MB, built in {cpu / 1e3:.1f} s of processor time ({seconds:.1f} s)", flush=True)
+    backend.connection.execute(f"VACUUM ANALYZE docs_{system}")
 
 
 def content_words(sentence):
-    return [word for word in re.findall("[a-z]+", sentence.lower()) if len(word) > 3]
+    return list(dict.fromkeys(word for word in re.findall("[a-z]+", sentence.lower()) if len(word) > 3))
 
 
-def measure_queries(backend, sql, asked):
-    for n in LENGTHS:
-        queries = [" ".join(words[:n]) for words in asked if len(words) >= n][:QUERIES]
-        if len(queries) < QUERIES // 2:
-            continue
-        times = sorted(min(backend.cost(sql, {"words": q}) for _ in range(3)) for q in queries)
-        print(f"  {n} words: p50 {statistics.median(times):.2f} ms, p95 {times[len(times) * 95 // 100]:.2f} ms"
-              f" ({len(queries)} queries)", flush=True)
+def measure(backends, sqls, name, queries, rounds):
+    """The least that each query takes, of each system, which take turns."""
+    times = {system: [] for system in sqls}
+    for words in queries:
+        for system, sql in sqls.items():
+            times[system].append(min(backends[system].cost(sql, {"words": words}) for _ in range(rounds)))
+    for system, all_times in times.items():
+        all_times.sort()
+        print(f"{name}, {system}: mean {statistics.mean(all_times):.3f} ms, p50 {statistics.median(all_times):.3f} ms,"
+              f" p95 {all_times[len(all_times) * 95 // 100]:.3f} ms ({len(all_times)} queries)", flush=True)
 
 
-def measure_conditions(backend, sql, rows):
-    """Phrases are two words side by side in definitions, of rows all over the table."""
-    phrases = [" ".join(words[:2]) for words in (content_words(row[4]) for row in rows[::len(rows) // (2 * PHRASES)])
-               if len(words) > 1][:PHRASES]
-    for name, condition in CONDITIONS.items():
-        times = sorted(min(backend.cost(sql.format(condition), {"words": q}) for _ in range(2)) for q in phrases)
-        print(f"  {name}: mean {statistics.mean(times):.3f} ms, p50 {statistics.median(times):.3f} ms,"
-              f" p95 {times[len(times) * 95 // 100]:.3f} ms ({len(phrases)} queries)", flush=True)
-
-
-def measure_writes(backend, rows):
-    start = backend.one("SELECT pg_current_wal_insert_lsn()")
-    cpu = sum(backend.cost("INSERT INTO docs VALUES (%s, %s)", (1000000 + i, f"{row[3]}: {row[4]}"))
-              for i, row in enumerate(rows[:2000]))
-    wal = float(backend.one("SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), %s)", (start,)))
-    backend.connection.execute("DELETE FROM docs WHERE id %% 10 = 3", ())
-    print(f"  2,000 inserts: {cpu:.0f} ms, {wal / 1e6:.1f} MB of WAL; VACUUM of 10%: {backend.cost('VACUUM docs'):.0f} ms")
+def measure_writes(backend, system, texts):
+    insert = f"INSERT INTO docs_{system} (id, body) VALUES (%s, %s)"
+    wal = backend.wal()
+    costs = [backend.cost(insert, (len(texts) + i, text)) for i, text in enumerate(texts[:INSERTS])]
+    print(f"{system}: {len(costs)} inserts: {sum(costs):.0f} ms, the longest {max(costs):.1f} ms,"
+          f" {backend.wal() - wal:.1f} MB of WAL", flush=True)
+    wal = backend.wal()
+    with backend.connection.transaction():
+        cost = sum(backend.cost(insert, (len(texts) + INSERTS + i, text)) for i, text in enumerate(texts[:INSERTS]))
+    print(f"{system}: the same in one transaction: {cost:.0f} ms, {backend.wal() - wal:.1f} MB of WAL", flush=True)
+    backend.connection.execute(f"DELETE FROM docs_{system} WHERE id % 10 = 3".replace("%", "%%"), ())
+    print(f"{system}: VACUUM of 10%: {backend.cost(f'VACUUM docs_{system}'):.0f} ms", flush=True)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--words", required=True, help="synsets: columns 4 and 5 are words and definition")
-    parser.add_argument("--asked", required=True, help="example sentences: column 2")
-    parser.add_argument("--systems", default="bm25,bm25_off,gin,gin_text")
+    parser.add_argument("--words", required=True, help="synsets, or lines of a number and a text")
+    parser.add_argument("--asked", help="sentences that queries are made of: column 2")
+    parser.add_argument("--systems", default="bm25,bm25_off,gin,gin_text", help=f"some of {','.join(SYSTEMS)}")
+    parser.add_argument("--peer", help="the database in which pg_textsearch is")
     parser.add_argument("conninfo", nargs="*")
     args = parser.parse_args()
-    rows = read_rows(args.words)
-    asked = [content_words(row[1]) for row in read_rows(args.asked)]
-    backend = Backend(" ".join(args.conninfo))
-    for extension in ("piramid", "piramid_bm25"):
-        backend.connection.execute(f"CREATE EXTENSION IF NOT EXISTS {extension}")
-    for system in args.systems.split(","):
-        load(backend, rows)
-        definition, sql, condition = SYSTEMS[system]
-        start = time.monotonic()
-        cpu = backend.cost(definition)
-        size = backend.one("SELECT pg_relation_size(%s::regclass)", (f"docs_{system}",))
-        print(f"{system}: {size / 1e6:.1f} MB, built in {cpu / 1e3:.1f} s of processor time"
-              f" ({time.monotonic() - start:.1f} s)", flush=True)
-        backend.connection.execute("VACUUM ANALYZE docs")
-        measure_queries(backend, sql, asked)
-        measure_conditions(backend, condition, rows)
-        measure_writes(backend, rows)
+    texts = [row[1] if len(row) == 2 else f"{row[3]}: {row[4]}" for row in read_lines(args.words)]
+    own = [content_words(text.split(":", 1)[-1]) for text in texts[::max(1, len(texts) // (2 * PHRASES))]]
+    asked = [content_words(row[1]) for row in read_lines(args.asked)] if args.asked else own
+    systems = args.systems.split(",")
+    backends = {system: Backend(args.peer if system == "pg_textsearch" else " ".join(args.conninfo))
+                for system in systems}
+    for system, backend in backends.items():
+        for extension in ["pg_textsearch"] if system == "pg_textsearch" else ["piramid", "piramid_bm25"]:
+            backend.connection.execute(f"CREATE EXTENSION IF NOT EXISTS {extension}")
+        load(backend, system, texts)
+        build(backend, system)
+    for n in LENGTHS:
+        queries = [" ".join(words[:n]) for words in asked if len(words) >= n][:QUERIES]
+        if len(queries) >= QUERIES // 2:
+            measure(backends, {system: SYSTEMS[system][1] for system in systems}, f"{n} words", queries, 3)
+    conditions = {system: SYSTEMS[system][2] for system in systems if SYSTEMS[system][2] is not None}
+    phrases = [" ".join(words[:2]) for words in own if len(words) > 1][:PHRASES]
+    for name, condition in CONDITIONS.items():
+        measure(backends, {system: sql.format(condition) for system, sql in conditions.items()}, name, phrases, 2)
+    for system, backend in backends.items():
+        measure_writes(backend, system, texts)
 
 
 if __name__ == "__main__":

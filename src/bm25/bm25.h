@@ -44,6 +44,14 @@ typedef struct Bm25Document
 	uint32		length;			/* of all words, repeated ones too */
 } Bm25Document;
 
+/* What has been read of a page of a stream: the whole of one that is asked for again */
+typedef struct Bm25Kept
+{
+	uint32		number;			/* of the page, plus 1 */
+	bool		whole;
+	char	   *bytes;
+} Bm25Kept;
+
 /* A segment that is being read */
 typedef struct Bm25Reader
 {
@@ -51,9 +59,14 @@ typedef struct Bm25Reader
 	Bm25Segment segment;
 	Bm25SegmentHeader *header;
 	const Bm25Extent *extents[BM25_STREAMS];
-	/* copies of pages of lengths, by their numbers' last bits */
-	char	   *pages[4];
-	uint32		page_numbers[4];
+	/* lengths of documents from "first_length" on, in a pinned page */
+	Buffer		lengths_buffer;
+	const char *lengths;
+	uint32		first_length;
+	uint32		nlengths;
+	/* heap TIDs, likewise */
+	Buffer		tids_buffer;
+	uint32		tids_page;
 } Bm25Reader;
 
 /* Where a term's postings stand */
@@ -100,7 +113,8 @@ typedef struct Bm25Cursor
 	uint32	   *tfs;
 	uint8		bound;			/* as in a block's head */
 	bool		has_tfs;		/* of the block */
-	char	   *packed;			/* the block's bytes */
+	Bm25Kept	data_page;
+	const char *packed;			/* the block's bytes */
 	/* positions; read when somebody asks for them */
 	uint64		positions;		/* where the list's begin */
 	uint64		position_bytes;
@@ -180,6 +194,7 @@ extern Buffer bm25_get_page(Relation rel, BlockNumber block, int lockmode, int k
 extern Buffer bm25_extend(Relation rel);
 extern void bm25_write_page(Relation rel, BlockNumber block, int kind, uint64 generation,
 							const char *data, int size);
+extern bool bm25_is_scanned(IndexScanDesc scan, const char *value);
 extern BlockNumber bm25_extend_run(Relation rel, uint32 pages);
 extern void bm25_create(Relation rel, ForkNumber fork, const Bm25MetaPageData *meta);
 extern void bm25_meta_read(Relation rel, Bm25MetaPageData *meta);
@@ -205,7 +220,54 @@ extern Bm25Reader *bm25_reader_open(Relation rel, const Bm25Segment *segment);
 extern void bm25_stream_page(Bm25Reader *reader, Bm25Stream stream, uint32 number, char *copy);
 extern void bm25_stream_read(Bm25Reader *reader, Bm25Stream stream, uint64 offset, Size size,
 							 char *to);
+extern const char *bm25_stream_near(Bm25Reader *reader, Bm25Stream stream, uint64 offset, int size,
+									Bm25Kept *kept);
+extern void bm25_tid(Bm25Reader *reader, uint32 doc, ItemPointer tid);
+extern void bm25_pin_lengths(Bm25Reader *reader, uint32 doc);
+extern void bm25_reader_release(Bm25Reader *reader);
 extern void bm25_set_dead(Bm25Reader *reader, uint32 page, const char *bits);
+
+/* The last document whose length stands in the page of this one's */
+static inline uint32
+bm25_last_length(const Bm25Reader *reader, uint32 doc)
+{
+	uint32		per_page = BM25_SPACE / reader->segment.width;
+
+	return Min(reader->segment.ndocs - doc, per_page - doc % per_page) + doc - 1;
+}
+
+/* Have the length of a document in the cache soon, if its page is pinned. */
+static inline void
+bm25_prefetch_length(const Bm25Reader *reader, uint32 doc)
+{
+	__builtin_prefetch(reader->lengths + (doc - reader->first_length) * reader->segment.width);
+}
+
+/* The length of a document; its page stays pinned until bm25_reader_release(). */
+static inline uint32
+bm25_length(Bm25Reader *reader, uint32 doc)
+{
+	uint32		at = doc - reader->first_length;
+	uint16		two;
+	uint32		four;
+
+	if (at >= reader->nlengths)
+	{
+		bm25_pin_lengths(reader, doc);
+		at = doc - reader->first_length;
+	}
+	switch (reader->segment.width)
+	{
+		case 1:
+			return (uint8) reader->lengths[at];
+		case 2:
+			memcpy(&two, reader->lengths + at * sizeof(two), sizeof(two));
+			return two;
+		default:
+			memcpy(&four, reader->lengths + at * sizeof(four), sizeof(four));
+			return four;
+	}
+}
 
 /* A record of a page of the head */
 #define bm25_first_record(page) ((const Bm25Record *) ((char *) (page) + sizeof(Bm25HeadPageData)))
@@ -226,8 +288,6 @@ extern void bm25_space_find_lost(Bm25Space *space, const Bm25MetaPageData *meta)
 extern void bm25_space_tidy(Bm25Space *space);
 
 /* functions in reader.c */
-extern uint32 bm25_length(Bm25Reader *reader, uint32 doc);
-extern void bm25_tid(Bm25Reader *reader, uint32 doc, ItemPointer tid);
 extern bool bm25_find_term(Bm25Reader *reader, const char *term, int len, Bm25Entry *entry);
 extern void bm25_walk_begin(Bm25DictWalk *walk, Bm25Reader *reader, const char *from, int len);
 extern bool bm25_walk_next(Bm25DictWalk *walk);

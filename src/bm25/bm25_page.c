@@ -12,7 +12,11 @@
 #include "bm25/bm25.h"
 
 #include "access/generic_xlog.h"
+#include "access/heapam.h"
+#include "access/htup_details.h"
 #include "access/nbtxlog.h"
+#include "access/relscan.h"
+#include "access/tableam.h"
 #include "access/xloginsert.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
@@ -79,6 +83,36 @@ bm25_get_page(Relation rel, BlockNumber block, int lockmode, int kind, uint64 ge
 	LockBuffer(buffer, lockmode);
 	check_page(rel, block, BufferGetPage(buffer), kind, generation);
 	return buffer;
+}
+
+/*
+ * Is a value the indexed column of the row that a scan has fetched last?  The row's page
+ * is still pinned, so that the place of a value tells whose it is.
+ */
+bool
+bm25_is_scanned(IndexScanDesc scan, const char *value)
+{
+	IndexFetchHeapData *fetched = (IndexFetchHeapData *) scan->xs_heapfetch;
+	AttrNumber	column = scan->indexRelation->rd_index->indkey.values[0];
+	HeapTupleData row;
+	Page		page;
+	ItemId		item;
+	bool		is_null;
+	Datum		own;
+
+	if (column == 0 || fetched == NULL ||
+		scan->heapRelation->rd_tableam != GetHeapamTableAmRoutine() ||
+		!BufferIsValid(fetched->xs_cbuf) ||
+		BufferGetBlockNumber(fetched->xs_cbuf) != ItemPointerGetBlockNumber(&scan->xs_heaptid))
+		return false;
+	page = BufferGetPage(fetched->xs_cbuf);
+	if (value < (char *) page || value >= (char *) page + BLCKSZ)
+		return false;
+	item = PageGetItemId(page, ItemPointerGetOffsetNumber(&scan->xs_heaptid));
+	row.t_data = (HeapTupleHeader) PageGetItem(page, item);
+	row.t_len = ItemIdGetLength(item);
+	own = heap_getattr(&row, column, RelationGetDescr(scan->heapRelation), &is_null);
+	return !is_null && DatumGetPointer(own) == value;
 }
 
 /* A new block at the end, exclusively locked. */

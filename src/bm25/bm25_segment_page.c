@@ -3,7 +3,8 @@
  * bm25_segment_page.c
  *		Reading the streams of a segment, and marking its documents dead.
  *
- * What is read is copied, so that no lock or pin is held between calls.
+ * What is read is copied, but for lengths and heap TIDs: of each, a page stays pinned
+ * until the caller releases it.  No lock or pin is held between calls of a scan.
  *
  *-------------------------------------------------------------------------
  */
@@ -110,6 +111,94 @@ bm25_stream_read(Bm25Reader *reader, Bm25Stream stream, uint64 offset, Size size
 		offset += n;
 		size -= n;
 	}
+}
+
+/*
+ * A part of a stream.  Of a page that was asked for the last time, too, a copy is kept.
+ * "kept->bytes" has room for a page, and PACK_SLACK bytes that may be read behind.
+ */
+const char *
+bm25_stream_near(Bm25Reader *reader, Bm25Stream stream, uint64 offset, int size, Bm25Kept *kept)
+{
+	uint32		number = offset / BM25_SPACE;
+	int			start = offset % BM25_SPACE;
+
+	if (number + 1 == kept->number && start + size <= BM25_SPACE &&
+		offset + size <= reader->header->bytes[stream])
+	{
+		if (!kept->whole)
+			bm25_stream_page(reader, stream, number, kept->bytes);
+		kept->whole = true;
+		return kept->bytes + start;
+	}
+	kept->number = 0;
+	bm25_stream_read(reader, stream, offset, size, kept->bytes);
+	kept->number = number + 1;
+	kept->whole = false;
+	return kept->bytes;
+}
+
+static void
+release(Buffer *buffer)
+{
+	if (BufferIsValid(*buffer))
+		ReleaseBuffer(*buffer);
+	*buffer = InvalidBuffer;
+}
+
+/*
+ * Have the lengths around a document where bm25_length() finds them.  Their page stays
+ * pinned, but not locked: pages of segments are not written to as long as somebody may
+ * read them.
+ */
+void
+bm25_pin_lengths(Bm25Reader *reader, uint32 doc)
+{
+	uint32		per_page = BM25_SPACE / reader->segment.width;
+	uint32		number = doc / per_page;
+
+	release(&reader->lengths_buffer);
+	reader->nlengths = 0;
+	reader->lengths_buffer = get_stream_page(reader, BM25_LENGTHS, number, BUFFER_LOCK_SHARE);
+	LockBuffer(reader->lengths_buffer, BUFFER_LOCK_UNLOCK);
+	reader->lengths = PageGetContents(BufferGetPage(reader->lengths_buffer));
+	reader->first_length = number * per_page;
+	reader->nlengths = per_page;
+}
+
+/* The heap TID of a document, out of a page that stays pinned likewise. */
+void
+bm25_tid(Bm25Reader *reader, uint32 doc, ItemPointer tid)
+{
+	uint64		offset = (uint64) doc * sizeof(ItemPointerData);
+	uint32		number = offset / BM25_SPACE;
+	int			start = offset % BM25_SPACE;
+
+	if (start + sizeof(ItemPointerData) > BM25_SPACE)
+		bm25_stream_read(reader, BM25_TIDS, offset, sizeof(ItemPointerData), (char *) tid);
+	else
+	{
+		if (!BufferIsValid(reader->tids_buffer) || reader->tids_page != number)
+		{
+			release(&reader->tids_buffer);
+			reader->tids_buffer = get_stream_page(reader, BM25_TIDS, number, BUFFER_LOCK_SHARE);
+			LockBuffer(reader->tids_buffer, BUFFER_LOCK_UNLOCK);
+			reader->tids_page = number;
+		}
+		memcpy(tid, PageGetContents(BufferGetPage(reader->tids_buffer)) + start,
+			   sizeof(ItemPointerData));
+	}
+	if (!ItemPointerIsValid(tid))
+		page_report_corrupt(reader->rel, reader->segment.header, "an impossible heap TID");
+}
+
+/* Let go of what bm25_length() and bm25_tid() have pinned. */
+void
+bm25_reader_release(Bm25Reader *reader)
+{
+	release(&reader->lengths_buffer);
+	reader->nlengths = 0;
+	release(&reader->tids_buffer);
 }
 
 /* Replace a page of the bits of dead documents. */

@@ -249,7 +249,7 @@ go_through(Matcher *matcher, bool all)
 				base = Min(base, matcher->cursors[i]->docs[matcher->cursors[i]->at]);
 		if (base >= ndocs)
 			break;
-		end = Min(base + WINDOW, ndocs);
+		end = Min(base + WINDOW, (uint64) bm25_last_length(search->readers[matcher->segment], base) + 1);
 		if (all)
 			memset(window->touched, 0xFF, sizeof(window->touched));
 		for (int i = 0; i < search->nterms; i++)
@@ -301,6 +301,7 @@ bm25_match_segment(Bm25Search *search, uint32 segment, Bm25Found found, void *ar
 			matcher.readers = open_cursors(search, segment);
 		go_through(&matcher, matches_without_words(search));
 	}
+	bm25_reader_release(search->readers[segment]);
 	pfree(terms);
 }
 

@@ -127,10 +127,9 @@ check_segment(Relation rel, const Bm25MetaPageData *meta, const Bm25Segment *seg
 		positions += entry.position_bytes;
 		check_postings(reader, &walk->found, norm);
 		MemoryContextSwitchTo(old);
-		/* Pages of lengths that were copied meanwhile are gone, too. */
-		memset(reader->pages, 0, sizeof(reader->pages));
 		MemoryContextReset(context);
 	}
+	bm25_reader_release(reader);
 	if (nterms != segment->nterms)
 		page_report_corrupt(rel, segment->header, "a wrong number of terms");
 	if (segment->flags & BM25_HAS_POSITIONS && positions != reader->header->bytes[BM25_POSITIONS])

@@ -106,11 +106,13 @@ estimate_query(Relation rel, Node *arg, bool condition, double ntuples, Estimate
 	Bm25Query	query;
 	Bm25Search	search;
 	double		sum = 0;
+	double		least = ntuples;
 
 	estimate->other_index |= names_other(rel, arg);
 	if (estimate->other_index)
 		return;
-	if (!IsA(arg, Const) || ((Const *) arg)->constisnull ||
+	/* An order is not worth a look: a scan is nearly always the best plan. */
+	if (!condition || !IsA(arg, Const) || ((Const *) arg)->constisnull ||
 		OidIsValid(get_element_type(((Const *) arg)->consttype)))
 	{
 		estimate->words += UNKNOWN_WORDS;
@@ -120,29 +122,17 @@ estimate_query(Relation rel, Node *arg, bool condition, double ntuples, Estimate
 	}
 	query = DatumGetBm25Query(((Const *) arg)->constvalue);
 	bm25_search_init(&search, rel);
-	bm25_search_order_by(&search, query);
-	if (condition)
+	bm25_search_match(&search, query);
+	bm25_search_open(&search);
+	for (int i = 0; i < search.nterms; i++)
 	{
-		double		least = ntuples;
-
-		bm25_search_match(&search, query);
-		bm25_search_open(&search);
-		for (int i = 0; i < search.nterms; i++)
-		{
-			sum += search.terms[i].df;
-			if (search.matches[0].tree != NULL &&
-				search.matches[0].required[i / 64] >> (i % 64) & 1)
-				least = Min(least, search.terms[i].df);
-		}
-		estimate->matches = Min(estimate->matches, search.matches[0].matches_nothing ? ntuples :
-								Min(least, sum));
+		sum += search.terms[i].df;
+		if (search.matches[0].tree != NULL &&
+			search.matches[0].required[i / 64] >> (i % 64) & 1)
+			least = Min(least, search.terms[i].df);
 	}
-	else
-	{
-		/* Not worth a look: a scan is nearly always the best plan. */
-		sum = search.nterms * UNKNOWN_SHARE * ntuples;
-		estimate->matches = Min(estimate->matches, sum);
-	}
+	estimate->matches = Min(estimate->matches, search.matches[0].matches_nothing ? ntuples :
+							Min(least, sum));
 	estimate->words += search.nterms;
 	estimate->postings += sum;
 }

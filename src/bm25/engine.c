@@ -15,6 +15,9 @@
 #define WINDOW 4096
 #define MIN_WINDOW 64
 
+/* Bounds, made with one average length, are held against parts made with another. */
+#define ROUNDING 0.99999f
+
 /* So many windows are watched before they are made longer. */
 #define WATCHED 16
 #define SHORT_WINDOW 256
@@ -37,6 +40,7 @@ typedef struct Engine
 	uint32		segment;
 	Bm25Norm	norm;
 	Bm25Top    *top;
+	int64		floor;			/* as many rows as are asked for have more points */
 	RankList   *lists;			/* ascending by list_bound */
 	int			n;
 	RankList  **order;			/* ascending by bound */
@@ -50,6 +54,13 @@ static inline int64
 points_of_bound(const RankList *list, uint8 bound)
 {
 	return (int64) (list->per_bound * (bound + 1)) + 2;
+}
+
+/* What a document's points must be above to be among the best */
+static inline int64
+get_threshold(const Engine *engine)
+{
+	return Max(bm25_top_threshold(engine->top), engine->floor);
 }
 
 /* Sift the last hit up, or the first one down. */
@@ -189,7 +200,7 @@ static void
 finish(Engine *engine, int i, uint32 doc, uint32 points)
 {
 	Bm25Top    *top = engine->top;
-	int64		threshold = bm25_top_threshold(top);
+	int64		threshold = get_threshold(engine);
 
 	while (--i >= 0)
 	{
@@ -221,6 +232,8 @@ accumulate(Engine *engine, RankList *list, uint32 base, uint32 end)
 		uint32		at = cursor->at;
 
 		bm25_cursor_load_tfs(cursor);
+		for (uint32 i = at; i < cursor->n && cursor->docs[i] <= end; i++)
+			bm25_prefetch_length(engine->reader, cursor->docs[i]);
 		for (; at < cursor->n && cursor->docs[at] <= end; at++)
 		{
 			uint32		slot = cursor->docs[at] - base;
@@ -254,7 +267,7 @@ search_window(Engine *engine, int first, uint32 base, uint32 end)
 			uint32		points = engine->points[slot];
 
 			engine->points[slot] = 0;
-			if ((int64) points + engine->rest[first] > bm25_top_threshold(engine->top))
+			if ((int64) points + engine->rest[first] > get_threshold(engine))
 				finish(engine, first, base + slot, points);
 		}
 	}
@@ -287,7 +300,7 @@ open_lists(Engine *engine)
 	float		drift = 1;
 
 	if (engine->reader->segment.avglen > 0)
-		drift = Max(1, weights->avglen / engine->reader->segment.avglen);
+		drift = Max(1, weights->avglen / engine->reader->segment.avglen / ROUNDING);
 	engine->lists = palloc(sizeof(RankList) * Max(search->nterms, 1));
 	for (int i = 0; i < search->nterms; i++)
 	{
@@ -314,7 +327,45 @@ open_lists(Engine *engine)
 	}
 }
 
-/* The end of a window that begins at "base": of a block, or some more. */
+/*
+ * Each block has a posting that comes up to its bound.  So if k blocks of a list have at
+ * least some bound, k documents have the points of it, and no search is needed to know.
+ */
+static void
+set_floor(Engine *engine)
+{
+	Bm25Search *search = engine->search;
+	const Bm25Segment *segment = &engine->reader->segment;
+	float		drift = 1;
+
+	/* Rows that are dead, or were handed out before, do not count. */
+	if (engine->top->has_after || search->meta.segments[engine->segment].ndead > 0 ||
+		segment->avglen <= 0)
+		return;
+	/* Parts are smaller, at most by this factor, if the average length has become less. */
+	drift = Min(1, search->weights->avglen / segment->avglen);
+	for (int i = 0; i < engine->n; i++)
+	{
+		const Bm25Cursor *cursor = engine->lists[i].cursor;
+		uint32		blocks[PG_UINT8_MAX + 1] = {0};
+		uint32		above = 0;
+		int			bound = PG_UINT8_MAX;
+
+		if (cursor->nblocks < engine->top->k)
+			continue;
+		for (uint32 block = 0; block < cursor->nblocks; block++)
+			blocks[cursor->heads[block].bound]++;
+		while ((above += blocks[bound]) < engine->top->k)
+			bound--;
+		engine->floor = Max(engine->floor, (int64) (engine->lists[i].scaled * drift *
+													ROUNDING * bound / 256) - 2);
+	}
+}
+
+/*
+ * The end of a window that begins at "base": of a block, or some more, but within a page
+ * of lengths.
+ */
 static uint32
 window_end(Engine *engine, int first, uint32 base, uint32 shortest)
 {
@@ -331,7 +382,7 @@ window_end(Engine *engine, int first, uint32 base, uint32 shortest)
 		end = base + shortest - 1;
 	if (end - base >= WINDOW)
 		end = base + WINDOW - 1;
-	return Min(end, engine->reader->segment.ndocs - 1);
+	return Min(end, bm25_last_length(engine->reader, base));
 }
 
 /* Add the best rows of a segment to those of the segments before. */
@@ -351,13 +402,15 @@ bm25_rank_segment(Bm25Search *search, uint32 segment, Bm25Top *top)
 	engine->norm = search->weights->norm;
 	engine->top = top;
 	open_lists(engine);
+	engine->floor = -1;
+	set_floor(engine);
 	engine->order = palloc(sizeof(RankList *) * Max(engine->n, 1));
 	engine->rest = palloc(sizeof(int64) * (engine->n + 1));
 	for (int i = 0; i < engine->n; i++)
 		engine->order[i] = &engine->lists[i];
 	for (uint32 doc = 0; doc < ndocs;)
 	{
-		int64		threshold = bm25_top_threshold(top);
+		int64		threshold = get_threshold(engine);
 		int64		sum = 0;
 		uint32		base = ndocs;
 		uint32		end;
@@ -391,5 +444,6 @@ bm25_rank_segment(Bm25Search *search, uint32 segment, Bm25Top *top)
 			windows = skipped = covered = 0;
 		}
 	}
+	bm25_reader_release(engine->reader);
 	pfree(engine);
 }

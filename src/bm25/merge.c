@@ -432,6 +432,8 @@ merge_segments(Relation rel, Relation heap, uint32 at, uint32 n)
 					bm25_writer_document(writer, &tid, bm25_length(source->reader, doc));
 				}
 		}
+		for (uint32 i = 0; i < n; i++)
+			bm25_reader_release(((SegmentSource *) sources[i])->reader);
 		bm25_merge_terms(writer, sources, n);
 		bm25_writer_end(writer, &new.segment);
 	}

@@ -121,6 +121,15 @@ bm25_find_named(Bm25Query query)
 
 	if (query->name_size == 0)
 		return query;
+	/*
+	 * A query of ours has an index or a name, not both.  The planner hook of
+	 * pg_textsearch, which knows types by their names alone, makes others.
+	 */
+	if (OidIsValid(query->index))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("a bm25query was made by another extension"),
+				 errhint("As long as pg_textsearch is in shared_preload_libraries, it changes queries of all databases.")));
 	index = look_up_index(query->data);
 	if (!OidIsValid(index))
 		ereport(ERROR,

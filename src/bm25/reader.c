@@ -16,50 +16,6 @@ report_stream(Bm25Reader *reader, const char *what)
 	page_report_corrupt(reader->rel, reader->segment.header, what);
 }
 
-/* The length of a document. */
-uint32
-bm25_length(Bm25Reader *reader, uint32 doc)
-{
-	int			width = reader->segment.width;
-	uint32		per_page = BM25_SPACE / width;
-	uint32		number = doc / per_page;
-	uint32		slot = number % lengthof(reader->pages);
-	const char *at;
-	uint16		two;
-	uint32		four;
-
-	if (reader->pages[slot] == NULL || reader->page_numbers[slot] != number)
-	{
-		if (reader->pages[slot] == NULL)
-			reader->pages[slot] = palloc(BM25_SPACE);
-		reader->page_numbers[slot] = PG_UINT32_MAX;
-		bm25_stream_page(reader, BM25_LENGTHS, number, reader->pages[slot]);
-		reader->page_numbers[slot] = number;
-	}
-	at = reader->pages[slot] + (doc % per_page) * width;
-	switch (width)
-	{
-		case 1:
-			return (uint8) *at;
-		case 2:
-			memcpy(&two, at, sizeof(two));
-			return two;
-		default:
-			memcpy(&four, at, sizeof(four));
-			return four;
-	}
-}
-
-/* The heap TID of a document. */
-void
-bm25_tid(Bm25Reader *reader, uint32 doc, ItemPointer tid)
-{
-	bm25_stream_read(reader, BM25_TIDS, (uint64) doc * sizeof(ItemPointerData),
-					 sizeof(ItemPointerData), (char *) tid);
-	if (!ItemPointerIsValid(tid))
-		report_stream(reader, "an impossible heap TID");
-}
-
 /* The bits of dead documents, all of them. */
 uint8 *
 bm25_dead_bits(Bm25Reader *reader)
@@ -372,7 +328,7 @@ bm25_cursor_open(Bm25Reader *reader, const Bm25Entry *entry)
 				cursor->heads[i].gap_bits > 32 || cursor->heads[i].tf_bits > 32)
 				report_stream(reader, "a broken list of postings");
 		cursor->block = PG_UINT32_MAX;
-		cursor->packed = palloc(packed_size(BM25_BLOCK, 32) * 2 + PACK_SLACK);
+		cursor->data_page.bytes = palloc(BM25_SPACE + PACK_SLACK);
 		return cursor;
 	}
 	if (entry->df > BM25_BLOCK || entry->bytes > sizeof(bytes))
@@ -387,6 +343,19 @@ bm25_cursor_open(Bm25Reader *reader, const Bm25Entry *entry)
 	return cursor;
 }
 
+/* Let go of a cursor of which no positions have been read. */
+static void
+close_cursor(Bm25Cursor *cursor)
+{
+	if (cursor->nblocks > 0)
+	{
+		pfree(cursor->heads);
+		pfree(cursor->data_page.bytes);
+	}
+	pfree(cursor->docs);
+	pfree(cursor);
+}
+
 /* Load a block: its documents.  bm25_cursor_load_tfs does the rest. */
 void
 bm25_cursor_load(Bm25Cursor *cursor, uint32 block)
@@ -396,8 +365,8 @@ bm25_cursor_load(Bm25Cursor *cursor, uint32 block)
 	int			size = packed_size(n, head->gap_bits) + packed_size(n, head->tf_bits);
 	uint64		doc = block == 0 ? 0 : (uint64) cursor->heads[block - 1].last + 1;
 
-	bm25_stream_read(cursor->reader, BM25_POSTINGS, cursor->data + head->offset, size,
-					 cursor->packed);
+	cursor->packed = bm25_stream_near(cursor->reader, BM25_POSTINGS, cursor->data + head->offset,
+									  size, &cursor->data_page);
 	unpack(cursor->packed, cursor->docs, n, head->gap_bits);
 	for (int i = 0; i < n; i++)
 	{
@@ -452,50 +421,66 @@ bm25_cursor_seek(Bm25Cursor *cursor, uint32 doc)
 	return cursor->at < cursor->n;
 }
 
-/* An in-memory list while it grows */
+/* Postings of several terms: the document, shifted, and how often the term occurs in it */
 typedef struct Postings
 {
-	uint32	   *docs;
-	uint32	   *tfs;
-	uint32		n;
-	uint32		room;
+	uint64	   *items;
+	Size		n;
+	Size		room;
 } Postings;
 
-/* Merge the postings of a cursor into a list; "other" is where it is written to. */
+#define ST_SORT sort_postings
+#define ST_ELEMENT_TYPE uint64
+#define ST_COMPARE(a, b) (*(a) < *(b) ? -1 : *(a) > *(b))
+#define ST_SCOPE static
+#define ST_DECLARE
+#define ST_DEFINE
+#include "lib/sort_template.h"
+
+/* Sort postings, and make one of those of a document. */
 static void
-add_to_list(Postings *list, Postings *other, Bm25Cursor *cursor)
+combine_postings(Postings *postings)
 {
-	Postings		swap;
-	uint32		i = 0;
+	Size		kept = 0;
 
-	if (other->room < list->n + cursor->df)
+	if (postings->n == 0)
+		return;
+	sort_postings(postings->items, postings->n);
+	for (Size i = 1; i < postings->n; i++)
 	{
-		other->room = Max(1024, (list->n + cursor->df) * 2);
-		other->docs = palloc_extended(sizeof(uint32) * (Size) other->room, MCXT_ALLOC_HUGE);
-		other->tfs = palloc_extended(sizeof(uint32) * (Size) other->room, MCXT_ALLOC_HUGE);
+		if (postings->items[i] >> 32 == postings->items[kept] >> 32)
+			postings->items[kept] += (uint32) postings->items[i];
+		else
+			postings->items[++kept] = postings->items[i];
 	}
-	other->n = 0;
-	for (bool more = bm25_cursor_seek(cursor, 0); more || i < list->n;)
-	{
-		uint32		doc = more ? cursor->docs[cursor->at] : PG_UINT32_MAX;
-		uint32		tf = 0;
+	postings->n = kept + 1;
+}
 
-		if (i < list->n && list->docs[i] < doc)
-			doc = list->docs[i];
-		if (i < list->n && list->docs[i] == doc)
-			tf = list->tfs[i++];
-		if (more && cursor->docs[cursor->at] == doc)
+/* Add the postings of a term.  The room is doubled if combining leaves less than half of it. */
+static void
+add_postings(Postings *postings, Bm25Reader *reader, const Bm25Entry *entry)
+{
+	Bm25Cursor *cursor = bm25_cursor_open(reader, entry);
+
+	if (entry->df > postings->room - postings->n)
+	{
+		combine_postings(postings);
+		if (postings->n + entry->df > postings->room / 2)
 		{
-			bm25_cursor_load_tfs(cursor);
-			tf += cursor->tfs[cursor->at];
-			more = bm25_cursor_seek(cursor, doc + 1);
+			postings->room = Max(1024, (postings->n + entry->df) * 2);
+			postings->items = postings->items == NULL ?
+				palloc_extended(sizeof(uint64) * postings->room, MCXT_ALLOC_HUGE) :
+				repalloc_huge(postings->items, sizeof(uint64) * postings->room);
 		}
-		other->docs[other->n] = doc;
-		other->tfs[other->n++] = tf;
 	}
-	swap = *list;
-	*list = *other;
-	*other = swap;
+	for (bool more = bm25_cursor_seek(cursor, 0); more;
+		 more = bm25_cursor_seek(cursor, cursor->docs[cursor->at] + 1))
+	{
+		bm25_cursor_load_tfs(cursor);
+		postings->items[postings->n++] =
+			(uint64) cursor->docs[cursor->at] << 32 | cursor->tfs[cursor->at];
+	}
+	close_cursor(cursor);
 }
 
 /* The postings of all terms with a prefix, as of one term; NULL if there are none. */
@@ -504,21 +489,29 @@ bm25_cursor_of_prefix(Bm25Reader *reader, const char *prefix, int len)
 {
 	Bm25Cursor *cursor;
 	Bm25DictWalk walk;
-	Postings		lists[2] = {0};
+	Postings	postings = {0};
 
 	bm25_walk_begin(&walk, reader, prefix, len);
 	while (bm25_walk_next(&walk) && walk.len >= len && memcmp(walk.term, prefix, len) == 0)
 	{
 		CHECK_FOR_INTERRUPTS();
-		add_to_list(&lists[0], &lists[1], bm25_cursor_open(reader, &walk.found));
+		add_postings(&postings, reader, &walk.found);
 	}
-	if (lists[0].n == 0)
+	pfree(walk.page);
+	combine_postings(&postings);
+	if (postings.n == 0)
 		return NULL;
 	cursor = palloc0(sizeof(Bm25Cursor));
 	cursor->reader = reader;
-	cursor->df = cursor->n = lists[0].n;
-	cursor->docs = lists[0].docs;
-	cursor->tfs = lists[0].tfs;
+	cursor->df = cursor->n = postings.n;
+	cursor->docs = palloc_extended(sizeof(uint32) * postings.n * 2, MCXT_ALLOC_HUGE);
+	cursor->tfs = cursor->docs + postings.n;
+	for (Size i = 0; i < postings.n; i++)
+	{
+		cursor->docs[i] = (uint32) (postings.items[i] >> 32);
+		cursor->tfs[i] = (uint32) postings.items[i];
+	}
+	pfree(postings.items);
 	cursor->bound = PG_UINT8_MAX;
 	cursor->has_tfs = true;
 	return cursor;

@@ -14,6 +14,7 @@
 #include "bm25/search.h"
 
 #include "access/relscan.h"
+#include "access/xact.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "utils/memutils.h"
@@ -21,6 +22,9 @@
 #define FIRST_ROWS 16
 #define GROWTH 4
 #define MAX_ROWS (1 << 24)
+
+/* So many rows of a condition, which stand near each other, get their TIDs together. */
+#define TIDS 32
 
 typedef struct Bm25Scan
 {
@@ -31,11 +35,27 @@ typedef struct Bm25Scan
 	bool		all;			/* all rows are looked for at once: those that match, or any */
 	Bm25Top		top;			/* what is handed out */
 	int			next;
+	ItemPointerData tids[TIDS]; /* of these, from "first_tid" on */
+	int			first_tid;
+	int			ntids;
+	Bm25Query	order;			/* with the statement that asks for it */
+	TimestampTz statement;
+	CommandId	command;
 	/* rows of a scan with conditions, all of them */
 	Bm25Hit    *hits;
 	Size		nhits;
 	Size		room;
 } Bm25Scan;
+
+/* The ordered scan that has handed out a row last */
+static IndexScanDesc latest = NULL;
+
+static void
+forget_scan(void *scan)
+{
+	if (latest == scan)
+		latest = NULL;
+}
 
 IndexScanDesc
 bm25_beginscan(Relation rel, int nkeys, int norderbys)
@@ -82,6 +102,41 @@ bm25_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int n
 	*state = (Bm25Scan) {state->context};
 }
 
+/* Note what the scores of an ordered scan are of. */
+static void
+note_order(IndexScanDesc scan, Bm25Query query)
+{
+	Bm25Scan  *state = scan->opaque;
+	MemoryContextCallback *callback = palloc(sizeof(MemoryContextCallback));
+
+	state->order = palloc(VARSIZE(query));
+	memcpy(state->order, query, VARSIZE(query));
+	state->statement = GetCurrentStatementStartTimestamp();
+	state->command = GetCurrentCommandId(false);
+	*callback = (MemoryContextCallback) {forget_scan, scan};
+	MemoryContextRegisterResetCallback(state->context, callback);
+}
+
+/*
+ * The score of a value, if that is the indexed column of the row which a scan for the
+ * same query has just handed out.  Then nothing needs to be parsed, which would take
+ * most of the time of many queries.
+ */
+bool
+bm25_scanned_score(Datum value, Bm25Query query, double *score)
+{
+	Bm25Scan  *state = latest == NULL ? NULL : latest->opaque;
+
+	if (state == NULL || !bm25_is_scanned(latest, DatumGetPointer(value)) ||
+		VARSIZE(query) != VARSIZE(state->order) ||
+		memcmp(query, state->order, VARSIZE(query)) != 0 ||
+		state->statement != GetCurrentStatementStartTimestamp() ||
+		state->command != GetCurrentCommandId(false))
+		return false;
+	*score = bm25_score(state->search.weights, state->top.hits[state->next - 1].points);
+	return true;
+}
+
 /* Take the query apart, and look at the index. */
 static void
 start(IndexScanDesc scan)
@@ -98,7 +153,12 @@ start(IndexScanDesc scan)
 		if (scan->orderByData[i].sk_flags & SK_ISNULL)
 			state->nothing = true;
 		else
-			bm25_search_order_by(search, get_query(scan, &scan->orderByData[i]));
+		{
+			Bm25Query	query = get_query(scan, &scan->orderByData[i]);
+
+			note_order(scan, query);
+			bm25_search_order_by(search, query);
+		}
 	}
 	for (int i = 0; i < scan->numberOfKeys; i++)
 	{
@@ -186,6 +246,26 @@ get_tid(Bm25Search *search, const Bm25Hit *hit, ItemPointer tid)
 		bm25_tid(search->readers[hit->segment], hit->doc, tid);
 }
 
+/* The heap TID of the next row */
+static ItemPointer
+next_tid(Bm25Scan *state)
+{
+	Bm25Search *search = &state->search;
+	int			i = state->next - state->first_tid;
+
+	if (i < 0 || i >= state->ntids)
+	{
+		state->first_tid = state->next;
+		state->ntids = search->ordered ? 1 : Min(TIDS, state->top.n - state->next);
+		for (i = 0; i < state->ntids; i++)
+			get_tid(search, &state->top.hits[state->next + i], &state->tids[i]);
+		for (uint32 segment = 0; segment < search->meta.nsegments; segment++)
+			bm25_reader_release(search->readers[segment]);
+		i = 0;
+	}
+	return &state->tids[i];
+}
+
 /* Is there a row to hand out? */
 static bool
 have_row(Bm25Scan *state)
@@ -194,7 +274,7 @@ have_row(Bm25Scan *state)
 		return true;
 	if (state->all || state->top.n < state->top.k)
 		return false;
-	state->next = 0;
+	state->next = state->ntids = 0;
 	find_best(state);
 	return state->top.n > 0;
 }
@@ -207,6 +287,7 @@ bm25_gettuple(IndexScanDesc scan, ScanDirection direction)
 	bool		found;
 
 	Assert(ScanDirectionIsForward(direction));
+	forget_scan(scan);
 	/* They do not see the new row of a reused TID. */
 	if (!IsMVCCSnapshot(scan->xs_snapshot))
 		elog(ERROR, "a bm25 index needs an MVCC snapshot");
@@ -221,9 +302,10 @@ bm25_gettuple(IndexScanDesc scan, ScanDirection direction)
 	found = !state->nothing && have_row(state);
 	if (found)
 	{
-		const Bm25Hit *hit = &state->top.hits[state->next++];
+		const Bm25Hit *hit = &state->top.hits[state->next];
 
-		get_tid(&state->search, hit, &scan->xs_heaptid);
+		scan->xs_heaptid = *next_tid(state);
+		state->next++;
 		scan->xs_recheck = state->search.recheck;
 		scan->xs_recheckorderby = false;
 		if (scan->numberOfOrderBys > 0)
@@ -231,6 +313,7 @@ bm25_gettuple(IndexScanDesc scan, ScanDirection direction)
 			scan->xs_orderbyvals[0] =
 				Float8GetDatum(bm25_score(state->search.weights, hit->points));
 			scan->xs_orderbynulls[0] = false;
+			latest = scan;
 		}
 	}
 	MemoryContextSwitchTo(old);

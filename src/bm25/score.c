@@ -10,6 +10,7 @@
 
 #include "access/genam.h"
 #include "access/xact.h"
+#include "nodes/primnodes.h"
 #include "tsearch/ts_utils.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -27,13 +28,21 @@ typedef struct ScoreState
 	Bm25Search	search;
 } ScoreState;
 
-/* A query that names no index reaches an operator only if the planner found none. */
+/*
+ * A query that names no index reaches an operator only if the planner found none.  Of
+ * ANY and ALL, the planner does not ask.
+ */
 pg_noreturn static void
-report_no_index(void)
+report_no_index(FunctionCallInfo fcinfo)
 {
+	Node	   *call = fcinfo->flinfo->fn_expr;
+	bool		of_array = call != NULL && IsA(call, ScalarArrayOpExpr);
+
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
 			 errmsg("no bm25 index is known for the left side of the operator"),
+			 of_array ?
+			 errhint("Let each query of ANY or ALL name its index: to_bm25query('words', 'index_name').") :
 			 errhint("Create one on this column, or name one: to_bm25query('words', 'index_name').")));
 }
 
@@ -47,7 +56,7 @@ get_state(FunctionCallInfo fcinfo, Bm25Query query, bool ordered)
 	MemoryContext old;
 
 	if (!OidIsValid(query->index))
-		report_no_index();
+		report_no_index(fcinfo);
 	if (state != NULL && state->statement == GetCurrentStatementStartTimestamp() &&
 		state->command == GetCurrentCommandId(false) &&
 		VARSIZE(state->query) == VARSIZE(query) &&
@@ -63,7 +72,7 @@ get_state(FunctionCallInfo fcinfo, Bm25Query query, bool ordered)
 	}
 	index = bm25_any_leaf(query->index);
 	if (!OidIsValid(index))
-		report_no_index();
+		report_no_index(fcinfo);
 	rel = bm25_open_index(index, AccessShareLock);
 	old = MemoryContextSwitchTo(AllocSetContextCreate(fcinfo->flinfo->fn_mcxt, "bm25 score",
 													  ALLOCSET_DEFAULT_SIZES));
@@ -153,12 +162,19 @@ PG_FUNCTION_INFO_V1(bm25_text_score);
 Datum
 bm25_text_score(PG_FUNCTION_ARGS)
 {
-	text	   *t = PG_GETARG_TEXT_PP(0);
-	ScoreState *state = get_state(fcinfo, PG_GETARG_BM25QUERY(1), true);
-	MemoryContext old = MemoryContextSwitchTo(state->scratch);
+	Bm25Query	query = PG_GETARG_BM25QUERY(1);
+	text	   *t;
+	ScoreState *state;
+	MemoryContext old;
 	Bm25Document document;
 	Datum		score;
+	double		known;
 
+	if (bm25_scanned_score(PG_GETARG_DATUM(0), query, &known))
+		PG_RETURN_FLOAT8(known);
+	t = PG_GETARG_TEXT_PP(0);
+	state = get_state(fcinfo, query, true);
+	old = MemoryContextSwitchTo(state->scratch);
 	bm25_parse_text(state->config, VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t), 0, &document);
 	score = score_document(state, &document);
 	MemoryContextSwitchTo(old);
@@ -170,12 +186,19 @@ PG_FUNCTION_INFO_V1(bm25_tsvector_score);
 Datum
 bm25_tsvector_score(PG_FUNCTION_ARGS)
 {
-	TSVector	vector = PG_GETARG_TSVECTOR(0);
-	ScoreState *state = get_state(fcinfo, PG_GETARG_BM25QUERY(1), true);
-	MemoryContext old = MemoryContextSwitchTo(state->scratch);
+	Bm25Query	query = PG_GETARG_BM25QUERY(1);
+	TSVector	vector;
+	ScoreState *state;
+	MemoryContext old;
 	Bm25Document document;
 	Datum		score;
+	double		known;
 
+	if (bm25_scanned_score(PG_GETARG_DATUM(0), query, &known))
+		PG_RETURN_FLOAT8(known);
+	vector = PG_GETARG_TSVECTOR(0);
+	state = get_state(fcinfo, query, true);
+	old = MemoryContextSwitchTo(state->scratch);
 	bm25_parse_tsvector(vector, 0, &document);
 	score = score_document(state, &document);
 	MemoryContextSwitchTo(old);
@@ -187,7 +210,7 @@ PG_FUNCTION_INFO_V1(bm25_unresolved_score);
 Datum
 bm25_unresolved_score(PG_FUNCTION_ARGS)
 {
-	report_no_index();
+	report_no_index(fcinfo);
 }
 
 /* A text that is met without the index */

@@ -135,11 +135,10 @@ look_up(Bm25Search *search, uint32 segment)
 	search->sumlen += reader->segment.sumlen;
 }
 
-/* Read what an index has at this moment; adds to the terms' counts. */
+/* Read what an index has, as its metapage tells; adds to the terms' counts. */
 static void
 look_at(Bm25Search *search)
 {
-	bm25_meta_read(search->rel, &search->meta);
 	search->readers = palloc(sizeof(Bm25Reader *) * BM25_MAX_SEGMENTS);
 	search->entries = palloc(sizeof(Bm25Entry *) * BM25_MAX_SEGMENTS);
 	search->prefixes = palloc(sizeof(Bm25Cursor **) * BM25_MAX_SEGMENTS);
@@ -203,6 +202,7 @@ add_partitions(Bm25Search *search)
 		if (index == RelationGetRelid(search->rel) || get_rel_relkind(index) != RELKIND_INDEX)
 			continue;
 		other.rel = bm25_open_index(index, AccessShareLock);
+		bm25_meta_read(other.rel, &other.meta);
 		look_at(&other);
 		search->ndocs += other.ndocs;
 		search->sumlen += other.sumlen;
@@ -313,7 +313,7 @@ find_weights(Bm25Search *search)
 	keep->index = index;
 }
 
-/* Look at the index: from now on, the search sees what it has at this moment. */
+/* Look at the index: what it had when the search began, and new documents. */
 void
 bm25_search_open(Bm25Search *search)
 {

@@ -183,4 +183,7 @@ typedef void (*Bm25Found) (void *arg, uint32 segment, uint32 doc, uint32 points,
 extern void bm25_match_segment(Bm25Search *search, uint32 segment, Bm25Found found, void *arg);
 extern void bm25_match_head(Bm25Search *search, Bm25Found found, void *arg);
 
+/* functions in scan.c */
+extern bool bm25_scanned_score(Datum value, Bm25Query query, double *score);
+
 #endif							/* PIRAMID_BM25_SEARCH_H */

@@ -444,6 +444,7 @@ bm25_writer_end(Bm25Writer *writer, Bm25Segment *segment)
 	Bm25Extent	run;
 
 	end_term(writer);
+	bm25_reader_release(writer->lengths);
 	if (((Bm25DictPage) writer->leaf)->count > 0)
 		write_leaf(writer);
 	if (((Bm25DictPage) writer->inner)->count > 0)
