@@ -39,12 +39,21 @@ $check$;
 COMMENT ON DOMAIN piramid.embedding IS 'the type vector of piramid, in whichever schema that is';
 
 CREATE FUNCTION piramid.vector_schema() RETURNS text
-	LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-	SELECT quote_ident(nspname) FROM pg_type AS d JOIN pg_type AS t ON t.oid = d.typbasetype
-		JOIN pg_namespace AS n ON n.oid = t.typnamespace
-	WHERE d.oid = 'piramid.embedding'::regtype
+	LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN (SELECT quote_ident(nspname) FROM pg_namespace WHERE oid = (SELECT typnamespace FROM pg_type
+		WHERE oid = (SELECT typbasetype FROM pg_type WHERE oid = 'piramid.embedding'::regtype)));
+END
 $$;
 COMMENT ON FUNCTION piramid.vector_schema() IS 'schema of the types and functions of piramid, quoted';
+
+-- EXECUTE without its price: the plan of a statement is kept for its text.
+CREATE FUNCTION piramid.query(statement text, VARIADIC arguments "any") RETURNS SETOF record
+	LANGUAGE c SET search_path = pg_catalog, pg_temp AS '$libdir/piramid', 'piramid_statement_query';
+COMMENT ON FUNCTION piramid.query(text, "any") IS 'the rows of a statement, which is planned once in a while';
+CREATE FUNCTION piramid.execute(statement text, VARIADIC arguments "any") RETURNS bigint
+	LANGUAGE c SET search_path = pg_catalog, pg_temp AS '$libdir/piramid', 'piramid_statement_execute';
+COMMENT ON FUNCTION piramid.execute(text, "any") IS 'executes a statement, which is planned once in a while; returns the number of its rows';
 
 -- ===========================================================================
 -- The registry: what everybody may read, and the owner of a thing may change
