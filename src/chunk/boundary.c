@@ -16,6 +16,7 @@
 
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "port/pg_bitutils.h"
 
 /* How far around a boundary its rank looks: bytes on each side */
 #define RANK_CONTEXT 16
@@ -390,21 +391,74 @@ static const bool plain[256] = {
 	['\\'] = true, ['^'] = true, ['a' ... 'z'] = true, ['{'] = true, ['|'] = true, ['~'] = true
 };
 
+/* Sixteen bytes; the compiler has instructions for them on every processor that has some. */
+typedef uint8 Bytes __attribute__((vector_size(16)));
+
+static inline Bytes
+load_bytes(const char *from)
+{
+	Bytes		bytes;
+
+	memcpy(&bytes, from, sizeof(bytes));
+	return bytes;
+}
+
 /*
- * From a plain byte to the end of the last word before the next byte that is
- * not: in between, no boundary is stronger than that of a word.
+ * How many of the 16 bytes at "from" stand before the first that may matter to
+ * lines and sentences: the end of a line, a byte that is not ASCII, or a blank
+ * behind what may end a sentence.  (That is, for few comparisons, any sign but
+ * letters, digits, commas and some more.)
+ */
+static inline int
+count_dull_bytes(const char *from)
+{
+	Bytes		c = load_bytes(from);
+	Bytes		last = load_bytes(from - 1);
+	Bytes		ends = (Bytes) (c == '\n') | (Bytes) (c == '\f') | (Bytes) (c == '\r') | (Bytes) (c > 0x7f);
+	Bytes		blank = (Bytes) (c == ' ') | (Bytes) (c - '\t' <= '\r' - '\t');
+	Bytes		sign = ((Bytes) (last - '!' <= '/' - '!') & (Bytes) (last != ',')) | (Bytes) (last == '?') |
+		(Bytes) (last - '[' <= '`' - '[') | (Bytes) (last > 'z');
+	Bytes		found = ends | (blank & sign);
+	uint64		half[2];
+
+	memcpy(half, &found, sizeof(half));
+	if ((half[0] | half[1]) == 0)
+		return sizeof(Bytes);
+#ifdef WORDS_BIGENDIAN
+	for (int i = 0; i < sizeof(Bytes); i++)
+	{
+		if (found[i] != 0)
+			return i;
+	}
+#endif
+	return half[0] != 0 ? pg_rightmost_one_pos64(half[0]) / 8 : 8 + pg_rightmost_one_pos64(half[1]) / 8;
+}
+
+/*
+ * From a byte of ASCII that is not blank to the end of the last word before a
+ * place that may matter: in between, no boundary is stronger than that of a word.
  */
 static inline void
-skip_plain(ChunkScan *scan)
+skip_dull(ChunkScan *scan)
 {
-	const unsigned char *data = (const unsigned char *) scan->text->data;
+	const char *data = scan->text->data;
 	uint32		before = scan->pos;
 	uint32		stop = Min(scan->to, before + SCAN_STRIDE);
-	uint32		pos = before;
+	uint32		pos = before + 1;
+	int			n = sizeof(Bytes);
 
-	while (pos < stop && plain[data[pos]])
-		pos++;
-	while (data[pos - 1] == ' ')
+	while (n == sizeof(Bytes) && stop - pos >= sizeof(Bytes))
+	{
+		n = count_dull_bytes(data + pos);
+		pos += n;
+	}
+	if (n == sizeof(Bytes))
+	{
+		while (pos < stop && plain[(unsigned char) data[pos]] &&
+			   (data[pos] != ' ' || plain[(unsigned char) data[pos - 1]]))
+			pos++;
+	}
+	while (chunk_is_blank(data[pos - 1]))
 		pos--;
 	scan->pos = pos;
 	scan->unit += pos - before;
@@ -439,8 +493,8 @@ chunk_scan_next(ChunkScan *scan, ChunkBoundary *boundary)
 		}
 		else
 		{
-			if (scan->least > CHUNK_WORD && text->unit != CHUNK_WORDS && plain[(unsigned char) data[before]])
-				skip_plain(scan);
+			if (scan->least > CHUNK_WORD && text->unit != CHUNK_WORDS && !IS_HIGHBIT_SET(data[before]))
+				skip_dull(scan);
 			else
 				step_in_word(scan);
 			if (scan->pos >= scan->to || chunk_is_blank(data[scan->pos]))

@@ -162,6 +162,36 @@ has_high_bit(const char *data, uint32 size)
 }
 
 /*
+ * The first boundary behind "from" which the overlap of a piece may begin at: one of
+ * level "enough" at least, or the strongest of those of level "least".  The piece's own
+ * beginning if there is none.
+ */
+static uint32
+first_within(const ChunkRows *rows, const ChunkCore *core, const ChunkBoundary *from,
+			 ChunkLevel least, ChunkLevel enough)
+{
+	ChunkScan	scan;
+	ChunkBoundary next;
+	int			best = -1;
+	uint32		start = core->pos;
+
+	chunk_scan_start(&scan, &rows->text, from, core->pos, least);
+	while (best < (int) enough && chunk_scan_next(&scan, &next))
+	{
+		/* Where blanks stand between words, none is cut. */
+		if (next.level == CHUNK_CHAR && rows->strategy != STRATEGY_FIXED &&
+			!IS_HIGHBIT_SET(rows->text.data[next.pos]))
+			continue;
+		if (core->unit - next.unit <= rows->overlap && (int) next.level > best)
+		{
+			best = next.level;
+			start = next.pos;
+		}
+	}
+	return start;
+}
+
+/*
  * Where piece i begins with its overlap: at the strongest boundary that the
  * overlap allows, the first of them; never before the piece before.  With fixed
  * sizes, as early as the overlap allows.
@@ -170,10 +200,7 @@ static uint32
 find_start(const ChunkRows *rows, int i)
 {
 	const ChunkCore *core = &rows->cores.core[i];
-	ChunkScan	scan;
 	ChunkBoundary from = {0};
-	ChunkBoundary next;
-	int			best = -1;
 	uint32		start = core->pos;
 
 	if (i == 0 || rows->overlap == 0 || core[-1].section != core->section)
@@ -185,24 +212,12 @@ find_start(const ChunkRows *rows, int i)
 		from.pos = core[-1].pos;
 		from.unit = core[-1].unit;
 	}
-	/* Where blanks stand between words, none is cut. */
-	chunk_scan_start(&scan, &rows->text, &from, core->pos,
-					 rows->strategy == STRATEGY_FIXED ||
-					 has_high_bit(rows->text.data + from.pos, core->pos - from.pos) ?
-					 CHUNK_CHAR : CHUNK_WORD);
-	while (chunk_scan_next(&scan, &next))
-	{
-		int			level = rows->strategy == STRATEGY_FIXED ? 0 : Min(next.level, CHUNK_SENTENCE);
-
-		if (next.level == CHUNK_CHAR && rows->strategy != STRATEGY_FIXED &&
-			!IS_HIGHBIT_SET(rows->text.data[next.pos]))
-			continue;
-		if (core->unit - next.unit <= rows->overlap && level > best)
-		{
-			best = level;
-			start = next.pos;
-		}
-	}
+	if (rows->strategy == STRATEGY_FIXED)
+		return first_within(rows, core, &from, CHUNK_CHAR, CHUNK_CHAR);
+	start = first_within(rows, core, &from, CHUNK_LINE, CHUNK_SENTENCE);
+	if (start == core->pos)
+		start = first_within(rows, core, &from, has_high_bit(rows->text.data + from.pos, core->pos - from.pos) ?
+							 CHUNK_CHAR : CHUNK_WORD, CHUNK_WORD);
 	return start;
 }
 
