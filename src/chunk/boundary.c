@@ -24,6 +24,18 @@
 /* Bytes between two looks for a cancel */
 #define SCAN_STRIDE 65536
 
+/* Sixteen bytes; the compiler has instructions for them on every processor that has some. */
+typedef uint8 Bytes __attribute__((vector_size(16)));
+
+static inline Bytes
+load_bytes(const char *from)
+{
+	Bytes		bytes;
+
+	memcpy(&bytes, from, sizeof(bytes));
+	return bytes;
+}
+
 /*
  * Bytes of the character at pos.  A text that ends inside a character, which
  * no input function lets pass, ends with a shorter one.
@@ -54,14 +66,16 @@ chunk_count_chars(const ChunkText *text, uint32 from, uint32 to)
 	{
 		uint32		pos = from;
 
-		/* Eight bytes at once: those that continue a character are 10xxxxxx. */
-		for (; to - pos >= sizeof(uint64); pos += sizeof(uint64))
+		/* Bytes that do not continue a character, which are 10xxxxxx: as many as a byte can count. */
+		while (to - pos >= sizeof(Bytes))
 		{
-			uint64		word;
+			uint32		stop = pos + Min((to - pos) / sizeof(Bytes), 255) * sizeof(Bytes);
+			Bytes		counts = {0};
 
-			memcpy(&word, text->data + pos, sizeof(word));
-			word = (word >> 7) & ~(word >> 6) & UINT64CONST(0x0101010101010101);
-			n += sizeof(word) - ((word * UINT64CONST(0x0101010101010101)) >> 56);
+			for (; pos < stop; pos += sizeof(Bytes))
+				counts -= (Bytes) ((load_bytes(text->data + pos) & 0xc0) != 0x80);
+			for (int i = 0; i < sizeof(Bytes); i++)
+				n += counts[i];
 		}
 		for (; pos < to; pos++)
 			n += ((unsigned char) text->data[pos] & 0xc0) != 0x80;
@@ -70,6 +84,26 @@ chunk_count_chars(const ChunkText *text, uint32 from, uint32 to)
 	for (uint32 pos = from; pos < to; pos += chunk_char_size(text, pos))
 		n++;
 	return n;
+}
+
+/* Is all that stands between two places ASCII? */
+bool
+chunk_is_ascii(const ChunkText *text, uint32 from, uint32 to)
+{
+	uint64		word = 0;
+
+	for (; to - from >= sizeof(word); from += sizeof(word))
+	{
+		memcpy(&word, text->data + from, sizeof(word));
+		if ((word & UINT64CONST(0x8080808080808080)) != 0)
+			return false;
+	}
+	for (; from < to; from++)
+	{
+		if (IS_HIGHBIT_SET(text->data[from]))
+			return false;
+	}
+	return true;
 }
 
 /* Units of what stands between two places, the first of which is not blank */
@@ -117,10 +151,10 @@ is_at(const ChunkText *text, uint32 pos, const char *string)
 }
 
 /* Does one of these, of three bytes each, end before pos? */
-static bool
+static inline bool
 ends_with_one_of(const ChunkText *text, uint32 pos, const char *const *strings)
 {
-	if (text->encoding != PG_UTF8 || pos < 3 || !IS_HIGHBIT_SET(text->data[pos - 1]))
+	if (pos < 3 || !IS_HIGHBIT_SET(text->data[pos - 1]) || text->encoding != PG_UTF8)
 		return false;
 	for (; *strings != NULL; strings++)
 	{
@@ -279,6 +313,12 @@ chunk_step_back(const ChunkText *text, uint32 units, uint32 least, ChunkBoundary
 {
 	if (text->unit == CHUNK_WORDS || (text->max_char > 1 && text->encoding != PG_UTF8))
 		return false;
+	if (place->pos - least >= units && chunk_is_ascii(text, place->pos - units, place->pos))
+	{
+		place->pos -= units;
+		place->unit -= units;
+		units = 0;
+	}
 	while (place->pos > least && (units > 0 || chunk_is_blank(text->data[place->pos])))
 	{
 		uint32		from = place->pos--;
@@ -390,18 +430,6 @@ static const bool plain[256] = {
 	['<'] = true, ['='] = true, ['>'] = true, ['@'] = true, ['A' ... 'Z'] = true, ['['] = true,
 	['\\'] = true, ['^'] = true, ['a' ... 'z'] = true, ['{'] = true, ['|'] = true, ['~'] = true
 };
-
-/* Sixteen bytes; the compiler has instructions for them on every processor that has some. */
-typedef uint8 Bytes __attribute__((vector_size(16)));
-
-static inline Bytes
-load_bytes(const char *from)
-{
-	Bytes		bytes;
-
-	memcpy(&bytes, from, sizeof(bytes));
-	return bytes;
-}
 
 /*
  * How many of the 16 bytes at "from" stand before the first that may matter to
@@ -554,8 +582,13 @@ chunk_rank(const ChunkText *text, const ChunkBoundary *boundary)
 	uint32		after = Min(text->size - boundary->pos, RANK_CONTEXT);
 	uint64		hash = 0;
 
-	memcpy((char *) around + RANK_CONTEXT - before, text->data + boundary->pos - before, before);
-	memcpy((char *) around + RANK_CONTEXT, text->data + boundary->pos, after);
+	if (before == RANK_CONTEXT && after == RANK_CONTEXT)
+		memcpy(around, text->data + boundary->pos - RANK_CONTEXT, sizeof(around));
+	else
+	{
+		memcpy((char *) around + RANK_CONTEXT - before, text->data + boundary->pos - before, before);
+		memcpy((char *) around + RANK_CONTEXT, text->data + boundary->pos, after);
+	}
 	for (int i = 0; i < lengthof(around); i++)
 	{
 		hash = (hash ^ around[i]) * UINT64CONST(0x9E3779B97F4A7C15);

@@ -150,17 +150,6 @@ split_text(ChunkRows *rows)
 	}
 }
 
-static bool
-has_high_bit(const char *data, uint32 size)
-{
-	for (uint32 i = 0; i < size; i++)
-	{
-		if (IS_HIGHBIT_SET(data[i]))
-			return true;
-	}
-	return false;
-}
-
 /*
  * The first boundary behind "from" which the overlap of a piece may begin at: one of
  * level "enough" at least, or the strongest of those of level "least".  The piece's own
@@ -216,8 +205,8 @@ find_start(const ChunkRows *rows, int i)
 		return first_within(rows, core, &from, CHUNK_CHAR, CHUNK_CHAR);
 	start = first_within(rows, core, &from, CHUNK_LINE, CHUNK_SENTENCE);
 	if (start == core->pos)
-		start = first_within(rows, core, &from, has_high_bit(rows->text.data + from.pos, core->pos - from.pos) ?
-							 CHUNK_CHAR : CHUNK_WORD, CHUNK_WORD);
+		start = first_within(rows, core, &from, chunk_is_ascii(&rows->text, from.pos, core->pos) ?
+							 CHUNK_WORD : CHUNK_CHAR, CHUNK_WORD);
 	return start;
 }
 
