@@ -75,6 +75,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif isinstance(act, int):
             self._send(act, {"error": {"message": "no"}}, Retry_After="0")
             return
+        elif act == "wait":
+            self._send(429, {"error": {"message": "no"}}, Retry_After="1")
+            return
         if len(texts) > fake.most:
             self._send(413, {"error": {"message": "too many"}})
         elif any("POISON" in text for text in texts):
