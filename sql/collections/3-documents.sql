@@ -253,6 +253,10 @@ DECLARE
 	same_text boolean := same_key AND was ->> c.text_column IS NOT DISTINCT FROM is_now ->> c.text_column;
 BEGIN
 	IF TG_OP <> 'INSERT' AND NOT same_key THEN
+		-- Whoever cuts it now is waited for, so that its chunks are seen here.
+		IF piramid.is_deferred(c.chunking) THEN
+			PERFORM piramid.queue_documents(c, ARRAY[was ->> c.key_column]);
+		END IF;
 		EXECUTE format('DELETE FROM %s WHERE document_id = $1::%s', c.chunks, piramid.key_type(c)) USING was ->> c.key_column;
 	END IF;
 	IF TG_OP <> 'DELETE' THEN

@@ -206,6 +206,7 @@ CREATE FUNCTION piramid.cut_taken(c piramid.collection, keys text[], starts inte
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	key text;
+	here boolean;
 	n integer := 0;
 BEGIN
 	PERFORM piramid.rechunk(c, keys, starts, lengths);
@@ -216,8 +217,12 @@ EXCEPTION WHEN data_exception OR integrity_constraint_violation OR program_limit
 			n := n + piramid.cut_taken(c, ARRAY[key]);
 		END LOOP;
 	ELSE
-		RAISE WARNING 'document % of "%" cannot be cut: %', keys[1], c.documents, SQLERRM;
-		EXECUTE format('INSERT INTO %s (document_id, error) VALUES ($1::%s, $2)', c.uncut, piramid.key_type(c)) USING keys[1], left(SQLERRM, 500);
+		-- One that somebody has deleted meanwhile needs nothing.
+		EXECUTE format('SELECT EXISTS (SELECT FROM %s WHERE %I = $1::%s)', c.documents, c.key_column, piramid.key_type(c)) INTO here USING keys[1];
+		IF here THEN
+			RAISE WARNING 'document % of "%" cannot be cut: %', keys[1], c.documents, SQLERRM;
+			EXECUTE format('INSERT INTO %s (document_id, error) VALUES ($1::%s, $2)', c.uncut, piramid.key_type(c)) USING keys[1], left(SQLERRM, 500);
+		END IF;
 	END IF;
 	RETURN n;
 END
