@@ -141,15 +141,17 @@ class _Thread(threading.Thread):
 
     def _step(self, database):
         self._store_again(database)
+        # Also beside other work: else a new version of a busy collection would never begin.
+        if database.told_to_sweep():
+            self._sweep_at = 0.0
+        if time.monotonic() >= self._sweep_at and database.sweep() == 0:
+            self._sweep_at = time.monotonic() + SWEEP_EVERY
         if len(self._unstored) < MOST_UNSTORED:
             if database.cut_documents() > 0 or self._cut_document(database) or self._embed_batch(database):
                 return
             database.promote_finished()
-        if time.monotonic() < self._sweep_at:
-            if not database.wait(self._worker.idle_time()):
-                return
-        if database.sweep() == 0:
-            self._sweep_at = time.monotonic() + SWEEP_EVERY
+        if time.monotonic() < self._sweep_at and database.wait(self._worker.idle_time()):
+            self._sweep_at = 0.0
 
     def _embed_batch(self, database):
         """One batch to its end; False if there is none."""

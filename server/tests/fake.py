@@ -22,6 +22,7 @@ class Fake(ThreadingHTTPServer):
         self.most = most
         self.script = []
         self.requests = []
+        self.on_request = lambda: None
         self.keys = set()
         self.lock = threading.Lock()
         self.held = threading.Event()       # a request is held
@@ -57,6 +58,7 @@ class _Handler(BaseHTTPRequestHandler):
             fake.requests.append(texts)
             fake.keys.add(self.headers.get("Authorization"))
             act = fake.script.pop(0) if fake.script else "ok"
+            fake.on_request()
         vectors = [vector(text, fake.dims) for text in texts]
         if act == "hold":
             fake.held.set()

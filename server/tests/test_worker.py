@@ -135,6 +135,23 @@ wait_for(lambda: drained("busy"), "the provider that was paused")
 ok(not fake.script and wrong("busy") == [], "a pause lasts as long as the provider says, and no longer")
 worker.end()
 
+# A worker that has always something to do begins another version, too.
+collection("never_idle", "alive", 5)
+sql("SELECT piramid.register_model('another', 'alive', 'm', 3, 100)")
+worker = Running({"alive": ("openai", fake.url)}, threads=1)
+wait_for(lambda: drained("never_idle"), "the first version")
+fake.requests.clear()
+busy = psycopg.connect(autocommit=True)
+fake.on_request = lambda: len(fake.requests) > 200 or busy.execute(
+    "SELECT piramid.add_document('never_idle', 'This is sentence %s of one who writes without end.')" % len(fake.requests))
+sql("SELECT piramid.add_document('never_idle', 'And on it goes.')")
+wait_for(lambda: len(fake.requests) > 20, "work without end")
+sql("SELECT piramid.set_model('never_idle', 'another')")
+wait_for(lambda: one("SELECT count(*) FROM never_idle_v2 AS v JOIN never_idle_chunk AS c ON c.id = chunk_id WHERE c.document_id <= 5") == 5, "the second version")
+ok(len(fake.requests) < 200, "another version begins beside other work", len(fake.requests))
+fake.on_request = lambda: None
+worker.end()
+
 # A worker is killed while the provider works, and another takes over.
 fake.script = ["hold"]
 fake.requests.clear()
