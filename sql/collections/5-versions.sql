@@ -139,6 +139,8 @@ BEGIN
 		RAISE EXCEPTION 'collection "%" has no version % that could be dropped', collection, version
 			USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'The active version goes with drop_collection().';
 	END IF;
+	-- Dropping a table locks the one that it refers to.  Writers lock that one first, and so does this.
+	EXECUTE format('LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE', c.chunks);
 	EXECUTE format('DELETE FROM %s WHERE version = $1', c.jobs) USING version;
 	EXECUTE format('DROP TABLE %s', tab);
 END

@@ -195,6 +195,10 @@ execute(FunctionCallInfo fcinfo, DestReceiver *dest)
 	statement = find_statement(sql, PG_NARGS() - 1, types);
 	result = statement != NULL ? run_kept(statement, &options) :
 		SPI_execute_plan_extended(SPI_prepare(sql, PG_NARGS() - 1, types), &options);
+	if (result == SPI_ERROR_TRANSACTION)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("such a statement cannot begin or end a transaction")));
 	if (result < 0)
 		elog(ERROR, "SPI_execute_plan_extended failed: %s", SPI_result_code_string(result));
 	rows = SPI_processed;
