@@ -59,6 +59,10 @@ class Database:
         """Until there may be work, or the time is over; is it work for sweep()?"""
         return any([n.payload == "sweep" for n in self._connection.notifies(timeout=seconds, stop_after=1)])
 
+    def told_to_sweep(self):
+        """Of what has been notified until now, is anything work for sweep()?"""
+        return any([n.payload == "sweep" for n in self._connection.notifies(timeout=0)])
+
     def claim(self, providers, lease):
         rows = self._connection.execute(
             "SELECT collection::text, provider, model_id, dims, lease_token::text, chunk_id, text"

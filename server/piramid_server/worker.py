@@ -26,6 +26,7 @@ class Worker:
         self._config = config
         self._clients = {name: providers.client(p) for name, p in config.providers.items()}
         self._troubles = dict.fromkeys(config.providers, 0)
+        self._paused_until = {}
         self._stop = threading.Event()
 
     def stop(self):
@@ -52,13 +53,25 @@ class Worker:
         log.warning("provider %s: %s; paused for %.1f s", provider, trouble, pause)
         return pause
 
+    def paused(self, provider, pause):
+        """Called once the database knows: then a pause does not end here before it ends there."""
+        self._paused_until[provider] = max(self._paused_until.get(provider, 0.0), time.monotonic() + pause)
+
+    def idle_time(self):
+        """How long to wait for jobs: no longer than until a pause ends, which nobody tells of."""
+        now = time.monotonic()
+        ends = [until - now for until in list(self._paused_until.values()) if until > now]
+        return min([self._config.poll, *ends])
+
     def embed(self, batch, ids, texts, database):
         """What of a batch can be embedded, as parts: their ids and vectors.  Of the others the
         queue is told; False is the end of a batch that goes back to it."""
         try:
             vectors = self._clients[batch.provider].embed(batch.model, texts, self._stop)
         except providers.ProviderTrouble as trouble:
-            database.fail(batch, str(trouble), "provider", retry_after=self.trouble(batch.provider, trouble))
+            pause = self.trouble(batch.provider, trouble)
+            database.fail(batch, str(trouble), "provider", retry_after=pause)
+            self.paused(batch.provider, pause)
             yield False
             return
         except (providers.BatchTooBig, providers.BadItem) as error:
@@ -128,15 +141,17 @@ class _Thread(threading.Thread):
 
     def _step(self, database):
         self._store_again(database)
+        # Also beside other work: else a new version of a busy collection would never begin.
+        if database.told_to_sweep():
+            self._sweep_at = 0.0
+        if time.monotonic() >= self._sweep_at and database.sweep() == 0:
+            self._sweep_at = time.monotonic() + SWEEP_EVERY
         if len(self._unstored) < MOST_UNSTORED:
             if database.cut_documents() > 0 or self._cut_document(database) or self._embed_batch(database):
                 return
             database.promote_finished()
-        if time.monotonic() < self._sweep_at:
-            if not database.wait(self._worker._config.poll):
-                return
-        if database.sweep() == 0:
-            self._sweep_at = time.monotonic() + SWEEP_EVERY
+        if time.monotonic() < self._sweep_at and database.wait(self._worker.idle_time()):
+            self._sweep_at = 0.0
 
     def _embed_batch(self, database):
         """One batch to its end; False if there is none."""
@@ -186,7 +201,9 @@ class _Thread(threading.Thread):
             with self._beating(document, lease):
                 vectors = self._worker.embed_sentences(document)
         except providers.ProviderTrouble as trouble:
-            database.pause(document.provider, str(trouble), self._worker.trouble(document.provider, trouble))
+            pause = self._worker.trouble(document.provider, trouble)
+            database.pause(document.provider, str(trouble), pause)
+            self._worker.paused(document.provider, pause)
             vectors = None
         if vectors is None:
             database.release_document(document)

@@ -22,6 +22,7 @@ class Fake(ThreadingHTTPServer):
         self.most = most
         self.script = []
         self.requests = []
+        self.on_request = lambda: None
         self.keys = set()
         self.lock = threading.Lock()
         self.held = threading.Event()       # a request is held
@@ -57,6 +58,7 @@ class _Handler(BaseHTTPRequestHandler):
             fake.requests.append(texts)
             fake.keys.add(self.headers.get("Authorization"))
             act = fake.script.pop(0) if fake.script else "ok"
+            fake.on_request()
         vectors = [vector(text, fake.dims) for text in texts]
         if act == "hold":
             fake.held.set()
@@ -74,6 +76,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         elif isinstance(act, int):
             self._send(act, {"error": {"message": "no"}}, Retry_After="0")
+            return
+        elif act == "wait":
+            self._send(429, {"error": {"message": "no"}}, Retry_After="1")
             return
         if len(texts) > fake.most:
             self._send(413, {"error": {"message": "too many"}})

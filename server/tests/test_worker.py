@@ -52,8 +52,8 @@ class Running:
     def __init__(self, providers, **settings):
         self.directory = tempfile.TemporaryDirectory()
         config = pathlib.Path(self.directory.name) / "worker.toml"
-        lines = ["[worker]", f'databases = ["dbname={conn.info.dbname}"]', "poll = 0.2"]
-        lines += [f"{name} = {value}" for name, value in settings.items()]
+        lines = ["[worker]", f'databases = ["dbname={conn.info.dbname}"]']
+        lines += [f"{name} = {value}" for name, value in ({"poll": 0.2} | settings).items()]
         for name, (kind, url) in providers.items():
             lines += [f"[providers.{name}]", f'type = "{kind}"', f'base_url = "{url}"', 'api_key_env = "FAKE_KEY"', "timeout = 30"]
         config.write_text("\n".join(lines) + "\n")
@@ -125,6 +125,31 @@ worker = Running({"alive": ("openai", fake.url), "dead": ("openai", "http://127.
 wait_for(lambda: drained("alive") and one("SELECT count(*) FROM piramid.pause WHERE provider = 'dead'") == 1, "the provider that works")
 ok(wrong("alive") == [], "a dead provider does not hold up another")
 ok(one("SELECT max(attempts) FROM dead_job WHERE lease IS NULL") == 0, "and costs its jobs no attempts")
+worker.end()
+
+# A worker that looks seldom goes on when the pause of a provider ends, of which nobody tells.
+fake.script = ["wait", "wait"]
+collection("busy", "alive", 5)
+worker = Running({"alive": ("openai", fake.url)}, threads=1, poll=10000)
+wait_for(lambda: drained("busy"), "the provider that was paused")
+ok(not fake.script and wrong("busy") == [], "a pause lasts as long as the provider says, and no longer")
+worker.end()
+
+# A worker that has always something to do begins another version, too.
+collection("never_idle", "alive", 5)
+sql("SELECT piramid.register_model('another', 'alive', 'm', 3, 100)")
+worker = Running({"alive": ("openai", fake.url)}, threads=1)
+wait_for(lambda: drained("never_idle"), "the first version")
+fake.requests.clear()
+busy = psycopg.connect(autocommit=True)
+fake.on_request = lambda: len(fake.requests) > 200 or busy.execute(
+    "SELECT piramid.add_document('never_idle', 'This is sentence %s of one who writes without end.')" % len(fake.requests))
+sql("SELECT piramid.add_document('never_idle', 'And on it goes.')")
+wait_for(lambda: len(fake.requests) > 20, "work without end")
+sql("SELECT piramid.set_model('never_idle', 'another')")
+wait_for(lambda: one("SELECT count(*) FROM never_idle_v2 AS v JOIN never_idle_chunk AS c ON c.id = chunk_id WHERE c.document_id <= 5") == 5, "the second version")
+ok(len(fake.requests) < 200, "another version begins beside other work", len(fake.requests))
+fake.on_request = lambda: None
 worker.end()
 
 # A worker is killed while the provider works, and another takes over.

@@ -39,12 +39,21 @@ $check$;
 COMMENT ON DOMAIN piramid.embedding IS 'the type vector of piramid, in whichever schema that is';
 
 CREATE FUNCTION piramid.vector_schema() RETURNS text
-	LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-	SELECT quote_ident(nspname) FROM pg_type AS d JOIN pg_type AS t ON t.oid = d.typbasetype
-		JOIN pg_namespace AS n ON n.oid = t.typnamespace
-	WHERE d.oid = 'piramid.embedding'::regtype
+	LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN (SELECT quote_ident(nspname) FROM pg_namespace WHERE oid = (SELECT typnamespace FROM pg_type
+		WHERE oid = (SELECT typbasetype FROM pg_type WHERE oid = 'piramid.embedding'::regtype)));
+END
 $$;
 COMMENT ON FUNCTION piramid.vector_schema() IS 'schema of the types and functions of piramid, quoted';
+
+-- EXECUTE without its price: the plan of a statement is kept for its text.
+CREATE FUNCTION piramid.query(statement text, VARIADIC arguments "any") RETURNS SETOF record
+	LANGUAGE c SET search_path = pg_catalog, pg_temp AS '$libdir/piramid', 'piramid_statement_query';
+COMMENT ON FUNCTION piramid.query(text, "any") IS 'the rows of a statement, which is planned once in a while';
+CREATE FUNCTION piramid.execute(statement text, VARIADIC arguments "any") RETURNS bigint
+	LANGUAGE c SET search_path = pg_catalog, pg_temp AS '$libdir/piramid', 'piramid_statement_execute';
+COMMENT ON FUNCTION piramid.execute(text, "any") IS 'executes a statement, which is planned once in a while; returns the number of its rows';
 
 -- ===========================================================================
 -- The registry: what everybody may read, and the owner of a thing may change
@@ -244,20 +253,21 @@ CREATE FUNCTION piramid.open_collection(documents regclass, plain boolean DEFAUL
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	c piramid.collection;
-	tab record;
+	tab regclass;
+	owner regrole;
 BEGIN
 	SELECT * INTO c FROM piramid.collection AS x WHERE x.documents = open_collection.documents;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION '"%" is no collection', open_collection.documents
 			USING ERRCODE = 'undefined_table', HINT = 'piramid.create_collection() and piramid.attach_collection() make one.';
 	END IF;
-	FOR tab IN SELECT r.oid::regclass AS name, relowner <> current_user::regrole AS foreign_owner FROM pg_class AS r
-			WHERE r.oid IN (SELECT unnest(ARRAY[c.chunks, c.jobs, c.uncut]) UNION ALL SELECT v.vectors FROM piramid.version AS v WHERE v.documents = c.documents)
-				AND (relowner <> current_user::regrole OR NOT wait) AND (plain OR has_table_privilege(r.oid, 'SELECT')) LOOP
-		EXECUTE format('LOCK TABLE ONLY %s IN %s MODE%s', tab.name, CASE WHEN plain THEN 'ROW EXCLUSIVE' ELSE 'ACCESS SHARE' END,
+	FOREACH tab IN ARRAY ARRAY[c.chunks, c.jobs, c.uncut] || ARRAY(SELECT v.vectors FROM piramid.version AS v WHERE v.documents = c.documents) LOOP
+		SELECT relowner INTO owner FROM pg_class WHERE oid = tab;
+		CONTINUE WHEN NOT FOUND OR (owner = current_user::regrole AND wait) OR NOT (plain OR has_table_privilege(tab, 'SELECT'));
+		EXECUTE format('LOCK TABLE ONLY %s IN %s MODE%s', tab, CASE WHEN plain THEN 'ROW EXCLUSIVE' ELSE 'ACCESS SHARE' END,
 			CASE WHEN NOT wait THEN ' NOWAIT' END);
-		IF tab.foreign_owner AND (CASE WHEN plain THEN NOT piramid.is_plain(tab.name) ELSE (SELECT relkind <> 'r' FROM pg_class WHERE oid = tab.name) END) THEN
-			RAISE EXCEPTION 'table "%" may run code of its owner', tab.name
+		IF owner <> current_user::regrole AND (CASE WHEN plain THEN NOT piramid.is_plain(tab) ELSE (SELECT relkind <> 'r' FROM pg_class WHERE oid = tab) END) THEN
+			RAISE EXCEPTION 'table "%" may run code of its owner', tab
 				USING ERRCODE = 'insufficient_privilege',
 					HINT = 'It has a trigger, policy, check, default or index that piramid did not make. Let the owner do this.';
 		END IF;

@@ -44,15 +44,19 @@ COMMENT ON FUNCTION piramid.check_options(jsonb, jsonb, jsonb) IS 'refuses optio
 
 -- Are documents cut later, by piramid.cut() or by a worker, and not by whoever writes them?
 CREATE FUNCTION piramid.is_deferred(chunking jsonb) RETURNS boolean
-	LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-	SELECT coalesce((chunking ->> 'deferred')::boolean, chunking ->> 'strategy' = 'semantic', false)
+	LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN coalesce((chunking ->> 'deferred')::boolean, chunking ->> 'strategy' = 'semantic', false);
+END
 $$;
 COMMENT ON FUNCTION piramid.is_deferred(jsonb) IS 'does this chunking leave documents to a worker?';
 
 -- The schema of piramid_bm25, quoted; NULL where that is not installed.
 CREATE FUNCTION piramid.bm25_schema() RETURNS text
-	LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-	SELECT quote_ident(nspname) FROM pg_extension JOIN pg_namespace AS n ON n.oid = extnamespace WHERE extname = 'piramid_bm25'
+	LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN (SELECT quote_ident(nspname) FROM pg_extension JOIN pg_namespace AS n ON n.oid = extnamespace WHERE extname = 'piramid_bm25');
+END
 $$;
 COMMENT ON FUNCTION piramid.bm25_schema() IS 'schema of the extension piramid_bm25, quoted; NULL if there is none';
 
@@ -130,7 +134,8 @@ COMMENT ON FUNCTION piramid.make_tables(piramid.collection, text) IS 'makes the 
 
 -- The table of documents that are still to be cut.  Whoever changes a document writes
 -- its row here first, and whoever cuts it deletes the row: so they wait for each
--- other, and no chunk of an older text comes back.
+-- other, and no chunk of an older text comes back.  New documents of one statement, which
+-- nobody else can have, wait together in a row: spread() gives each a row before they are cut.
 CREATE FUNCTION piramid.make_uncut(c piramid.collection, key_type text) RETURNS piramid.collection
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -140,7 +145,8 @@ BEGIN
 		RAISE EXCEPTION 'documents of tenants are cut when they are written' USING ERRCODE = 'feature_not_supported',
 			HINT = 'Leave out "deferred", and the strategy semantic.';
 	END IF;
-	EXECUTE format('CREATE TABLE %s (document_id %s PRIMARY KEY, queued_at timestamptz NOT NULL DEFAULT now(), lease uuid, lease_until timestamptz, error text)', uncut, key_type);
+	EXECUTE format('CREATE TABLE %1$s (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, document_id %2$s UNIQUE, documents %2$s[],
+		queued_at timestamptz NOT NULL DEFAULT now(), lease uuid, lease_until timestamptz, error text)', uncut, key_type);
 	c.uncut := uncut;
 	RETURN c;
 END

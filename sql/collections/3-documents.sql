@@ -12,27 +12,33 @@ COMMENT ON FUNCTION piramid.hash_of(text) IS 'what chunks of the same text have 
 -- The values of the filter columns of a document, as a list of SQL expressions
 -- over d, its row.
 CREATE FUNCTION piramid.filter_values(c piramid.collection) RETURNS text
-	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-	SELECT coalesce(string_agg(CASE WHEN c.attached THEN format(', d.%I', key)
+	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN (SELECT coalesce(string_agg(CASE WHEN c.attached THEN format(', d.%I', key)
 			ELSE format(', (d.metadata ->> %L)::%s', key, value::regtype) END, '' ORDER BY key), '')
-	FROM jsonb_each_text(c.filter_columns)
+		FROM jsonb_each_text(c.filter_columns));
+END
 $$;
 COMMENT ON FUNCTION piramid.filter_values(piramid.collection) IS 'expressions for the filter columns of a document';
 
 CREATE FUNCTION piramid.key_type(c piramid.collection) RETURNS text
-	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-	SELECT format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = c.chunks AND attname = 'document_id'
+	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN (SELECT format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = c.chunks AND attname = 'document_id');
+END
 $$;
 COMMENT ON FUNCTION piramid.key_type(piramid.collection) IS 'type of the key of a collection''s documents';
 
 -- The chunks of documents as SQL over d, the documents: cut by piramid_chunk() with
 -- the options $2, or where $3 and $4, starts and lengths, say.
 CREATE FUNCTION piramid.cuts(c piramid.collection, given boolean) RETURNS text
-	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-	SELECT CASE WHEN given THEN format('LATERAL (SELECT (n - 1)::int AS ordinal, NULL::int AS parent, start, length, substr(d.%I, start, length) AS text,
+	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN CASE WHEN given THEN format('LATERAL (SELECT (n - 1)::int AS ordinal, NULL::int AS parent, start, length, substr(d.%I, start, length) AS text,
 			''{}''::text[] AS heading_path FROM unnest($3, $4) WITH ORDINALITY AS u(start, length, n))', c.text_column)
 		ELSE format('%s.piramid_chunk(d.%I, $2 ->> ''strategy'', ($2 ->> ''size'')::int, ($2 ->> ''overlap'')::int, $2 ->> ''unit'')',
-			piramid.vector_schema(), c.text_column) END
+			piramid.vector_schema(), c.text_column) END;
+END
 $$;
 COMMENT ON FUNCTION piramid.cuts(piramid.collection, boolean) IS 'SQL for the chunks of a document';
 
@@ -43,7 +49,7 @@ CREATE FUNCTION piramid.rechunk(c piramid.collection, keys text[], starts intege
 DECLARE
 	names text := coalesce((SELECT string_agg(format(', %I', f), '' ORDER BY f) FROM jsonb_object_keys(c.filter_columns) AS f), '');
 BEGIN
-	EXECUTE format($sql$
+	PERFORM piramid.execute(format($sql$
 		WITH cut AS MATERIALIZED (
 			SELECT d.%3$I AS key, x.*, sha256(convert_to(x.text, getdatabaseencoding())) AS hash,
 				row_number() OVER (PARTITION BY d.%3$I, x.text ORDER BY x.ordinal) AS n
@@ -68,24 +74,24 @@ BEGIN
 		WHERE NOT EXISTS (SELECT FROM old WHERE old.key = cut.key AND old.hash = cut.hash AND old.n = cut.n)
 		ORDER BY cut.key, cut.ordinal
 		$sql$, c.documents, piramid.cuts(c, starts IS NOT NULL), c.key_column, piramid.key_type(c), c.chunks, names,
-		CASE WHEN c.attached THEN '''''' ELSE 'd.tenant' END, piramid.filter_values(c))
-		USING keys, c.chunking, starts, lengths;
+		CASE WHEN c.attached THEN '''''' ELSE 'd.tenant' END, piramid.filter_values(c)),
+		keys, c.chunking, starts, lengths);
 END
 $$;
 COMMENT ON FUNCTION piramid.rechunk(piramid.collection, text[], integer[], integer[]) IS 'cuts the texts of documents into chunks again';
 
 -- The same for documents that have no chunks, as new ones.
-CREATE FUNCTION piramid.chunk_new(c piramid.collection, keys text[]) RETURNS void
+CREATE FUNCTION piramid.chunk_new(c piramid.collection, keys text[]) RETURNS bigint
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	EXECUTE format($sql$
+	RETURN piramid.execute(format($sql$
 		INSERT INTO %1$s (document_id, tenant, ordinal, parent, start, length, text, hash, heading_path%2$s)
 		SELECT d.%3$I, %4$s, x.ordinal, x.parent, x.start, x.length, x.text, sha256(convert_to(x.text, getdatabaseencoding())), x.heading_path%5$s
 		FROM %6$s AS d, %7$s AS x
 		WHERE d.%3$I = ANY ($1::%8$s[]) AND NOT EXISTS (SELECT FROM %1$s AS o WHERE o.document_id = d.%3$I)
 		$sql$, c.chunks, coalesce((SELECT string_agg(format(', %I', f), '' ORDER BY f) FROM jsonb_object_keys(c.filter_columns) AS f), ''),
-		c.key_column, CASE WHEN c.attached THEN '''''' ELSE 'd.tenant' END, piramid.filter_values(c), c.documents, piramid.cuts(c, false), piramid.key_type(c))
-		USING keys, c.chunking;
+		c.key_column, CASE WHEN c.attached THEN '''''' ELSE 'd.tenant' END, piramid.filter_values(c), c.documents, piramid.cuts(c, false), piramid.key_type(c)),
+		keys, c.chunking);
 END
 $$;
 COMMENT ON FUNCTION piramid.chunk_new(piramid.collection, text[]) IS 'cuts the texts of new documents into chunks';
@@ -122,7 +128,7 @@ CREATE FUNCTION piramid.check_filters(c piramid.collection, keys text[]) RETURNS
 BEGIN
 	-- Columns of an attached table have their types.
 	IF NOT c.attached AND c.filter_columns <> '{}' THEN
-		EXECUTE format('SELECT count(ROW(d.id%s)) FROM %s AS d WHERE d.id = ANY ($1::bigint[])', piramid.filter_values(c), c.documents) USING keys;
+		PERFORM piramid.execute(format('SELECT count(ROW(d.id%s)) FROM %s AS d WHERE d.id = ANY ($1::bigint[])', piramid.filter_values(c), c.documents), keys);
 	END IF;
 END
 $$;
@@ -133,12 +139,26 @@ CREATE FUNCTION piramid.queue_documents(c piramid.collection, keys text[]) RETUR
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	PERFORM piramid.check_filters(c, keys);
-	EXECUTE format('INSERT INTO %s (document_id) SELECT DISTINCT k FROM unnest($1::%s[]) AS k
-		ON CONFLICT (document_id) DO UPDATE SET lease = NULL, lease_until = NULL, error = NULL', c.uncut, piramid.key_type(c)) USING keys;
+	PERFORM piramid.execute(format('INSERT INTO %s (document_id) SELECT DISTINCT k FROM unnest($1::%s[]) AS k
+		ON CONFLICT (document_id) DO UPDATE SET lease = NULL, lease_until = NULL, error = NULL', c.uncut, piramid.key_type(c)), keys);
 	NOTIFY piramid_job;
 END
 $$;
 COMMENT ON FUNCTION piramid.queue_documents(piramid.collection, text[]) IS 'documents are to be cut later';
+
+-- The same for new ones: a row for a thousand of them.
+CREATE FUNCTION piramid.queue_new(c piramid.collection, keys text[]) RETURNS bigint
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF NOT c.attached AND c.filter_columns <> '{}' THEN
+		PERFORM piramid.check_filters(c, keys);
+	END IF;
+	NOTIFY piramid_job;
+	RETURN piramid.execute(format('INSERT INTO %s (documents) SELECT array_agg(k) FROM unnest($1::%s[]) WITH ORDINALITY AS u(k, n) GROUP BY n / 1000', c.uncut,
+		CASE WHEN c.attached THEN piramid.key_type(c) ELSE 'bigint' END), keys);
+END
+$$;
+COMMENT ON FUNCTION piramid.queue_new(piramid.collection, text[]) IS 'new documents are to be cut later';
 
 -- The collection of a table with a trigger, which may be a partition.
 CREATE FUNCTION piramid.collection_of(tab regclass) RETURNS piramid.collection
@@ -198,15 +218,26 @@ CREATE FUNCTION piramid.documents_added() RETURNS trigger
 DECLARE
 	c piramid.collection := piramid.collection_of(TG_RELID);
 	keys text[];
+	n bigint;
 BEGIN
-	FOR keys IN EXECUTE format('SELECT array_agg(key) FROM (SELECT %I::text AS key, row_number() OVER () AS n FROM added) AS a GROUP BY n / 1000', c.key_column) LOOP
-		IF piramid.is_deferred(c.chunking) THEN
-			PERFORM piramid.queue_documents(c, keys);
-		ELSE
-			PERFORM piramid.chunk_new(c, keys);
-		END IF;
+	-- The key of a table that piramid made has a name that is known, so this is planned once.
+	IF NOT c.attached THEN
+		SELECT array_agg(a.id::text) INTO keys FROM added AS a;
+	ELSE
+		EXECUTE format('SELECT array_agg(%I::text) FROM added', c.key_column) INTO keys;
+	END IF;
+	IF keys IS NULL THEN
+		RETURN NULL;
+	ELSIF piramid.is_deferred(c.chunking) THEN
+		n := piramid.queue_new(c, keys);
+	ELSE
+		FOR i IN 1 .. cardinality(keys) BY 1000 LOOP
+			n := piramid.chunk_new(c, keys[i:i + 999]);
+		END LOOP;
+	END IF;
+	IF c.max_documents IS NOT NULL OR c.max_chunks IS NOT NULL OR c.max_bytes IS NOT NULL THEN
 		PERFORM piramid.check_quota(c, keys);
-	END LOOP;
+	END IF;
 	RETURN NULL;
 END
 $$;
@@ -222,6 +253,10 @@ DECLARE
 	same_text boolean := same_key AND was ->> c.text_column IS NOT DISTINCT FROM is_now ->> c.text_column;
 BEGIN
 	IF TG_OP <> 'INSERT' AND NOT same_key THEN
+		-- Whoever cuts it now is waited for, so that its chunks are seen here.
+		IF piramid.is_deferred(c.chunking) THEN
+			PERFORM piramid.queue_documents(c, ARRAY[was ->> c.key_column]);
+		END IF;
 		EXECUTE format('DELETE FROM %s WHERE document_id = $1::%s', c.chunks, piramid.key_type(c)) USING was ->> c.key_column;
 	END IF;
 	IF TG_OP <> 'DELETE' THEN
@@ -249,11 +284,11 @@ COMMENT ON FUNCTION piramid.document_changed() IS 'trigger: the chunks of a docu
 CREATE FUNCTION piramid.keep_found(c piramid.collection, key text) RETURNS void
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	EXECUTE format('WITH here AS MATERIALIZED (
+	PERFORM piramid.execute(format('WITH here AS MATERIALIZED (
 			SELECT x.id, coalesce(strpos(d.%1$I, x.text), 0) AS start FROM %2$s AS x JOIN %3$s AS d ON d.%4$I = x.document_id WHERE d.%4$I = $1::%5$s),
 		gone AS (DELETE FROM %2$s AS x USING here WHERE x.id = here.id AND here.start = 0)
 		UPDATE %2$s AS x SET start = here.start FROM here WHERE x.id = here.id AND here.start > 0 AND x.start <> here.start',
-		c.text_column, c.chunks, c.documents, c.key_column, piramid.key_type(c)) USING key;
+		c.text_column, c.chunks, c.documents, c.key_column, piramid.key_type(c)), key);
 END
 $$;
 COMMENT ON FUNCTION piramid.keep_found(piramid.collection, text) IS 'drops the chunks that the text of a changed document no longer has';

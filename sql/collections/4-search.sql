@@ -171,8 +171,9 @@ $$;
 COMMENT ON FUNCTION piramid.text_match(piramid.collection) IS 'SQL for the words of a query, by bm25 or by full text search';
 
 -- The legs of a search, as SQL: chunks by the distance of their vectors ($1), and by the words ($2)
--- in them, $3 of each.
-CREATE FUNCTION piramid.leg_by_vector(c piramid.collection, vectors regclass, filter jsonb) RETURNS text
+-- in them, "depth" of each.  Numbers of rows stand in the text of the statement, so that plans that are
+-- kept know them.
+CREATE FUNCTION piramid.leg_by_vector(c piramid.collection, vectors regclass, filter jsonb, depth integer) RETURNS text
 	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	f record := piramid.column_filter(c, filter, 'v');
@@ -180,44 +181,44 @@ DECLARE
 		CASE c.distance WHEN 'cosine' THEN '<=>' WHEN 'l2' THEN '<->' ELSE '<#>' END);
 BEGIN
 	RETURN format('SELECT x.chunk_id, x.distance, row_number() OVER (ORDER BY x.distance, x.chunk_id) AS rank
-		FROM (SELECT v.chunk_id, %s AS distance FROM %s AS v%s WHERE %s ORDER BY %1$s LIMIT $3) AS x', place, vectors,
+		FROM (SELECT v.chunk_id, %s AS distance FROM %s AS v%s WHERE %s ORDER BY %1$s LIMIT %5$s) AS x', place, vectors,
 		CASE WHEN NOT f.whole THEN format(' JOIN %s AS c ON c.id = v.chunk_id JOIN %s AS d ON d.%I = c.document_id', c.chunks, c.documents, c.key_column) END,
-		CASE WHEN f.whole THEN f.condition ELSE format('%s AND %s', f.condition, piramid.filter_sql(c, filter, 0)) END);
+		CASE WHEN f.whole THEN f.condition ELSE format('%s AND %s', f.condition, piramid.filter_sql(c, filter, 0)) END, depth);
 END
 $$;
-COMMENT ON FUNCTION piramid.leg_by_vector(piramid.collection, regclass, jsonb) IS 'SQL for the nearest chunks of a search';
+COMMENT ON FUNCTION piramid.leg_by_vector(piramid.collection, regclass, jsonb, integer) IS 'SQL for the nearest chunks of a search';
 
-CREATE FUNCTION piramid.leg_by_text(c piramid.collection, filter jsonb) RETURNS text
+CREATE FUNCTION piramid.leg_by_text(c piramid.collection, filter jsonb, depth integer) RETURNS text
 	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	f record := piramid.column_filter(c, filter, 'c');
 	words record := piramid.text_match(c);
 BEGIN
 	RETURN format('SELECT x.chunk_id, x.relevance, row_number() OVER (ORDER BY x.relevance DESC, x.chunk_id) AS rank
-		FROM (SELECT c.id AS chunk_id, %s AS relevance FROM %s AS c%s WHERE %s AND %s ORDER BY %s LIMIT $3) AS x', words.relevance, c.chunks,
+		FROM (SELECT c.id AS chunk_id, %s AS relevance FROM %s AS c%s WHERE %s AND %s ORDER BY %s LIMIT %s) AS x', words.relevance, c.chunks,
 		CASE WHEN NOT f.whole THEN format(' JOIN %s AS d ON d.%I = c.document_id', c.documents, c.key_column) END, words.matches,
-		CASE WHEN f.whole THEN f.condition ELSE piramid.filter_sql(c, filter, 0) END, words.place);
+		CASE WHEN f.whole THEN f.condition ELSE piramid.filter_sql(c, filter, 0) END, words.place, depth);
 END
 $$;
-COMMENT ON FUNCTION piramid.leg_by_text(piramid.collection, jsonb) IS 'SQL for the chunks of a search with the best words';
+COMMENT ON FUNCTION piramid.leg_by_text(piramid.collection, jsonb, integer) IS 'SQL for the chunks of a search with the best words';
 
 -- The legs of a search together: each chunk once, with its score, as SQL.
-CREATE FUNCTION piramid.fused_legs(c piramid.collection, way text, vectors regclass, filter jsonb) RETURNS text
+CREATE FUNCTION piramid.fused_legs(c piramid.collection, way text, vectors regclass, filter jsonb, depth integer) RETURNS text
 	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	nearness text := CASE c.distance WHEN 'cosine' THEN '1 - distance' WHEN 'l2' THEN '1 / (1 + distance)' ELSE '- distance' END;
 BEGIN
 	RETURN CASE way
 		WHEN 'vector' THEN format('SELECT chunk_id, distance, rank AS vector_rank, NULL::bigint AS text_rank, (%s)::float8 AS score FROM (%s) AS v',
-			nearness, piramid.leg_by_vector(c, vectors, filter))
+			nearness, piramid.leg_by_vector(c, vectors, filter, depth))
 		WHEN 'text' THEN format('SELECT chunk_id, NULL::float8 AS distance, NULL::bigint AS vector_rank, rank AS text_rank, relevance::float8 AS score FROM (%s) AS t',
-			piramid.leg_by_text(c, filter))
+			piramid.leg_by_text(c, filter, depth))
 		ELSE format('SELECT chunk_id, v.distance, v.rank AS vector_rank, t.rank AS text_rank,
-				(coalesce($4 / (60 + v.rank), 0) + coalesce($5 / (60 + t.rank), 0))::float8 AS score
-			FROM (%s) AS v FULL JOIN (%s) AS t USING (chunk_id)', piramid.leg_by_vector(c, vectors, filter), piramid.leg_by_text(c, filter)) END;
+				(coalesce($3 / (60 + v.rank), 0) + coalesce($4 / (60 + t.rank), 0))::float8 AS score
+			FROM (%s) AS v FULL JOIN (%s) AS t USING (chunk_id)', piramid.leg_by_vector(c, vectors, filter, depth), piramid.leg_by_text(c, filter, depth)) END;
 END
 $$;
-COMMENT ON FUNCTION piramid.fused_legs(piramid.collection, text, regclass, jsonb) IS 'SQL for the chunks of a search, with scores';
+COMMENT ON FUNCTION piramid.fused_legs(piramid.collection, text, regclass, jsonb, integer) IS 'SQL for the chunks of a search, with scores';
 
 CREATE FUNCTION piramid.search(collection regclass, query piramid.embedding DEFAULT NULL, query_text text DEFAULT NULL,
 	mode text DEFAULT NULL, k integer DEFAULT 10, filter jsonb DEFAULT '{}', min_score double precision DEFAULT NULL,
@@ -244,7 +245,7 @@ BEGIN
 	PERFORM piramid.filter_sql(c, coalesce(filter, '{}'), 0);		-- which says what is wrong with it
 	SELECT v.vectors, m.dims INTO vectors, dims FROM piramid.version AS v JOIN piramid.model AS m ON m.name = v.model
 	WHERE v.documents = collection AND v.state = 'active';
-	EXECUTE format('SELECT %s.vector_dims($1)', piramid.vector_schema()) INTO given USING query;
+	SELECT n INTO given FROM piramid.query(format('SELECT %s.vector_dims($1)', piramid.vector_schema()), query) AS t(n int);
 	IF given <> dims THEN
 		RAISE EXCEPTION 'the query has % dimensions, and the vectors of "%" have %', given, collection, dims
 			USING ERRCODE = 'data_exception', HINT = 'Embed it with the model of the active version.';
@@ -254,20 +255,20 @@ BEGIN
 	IF way = 'hybrid' THEN
 		depth := greatest(3 * depth, 50);
 	END IF;
-	RETURN QUERY EXECUTE format($sql$
+	RETURN QUERY SELECT * FROM piramid.query(format($sql$
 		WITH fused AS (%1$s),
 		best AS (%2$s)
 		SELECT c.document_id::text, c.id, b.score, b.distance, b.vector_rank, b.text_rank, c.text, %3$s,
 			c.heading_path, (SELECT p.id FROM %4$s AS p WHERE p.document_id = c.document_id AND p.ordinal = c.parent LIMIT 1), c.page,
 			c.start, c.length, %5$s
-		FROM (SELECT * FROM best ORDER BY score DESC, distance, chunk_id LIMIT $6) AS b
+		FROM (SELECT * FROM best ORDER BY score DESC, distance, chunk_id LIMIT %9$s) AS b
 			JOIN %4$s AS c ON c.id = b.chunk_id
 			JOIN %6$s AS d ON d.%7$I = c.document_id%8$s
 		ORDER BY b.score DESC, b.distance, b.chunk_id
-		$sql$, piramid.fused_legs(c, way, vectors, coalesce(filter, '{}')),
+		$sql$, piramid.fused_legs(c, way, vectors, coalesce(filter, '{}'), depth),
 		CASE WHEN per_document THEN format('SELECT * FROM (SELECT f.*, row_number() OVER (PARTITION BY c.document_id ORDER BY f.score DESC, f.distance, f.chunk_id) AS place
-				FROM fused AS f JOIN %s AS c ON c.id = f.chunk_id WHERE $7 IS NULL OR f.score >= $7) AS r WHERE place = 1', c.chunks)
-			ELSE 'SELECT * FROM fused WHERE $7 IS NULL OR score >= $7' END,
+				FROM fused AS f JOIN %s AS c ON c.id = f.chunk_id WHERE $5 IS NULL OR f.score >= $5) AS r WHERE place = 1', c.chunks)
+			ELSE 'SELECT * FROM fused WHERE $5 IS NULL OR score >= $5' END,
 		CASE WHEN expand = 0 THEN 'NULL::text, NULL::text'
 			ELSE format('substr(d.%1$I, around.first, c.start - around.first), substr(d.%1$I, c.start + c.length, around.last - c.start - c.length)', c.text_column) END,
 		c.chunks,
@@ -276,8 +277,10 @@ BEGIN
 			ELSE 'd.title, d.uri, d.metadata' END,
 		c.documents, c.key_column,
 		CASE WHEN expand > 0 THEN format(', LATERAL (SELECT min(n.start) AS first, max(n.start + n.length) AS last FROM %s AS n
-			WHERE n.document_id = c.document_id AND n.ordinal BETWEEN c.ordinal - $8 AND c.ordinal + $8) AS around', c.chunks) END)
-	USING query, query_text, depth, coalesce((weights ->> 'vector')::float8, 1), coalesce((weights ->> 'text')::float8, 1), k, min_score, expand;
+			WHERE n.document_id = c.document_id AND n.ordinal BETWEEN c.ordinal - $6 AND c.ordinal + $6) AS around', c.chunks) END, k),
+		query, query_text, coalesce((weights ->> 'vector')::float8, 1), coalesce((weights ->> 'text')::float8, 1), min_score, expand)
+		AS t(document_id text, chunk_id bigint, score float8, distance float8, vector_rank bigint, text_rank bigint, text text, before text, after text,
+			heading_path text[], parent_id bigint, page int, start int, length int, title text, uri text, metadata jsonb);
 END
 $$;
 COMMENT ON FUNCTION piramid.search(regclass, piramid.embedding, text, text, integer, jsonb, double precision, jsonb, integer, boolean) IS

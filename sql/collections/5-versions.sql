@@ -139,6 +139,8 @@ BEGIN
 		RAISE EXCEPTION 'collection "%" has no version % that could be dropped', collection, version
 			USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'The active version goes with drop_collection().';
 	END IF;
+	-- Dropping a table locks the one that it refers to.  Writers lock that one first, and so does this.
+	EXECUTE format('LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE', c.chunks);
 	EXECUTE format('DELETE FROM %s WHERE version = $1', c.jobs) USING version;
 	EXECUTE format('DROP TABLE %s', tab);
 END
@@ -219,7 +221,8 @@ BEGIN
 			ON CONFLICT (tenant, external_id) DO UPDATE SET updated_at = now(),
 				metadata = CASE WHEN $2 IS NULL THEN d.metadata ELSE excluded.metadata END, body = CASE WHEN $3 IS NULL THEN d.body ELSE excluded.body END
 			RETURNING id, external_id)
-		SELECT array_agg(id ORDER BY array_position($1, external_id)) FROM put', c.documents) INTO keys USING ids, metadata, texts;
+		SELECT array_agg(p.id ORDER BY u.n) FROM put AS p JOIN unnest($1) WITH ORDINALITY AS u(i, n) ON u.i = p.external_id', c.documents)
+		INTO keys USING ids, metadata, texts;
 	-- A document without text has an empty chunk, to which the vector belongs.
 	EXECUTE format('INSERT INTO %1$s (document_id, tenant, ordinal, start, length, text, hash, heading_path%2$s)
 		SELECT d.id, d.tenant, 0, 1, 0, '''', sha256(''''), ''{}''%3$s FROM %4$s AS d

@@ -206,6 +206,7 @@ CREATE FUNCTION piramid.cut_taken(c piramid.collection, keys text[], starts inte
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	key text;
+	here boolean;
 	n integer := 0;
 BEGIN
 	PERFORM piramid.rechunk(c, keys, starts, lengths);
@@ -216,13 +217,30 @@ EXCEPTION WHEN data_exception OR integrity_constraint_violation OR program_limit
 			n := n + piramid.cut_taken(c, ARRAY[key]);
 		END LOOP;
 	ELSE
-		RAISE WARNING 'document % of "%" cannot be cut: %', keys[1], c.documents, SQLERRM;
-		EXECUTE format('INSERT INTO %s (document_id, error) VALUES ($1::%s, $2)', c.uncut, piramid.key_type(c)) USING keys[1], left(SQLERRM, 500);
+		-- One that somebody has deleted meanwhile needs nothing.
+		EXECUTE format('SELECT EXISTS (SELECT FROM %s WHERE %I = $1::%s)', c.documents, c.key_column, piramid.key_type(c)) INTO here USING keys[1];
+		IF here THEN
+			RAISE WARNING 'document % of "%" cannot be cut: %', keys[1], c.documents, SQLERRM;
+			EXECUTE format('INSERT INTO %s (document_id, error) VALUES ($1::%s, $2)', c.uncut, piramid.key_type(c)) USING keys[1], left(SQLERRM, 500);
+		END IF;
 	END IF;
 	RETURN n;
 END
 $$;
 COMMENT ON FUNCTION piramid.cut_taken(piramid.collection, text[], integer[], integer[]) IS 'cuts documents; those that cannot be cut keep the error; returns the number of the others';
+
+-- Gives new documents that wait together, in at most so many rows, a row each.  Whoever does so waits
+-- for those who change one of them; in order of their keys, so that two do not wait for each other.
+CREATE FUNCTION piramid.spread(c piramid.collection, most integer) RETURNS bigint
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN piramid.execute(format('WITH taken AS (DELETE FROM %1$s AS u USING (SELECT id FROM %1$s WHERE document_id IS NULL LIMIT $1 FOR UPDATE SKIP LOCKED) AS x
+			WHERE u.id = x.id RETURNING u.documents, u.queued_at)
+		INSERT INTO %1$s (document_id, queued_at) SELECT k, min(t.queued_at) FROM taken AS t, unnest(t.documents) AS k GROUP BY k ORDER BY k
+		ON CONFLICT (document_id) DO UPDATE SET lease = NULL, lease_until = NULL, error = NULL', c.uncut), most);
+END
+$$;
+COMMENT ON FUNCTION piramid.spread(piramid.collection, integer) IS 'gives new documents that wait together a row each';
 
 CREATE FUNCTION piramid.cut(collection regclass, documents integer DEFAULT 100) RETURNS integer
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -233,9 +251,11 @@ BEGIN
 	IF c.chunking ->> 'strategy' = 'semantic' THEN
 		RAISE EXCEPTION 'only a worker can cut the documents of "%" by their meaning', collection USING ERRCODE = 'object_not_in_prerequisite_state';
 	ELSIF c.uncut IS NOT NULL THEN
-		EXECUTE format('WITH taken AS (DELETE FROM %1$s AS u USING (SELECT document_id FROM %1$s WHERE error IS NULL LIMIT $1 FOR UPDATE SKIP LOCKED) AS x
-				WHERE u.document_id = x.document_id RETURNING u.document_id::text AS key)
-			SELECT array_agg(key) FROM taken', c.uncut) INTO keys USING documents;
+		PERFORM piramid.spread(c, documents);
+		SELECT t.keys INTO keys FROM piramid.query(format('WITH taken AS (DELETE FROM %1$s AS u
+				USING (SELECT id FROM %1$s WHERE document_id IS NOT NULL AND error IS NULL LIMIT $1 FOR UPDATE SKIP LOCKED) AS x
+				WHERE u.id = x.id RETURNING u.document_id::text AS key)
+			SELECT array_agg(key) FROM taken', c.uncut), documents) AS t(keys text[]);
 	END IF;
 	RETURN CASE WHEN keys IS NULL THEN 0 ELSE piramid.cut_taken(c, keys) END;
 END
@@ -282,9 +302,10 @@ BEGIN
 			ORDER BY random() LOOP
 		BEGIN
 			c := piramid.open_documents(v.documents);
+			PERFORM piramid.spread(c, 1);
 			EXECUTE format('UPDATE %1$s AS u SET lease = $1, lease_until = clock_timestamp() + $2
-				FROM (SELECT document_id FROM %1$s WHERE error IS NULL AND (lease IS NULL OR lease_until <= clock_timestamp()) LIMIT 1 FOR UPDATE SKIP LOCKED) AS x
-				WHERE u.document_id = x.document_id RETURNING u.document_id::text', c.uncut) INTO key USING token, coalesce(lease, '10 min');
+				FROM (SELECT id FROM %1$s WHERE document_id IS NOT NULL AND error IS NULL AND (lease IS NULL OR lease_until <= clock_timestamp()) LIMIT 1 FOR UPDATE SKIP LOCKED) AS x
+				WHERE u.id = x.id RETURNING u.document_id::text', c.uncut) INTO key USING token, coalesce(lease, '10 min');
 			IF key IS NOT NULL THEN
 				RETURN QUERY EXECUTE format('SELECT $1, $2, $3, $4, $5, $6, $7, coalesce(array_agg(x.start ORDER BY x.ordinal), ''{}''),
 						coalesce(array_agg(x.length ORDER BY x.ordinal), ''{}''), coalesce(array_agg($8 || x.text ORDER BY x.ordinal), ''{}'')

@@ -23,8 +23,8 @@ BEGIN
 	pending := chunks - embedded - failed;
 	uncut := CASE WHEN c.uncut IS NULL THEN 0 END;
 	IF has_table_privilege(c.uncut, 'SELECT') THEN
-		EXECUTE format('SELECT count(*) FILTER (WHERE error IS NULL), greatest($1, now() - min(queued_at) FILTER (WHERE error IS NULL)), $2 + count(error), coalesce($3, min(error))
-			FROM %s', c.uncut) INTO uncut, oldest_pending, failed, last_error USING oldest_pending, failed, last_error;
+		EXECUTE format('SELECT count(DISTINCT k) FILTER (WHERE error IS NULL), greatest($1, now() - min(queued_at) FILTER (WHERE error IS NULL)), $2 + count(error), coalesce($3, min(error))
+			FROM %s AS u, unnest(coalesce(u.documents, ARRAY[u.document_id])) AS k', c.uncut) INTO uncut, oldest_pending, failed, last_error USING oldest_pending, failed, last_error;
 	END IF;
 EXCEPTION WHEN syntax_error_or_access_rule_violation OR data_exception OR object_not_in_prerequisite_state THEN
 	-- Tables that their owner has broken hide no other collection.

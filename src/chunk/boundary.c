@@ -16,12 +16,25 @@
 
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "port/pg_bitutils.h"
 
 /* How far around a boundary its rank looks: bytes on each side */
 #define RANK_CONTEXT 16
 
 /* Bytes between two looks for a cancel */
 #define SCAN_STRIDE 65536
+
+/* Sixteen bytes; the compiler has instructions for them on every processor that has some. */
+typedef uint8 Bytes __attribute__((vector_size(16)));
+
+static inline Bytes
+load_bytes(const char *from)
+{
+	Bytes		bytes;
+
+	memcpy(&bytes, from, sizeof(bytes));
+	return bytes;
+}
 
 /*
  * Bytes of the character at pos.  A text that ends inside a character, which
@@ -53,14 +66,16 @@ chunk_count_chars(const ChunkText *text, uint32 from, uint32 to)
 	{
 		uint32		pos = from;
 
-		/* Eight bytes at once: those that continue a character are 10xxxxxx. */
-		for (; to - pos >= sizeof(uint64); pos += sizeof(uint64))
+		/* Bytes that do not continue a character, which are 10xxxxxx: as many as a byte can count. */
+		while (to - pos >= sizeof(Bytes))
 		{
-			uint64		word;
+			uint32		stop = pos + Min((to - pos) / sizeof(Bytes), 255) * sizeof(Bytes);
+			Bytes		counts = {0};
 
-			memcpy(&word, text->data + pos, sizeof(word));
-			word = (word >> 7) & ~(word >> 6) & UINT64CONST(0x0101010101010101);
-			n += sizeof(word) - ((word * UINT64CONST(0x0101010101010101)) >> 56);
+			for (; pos < stop; pos += sizeof(Bytes))
+				counts -= (Bytes) ((load_bytes(text->data + pos) & 0xc0) != 0x80);
+			for (int i = 0; i < sizeof(Bytes); i++)
+				n += counts[i];
 		}
 		for (; pos < to; pos++)
 			n += ((unsigned char) text->data[pos] & 0xc0) != 0x80;
@@ -69,6 +84,26 @@ chunk_count_chars(const ChunkText *text, uint32 from, uint32 to)
 	for (uint32 pos = from; pos < to; pos += chunk_char_size(text, pos))
 		n++;
 	return n;
+}
+
+/* Is all that stands between two places ASCII? */
+bool
+chunk_is_ascii(const ChunkText *text, uint32 from, uint32 to)
+{
+	uint64		word = 0;
+
+	for (; to - from >= sizeof(word); from += sizeof(word))
+	{
+		memcpy(&word, text->data + from, sizeof(word));
+		if ((word & UINT64CONST(0x8080808080808080)) != 0)
+			return false;
+	}
+	for (; from < to; from++)
+	{
+		if (IS_HIGHBIT_SET(text->data[from]))
+			return false;
+	}
+	return true;
 }
 
 /* Units of what stands between two places, the first of which is not blank */
@@ -116,10 +151,10 @@ is_at(const ChunkText *text, uint32 pos, const char *string)
 }
 
 /* Does one of these, of three bytes each, end before pos? */
-static bool
+static inline bool
 ends_with_one_of(const ChunkText *text, uint32 pos, const char *const *strings)
 {
-	if (text->encoding != PG_UTF8 || pos < 3 || !IS_HIGHBIT_SET(text->data[pos - 1]))
+	if (pos < 3 || !IS_HIGHBIT_SET(text->data[pos - 1]) || text->encoding != PG_UTF8)
 		return false;
 	for (; *strings != NULL; strings++)
 	{
@@ -278,6 +313,12 @@ chunk_step_back(const ChunkText *text, uint32 units, uint32 least, ChunkBoundary
 {
 	if (text->unit == CHUNK_WORDS || (text->max_char > 1 && text->encoding != PG_UTF8))
 		return false;
+	if (place->pos - least >= units && chunk_is_ascii(text, place->pos - units, place->pos))
+	{
+		place->pos -= units;
+		place->unit -= units;
+		units = 0;
+	}
 	while (place->pos > least && (units > 0 || chunk_is_blank(text->data[place->pos])))
 	{
 		uint32		from = place->pos--;
@@ -391,20 +432,61 @@ static const bool plain[256] = {
 };
 
 /*
- * From a plain byte to the end of the last word before the next byte that is
- * not: in between, no boundary is stronger than that of a word.
+ * How many of the 16 bytes at "from" stand before the first that may matter to
+ * lines and sentences: the end of a line, a byte that is not ASCII, or a blank
+ * behind what may end a sentence.  (That is, for few comparisons, any sign but
+ * letters, digits, commas and some more.)
+ */
+static inline int
+count_dull_bytes(const char *from)
+{
+	Bytes		c = load_bytes(from);
+	Bytes		last = load_bytes(from - 1);
+	Bytes		ends = (Bytes) (c == '\n') | (Bytes) (c == '\f') | (Bytes) (c == '\r') | (Bytes) (c > 0x7f);
+	Bytes		blank = (Bytes) (c == ' ') | (Bytes) (c - '\t' <= '\r' - '\t');
+	Bytes		sign = ((Bytes) (last - '!' <= '/' - '!') & (Bytes) (last != ',')) | (Bytes) (last == '?') |
+		(Bytes) (last - '[' <= '`' - '[') | (Bytes) (last > 'z');
+	Bytes		found = ends | (blank & sign);
+	uint64		half[2];
+
+	memcpy(half, &found, sizeof(half));
+	if ((half[0] | half[1]) == 0)
+		return sizeof(Bytes);
+#ifdef WORDS_BIGENDIAN
+	for (int i = 0; i < sizeof(Bytes); i++)
+	{
+		if (found[i] != 0)
+			return i;
+	}
+#endif
+	return half[0] != 0 ? pg_rightmost_one_pos64(half[0]) / 8 : 8 + pg_rightmost_one_pos64(half[1]) / 8;
+}
+
+/*
+ * From a byte of ASCII that is not blank to the end of the last word before a
+ * place that may matter: in between, no boundary is stronger than that of a word.
  */
 static inline void
-skip_plain(ChunkScan *scan)
+skip_dull(ChunkScan *scan)
 {
-	const unsigned char *data = (const unsigned char *) scan->text->data;
+	const char *data = scan->text->data;
 	uint32		before = scan->pos;
 	uint32		stop = Min(scan->to, before + SCAN_STRIDE);
-	uint32		pos = before;
+	uint32		pos = before + 1;
+	int			n = sizeof(Bytes);
 
-	while (pos < stop && plain[data[pos]])
-		pos++;
-	while (data[pos - 1] == ' ')
+	while (n == sizeof(Bytes) && stop - pos >= sizeof(Bytes))
+	{
+		n = count_dull_bytes(data + pos);
+		pos += n;
+	}
+	if (n == sizeof(Bytes))
+	{
+		while (pos < stop && plain[(unsigned char) data[pos]] &&
+			   (data[pos] != ' ' || plain[(unsigned char) data[pos - 1]]))
+			pos++;
+	}
+	while (chunk_is_blank(data[pos - 1]))
 		pos--;
 	scan->pos = pos;
 	scan->unit += pos - before;
@@ -439,8 +521,8 @@ chunk_scan_next(ChunkScan *scan, ChunkBoundary *boundary)
 		}
 		else
 		{
-			if (scan->least > CHUNK_WORD && text->unit != CHUNK_WORDS && plain[(unsigned char) data[before]])
-				skip_plain(scan);
+			if (scan->least > CHUNK_WORD && text->unit != CHUNK_WORDS && !IS_HIGHBIT_SET(data[before]))
+				skip_dull(scan);
 			else
 				step_in_word(scan);
 			if (scan->pos >= scan->to || chunk_is_blank(data[scan->pos]))
@@ -500,8 +582,13 @@ chunk_rank(const ChunkText *text, const ChunkBoundary *boundary)
 	uint32		after = Min(text->size - boundary->pos, RANK_CONTEXT);
 	uint64		hash = 0;
 
-	memcpy((char *) around + RANK_CONTEXT - before, text->data + boundary->pos - before, before);
-	memcpy((char *) around + RANK_CONTEXT, text->data + boundary->pos, after);
+	if (before == RANK_CONTEXT && after == RANK_CONTEXT)
+		memcpy(around, text->data + boundary->pos - RANK_CONTEXT, sizeof(around));
+	else
+	{
+		memcpy((char *) around + RANK_CONTEXT - before, text->data + boundary->pos - before, before);
+		memcpy((char *) around + RANK_CONTEXT, text->data + boundary->pos, after);
+	}
 	for (int i = 0; i < lengthof(around); i++)
 	{
 		hash = (hash ^ around[i]) * UINT64CONST(0x9E3779B97F4A7C15);

@@ -3,8 +3,7 @@
  * chunk.c
  *		piramid_chunk(): a text as a set of chunks.
  *
- * The pieces are found for the whole text by the first call; rows, with their
- * texts, are made one by one.
+ * The pieces are found for the whole text, then rows, with their texts, are made.
  *
  *-------------------------------------------------------------------------
  */
@@ -39,7 +38,7 @@ typedef enum ChunkStrategy
 static const char *const strategies[] = {"fixed", "recursive", "markdown", "sentence", NULL};
 static const char *const units[] = {"chars", "words", "bytes", NULL};
 
-/* What the calls for the rows of one result share */
+/* What the rows of one result share */
 typedef struct ChunkRows
 {
 	ChunkText	text;
@@ -150,15 +149,34 @@ split_text(ChunkRows *rows)
 	}
 }
 
-static bool
-has_high_bit(const char *data, uint32 size)
+/*
+ * The first boundary behind "from" which the overlap of a piece may begin at: one of
+ * level "enough" at least, or the strongest of those of level "least".  The piece's own
+ * beginning if there is none.
+ */
+static uint32
+first_within(const ChunkRows *rows, const ChunkCore *core, const ChunkBoundary *from,
+			 ChunkLevel least, ChunkLevel enough)
 {
-	for (uint32 i = 0; i < size; i++)
+	ChunkScan	scan;
+	ChunkBoundary next;
+	int			best = -1;
+	uint32		start = core->pos;
+
+	chunk_scan_start(&scan, &rows->text, from, core->pos, least);
+	while (best < (int) enough && chunk_scan_next(&scan, &next))
 	{
-		if (IS_HIGHBIT_SET(data[i]))
-			return true;
+		/* Where blanks stand between words, none is cut. */
+		if (next.level == CHUNK_CHAR && rows->strategy != STRATEGY_FIXED &&
+			!IS_HIGHBIT_SET(rows->text.data[next.pos]))
+			continue;
+		if (core->unit - next.unit <= rows->overlap && (int) next.level > best)
+		{
+			best = next.level;
+			start = next.pos;
+		}
 	}
-	return false;
+	return start;
 }
 
 /*
@@ -170,10 +188,7 @@ static uint32
 find_start(const ChunkRows *rows, int i)
 {
 	const ChunkCore *core = &rows->cores.core[i];
-	ChunkScan	scan;
 	ChunkBoundary from = {0};
-	ChunkBoundary next;
-	int			best = -1;
 	uint32		start = core->pos;
 
 	if (i == 0 || rows->overlap == 0 || core[-1].section != core->section)
@@ -185,24 +200,12 @@ find_start(const ChunkRows *rows, int i)
 		from.pos = core[-1].pos;
 		from.unit = core[-1].unit;
 	}
-	/* Where blanks stand between words, none is cut. */
-	chunk_scan_start(&scan, &rows->text, &from, core->pos,
-					 rows->strategy == STRATEGY_FIXED ||
-					 has_high_bit(rows->text.data + from.pos, core->pos - from.pos) ?
-					 CHUNK_CHAR : CHUNK_WORD);
-	while (chunk_scan_next(&scan, &next))
-	{
-		int			level = rows->strategy == STRATEGY_FIXED ? 0 : Min(next.level, CHUNK_SENTENCE);
-
-		if (next.level == CHUNK_CHAR && rows->strategy != STRATEGY_FIXED &&
-			!IS_HIGHBIT_SET(rows->text.data[next.pos]))
-			continue;
-		if (core->unit - next.unit <= rows->overlap && level > best)
-		{
-			best = level;
-			start = next.pos;
-		}
-	}
+	if (rows->strategy == STRATEGY_FIXED)
+		return first_within(rows, core, &from, CHUNK_CHAR, CHUNK_CHAR);
+	start = first_within(rows, core, &from, CHUNK_LINE, CHUNK_SENTENCE);
+	if (start == core->pos)
+		start = first_within(rows, core, &from, chunk_is_ascii(&rows->text, from.pos, core->pos) ?
+							 CHUNK_WORD : CHUNK_CHAR, CHUNK_WORD);
 	return start;
 }
 
@@ -261,16 +264,12 @@ heading_path(ChunkRows *rows, int i)
 	return PointerGetDatum(construct_array(path, n, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
-/* Everything that a first call does */
-static ChunkRows *
-begin_rows(FunctionCallInfo fcinfo, FuncCallContext *context)
+/* The text, and how it is to be cut */
+static void
+read_arguments(FunctionCallInfo fcinfo, ChunkRows *rows)
 {
-	ChunkRows  *rows = palloc0(sizeof(ChunkRows));
 	ChunkText  *input = &rows->text;
 
-	if (get_call_result_type(fcinfo, NULL, &context->tuple_desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	context->tuple_desc = BlessTupleDesc(context->tuple_desc);
 	rows->strategy = choose_name(fcinfo, 1, "strategy", strategies, STRATEGY_RECURSIVE);
 	input->unit = choose_name(fcinfo, 4, "unit", units, CHUNK_CHARS);
 	read_sizes(fcinfo, rows);
@@ -282,9 +281,29 @@ begin_rows(FunctionCallInfo fcinfo, FuncCallContext *context)
 		input->size = VARSIZE_ANY_EXHDR(body);
 		input->encoding = GetDatabaseEncoding();
 		input->max_char = pg_database_encoding_max_length();
-		split_text(rows);
 	}
-	return rows;
+}
+
+static void
+put_row(ChunkRows *rows, int i, ReturnSetInfo *result)
+{
+	uint32		start = find_start(rows, i);
+	uint32		end = chunk_trim(&rows->text, start,
+								 i + 1 < rows->cores.n ? rows->cores.core[i + 1].pos : rows->text.size);
+	int			parent = find_parent(rows, i);
+	Datum		values[RESULT_COLUMNS];
+	bool		nulls[RESULT_COLUMNS] = {0};
+
+	rows->start_chars += chunk_count_chars(&rows->text, rows->start, start);
+	rows->start = start;
+	values[0] = Int32GetDatum(i);
+	values[1] = Int32GetDatum(parent);
+	nulls[1] = parent < 0;
+	values[2] = Int32GetDatum(rows->start_chars + 1);
+	values[3] = Int32GetDatum(chunk_count_chars(&rows->text, start, end));
+	values[4] = PointerGetDatum(cstring_to_text_with_len(rows->text.data + start, end - start));
+	values[5] = heading_path(rows, i);
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 
 /*
@@ -295,43 +314,23 @@ PG_FUNCTION_INFO_V1(piramid_chunk);
 Datum
 piramid_chunk(PG_FUNCTION_ARGS)
 {
-	FuncCallContext *context;
-	ChunkRows  *rows;
-	uint32		start;
-	uint32		end;
-	int			i;
-	int			parent;
-	Datum		values[RESULT_COLUMNS];
-	bool		nulls[RESULT_COLUMNS] = {0};
+	ChunkRows	rows = {0};
+	MemoryContext row_context;
+	MemoryContext old;
 
-	if (SRF_IS_FIRSTCALL())
+	InitMaterializedSRF(fcinfo, 0);
+	read_arguments(fcinfo, &rows);
+	split_text(&rows);
+	row_context = AllocSetContextCreate(CurrentMemoryContext, "row of piramid_chunk",
+										ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(row_context);
+	for (int i = 0; i < rows.cores.n; i++)
 	{
-		MemoryContext old;
-
-		context = SRF_FIRSTCALL_INIT();
-		old = MemoryContextSwitchTo(context->multi_call_memory_ctx);
-		context->user_fctx = begin_rows(fcinfo, context);
-		MemoryContextSwitchTo(old);
+		CHECK_FOR_INTERRUPTS();
+		put_row(&rows, i, (ReturnSetInfo *) fcinfo->resultinfo);
+		MemoryContextReset(row_context);
 	}
-	context = SRF_PERCALL_SETUP();
-	rows = context->user_fctx;
-	i = context->call_cntr;
-	if (i >= rows->cores.n)
-		SRF_RETURN_DONE(context);
-
-	CHECK_FOR_INTERRUPTS();
-	start = find_start(rows, i);
-	end = chunk_trim(&rows->text, start,
-					 i + 1 < rows->cores.n ? rows->cores.core[i + 1].pos : rows->text.size);
-	rows->start_chars += chunk_count_chars(&rows->text, rows->start, start);
-	rows->start = start;
-	parent = find_parent(rows, i);
-	values[0] = Int32GetDatum(i);
-	values[1] = Int32GetDatum(parent);
-	nulls[1] = parent < 0;
-	values[2] = Int32GetDatum(rows->start_chars + 1);
-	values[3] = Int32GetDatum(chunk_count_chars(&rows->text, start, end));
-	values[4] = PointerGetDatum(cstring_to_text_with_len(rows->text.data + start, end - start));
-	values[5] = heading_path(rows, i);
-	SRF_RETURN_NEXT(context, HeapTupleGetDatum(heap_form_tuple(context->tuple_desc, values, nulls)));
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(row_context);
+	return (Datum) 0;
 }

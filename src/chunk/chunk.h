@@ -113,6 +113,7 @@ chunk_is_blank(char c)
 /* functions in boundary.c */
 extern uint32 chunk_char_size(const ChunkText *text, uint32 pos);
 extern uint32 chunk_count_chars(const ChunkText *text, uint32 from, uint32 to);
+extern bool chunk_is_ascii(const ChunkText *text, uint32 from, uint32 to);
 extern uint32 chunk_count_units(const ChunkText *text, uint32 from, uint32 to);
 extern uint32 chunk_skip_blanks(const ChunkText *text, uint32 pos, uint32 to);
 extern uint32 chunk_trim(const ChunkText *text, uint32 from, uint32 to);

@@ -12,7 +12,7 @@ none() {
 includes_run_downward() {
 	awk -v directories="$(cd src && echo */)" '
 		BEGIN {
-			rank["type"] = 1; rank["page"] = 1; rank["chunk"] = 1; rank["distance"] = 2; rank["quant"] = 3
+			rank["type"] = 1; rank["page"] = 1; rank["chunk"] = 1; rank["statement"] = 1; rank["distance"] = 2; rank["quant"] = 3
 			rank["partition"] = 3; rank["check"] = 3; rank["hnsw"] = 4; rank["bm25"] = 4
 			n = split(directories, directory, "/ ?")
 			for (i = 1; i < n; i++) {
