@@ -151,6 +151,7 @@ wait_for(lambda: one("SELECT count(*) FROM never_idle_v2 AS v JOIN never_idle_ch
 ok(len(fake.requests) < 200, "another version begins beside other work", len(fake.requests))
 fake.on_request = lambda: None
 worker.end()
+sql("SELECT piramid.drop_collection('never_idle')")  # its work is not done
 
 # A worker is killed while the provider works, and another takes over.
 fake.script = ["hold"]
