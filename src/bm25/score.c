@@ -157,13 +157,11 @@ score_document(ScoreState *state, const Bm25Document *document)
 	return Float8GetDatum(bm25_score(weights, points));
 }
 
-/* text <@> bm25query */
-PG_FUNCTION_INFO_V1(bm25_text_score);
-Datum
-bm25_text_score(PG_FUNCTION_ARGS)
+/* The score of the left side, a text or a tsvector, for a query */
+static Datum
+score_value(FunctionCallInfo fcinfo, bool is_text)
 {
 	Bm25Query	query = PG_GETARG_BM25QUERY(1);
-	text	   *t;
 	ScoreState *state;
 	MemoryContext old;
 	Bm25Document document;
@@ -172,13 +170,27 @@ bm25_text_score(PG_FUNCTION_ARGS)
 
 	if (bm25_scanned_score(PG_GETARG_DATUM(0), query, &known))
 		PG_RETURN_FLOAT8(known);
-	t = PG_GETARG_TEXT_PP(0);
 	state = get_state(fcinfo, query, true);
 	old = MemoryContextSwitchTo(state->scratch);
-	bm25_parse_text(state->config, VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t), 0, &document);
+	if (is_text)
+	{
+		text	   *t = PG_GETARG_TEXT_PP(0);
+
+		bm25_parse_text(state->config, VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t), 0, &document);
+	}
+	else
+		bm25_parse_tsvector(PG_GETARG_TSVECTOR(0), 0, &document);
 	score = score_document(state, &document);
 	MemoryContextSwitchTo(old);
 	return score;
+}
+
+/* text <@> bm25query */
+PG_FUNCTION_INFO_V1(bm25_text_score);
+Datum
+bm25_text_score(PG_FUNCTION_ARGS)
+{
+	return score_value(fcinfo, true);
 }
 
 /* tsvector <@> bm25query */
@@ -186,23 +198,7 @@ PG_FUNCTION_INFO_V1(bm25_tsvector_score);
 Datum
 bm25_tsvector_score(PG_FUNCTION_ARGS)
 {
-	Bm25Query	query = PG_GETARG_BM25QUERY(1);
-	TSVector	vector;
-	ScoreState *state;
-	MemoryContext old;
-	Bm25Document document;
-	Datum		score;
-	double		known;
-
-	if (bm25_scanned_score(PG_GETARG_DATUM(0), query, &known))
-		PG_RETURN_FLOAT8(known);
-	vector = PG_GETARG_TSVECTOR(0);
-	state = get_state(fcinfo, query, true);
-	old = MemoryContextSwitchTo(state->scratch);
-	bm25_parse_tsvector(vector, 0, &document);
-	score = score_document(state, &document);
-	MemoryContextSwitchTo(old);
-	return score;
+	return score_value(fcinfo, false);
 }
 
 /* text <@> text and tsvector <@> text, which the planner replaces when there is an index */

@@ -108,23 +108,33 @@ hnsw_finder_neighbours(HnswFinder *finder, const HnswNeighbour *self, bool dying
 		neighbour->lsn = found->lsn;
 		neighbour->distance = found->key;
 		if (index->layout.space->lifted && !search->lifted)
-			neighbour->distance = hnsw_graph_distance(index, hnsw_query_vector(index, finder->query),
-													  self->norm, neighbour->vector, neighbour->norm);
+		{
+			float		key = 2 * search->query->unscale * found->key;
+			float		extra = hnsw_extra(index, self->norm) - hnsw_extra(index, found->norm);
+
+			neighbour->distance = Max(self->norm + found->norm + key, 0) + extra * extra;
+		}
 		n++;
 	}
 	sort_neighbours(*neighbours, n);
 	return n;
 }
 
-/*
- * Keep what a search has found beyond the next search: add those of n neighbours, whose
- * vectors are the search's, that are not among the "kept" ones.
- */
+/* Keep a neighbour that a search has found: the search's vectors do not outlive the next one. */
 void
-hnsw_finder_keep(const HnswFinder *finder, const HnswNeighbour *neighbours, int n,
-				 HnswNeighbours *kept)
+hnsw_neighbour_keep(const HnswIndex *index, const HnswNeighbour *found, HnswNeighbour *kept)
 {
-	Size		size = sizeof(float) * hnsw_vector_length(&finder->index->layout);
+	Size		size = sizeof(float) * hnsw_vector_length(&index->layout);
+
+	*kept = *found;
+	kept->vector = memcpy(palloc(size), found->vector, size);
+}
+
+/* Keep those of n neighbours that a search has found which are not among the "kept" ones. */
+void
+hnsw_neighbours_keep(const HnswIndex *index, const HnswNeighbour *neighbours, int n,
+					 HnswNeighbours *kept)
+{
 	int			before = kept->n;
 
 	kept->all = kept->all == NULL ? palloc(sizeof(HnswNeighbour) * Max(n, 1)) :
@@ -136,12 +146,7 @@ hnsw_finder_keep(const HnswFinder *finder, const HnswNeighbour *neighbours, int 
 		for (int j = 0; j < before && is_new; j++)
 			is_new = kept->all[j].id != neighbours[i].id;
 		if (is_new)
-		{
-			HnswNeighbour *copy = &kept->all[kept->n++];
-
-			*copy = neighbours[i];
-			copy->vector = memcpy(palloc(size), neighbours[i].vector, size);
-		}
+			hnsw_neighbour_keep(index, &neighbours[i], &kept->all[kept->n++]);
 	}
 	sort_neighbours(kept->all, kept->n);
 }

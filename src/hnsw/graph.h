@@ -189,8 +189,10 @@ extern void hnsw_finder_ask(HnswFinder *finder, HnswNodeId id, const HnswNodeHea
 							HnswNeighbour *self);
 extern int	hnsw_finder_neighbours(HnswFinder *finder, const HnswNeighbour *self, bool dying,
 								   HnswNeighbour **neighbours);
-extern void hnsw_finder_keep(const HnswFinder *finder, const HnswNeighbour *neighbours, int n,
-							 HnswNeighbours *kept);
+extern void hnsw_neighbour_keep(const HnswIndex *index, const HnswNeighbour *found,
+								HnswNeighbour *kept);
+extern void hnsw_neighbours_keep(const HnswIndex *index, const HnswNeighbour *neighbours, int n,
+								 HnswNeighbours *kept);
 extern int	hnsw_finder_misses(HnswFinder *finder, const HnswMetaPageData *meta,
 							   const HnswSought *sought, const int *widths, int n);
 extern bool hnsw_link_back(HnswFinder *finder, const HnswNeighbour *self,

@@ -113,17 +113,12 @@ insert_duplicate(HnswFinder *finder, const InsertRow *row)
 	return false;
 }
 
-/* Keep a neighbour that a search has found: the search's vectors do not outlive the next one. */
+/* Keep a neighbour that becomes one of the row. */
 static void
 keep_neighbour(const HnswIndex *index, const HnswNeighbour *found, HnswNeighbour *kept)
 {
-	Size		size = sizeof(float) * hnsw_vector_length(&index->layout);
-	float	   *vector = palloc(size);
-
-	memcpy(vector, found->vector, size);
-	*kept = *found;
-	kept->vector = vector;
-	kept->rotated = hnsw_rotated(index, vector);
+	hnsw_neighbour_keep(index, found, kept);
+	kept->rotated = hnsw_rotated(index, kept->vector);
 }
 
 /*
@@ -331,7 +326,7 @@ find_near(HnswFinder *finder, const InsertRow *row, const HnswMetaPageData *meta
 	{
 		int			n = hnsw_finder_neighbours(finder, &self, false, &neighbours);
 
-		hnsw_finder_keep(finder, neighbours, n, near);
+		hnsw_neighbours_keep(index, neighbours, n, near);
 		pfree(neighbours);
 	}
 	return added;
@@ -339,19 +334,16 @@ find_near(HnswFinder *finder, const InsertRow *row, const HnswMetaPageData *meta
 
 /*
  * Search the levels from the entry point down with some width, choosing links
- * for those at which the row gets a node.
+ * for those at which the row gets a node; at the base also from the near ones.
  */
 static InsertFound
 search_levels(HnswFinder *finder, const InsertRow *row, const HnswMetaPageData *meta,
-			  InsertLevel *levels, int top, int width)
+			  HnswNeighbours *near, InsertLevel *levels, int top, int width)
 {
 	HnswSearch *search = finder->search;
 	const HnswNeighbour self = {.norm = row->stored.inserted.norm};
-	HnswNeighbours near = {0};
 	bool		outlier = false;
 
-	if (find_near(finder, row, meta, &near))
-		return FOUND_EQUAL;
 	search->query = finder->asked;
 	search->lifted = false;
 	hnsw_search_enter(search, meta, top, top > 0 ? width : DUPLICATE_WIDTH);
@@ -375,10 +367,10 @@ search_levels(HnswFinder *finder, const InsertRow *row, const HnswMetaPageData *
 		}
 		n = hnsw_finder_neighbours(finder, &self, false, &neighbours);
 		outlier = is_outlier(finder->index, neighbours, n);
-		if (at == 0 && near.n > 0)
+		if (at == 0 && near->n > 0)
 		{
-			hnsw_finder_keep(finder, neighbours, n, &near);
-			choose_links(finder, &self, near.all, near.n, &levels[at]);
+			hnsw_neighbours_keep(finder->index, neighbours, n, near);
+			choose_links(finder, &self, near->all, near->n, &levels[at]);
 		}
 		else
 			choose_links(finder, &self, neighbours, n, &levels[at]);
@@ -404,11 +396,15 @@ find_links(HnswFinder *finder, const InsertRow *row, const HnswMetaPageData *met
 {
 	int			width = search_width(&finder->index->layout);
 	int			above = Max(*top, 1);
-	InsertFound found = search_levels(finder, row, meta, levels, *top, width);
+	HnswNeighbours near = {0};
+	InsertFound found;
 
+	if (find_near(finder, row, meta, &near))
+		return true;
+	found = search_levels(finder, row, meta, &near, levels, *top, width);
 	if (found == FOUND_FAR)
 	{
-		found = search_levels(finder, row, meta, levels, above, OUTLIER_WIDTH * width);
+		found = search_levels(finder, row, meta, &near, levels, above, OUTLIER_WIDTH * width);
 		if (found == FOUND_FAR)
 			*top = above;
 	}

@@ -61,8 +61,11 @@ foreach my $case (
 $node->safe_psql(
 	'postgres', q{
 	CREATE TABLE uneven AS
-		SELECT id, (v * array_fill(exp(2 * sin(id * 7.13)), ARRAY[128])::vector)::vector(128) AS v FROM slices;
+		SELECT id, (v * array_fill(exp(2 * sin(id * 7.13)), ARRAY[128])::vector)::vector(128) AS v FROM slices});
+my (undef, undef, $debug) = $node->psql('postgres', q{
+	SET client_min_messages = debug1;
 	CREATE INDEX ON uneven USING hnsw (v vector_ip_ops)});
+at_most(($debug =~ /(\d+) were lost/g)[-1] // 'NaN', 50, 'by inner product, rows are not taken for lost because longer ones are found');
 at_least($node->safe_psql('postgres', "SELECT test.recall('uneven', '<#>', 'queries')"),
 	0.98, 'recall@10 by inner product of rows of very different lengths');
 

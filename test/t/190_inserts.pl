@@ -121,7 +121,7 @@ my (undef, undef, $debug) = $node->psql('postgres', q{
 	SET client_min_messages = debug1;
 	VACUUM lengths});
 like($debug, qr/hnsw vacuum: searched for \d+ nodes, \d+ were lost/, 'a vacuum of them looks for rows');
-at_most(($debug =~ /(\d+) were lost/g)[-1] // 'NaN', 100, 'and takes few for lost');
+at_most(($debug =~ /(\d+) were lost/g)[-1] // 'NaN', 20, 'and takes few for lost');
 at_least($node->safe_psql('postgres', "SELECT test.recall('lengths', '<#>', 'ip_queries')"), 0.97,
 	'after a vacuum, by inner product: recall@10');
 

@@ -115,7 +115,7 @@ foreach my $round (1 .. $rounds)
 	my $kill = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'worker' AND random() < 0.5";
 	if ($round % 3 == 0)
 	{
-		wait_until(sub { $node->safe_psql('postgres', 'SELECT sum(embedded) > 5 FROM piramid.collection_status') eq 't' }, 'some vectors');
+		$node->poll_query_until('postgres', 'SELECT sum(embedded) > 5 FROM piramid.collection_status') or die 'timed out waiting for some vectors';
 		crash($node, @workers, @writers);
 	}
 	else

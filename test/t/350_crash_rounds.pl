@@ -131,7 +131,7 @@ sub kill_one
 
 	kill 'KILL', @pids;
 	$_->finish foreach @handles;
-	wait_until(sub { ($node->psql('postgres', 'SELECT 1'))[0] == 0 }, 'the server to come back');
+	$node->poll_query_until('postgres', 'SELECT true') or die 'timed out waiting for the server to come back';
 }
 
 # Tables of which a valid index tells
