@@ -212,16 +212,27 @@ sub wait_until
 sub crash
 {
 	my ($node, @handles) = @_;
-	my @pids = split /\n/, $node->safe_psql('postgres',
-		'SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()');
+	my $server = $node->{_pid};
 
+	# A stopped server makes no process while its processes are listed.  One that is
+	# left alive may wait for ever for a lock of one that is killed.
+	kill 'STOP', $server;
+	my @pids = map { slurp_stat($_) =~ /^(\d+) \(.*\) \S $server / ? $1 : () } glob '/proc/[0-9]*/stat';
 	$node->kill9;
 	kill 'KILL', @pids;
 	$_->finish foreach @handles;
-	# The new server wants the old one's shared memory to be unused.  A process that
-	# came after the list was made ends when it misses its server.
+	# The new server wants the old one's shared memory to be unused.
 	wait_until(sub { !kill 0, @pids }, 'the end of killed processes');
 	wait_until(sub { $node->start(fail_ok => 1) }, 'the end of the old server');
+}
+
+# What the system tells of a process; nothing once it has ended.
+sub slurp_stat
+{
+	my ($file) = @_;
+
+	open my $stat, '<', $file or return '';
+	return scalar(<$stat>) // '';
 }
 
 # The statement fails with this message, and the server lives on.
