@@ -120,6 +120,10 @@ BEGIN
 		CREATE TABLE x (id int, v vector(32));
 		INSERT INTO x VALUES (0, array_fill(outlier, '{32}')::vector);
 		EXECUTE format('CREATE INDEX x_v_idx ON x USING hnsw (v vector_%s_ops)', opclass);
+		-- Searches are to begin with it.
+		WHILE (SELECT levels < 2 FROM piramid_hnsw_info('x_v_idx')) LOOP
+			REINDEX INDEX x_v_idx;
+		END LOOP;
 		INSERT INTO x SELECT * FROM plain;
 		inserted := found('x', op, 'id BETWEEN 1 AND 25', share);
 		REINDEX INDEX x_v_idx;

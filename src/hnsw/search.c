@@ -134,7 +134,11 @@ admit(HnswSearch *search, uint32 candidate, float key)
 		hnsw_prefetch_hint(search->index, search->pool.candidates[candidate].id);
 }
 
-/* An estimate of a neighbour's key: average it into what is known. */
+/*
+ * An estimate of a neighbour's key: average it into what is known.  Each of the two is
+ * multiplied by its share, since their difference would be too coarse if one is huge.
+ * What has the largest variance tells nothing.
+ */
 static inline void
 offer(HnswSearch *search, HnswNodeId id, float estimate, float variance)
 {
@@ -152,9 +156,14 @@ offer(HnswSearch *search, HnswNodeId id, float estimate, float variance)
 	}
 	if (!pool_unexpanded(candidate))
 		return;
-	share = candidate->variance / (candidate->variance + variance);
-	candidate->variance = variance * share;
-	if (pool_update(pool, i, candidate->key + (estimate - candidate->key) * share))
+	if (candidate->variance < HNSW_MAX_KEY)
+	{
+		share = candidate->variance / (candidate->variance + variance);
+		estimate = candidate->key * (variance / (candidate->variance + variance)) + estimate * share;
+		variance *= share;
+	}
+	candidate->variance = variance;
+	if (pool_update(pool, i, estimate))
 		hnsw_prefetch_hint(search->index, id);
 }
 
@@ -429,8 +438,8 @@ offer_coded(HnswSearch *search, int nlinks, float l2sq)
 
 		/* Neither the far ends of float32 nor a duplicate may stop us. */
 		if (!(estimate < HNSW_MAX_KEY && estimate > -HNSW_MAX_KEY))
-			estimate = HNSW_MAX_KEY;
-		if (!(variance < HNSW_MAX_KEY))
+			estimate = variance = HNSW_MAX_KEY;
+		else if (!(variance < HNSW_MAX_KEY))
 			variance = HNSW_MAX_KEY;
 		else if (variance < MIN_VARIANCE)
 			variance = MIN_VARIANCE;
