@@ -38,6 +38,8 @@ include $(PGXS)
 
 # Scores are the same bits wherever they are computed.
 $(patsubst %.c,%.o,$(wildcard src/bm25/*.c)): override CFLAGS += -ffp-contract=off
+# Loops over the entries of key pages, of which compilers make vectors at this level only.
+src/hnsw/key_filter.o: override CFLAGS += -O3
 
 $(OBJS): $(sort $(wildcard src/*.h src/*/*.h))
 

@@ -38,6 +38,26 @@ bitmap_get(const HnswBitmap *map, uint64 i)
 	return i < map->size && (map->bytes[i / 8] >> (i % 8)) & 1;
 }
 
+/* The first bit from this one on that is set; map->size if there is none. */
+static inline uint64
+bitmap_next(const HnswBitmap *map, uint64 i)
+{
+	for (; i < map->size; i++)
+	{
+		uint64		word = 1;
+
+		if (i % 64 == 0 && map->size - i >= 64)
+			memcpy(&word, map->bytes + i / 8, sizeof(word));
+		if (word == 0)
+			i |= 63;
+		else if (map->bytes[i / 8] == 0)
+			i |= 7;
+		else if (bitmap_get(map, i))
+			return i;
+	}
+	return map->size;
+}
+
 static inline void
 bitmap_set(HnswBitmap *map, uint64 i)
 {

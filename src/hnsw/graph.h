@@ -89,7 +89,9 @@ extern void hnsw_search_down(HnswSearch *search, int width);
 extern int	hnsw_filter_tids(const HnswKeyFilter *filter, const HnswLayout *layout, int ntids,
 							 const ItemPointerData *tids, const uint8 *keys,
 							 ItemPointer matching);
+extern double hnsw_search_share(const HnswSearch *search);
 extern void hnsw_search_sweep(HnswSearch *search, BlockNumber block);
+extern void hnsw_search_sweep_all(HnswSearch *search);
 extern void hnsw_search_list(HnswSearch *search, BlockNumber block);
 
 /* A possible neighbour of a node: its vector as hnsw_own_decode gives it. */

@@ -236,6 +236,24 @@ hnsw_node_keys(HnswIndex *index, HnswNodeId id, uint8 *key)
 }
 
 /*
+ * Which of eight entries have nodes that match, for sure or maybe, given the bytes of
+ * their states and of what the filter says?  A byte each: 1 or 0.
+ */
+static inline uint64
+wanted_entries(const uint8 *states, const uint8 *matches)
+{
+	const uint64 ones = UINT64CONST(0x0101010101010101);
+	uint64		state;
+	uint64		match;
+
+	StaticAssertStmt(HNSW_KEY_UNKNOWN == 0 && HNSW_KEY_ONE == 1 && HNSW_KEY_SEVERAL == 2 &&
+					 HNSW_KEY_ABSENT == 3, "the low bit says that the node need not be read");
+	memcpy(&state, states, sizeof(state));
+	memcpy(&match, matches, sizeof(match));
+	return (~state | (match & ~(state >> 1))) & ones;
+}
+
+/*
  * The nodes with entries on a key page whose keys match, for sure or maybe.  ids
  * must have room for as many as the page has.  Returns how many, and adds to "sure"
  * those whose only key matches; 0 if there is no such page, for then there are no nodes.
@@ -247,7 +265,7 @@ hnsw_key_page_match(HnswIndex *index, uint32 ordinal, const HnswKeyFilter *filte
 	const HnswLayout *layout = &index->layout;
 	BlockNumber block = hnsw_map_find(index, HNSW_MAP_KEYS, ordinal);
 	HnswNodeId	first = ordinal * layout->key_entries;
-	bool		matches[HNSW_KEY_ENTRIES];
+	uint8		matches[HNSW_KEY_ENTRIES + sizeof(uint64)];
 	HnswKeyEntries entries = {.capacity = layout->key_entries};
 	Buffer		buffer;
 	Page		page;
@@ -260,14 +278,20 @@ hnsw_key_page_match(HnswIndex *index, uint32 ordinal, const HnswKeyFilter *filte
 	entries.n = HnswPageGetOpaque(page)->nused;
 	entries.data = (uint8 *) page + part_offset(layout, 0);
 	hnsw_filter_entries(filter, &entries, matches);
-	for (int i = 0; i < entries.n; i++)
+	memset(matches + entries.n, 0, sizeof(uint64));
+	/* A page has room for a multiple of eight entries. */
+	for (int i = 0; i < entries.n; i += sizeof(uint64))
 	{
-		HnswKeyState state = page_states(page)[i];
+		uint64		wanted = wanted_entries(page_states(page) + i, matches + i);
 
-		if (state == HNSW_KEY_ABSENT || (state == HNSW_KEY_ONE && !matches[i]))
+		if (wanted == 0)
 			continue;
-		ids[n++] = first + i;
-		*sure += state == HNSW_KEY_ONE;
+		for (int j = i; j < Min(i + (int) sizeof(uint64), entries.n); j++)
+			if (((uint8 *) &wanted)[j - i])
+			{
+				ids[n++] = first + j;
+				*sure += page_states(page)[j] == HNSW_KEY_ONE;
+			}
 	}
 	UnlockReleaseBuffer(buffer);
 	index->counts.key_pages++;

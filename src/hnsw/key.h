@@ -80,14 +80,6 @@ typedef struct HnswKeyColumns
 /* The conditions of a scan, compiled */
 typedef struct HnswKeyFilter HnswKeyFilter;
 
-/* How a key, or an entry of a key page, stands to the conditions */
-typedef enum HnswKeyMatch
-{
-	HNSW_KEY_NO,
-	HNSW_KEY_YES,
-	HNSW_KEY_MAYBE				/* entries only: the node has to be read */
-} HnswKeyMatch;
-
 /*
  * Entries of a key page, column-wise: null flags of all entries, then the
  * values of the first column of all entries, and so on.  The values of column
@@ -112,6 +104,6 @@ extern bool hnsw_filter_is_false(const HnswKeyFilter *filter);
 extern bool hnsw_filter_rechecks(const HnswKeyFilter *filter);
 extern bool hnsw_filter_test(const HnswKeyFilter *filter, const uint8 *key);
 extern void hnsw_filter_entries(const HnswKeyFilter *filter, const HnswKeyEntries *entries,
-								bool *matches);
+								uint8 *restrict matches);
 
 #endif							/* PIRAMID_HNSW_KEY_H */

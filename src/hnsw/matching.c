@@ -188,6 +188,28 @@ hnsw_matches_budget(const HnswMatches *matches, double width, uint32 *budget, ui
 	*grant = (uint32) ceil((1 - FREE_SHARE) * cost / width);
 }
 
+/*
+ * A search has found as many nodes that match as it wanted.  Near the query they may be
+ * more frequent than elsewhere.  Then it has met few others on its way, so it goes on,
+ * as wide as that share needs for so many rows.  Returns the width, and sets the spread.
+ */
+int
+hnsw_matches_widen(HnswMatches *matches, HnswSearch *search, const HnswMetaPageData *meta,
+				   double rows, double *spread)
+{
+	double		share = Max(hnsw_search_share(search), matches->share);
+	double		width = Max(hnsw_first_width(matches->index->rel, meta, rows, share),
+							hnsw_spread(share) * rows);
+
+	width = Min(width, hnsw_max_scan_nodes() / 2);
+	if (width < search->pool.width + 1)
+		return search->pool.width;
+	*spread = hnsw_spread(share);
+	hnsw_search_widen(search, (int) width);
+	hnsw_search_run(search);
+	return search->pool.width;
+}
+
 /* ---------------------------------------------------------------------
  * Sweeps
  * ---------------------------------------------------------------------
@@ -209,14 +231,10 @@ sweep_block(HnswMatches *matches, HnswSearch *search, BlockNumber block)
 static bool
 next_match(const HnswMatches *matches, const HnswSearch *search, uint64 *id)
 {
-	for (; *id < matches->matching.size; ++*id)
-	{
-		if (matches->matching.bytes[*id / 8] == 0)
-			*id |= 7;
-		else if (bitmap_get(&matches->matching, *id) &&
-				 !pool_was_expanded(&search->pool, (HnswNodeId) *id))
+	for (*id = bitmap_next(&matches->matching, *id); *id < matches->matching.size;
+		 *id = bitmap_next(&matches->matching, *id + 1))
+		if (!pool_was_expanded(&search->pool, (HnswNodeId) *id))
 			return true;
-	}
 	return false;
 }
 

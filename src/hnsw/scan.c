@@ -367,19 +367,6 @@ make_filter(IndexScanDesc scan)
 	return state->filter == NULL || !hnsw_filter_is_false(state->filter);
 }
 
-/* Meet all nodes that the search has not met. */
-static void
-sweep_blocks(HnswScanState *state)
-{
-	BlockNumber nblocks = RelationGetNumberOfBlocks(state->index->rel);
-
-	for (BlockNumber block = HNSW_METAPAGE + 1; block < nblocks; block++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		hnsw_search_sweep(state->search, block);
-	}
-}
-
 /* Meet all nodes that the search has not met; under conditions, those that it takes. */
 static void
 sweep(HnswScanState *state, HnswSweepReason reason)
@@ -392,7 +379,7 @@ sweep(HnswScanState *state, HnswSweepReason reason)
 	if (state->filter != NULL)
 		more = hnsw_matches_sweep(state->matches, state->search);
 	else
-		sweep_blocks(state);
+		hnsw_search_sweep_all(state->search);
 	if (index->strategy != NULL)
 		FreeAccessStrategy(index->strategy);
 	index->strategy = NULL;
@@ -484,6 +471,9 @@ run_search(HnswScanState *state, const HnswMetaPageData *meta, int width)
 	search->budget = state->budget;
 	search->grant = state->grant;
 	hnsw_search_run(search);
+	if (meta != NULL && state->filter != NULL && search->pool.n >= width && search->budget > 0)
+		width = hnsw_matches_widen(state->matches, search, meta, state->demand.rows,
+								   &state->spread);
 	state->budget = search->budget;
 	state->report.width = width;
 	if (search->pool.n >= width && search->budget > 0)

@@ -113,6 +113,8 @@ extern HnswMatches *hnsw_matches_create(HnswIndex *index, const HnswKeyFilter *f
 extern bool hnsw_matches_sweep_pays(const HnswMatches *matches, double width);
 extern void hnsw_matches_budget(const HnswMatches *matches, double width, uint32 *budget,
 								uint32 *grant);
+extern int	hnsw_matches_widen(HnswMatches *matches, HnswSearch *search,
+							   const HnswMetaPageData *meta, double rows, double *spread);
 extern bool hnsw_matches_sweep(HnswMatches *matches, HnswSearch *search);
 
 #endif							/* PIRAMID_HNSW_SCAN_H */

@@ -586,6 +586,18 @@ hnsw_search_widen(HnswSearch *search, int width)
 	pool->cursor = 0;
 }
 
+/* Which share of the nodes that were expanded, and are as near as the pool, is in it? */
+double
+hnsw_search_share(const HnswSearch *search)
+{
+	const HnswPool *pool = &search->pool;
+	uint32		near = 0;
+
+	for (uint32 i = 0; i < search->nfound; i++)
+		near += search->found[i].key <= pool_at(pool, pool->n - 1)->key;
+	return Min((double) pool->n / Max(near, 1), 1);
+}
+
 /*
  * Go down one level: start a search there from the best nodes found here,
  * whose keys are known, since they are the same vectors.
@@ -684,6 +696,19 @@ void
 hnsw_search_sweep(HnswSearch *search, BlockNumber block)
 {
 	find_unmet(search, block, search->query);
+}
+
+/* The same for all blocks. */
+void
+hnsw_search_sweep_all(HnswSearch *search)
+{
+	BlockNumber nblocks = RelationGetNumberOfBlocks(search->index->rel);
+
+	for (BlockNumber block = HNSW_METAPAGE + 1; block < nblocks; block++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		hnsw_search_sweep(search, block);
+	}
 }
 
 /* Find all nodes of a block where there is nothing to search for: they have no keys. */

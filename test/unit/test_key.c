@@ -312,7 +312,7 @@ test_filters(void)
 		HnswKeyFilter *filter = hnsw_filter_begin(&columns);
 		Condition	conditions[4];
 		int			n = random_int(0, 4);
-		bool		matches[KEYS];
+		uint8		matches[KEYS];
 		bool		on_array = false;
 
 		for (int i = 0; i < KEYS; i++)
