@@ -1,4 +1,5 @@
 -- bm25: phrases and weights, met by positions in the index, beside the server's own.
+-- In all versions: the index by itself.
 SET client_min_messages = warning;
 CREATE EXTENSION piramid_bm25;
 SET jit = off;

@@ -1,4 +1,5 @@
 -- bm25: scores and ranks against BM25 computed in SQL, while rows come and go.
+-- In all versions: arithmetic.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set brute :abs_srcdir '/sql/include/bm25_brute.sql'
 SET client_min_messages = warning;

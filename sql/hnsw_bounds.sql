@@ -1,5 +1,6 @@
 -- hnsw: bounds of distances hold where float32 and binary16 are at their ends.
 -- A lower bound above the distance stops a scan: "index returned tuples in wrong order".
+-- In all versions: arithmetic.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set check :abs_srcdir '/sql/include/hnsw_check.sql'
 \set ECHO none

@@ -1,4 +1,5 @@
 -- hnsw: values at the ends of float32, and mixtures of scales
+-- In all versions: arithmetic and the graph.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set check :abs_srcdir '/sql/include/hnsw_check.sql'
 \set ECHO none

@@ -1,5 +1,6 @@
 -- Rows that cannot be told apart at one scale for all: most are much shorter
 -- than others, or they lie in dense groups.  See README-build.md.
+-- In all versions: arithmetic and the graph.
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set check :abs_srcdir '/sql/include/hnsw_check.sql'
 \set ECHO none

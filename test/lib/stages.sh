@@ -246,6 +246,12 @@ installcheck() {
 		[ ! -e "$root/$3/$name.$4" ] || chosen+=("$name")
 	done
 	[ ${#names[@]} -eq 0 ] || [ ${#chosen[@]} -gt 0 ] || return 0
+	# With --by-version, not those whose head says "In all versions:" and why.
+	if [ ${#names[@]} -eq 0 ] && [ -n "$by_version" ]; then
+		for name in $(make_in_work --eval="list: ; @echo \$($1)" list); do
+			grep -q '^-- In all versions: ' "$root/$3/$name.$4" || chosen+=("$name")
+		done
+	fi
 	start_server
 	make_in_work PGHOST="$work" PGPORT=5432 PGUSER=postgres "$2=" \
 		${chosen[0]:+"$1=${chosen[*]}"} installcheck 2>&1 |
@@ -262,14 +268,14 @@ stage_regress()   { installcheck REGRESS ISOLATION sql sql .; }
 stage_isolation() { installcheck ISOLATION REGRESS test/specs spec output_iso; }
 
 # The TAP files to run: those named; or all; or, with --by-version, those whose
-# head says "By version:" and why.
+# head says "By version:" and why, or "By version, on N:" for this version.
 tap_files() {
 	local file name
 	for file in "$root"/test/t/*.pl; do
 		name=$(basename "$file" .pl)
 		if [ ${#names[@]} -gt 0 ]; then
 			[[ " ${names[*]} " != *" $name "* ]] || say "$name"
-		elif [ -z "$by_version" ] || grep -q '^# By version: ' "$file"; then
+		elif [ -z "$by_version" ] || grep -qE "^# By version(, on $(pg_major))?: " "$file"; then
 			say "$name"
 		fi
 	done

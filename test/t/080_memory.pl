@@ -1,7 +1,7 @@
 # Memory and interruption: rescans leak nothing, small memory settings work,
 # and a cancelled statement leaves everything usable.
 #
-# By version: memory contexts and interrupts.
+# By version, on 18: memory contexts and interrupts.
 
 use strict;
 use warnings;

@@ -1,7 +1,7 @@
 # Dumps go from pgvector to piramid and back: changed in one word, or unchanged
 # with the extension "vector" that is piramid.
 #
-# By version: where a server finds extensions; pgvector is packaged from 17 on.
+# By version, on 18: where a server finds extensions; pgvector is packaged from 17 on.
 
 use strict;
 use warnings;

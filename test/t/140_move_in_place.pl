@@ -1,7 +1,7 @@
 # A live database moves from pgvector to piramid and back, without a dump, by
 # the commands of the documentation.
 #
-# By version: the catalogs; pgvector is packaged from 17 on.
+# By version, on 18: the catalogs; pgvector is packaged from 17 on.
 
 use strict;
 use warnings;

@@ -1,7 +1,7 @@
 # CREATE INDEX by several processes and through temporary files: nothing is
 # lost, equal vectors stay together, and whatever ends a build leaves nothing.
 #
-# By version: parallel workers and temporary files.
+# By version, on 18: parallel workers and temporary files.
 
 use strict;
 use warnings;

@@ -1,7 +1,7 @@
 # Collections under both names of the extension, in dumps, and among roles that do
 # not trust each other.
 #
-# By version: what dumps and locks do.
+# By version, on 18: what dumps and locks do.
 
 use strict;
 use warnings;

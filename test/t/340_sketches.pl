@@ -1,7 +1,7 @@
 # Sketches: where many nodes match, a scan reads those that seem nearest, and finds
 # the nearest rows; whoever goes on gets all, in order.  After all kinds of builds,
 # inserts, vacuums, a crash, and on a standby.
-# By version: WAL, replay and parallel workers.
+# By version, on 18: WAL, replay and parallel workers.
 
 use strict;
 use warnings;
