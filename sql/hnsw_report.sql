@@ -35,6 +35,16 @@ SELECT count(*) FROM (SELECT id FROM t WHERE bucket = 7 ORDER BY v <-> :q LIMIT 
 SELECT nodes >= 100 AS nodes, width, key_pages = (SELECT key_pages FROM piramid_hnsw_keys('t_v')) AS all_key_pages, exact_pass,
 	selectivity BETWEEN 0.001 AND 0.1 AS selectivity, rows >= 10 AS rows
 FROM piramid_last_scan();
+-- as many matches, but all of them around the query: as wide as without a condition
+CREATE TABLE around AS SELECT v, (row_number() OVER (ORDER BY v <-> :q) <= 2000)::int AS near, id % 5 AS part FROM t;
+SET client_min_messages = warning;
+CREATE INDEX around_v ON around USING hnsw (v vector_l2_ops, near, part);
+RESET client_min_messages;
+SELECT count(*) FROM (SELECT 1 FROM around WHERE part = 1 ORDER BY v <-> :q LIMIT 10) AS n;
+SELECT width BETWEEN 16 AND 30 AS narrow, exact_pass FROM piramid_last_scan();
+SELECT count(*) FROM (SELECT 1 FROM around WHERE near = 1 ORDER BY v <-> :q LIMIT 10) AS n;
+SELECT width BETWEEN 38 AND 40 AS wide, exact_pass FROM piramid_last_scan();
+DROP TABLE around;
 -- nothing can match
 SELECT count(*) FROM (SELECT id FROM t WHERE bucket < 5 AND bucket > 50 ORDER BY v <-> :q LIMIT 10) AS n;
 SELECT nodes, width, exact_pass, rows FROM piramid_last_scan();

@@ -33,6 +33,9 @@
 /* The share of a sweep's cost that a search may cost before it finds what matches */
 #define FREE_SHARE 0.25
 
+/* Nodes that a search may expand for each that would match if as many did as around the query */
+#define WIDENED_HOPS 4
+
 /*
  * Rows that a sweep by sketches looks for at least, and how many times more when it
  * goes on.  How many more nodes it reads if a search found too few: sketches tell
@@ -191,23 +194,34 @@ hnsw_matches_budget(const HnswMatches *matches, double width, uint32 *budget, ui
 /*
  * A search has found as many nodes that match as it wanted.  Near the query they may be
  * more frequent than elsewhere.  Then it has met few others on its way, so it goes on,
- * as wide as that share needs for so many rows.  Returns the width, and sets the spread.
+ * as wide as that share needs for so many rows; but not for long where they are rarer
+ * again, since it has what it wanted.  Returns the width, and sets what part of it is
+ * good (see collect_pool).
  */
 int
 hnsw_matches_widen(HnswMatches *matches, HnswSearch *search, const HnswMetaPageData *meta,
 				   double rows, double *spread)
 {
+	int			found = search->pool.width;
+	uint32		left = search->budget;
 	double		share = Max(hnsw_search_share(search), matches->share);
 	double		width = Max(hnsw_first_width(matches->index->rel, meta, rows, share),
 							hnsw_spread(share) * rows);
 
 	width = Min(width, hnsw_max_scan_nodes() / 2);
-	if (width < search->pool.width + 1)
-		return search->pool.width;
-	*spread = hnsw_spread(share);
+	if (width < found + 1)
+		return found;
+	search->budget = (uint32) Min(WIDENED_HOPS * (width - found) / share, left - 1);
+	left -= search->budget;
+	search->grant = 0;
 	hnsw_search_widen(search, (int) width);
 	hnsw_search_run(search);
-	return search->pool.width;
+	if (search->budget > 0 && search->pool.n == search->pool.width)
+		*spread = hnsw_spread(share);
+	else
+		*spread *= search->pool.width / (double) found;
+	search->budget += left;
+	return search->pool.n;
 }
 
 /* ---------------------------------------------------------------------
