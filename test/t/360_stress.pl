@@ -1,10 +1,12 @@
 # Writers, readers and maintenance at the same time, over all kinds of indexes.  Each
 # writer looks for its own row after each of its commits, by its known vector; readers
 # look for rows that must be visible, also in snapshots that they keep; others vacuum,
-# reindex, check and repair.  At the end recall is that of a fresh build.
+# reindex, check and repair.  Of the kind with filter columns others change these, or
+# search by conditions on them.  At the end recall is that of a fresh build.
 #
 # PIRAMID_STRESS_SECONDS says for how long (5), PIRAMID_STRESS_KINDS of which kinds
-# (test/lib/Kinds.pm).
+# (test/lib/Kinds.pm), PIRAMID_STRESS_FILTERS how many change filter columns and how many
+# search by them (1).
 
 use strict;
 use warnings;
@@ -17,6 +19,7 @@ use Kinds;
 
 my $seconds = $ENV{PIRAMID_STRESS_SECONDS} || 5;
 my @kinds = split /,/, $ENV{PIRAMID_STRESS_KINDS} // 'bits,compact,cosine,ip,keys,l2,sparse,wide,words';
+my $filters = (grep { $_ eq 'keys' } @kinds) ? $ENV{PIRAMID_STRESS_FILTERS} // 1 : 0;
 my $node = piramid_node('stress', conf => "autovacuum = on\nautovacuum_naptime = '1s'\ndeadlock_timeout = '100ms'\nlog_error_verbosity = verbose");
 
 create_kinds($node, 500, @kinds);
@@ -115,6 +118,46 @@ $node->safe_psql(
 			END IF;
 		END LOOP;
 	END $$;
+
+	-- Filter columns of rows that stay
+	CREATE PROCEDURE changes() LANGUAGE plpgsql AS $$
+	DECLARE
+		most bigint := (SELECT kept FROM kinds WHERE name = 'keys');
+		my bigint;
+	BEGIN
+		WHILE NOT over() LOOP
+			my := 1 + floor(random() * most);
+			UPDATE keys SET a = floor(random() * 10), b = nullif('b' || floor(random() * 4), 'b3') WHERE id = my;
+			IF random() < 0.1 THEN ROLLBACK; ELSE COMMIT; END IF;
+		END LOOP;
+	END $$;
+
+	-- The nearest ten, or all rows, that meet a condition, by the index and by the table.
+	CREATE PROCEDURE filters() LANGUAGE plpgsql AS $$
+	DECLARE
+		condition text;
+		most int;
+		sound bool;
+		rows bigint[];
+		wanted bigint[];
+	BEGIN
+		WHILE NOT over() LOOP
+			condition := (ARRAY['a = 3', 'a BETWEEN 2 AND 5', 'a IN (1, 7)', 'b = ''b1''', 'b IS NULL', 'a >= 4 AND b = ''b2''', 'a < 0'])[1 + floor(random() * 7)];
+			most := CASE WHEN random() < 0.7 THEN 10 ELSE 1000000 END;
+			EXECUTE format('SELECT array_agg(id), bool_and(met AND (before <= d) IS NOT FALSE) FROM (
+					SELECT *, lag(d) OVER () AS before FROM (SELECT id, v <-> $1 AS d, %1$s AS met FROM keys WHERE %1$s ORDER BY v <-> $1 LIMIT $2) AS x) AS y', condition)
+				INTO rows, sound USING make_keys(4000000 + floor(random() * 1000)::bigint), most;
+			EXECUTE format('SELECT array_agg(id) FROM (SELECT id FROM keys WHERE %s OFFSET 0) AS x', condition) INTO wanted;
+			PERFORM nextval('looked');
+			IF NOT sound OR NOT rows <@ wanted OR (SELECT count(r) <> count(DISTINCT r) FROM unnest(rows) AS r) THEN
+				RAISE WARNING 'out of order, twice or of others: %, LIMIT %', condition, most;
+			END IF;
+			IF coalesce(cardinality(rows), 0) <> least(most, coalesce(cardinality(wanted), 0)) THEN
+				RAISE WARNING 'by a condition: %, LIMIT %: % of %', condition, most, cardinality(rows), cardinality(wanted);
+			END IF;
+			COMMIT;
+		END LOOP;
+	END $$;
 });
 
 # A client that calls a procedure, again after each deadlock or serialization failure.
@@ -146,14 +189,15 @@ sub maintenance
 }
 
 srand(1);
-my @output = ('') x 7;
+my @output = ('') x (7 + 2 * $filters);
 my @clients = (
 	client(\$output[0], 'read committed', 'writes'),
 	client(\$output[1], 'repeatable read', 'writes'),
 	client(\$output[2], 'serializable', 'writes'),
 	client(\$output[3], 'read committed', 'reads'),
 	client(\$output[4], 'repeatable read', 'reads'),
-	maintenance(\$output[5]), maintenance(\$output[6]));
+	maintenance(\$output[5]), maintenance(\$output[6]),
+	map { (client(\$output[5 + 2 * $_], 'read committed', 'changes'), client(\$output[6 + 2 * $_], 'repeatable read', 'filters')) } 1 .. $filters);
 $_->finish foreach @clients;
 
 my @errors = grep { !/^(40P01|40001|42P07|42704|42P01|55000|55006)|could not open relation with OID/ } join('', @output) =~ /(?:ERROR|FATAL|PANIC):  (.*)/g;
