@@ -132,6 +132,25 @@ SELECT id FROM parted_2 ORDER BY body <@> 'w3' LIMIT 2;
 SELECT id FROM parted WHERE id < 50 ORDER BY body <@> 'w3 early' LIMIT 2;
 DROP TABLE one, parted;
 
+-- Of two indexes on a column, the one that the query is for, also if its words are known later.
+CREATE TABLE two (id int, body text);
+INSERT INTO two SELECT i, concat_ws(' ', 'common', 'word' || i) FROM generate_series(1, 300) i;
+CREATE INDEX two_a ON two USING bm25 (body) WITH (text_config = 'simple');
+CREATE INDEX two_b ON two USING bm25 (body) WITH (text_config = 'simple');
+SELECT (SELECT id FROM two ORDER BY body <@> (SELECT 'word7'::text) LIMIT 1),
+	(SELECT id FROM two WHERE body @@ (SELECT 'word8'::text::bm25query));
+SELECT x.id, y.id FROM two AS x, LATERAL (SELECT id FROM two ORDER BY body <@> ('word' || x.id) LIMIT 1) AS y WHERE x.id < 3;
+SELECT x.id, y.id FROM two AS x, LATERAL (SELECT id FROM two ORDER BY body <@> to_bm25query('word' || x.id, 'two_a') LIMIT 1) AS y,
+	LATERAL (SELECT id FROM two ORDER BY body <@> to_bm25query('word' || x.id, 'two_b') LIMIT 1) AS z WHERE x.id < 3 AND y.id = z.id;
+DROP INDEX two_a;
+CREATE INDEX two_a ON two USING bm25 (body) WITH (text_config = 'simple');
+SELECT x.id, y.id FROM two AS x, LATERAL (SELECT id FROM two ORDER BY body <@> ('word' || x.id) LIMIT 1) AS y WHERE x.id < 3;
+PREPARE words(text) AS SELECT id FROM two ORDER BY body <@> $1 LIMIT 1;
+SET plan_cache_mode = force_generic_plan;
+EXECUTE words('word9');
+RESET plan_cache_mode;
+DROP TABLE two;
+
 -- Words of conditions: @@, beside the server's own.
 CREATE TABLE m (id int PRIMARY KEY, body text);
 INSERT INTO m SELECT i, concat_ws(' ', CASE WHEN i % 2 = 0 THEN 'two' END, CASE WHEN i % 3 = 0 THEN 'three' END,

@@ -38,18 +38,24 @@ typedef struct Estimate
 	bool		other_index;	/* a query names another one */
 } Estimate;
 
-/* The index that to_bm25query() is told, if only its words are known later; else invalid. */
+/*
+ * The index that a query is for, by to_bm25query() or by the planner (resolve.c), if only
+ * its words are known later; else invalid.
+ */
 static Oid
 named_index(Node *arg)
 {
 	FuncExpr   *call = (FuncExpr *) arg;
+	const char *name;
 	Const	   *index;
 
 	if (!IsA(arg, FuncExpr) || list_length(call->args) != 2)
 		return InvalidOid;
 	index = lsecond(call->args);
-	if (!IsA(index, Const) || index->constisnull || index->consttype != REGCLASSOID ||
-		strcmp(get_func_name(call->funcid), "to_bm25query") != 0)
+	if (!IsA(index, Const) || index->constisnull || index->consttype != REGCLASSOID)
+		return InvalidOid;
+	name = get_func_name(call->funcid);
+	if (strcmp(name, "to_bm25query") != 0 && strcmp(name, "bm25query_for_index") != 0)
 		return InvalidOid;
 	return DatumGetObjectId(index->constvalue);
 }
