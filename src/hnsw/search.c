@@ -146,7 +146,6 @@ offer(HnswSearch *search, HnswNodeId id, float estimate, float variance)
 	bool		is_new;
 	uint32		i = pool_candidate_of(pool, id, &is_new);
 	HnswCandidate *candidate = &pool->candidates[i];
-	float		share;
 
 	if (is_new)
 	{
@@ -158,8 +157,10 @@ offer(HnswSearch *search, HnswNodeId id, float estimate, float variance)
 		return;
 	if (candidate->variance < HNSW_MAX_KEY)
 	{
-		share = candidate->variance / (candidate->variance + variance);
-		estimate = candidate->key * (variance / (candidate->variance + variance)) + estimate * share;
+		float		whole = 1 / (candidate->variance + variance);
+		float		share = candidate->variance * whole;
+
+		estimate = candidate->key * (variance * whole) + estimate * share;
 		variance *= share;
 	}
 	candidate->variance = variance;
