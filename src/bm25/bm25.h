@@ -19,6 +19,7 @@
 #include "tsearch/ts_type.h"
 #include "utils/rel.h"
 
+#include "bm25/block.h"
 #include "bm25/bm25_page.h"
 #include "page/page.h"
 
@@ -59,10 +60,9 @@ typedef struct Bm25Reader
 	Bm25Segment segment;
 	Bm25SegmentHeader *header;
 	const Bm25Extent *extents[BM25_STREAMS];
-	/* lengths of documents from "first_length" on, in a pinned page */
+	/* so many lengths of documents, in a pinned page or kept by the backend */
 	Buffer		lengths_buffer;
-	const char *lengths;
-	uint32		first_length;
+	Bm25Lengths lengths;
 	uint32		nlengths;
 	/* heap TIDs, likewise */
 	Buffer		tids_buffer;
@@ -102,6 +102,7 @@ typedef struct Bm25DictWalk
 typedef struct Bm25Cursor
 {
 	Bm25Reader *reader;
+	const Bm25BlockLoops *loops;
 	uint32		df;
 	uint32		nblocks;		/* 0: docs and tfs are the whole list */
 	Bm25BlockHead *heads;
@@ -155,29 +156,6 @@ typedef struct Bm25Source
 	int			len;
 } Bm25Source;
 
-/* What k1, b and the statistics make of a document's length */
-typedef struct Bm25Norm
-{
-	float		n0;				/* k1 (1 - b) */
-	float		n1;				/* k1 b / average length */
-} Bm25Norm;
-
-static inline Bm25Norm
-bm25_norm(float k1, float b, float avglen)
-{
-	return (Bm25Norm) {k1 * (1 - b), avglen > 0 ? k1 * b / avglen : 0};
-}
-
-/* The part of a term's weight that a document gets.  README.md, "Score". */
-static inline float
-bm25_part(Bm25Norm norm, uint32 tf, uint32 length)
-{
-	float		n = norm.n1 * (float) length;
-
-	n = norm.n0 + n;
-	return (float) tf / ((float) tf + n);
-}
-
 static inline int
 bm25_compare_terms(const char *a, int alen, const char *b, int blen)
 {
@@ -224,47 +202,48 @@ extern const char *bm25_stream_near(Bm25Reader *reader, Bm25Stream stream, uint6
 									Bm25Kept *kept);
 extern void bm25_tid(Bm25Reader *reader, uint32 doc, ItemPointer tid);
 extern void bm25_pin_lengths(Bm25Reader *reader, uint32 doc);
+extern void bm25_keep_lengths(Bm25Reader *reader, double postings);
 extern void bm25_reader_release(Bm25Reader *reader);
 extern void bm25_set_dead(Bm25Reader *reader, uint32 page, const char *bits);
 
-/* The last document whose length stands in the page of this one's */
+/* The last document whose length is at hand with this one's */
 static inline uint32
 bm25_last_length(const Bm25Reader *reader, uint32 doc)
 {
 	uint32		per_page = BM25_SPACE / reader->segment.width;
 
+	if (reader->nlengths >= reader->segment.ndocs)
+		return reader->segment.ndocs - 1;
 	return Min(reader->segment.ndocs - doc, per_page - doc % per_page) + doc - 1;
 }
 
-/* Have the length of a document in the cache soon, if its page is pinned. */
+/* Have the length of a document at hand, until bm25_reader_release(). */
 static inline void
-bm25_prefetch_length(const Bm25Reader *reader, uint32 doc)
+bm25_have_length(Bm25Reader *reader, uint32 doc)
 {
-	__builtin_prefetch(reader->lengths + (doc - reader->first_length) * reader->segment.width);
+	if (doc - reader->lengths.first >= reader->nlengths)
+		bm25_pin_lengths(reader, doc);
 }
 
-/* The length of a document; its page stays pinned until bm25_reader_release(). */
+/* The length of a document; it stays at hand likewise. */
 static inline uint32
 bm25_length(Bm25Reader *reader, uint32 doc)
 {
-	uint32		at = doc - reader->first_length;
+	const char *from;
 	uint16		two;
 	uint32		four;
 
-	if (at >= reader->nlengths)
-	{
-		bm25_pin_lengths(reader, doc);
-		at = doc - reader->first_length;
-	}
+	bm25_have_length(reader, doc);
+	from = reader->lengths.bytes + (Size) (doc - reader->lengths.first) * reader->segment.width;
 	switch (reader->segment.width)
 	{
 		case 1:
-			return (uint8) reader->lengths[at];
+			return (uint8) *from;
 		case 2:
-			memcpy(&two, reader->lengths + at * sizeof(two), sizeof(two));
+			memcpy(&two, from, sizeof(two));
 			return two;
 		default:
-			memcpy(&four, reader->lengths + at * sizeof(four), sizeof(four));
+			memcpy(&four, from, sizeof(four));
 			return four;
 	}
 }

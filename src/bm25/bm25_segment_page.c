@@ -115,7 +115,7 @@ bm25_stream_read(Bm25Reader *reader, Bm25Stream stream, uint64 offset, Size size
 
 /*
  * A part of a stream.  Of a page that was asked for the last time, too, a copy is kept.
- * "kept->bytes" has room for a page, and PACK_SLACK bytes that may be read behind.
+ * "kept->bytes" has room for a page, and BLOCK_SLACK bytes that may be read behind.
  */
 const char *
 bm25_stream_near(Bm25Reader *reader, Bm25Stream stream, uint64 offset, int size, Bm25Kept *kept)
@@ -161,8 +161,10 @@ bm25_pin_lengths(Bm25Reader *reader, uint32 doc)
 	reader->nlengths = 0;
 	reader->lengths_buffer = get_stream_page(reader, BM25_LENGTHS, number, BUFFER_LOCK_SHARE);
 	LockBuffer(reader->lengths_buffer, BUFFER_LOCK_UNLOCK);
-	reader->lengths = PageGetContents(BufferGetPage(reader->lengths_buffer));
-	reader->first_length = number * per_page;
+	reader->lengths = (Bm25Lengths) {
+		PageGetContents(BufferGetPage(reader->lengths_buffer)), reader->segment.width,
+		number * per_page
+	};
 	reader->nlengths = per_page;
 }
 

@@ -306,11 +306,12 @@ bm25_cursor_open(Bm25Reader *reader, const Bm25Entry *entry)
 	uint32		size;
 
 	cursor->reader = reader;
+	cursor->loops = bm25_loops();
 	cursor->df = entry->df;
 	cursor->positions = entry->positions;
 	cursor->position_bytes = entry->position_bytes;
 	cursor->position_block = PG_UINT32_MAX;
-	cursor->docs = palloc(sizeof(uint32) * BM25_BLOCK * 2);
+	cursor->docs = palloc(sizeof(uint32) * (BM25_BLOCK * 2 + BLOCK_LANES));
 	cursor->tfs = cursor->docs + BM25_BLOCK;
 	cursor->bound = PG_UINT8_MAX;
 	if (entry->form == BM25_FORM_BLOCKS)
@@ -328,7 +329,7 @@ bm25_cursor_open(Bm25Reader *reader, const Bm25Entry *entry)
 				cursor->heads[i].gap_bits > 32 || cursor->heads[i].tf_bits > 32)
 				report_stream(reader, "a broken list of postings");
 		cursor->block = PG_UINT32_MAX;
-		cursor->data_page.bytes = palloc(BM25_SPACE + PACK_SLACK);
+		cursor->data_page.bytes = palloc(BM25_SPACE + BLOCK_SLACK);
 		return cursor;
 	}
 	if (entry->df > BM25_BLOCK || entry->bytes > sizeof(bytes))
@@ -367,11 +368,20 @@ bm25_cursor_load(Bm25Cursor *cursor, uint32 block)
 
 	cursor->packed = bm25_stream_near(cursor->reader, BM25_POSTINGS, cursor->data + head->offset,
 									  size, &cursor->data_page);
-	unpack(cursor->packed, cursor->docs, n, head->gap_bits);
-	for (int i = 0; i < n; i++)
+	/* Small gaps cannot overflow and still end at the last document. */
+	if (head->gap_bits <= BLOCK_MAX_BITS)
 	{
-		doc += cursor->docs[i];
-		cursor->docs[i] = doc++;
+		cursor->loops->unpack_docs(cursor->packed, cursor->docs, n, head->gap_bits, doc);
+		doc = (uint64) cursor->docs[n - 1] + 1;
+	}
+	else
+	{
+		unpack(cursor->packed, cursor->docs, n, head->gap_bits);
+		for (int i = 0; i < n; i++)
+		{
+			doc += cursor->docs[i];
+			cursor->docs[i] = doc++;
+		}
 	}
 	if (doc != (uint64) head->last + 1)
 		report_stream(cursor->reader, "a broken list of postings");
@@ -390,10 +400,8 @@ bm25_cursor_load_tfs(Bm25Cursor *cursor)
 	if (cursor->has_tfs)
 		return;
 	head = &cursor->heads[cursor->block];
-	unpack(cursor->packed + packed_size(cursor->n, head->gap_bits), cursor->tfs, cursor->n,
-		   head->tf_bits);
-	for (uint32 i = 0; i < cursor->n; i++)
-		cursor->tfs[i]++;
+	cursor->loops->unpack(cursor->packed + packed_size(cursor->n, head->gap_bits), cursor->tfs,
+						  cursor->n, head->tf_bits, 1);
 	cursor->has_tfs = true;
 }
 
@@ -416,8 +424,8 @@ bm25_cursor_seek(Bm25Cursor *cursor, uint32 doc)
 		if (block != cursor->block)
 			bm25_cursor_load(cursor, block);
 	}
-	while (cursor->at < cursor->n && cursor->docs[cursor->at] < doc)
-		cursor->at++;
+	if (cursor->at < cursor->n && cursor->docs[cursor->at] < doc)
+		cursor->at = cursor->loops->find(cursor->docs, cursor->at + 1, cursor->n, doc);
 	return cursor->at < cursor->n;
 }
 
@@ -503,8 +511,10 @@ bm25_cursor_of_prefix(Bm25Reader *reader, const char *prefix, int len)
 		return NULL;
 	cursor = palloc0(sizeof(Bm25Cursor));
 	cursor->reader = reader;
+	cursor->loops = bm25_loops();
 	cursor->df = cursor->n = postings.n;
-	cursor->docs = palloc_extended(sizeof(uint32) * postings.n * 2, MCXT_ALLOC_HUGE);
+	cursor->docs = palloc_extended(sizeof(uint32) * (postings.n * 2 + BLOCK_LANES),
+								   MCXT_ALLOC_HUGE);
 	cursor->tfs = cursor->docs + postings.n;
 	for (Size i = 0; i < postings.n; i++)
 	{

@@ -146,15 +146,6 @@ bm25_top_threshold(const Bm25Top *top)
 	return top->n < top->k ? -1 : (int64) top->hits[0].points;
 }
 
-/* The points of a posting; at least one, so that a match is told from none. */
-static inline uint32
-bm25_points(float scaled, Bm25Norm norm, uint32 tf, uint32 length)
-{
-	uint32		points = (uint32) (scaled * bm25_part(norm, tf, length) + 0.5f);
-
-	return Max(points, 1);
-}
-
 /* functions in query.c */
 extern void bm25_search_init(Bm25Search *search, Relation rel);
 extern void bm25_search_order_by(Bm25Search *search, Bm25Query query);
