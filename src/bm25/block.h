@@ -60,11 +60,14 @@ typedef struct Bm25BlockLoops
 
 	/*
 	 * Where in an array numbers are above "bar"; returns how many.  Only groups of
-	 * BLOCK_LANES are looked at that are met.  Their number is a multiple of 8;
-	 * "places" has room up to the end of a group, too.
+	 * BLOCK_LANES are looked at that are met.  "places" has room up to the end of a
+	 * group, too.
 	 */
 	uint32		(*select) (const uint32 *numbers, const bool *met, int ngroups, uint32 bar,
 						   uint32 *places);
+
+	/* Set numbers of groups that are met to zero; none is met any more. */
+	void		(*clear) (uint32 *numbers, bool *met, int ngroups);
 } Bm25BlockLoops;
 
 extern const Bm25BlockLoops bm25_loops_scalar;

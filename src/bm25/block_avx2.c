@@ -182,12 +182,24 @@ select_above(const uint32 *numbers, const bool *met, int ngroups, uint32 bar, ui
 	return n;
 }
 
+static void
+clear_met(uint32 *numbers, bool *met, int ngroups)
+{
+	for (int group = 0; group < ngroups; group++)
+		if (met[group])
+			for (int half = 0; half < BLOCK_LANES; half += LANES)
+				_mm256_storeu_si256((__m256i *) (numbers + group * BLOCK_LANES + half),
+									_mm256_setzero_si256());
+	memset(met, 0, ngroups);
+}
+
 const Bm25BlockLoops bm25_loops_avx2 = {
 	unpack_plus,
 	unpack_docs,
 	find,
 	compute_points,
 	select_above,
+	clear_met,
 };
 
 #ifdef __clang__

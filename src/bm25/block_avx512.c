@@ -141,6 +141,16 @@ compute_points(const Bm25Weight *weight, const Bm25Lengths *lengths, const uint3
 	}
 }
 
+/* Which of the first 64 groups are met */
+static inline uint64
+find_met(const bool *met, int ngroups)
+{
+	__mmask64	some = ngroups >= 64 ? ~UINT64CONST(0) : (UINT64CONST(1) << ngroups) - 1;
+	__m512i		flags = _mm512_maskz_loadu_epi8(some, met);
+
+	return _mm512_test_epi8_mask(flags, flags);
+}
+
 static uint32
 select_above(const uint32 *numbers, const bool *met, int ngroups, uint32 bar, uint32 *places)
 {
@@ -150,10 +160,7 @@ select_above(const uint32 *numbers, const bool *met, int ngroups, uint32 bar, ui
 
 	for (int start = 0; start < ngroups; start += 64)
 	{
-		int			rest = Min(ngroups - start, 64);
-		__m512i		flags = _mm512_maskz_loadu_epi8(~UINT64CONST(0) >> (64 - rest), met + start);
-
-		for (uint64 some = _mm512_test_epi8_mask(flags, flags); some != 0; some &= some - 1)
+		for (uint64 some = find_met(met + start, ngroups - start); some != 0; some &= some - 1)
 		{
 			int			i = (start + __builtin_ctzll(some)) * LANES;
 			__mmask16	best = _mm512_cmpgt_epu32_mask(_mm512_loadu_si512(numbers + i), level);
@@ -166,12 +173,23 @@ select_above(const uint32 *numbers, const bool *met, int ngroups, uint32 bar, ui
 	return n;
 }
 
+static void
+clear_met(uint32 *numbers, bool *met, int ngroups)
+{
+	for (int start = 0; start < ngroups; start += 64)
+		for (uint64 some = find_met(met + start, ngroups - start); some != 0; some &= some - 1)
+			_mm512_storeu_si512(numbers + (start + __builtin_ctzll(some)) * LANES,
+								_mm512_setzero_si512());
+	memset(met, 0, ngroups);
+}
+
 const Bm25BlockLoops bm25_loops_avx512 = {
 	unpack_plus,
 	unpack_docs,
 	find,
 	compute_points,
 	select_above,
+	clear_met,
 };
 
 #ifdef __clang__

@@ -83,10 +83,20 @@ select_above(const uint32 *numbers, const bool *met, int ngroups, uint32 bar, ui
 	return n;
 }
 
+static void
+clear_met(uint32 *numbers, bool *met, int ngroups)
+{
+	for (int group = 0; group < ngroups; group++)
+		if (met[group])
+			memset(numbers + group * BLOCK_LANES, 0, sizeof(uint32) * BLOCK_LANES);
+	memset(met, 0, ngroups);
+}
+
 const Bm25BlockLoops bm25_loops_scalar = {
 	unpack_plus,
 	unpack_docs,
 	find,
 	compute_points,
 	select_above,
+	clear_met,
 };

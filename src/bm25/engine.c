@@ -331,7 +331,7 @@ guess_postings(const RankList *list, uint32 base, uint32 end)
 static void
 search_window(Engine *engine, int first, uint32 base, uint32 end)
 {
-	int			groups = TYPEALIGN(8, (end - base) / BLOCK_LANES + 1);
+	int			groups = (end - base) / BLOCK_LANES + 1;
 	uint32		found;
 
 	for (int i = first; i < engine->n; i++)
@@ -349,16 +349,7 @@ search_window(Engine *engine, int first, uint32 base, uint32 end)
 		if (engine->points[place] > get_bar(engine, first))
 			finish(engine, first, base + place, engine->points[place]);
 	}
-	for (int group = 0; group < groups; group += sizeof(uint64))
-	{
-		uint64		some;
-
-		memcpy(&some, engine->met + group, sizeof(some));
-		if (some != 0)
-			memset(engine->points + group * BLOCK_LANES, 0,
-				   sizeof(uint32) * BLOCK_LANES * sizeof(some));
-	}
-	memset(engine->met, 0, groups);
+	engine->loops->clear(engine->points, engine->met, groups);
 }
 
 /* Sort "order" by bound; few lists, mostly in order. */
