@@ -91,7 +91,9 @@ typedef struct Bm25DictWalk
 	uint32		nleaves;
 	int			entry;			/* the next one in it */
 	const char *next;
-	char	   *page;
+	const char *page;			/* a copy, or pinned */
+	Buffer		buffer;
+	bool		pinned;
 	uint64		positions;		/* where those of the next term begin */
 	char		term[BM25_MAX_TERM];
 	int			len;
@@ -196,6 +198,9 @@ extern BlockNumber bm25_head_settled_blocks(Relation rel);
 /* functions in bm25_segment_page.c */
 extern Bm25Reader *bm25_reader_open(Relation rel, const Bm25Segment *segment);
 extern void bm25_stream_page(Bm25Reader *reader, Bm25Stream stream, uint32 number, char *copy);
+extern const char *bm25_stream_pin(Bm25Reader *reader, Bm25Stream stream, uint32 number,
+								   Buffer *buffer);
+extern void bm25_unpin(Buffer *buffer);
 extern void bm25_stream_read(Bm25Reader *reader, Bm25Stream stream, uint64 offset, Size size,
 							 char *to);
 extern const char *bm25_stream_near(Bm25Reader *reader, Bm25Stream stream, uint64 offset, int size,

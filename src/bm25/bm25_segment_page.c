@@ -19,6 +19,7 @@ bm25_reader_open(Relation rel, const Bm25Segment *segment)
 	Bm25Reader *reader = palloc0(sizeof(Bm25Reader));
 	BlockNumber nblocks = RelationGetNumberOfBlocks(rel);
 	const Bm25Extent *extent;
+	const Bm25SegmentHeader *header;
 	uint32		total = 0;
 	Buffer		buffer;
 
@@ -29,9 +30,15 @@ bm25_reader_open(Relation rel, const Bm25Segment *segment)
 	reader->header = palloc(BM25_SPACE);
 	buffer = bm25_get_page(rel, segment->header, BUFFER_LOCK_SHARE, BM25_PAGE_SEGMENT,
 						   segment->generation);
-	memcpy(reader->header, PageGetContents(BufferGetPage(buffer)), BM25_SPACE);
+	header = (Bm25SegmentHeader *) PageGetContents(BufferGetPage(buffer));
+	/* Most segments have few extents. */
+	for (int i = 0; i < BM25_STREAMS; i++)
+		total += Min(header->nextents[i], BM25_MAX_EXTENTS);
+	memcpy(reader->header, header, Min(BM25_SPACE, offsetof(Bm25SegmentHeader, extents) +
+									   sizeof(Bm25Extent) * (Size) total));
 	UnlockReleaseBuffer(buffer);
 
+	total = 0;
 	extent = reader->header->extents;
 	for (int i = 0; i < BM25_STREAMS; i++)
 	{
@@ -89,6 +96,27 @@ bm25_stream_page(Bm25Reader *reader, Bm25Stream stream, uint32 number, char *cop
 	UnlockReleaseBuffer(buffer);
 }
 
+void
+bm25_unpin(Buffer *buffer)
+{
+	if (BufferIsValid(*buffer))
+		ReleaseBuffer(*buffer);
+	*buffer = InvalidBuffer;
+}
+
+/*
+ * A page of a stream in place, instead of what *buffer has pinned.  It stays pinned, but
+ * not locked: pages of segments are not written to as long as somebody may read them.
+ */
+const char *
+bm25_stream_pin(Bm25Reader *reader, Bm25Stream stream, uint32 number, Buffer *buffer)
+{
+	bm25_unpin(buffer);
+	*buffer = get_stream_page(reader, stream, number, BUFFER_LOCK_SHARE);
+	LockBuffer(*buffer, BUFFER_LOCK_UNLOCK);
+	return PageGetContents(BufferGetPage(*buffer));
+}
+
 /* Copy a part of a stream. */
 void
 bm25_stream_read(Bm25Reader *reader, Bm25Stream stream, uint64 offset, Size size, char *to)
@@ -138,33 +166,18 @@ bm25_stream_near(Bm25Reader *reader, Bm25Stream stream, uint64 offset, int size,
 	return kept->bytes;
 }
 
-static void
-release(Buffer *buffer)
-{
-	if (BufferIsValid(*buffer))
-		ReleaseBuffer(*buffer);
-	*buffer = InvalidBuffer;
-}
-
-/*
- * Have the lengths around a document where bm25_length() finds them.  Their page stays
- * pinned, but not locked: pages of segments are not written to as long as somebody may
- * read them.
- */
+/* Have the lengths around a document where bm25_length() finds them, in a pinned page. */
 void
 bm25_pin_lengths(Bm25Reader *reader, uint32 doc)
 {
 	uint32		per_page = BM25_SPACE / reader->segment.width;
 	uint32		number = doc / per_page;
 
-	release(&reader->lengths_buffer);
+	const char *page;
+
 	reader->nlengths = 0;
-	reader->lengths_buffer = get_stream_page(reader, BM25_LENGTHS, number, BUFFER_LOCK_SHARE);
-	LockBuffer(reader->lengths_buffer, BUFFER_LOCK_UNLOCK);
-	reader->lengths = (Bm25Lengths) {
-		PageGetContents(BufferGetPage(reader->lengths_buffer)), reader->segment.width,
-		number * per_page
-	};
+	page = bm25_stream_pin(reader, BM25_LENGTHS, number, &reader->lengths_buffer);
+	reader->lengths = (Bm25Lengths) {page, reader->segment.width, number * per_page};
 	reader->nlengths = per_page;
 }
 
@@ -182,9 +195,7 @@ bm25_tid(Bm25Reader *reader, uint32 doc, ItemPointer tid)
 	{
 		if (!BufferIsValid(reader->tids_buffer) || reader->tids_page != number)
 		{
-			release(&reader->tids_buffer);
-			reader->tids_buffer = get_stream_page(reader, BM25_TIDS, number, BUFFER_LOCK_SHARE);
-			LockBuffer(reader->tids_buffer, BUFFER_LOCK_UNLOCK);
+			(void) bm25_stream_pin(reader, BM25_TIDS, number, &reader->tids_buffer);
 			reader->tids_page = number;
 		}
 		memcpy(tid, PageGetContents(BufferGetPage(reader->tids_buffer)) + start,
@@ -198,9 +209,9 @@ bm25_tid(Bm25Reader *reader, uint32 doc, ItemPointer tid)
 void
 bm25_reader_release(Bm25Reader *reader)
 {
-	release(&reader->lengths_buffer);
+	bm25_unpin(&reader->lengths_buffer);
 	reader->nlengths = 0;
-	release(&reader->tids_buffer);
+	bm25_unpin(&reader->tids_buffer);
 }
 
 /* Replace a page of the bits of dead documents. */

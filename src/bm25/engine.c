@@ -10,7 +10,7 @@
 #include "bm25/search.h"
 
 #include "miscadmin.h"
-#include "port/pg_bitutils.h"
+#include "utils/memutils.h"
 
 #define WINDOW 8192
 #define MIN_WINDOW 64
@@ -49,10 +49,32 @@ typedef struct Engine
 	int			n;
 	RankList  **order;			/* ascending by bound */
 	int64	   *rest;			/* the sum of the bounds in "order" before this one */
-	uint32		points[WINDOW]; /* all zero between windows */
-	bool		met[WINDOW / BLOCK_LANES];	/* which groups of them are not */
-	uint32		places[WINDOW + BLOCK_LANES];	/* documents that may be among the best */
+	uint32	   *points;			/* of a window's documents; all zero between windows */
+	bool	   *met;			/* which groups of them are not */
+	uint32	   *places;			/* documents that may be among the best */
 } Engine;
+
+/* These arrays; a backend keeps them, as clearing them would take long. */
+typedef struct Space
+{
+	uint32		points[WINDOW];
+	bool		met[WINDOW / BLOCK_LANES];
+	bool		in_use;			/* after an error, they are not clear */
+	uint32		places[WINDOW + BLOCK_LANES];
+} Space;
+
+static Space *
+take_space(void)
+{
+	static Space *space = NULL;
+
+	if (space == NULL)
+		space = MemoryContextAllocZero(TopMemoryContext, sizeof(Space));
+	else if (space->in_use)
+		memset(space, 0, offsetof(Space, in_use));
+	space->in_use = true;
+	return space;
+}
 
 /* Points that no posting is above whose bound is "bound" */
 static inline int64
@@ -470,6 +492,7 @@ void
 bm25_rank_segment(Bm25Search *search, uint32 segment, Bm25Top *top)
 {
 	Engine	   *engine = palloc0(sizeof(Engine));
+	Space	   *space = take_space();
 	uint32		ndocs = search->readers[segment]->segment.ndocs;
 	uint32		shortest = 1;
 	uint32		windows = 0;
@@ -481,6 +504,9 @@ bm25_rank_segment(Bm25Search *search, uint32 segment, Bm25Top *top)
 	engine->reader = search->readers[segment];
 	engine->segment = segment;
 	engine->loops = bm25_loops();
+	engine->points = space->points;
+	engine->met = space->met;
+	engine->places = space->places;
 	engine->top = top;
 	open_lists(engine);
 	for (int i = 0; i < engine->n; i++)
@@ -532,5 +558,6 @@ bm25_rank_segment(Bm25Search *search, uint32 segment, Bm25Top *top)
 		}
 	}
 	bm25_reader_release(engine->reader);
+	space->in_use = false;
 	pfree(engine);
 }

@@ -69,7 +69,8 @@ find_leaf(Bm25Reader *reader, const char *term, int len)
 {
 	uint32		low = 0;
 	uint32		high = reader->header->bytes[BM25_INNER] / BM25_SPACE;
-	char	   *page = palloc(BM25_SPACE);
+	Buffer		buffer = InvalidBuffer;
+	const char *page;
 	const Bm25DictPageData *dict;
 	uint32		leaf;
 
@@ -78,15 +79,15 @@ find_leaf(Bm25Reader *reader, const char *term, int len)
 	{
 		uint32		middle = (low + high) / 2;
 
-		bm25_stream_page(reader, BM25_INNER, middle, page);
+		page = bm25_stream_pin(reader, BM25_INNER, middle, &buffer);
 		check_dict(reader, page, 1);
 		if (compare_inner(reader, page, 0, term, len) < 0)
 			high = middle;
 		else
 			low = middle;
 	}
-	bm25_stream_page(reader, BM25_INNER, low, page);
-	dict = check_dict(reader, page, ((Bm25DictPageData *) page)->count);
+	page = bm25_stream_pin(reader, BM25_INNER, low, &buffer);
+	dict = check_dict(reader, page, ((const Bm25DictPageData *) page)->count);
 	leaf = dict->first_leaf;
 	low = 0;
 	high = dict->count;
@@ -99,11 +100,14 @@ find_leaf(Bm25Reader *reader, const char *term, int len)
 		else
 			low = middle;
 	}
-	pfree(page);
+	bm25_unpin(&buffer);
 	return leaf + low;
 }
 
-/* Read a leaf, and stand before its entry "restart", which has its whole term. */
+/*
+ * Read a leaf, and stand before its entry "restart", which has its whole term.  Whoever
+ * looks up just one term has the leaf pinned.
+ */
 static void
 walk_to(Bm25DictWalk *walk, uint32 leaf, int restart)
 {
@@ -111,7 +115,14 @@ walk_to(Bm25DictWalk *walk, uint32 leaf, int restart)
 	{
 		const Bm25DictPageData *dict;
 
-		bm25_stream_page(walk->reader, BM25_LEAVES, leaf, walk->page);
+		if (walk->pinned)
+			walk->page = bm25_stream_pin(walk->reader, BM25_LEAVES, leaf, &walk->buffer);
+		else
+		{
+			if (walk->page == NULL)
+				walk->page = palloc(BM25_SPACE);
+			bm25_stream_page(walk->reader, BM25_LEAVES, leaf, unconstify(char *, walk->page));
+		}
 		dict = (const Bm25DictPageData *) walk->page;
 		check_dict(walk->reader, walk->page, (dict->count + BM25_RESTART - 1) / BM25_RESTART);
 		walk->leaf = leaf;
@@ -194,19 +205,16 @@ bm25_walk_next(Bm25DictWalk *walk)
 	return true;
 }
 
-/* Begin a walk at the first term that is not below "from". */
-void
-bm25_walk_begin(Bm25DictWalk *walk, Bm25Reader *reader, const char *from, int len)
+/* Bring a walk to the first term that is not below "from". */
+static void
+walk_from(Bm25DictWalk *walk, const char *from, int len)
 {
+	Bm25Reader *reader = walk->reader;
 	Bm25DictPageData *dict;
 	int			low = 0;
 	int			high;
 
-	memset(walk, 0, offsetof(Bm25DictWalk, term));
-	walk->reader = reader;
-	walk->len = 0;
 	walk->nleaves = reader->header->bytes[BM25_LEAVES] / BM25_SPACE;
-	walk->page = palloc(BM25_SPACE);
 	walk->leaf = walk->nleaves;
 	if (walk->nleaves == 0)
 		return;
@@ -261,6 +269,16 @@ bm25_walk_begin(Bm25DictWalk *walk, Bm25Reader *reader, const char *from, int le
 	}
 }
 
+/* Begin a walk at the first term that is not below "from". */
+void
+bm25_walk_begin(Bm25DictWalk *walk, Bm25Reader *reader, const char *from, int len)
+{
+	memset(walk, 0, offsetof(Bm25DictWalk, term));
+	walk->reader = reader;
+	walk->len = 0;
+	walk_from(walk, from, len);
+}
+
 /* Look a term up. */
 bool
 bm25_find_term(Bm25Reader *reader, const char *term, int len, Bm25Entry *entry)
@@ -268,12 +286,16 @@ bm25_find_term(Bm25Reader *reader, const char *term, int len, Bm25Entry *entry)
 	Bm25DictWalk walk;
 	bool		found;
 
-	bm25_walk_begin(&walk, reader, term, len);
+	memset(&walk, 0, offsetof(Bm25DictWalk, term));
+	walk.reader = reader;
+	walk.pinned = true;
+	walk.len = 0;
+	walk_from(&walk, term, len);
 	found = bm25_walk_next(&walk) &&
 		bm25_compare_terms(walk.term, walk.len, term, len) == 0;
 	if (found)
 		*entry = walk.found;
-	pfree(walk.page);
+	bm25_unpin(&walk.buffer);
 	return found;
 }
 
@@ -505,7 +527,8 @@ bm25_cursor_of_prefix(Bm25Reader *reader, const char *prefix, int len)
 		CHECK_FOR_INTERRUPTS();
 		add_postings(&postings, reader, &walk.found);
 	}
-	pfree(walk.page);
+	if (walk.page != NULL)
+		pfree(unconstify(char *, walk.page));
 	combine_postings(&postings);
 	if (postings.n == 0)
 		return NULL;
