@@ -16,7 +16,7 @@
 #define MIN_WINDOW 64
 
 /* Looking a document up in a list takes as long as adding so many postings. */
-#define LOOKUP_POSTINGS 8
+#define LOOKUP_POSTINGS 4
 
 /* Bounds, made with one average length, are held against parts made with another. */
 #define ROUNDING 0.99999f
