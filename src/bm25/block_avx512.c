@@ -5,8 +5,6 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "postgres.h"
-
 #include "bm25/block.h"
 
 #ifdef HAVE_X86_BLOCKS

@@ -16,7 +16,7 @@
 #include "lib/stringinfo.h"
 #include "nodes/execnodes.h"
 #include "nodes/tidbitmap.h"
-#include "tsearch/ts_type.h"
+#include "tsearch/ts_utils.h"
 #include "utils/rel.h"
 
 #include "bm25/block.h"
@@ -321,6 +321,9 @@ extern void bm25_maintenance_end(Relation rel);
 extern void bm25_seal(Relation rel, Relation heap);
 extern bool bm25_merge_some(Relation rel, Relation heap, uint32 max_pages);
 extern void bm25_merge_all(Relation rel, Relation heap);
+
+/* functions in lexemes.c */
+extern void bm25_parse_words(Oid config_oid, ParsedText *parsed, char *text, int len);
 
 /* functions in parse.c */
 extern Oid	bm25_config_oid(const Bm25MetaPageData *meta);

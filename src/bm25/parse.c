@@ -104,7 +104,7 @@ bm25_parse_text(Oid config, const char *text, int len, uint32 flags, Bm25Documen
 	/* as to_tsvector guesses */
 	parsed.lenwords = Min(Max(len / 6, 2), MaxAllocSize / (int) sizeof(ParsedWord));
 	parsed.words = palloc(sizeof(ParsedWord) * parsed.lenwords);
-	parsetext(config, &parsed, unconstify(char *, text), len);
+	bm25_parse_words(config, &parsed, unconstify(char *, text), len);
 	document->words = palloc_extended(sizeof(Bm25Word) * Max(parsed.curwords, 1), MCXT_ALLOC_HUGE);
 	document->nwords = 0;
 	for (int i = 0; i < parsed.curwords; i++)
