@@ -64,9 +64,12 @@ typedef struct Bm25Reader
 	Buffer		lengths_buffer;
 	Bm25Lengths lengths;
 	uint32		nlengths;
-	/* heap TIDs, likewise */
+	/* heap TIDs, and an inner page of the dictionary, likewise */
 	Buffer		tids_buffer;
 	uint32		tids_page;
+	Buffer		inner_buffer;
+	uint32		inner_page;
+	const char *inner;
 } Bm25Reader;
 
 /* Where a term's postings stand */

@@ -205,13 +205,14 @@ bm25_tid(Bm25Reader *reader, uint32 doc, ItemPointer tid)
 		page_report_corrupt(reader->rel, reader->segment.header, "an impossible heap TID");
 }
 
-/* Let go of what bm25_length() and bm25_tid() have pinned. */
+/* Let go of what bm25_length(), bm25_tid() and bm25_find_term() have pinned. */
 void
 bm25_reader_release(Bm25Reader *reader)
 {
 	bm25_unpin(&reader->lengths_buffer);
 	reader->nlengths = 0;
 	bm25_unpin(&reader->tids_buffer);
+	bm25_unpin(&reader->inner_buffer);
 }
 
 /* Replace a page of the bits of dead documents. */

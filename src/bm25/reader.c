@@ -63,13 +63,24 @@ compare_inner(Bm25Reader *reader, const char *page, int slot, const char *term, 
 	return bm25_compare_terms(term, len, p, (int) n);
 }
 
+/* An inner page, in place.  Terms that are looked up one after the other mostly need the same. */
+static const char *
+get_inner(Bm25Reader *reader, uint32 number)
+{
+	if (!BufferIsValid(reader->inner_buffer) || reader->inner_page != number)
+	{
+		reader->inner = bm25_stream_pin(reader, BM25_INNER, number, &reader->inner_buffer);
+		reader->inner_page = number;
+	}
+	return reader->inner;
+}
+
 /* The leaf in which a term stands if it is there. */
 static uint32
 find_leaf(Bm25Reader *reader, const char *term, int len)
 {
 	uint32		low = 0;
 	uint32		high = reader->header->bytes[BM25_INNER] / BM25_SPACE;
-	Buffer		buffer = InvalidBuffer;
 	const char *page;
 	const Bm25DictPageData *dict;
 	uint32		leaf;
@@ -79,14 +90,14 @@ find_leaf(Bm25Reader *reader, const char *term, int len)
 	{
 		uint32		middle = (low + high) / 2;
 
-		page = bm25_stream_pin(reader, BM25_INNER, middle, &buffer);
+		page = get_inner(reader, middle);
 		check_dict(reader, page, 1);
 		if (compare_inner(reader, page, 0, term, len) < 0)
 			high = middle;
 		else
 			low = middle;
 	}
-	page = bm25_stream_pin(reader, BM25_INNER, low, &buffer);
+	page = get_inner(reader, low);
 	dict = check_dict(reader, page, ((const Bm25DictPageData *) page)->count);
 	leaf = dict->first_leaf;
 	low = 0;
@@ -100,7 +111,6 @@ find_leaf(Bm25Reader *reader, const char *term, int len)
 		else
 			low = middle;
 	}
-	bm25_unpin(&buffer);
 	return leaf + low;
 }
 
@@ -277,9 +287,10 @@ bm25_walk_begin(Bm25DictWalk *walk, Bm25Reader *reader, const char *from, int le
 	walk->reader = reader;
 	walk->len = 0;
 	walk_from(walk, from, len);
+	bm25_unpin(&reader->inner_buffer);
 }
 
-/* Look a term up. */
+/* Look a term up.  bm25_reader_release() is the caller's. */
 bool
 bm25_find_term(Bm25Reader *reader, const char *term, int len, Bm25Entry *entry)
 {

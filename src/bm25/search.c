@@ -131,6 +131,7 @@ look_up(Bm25Search *search, uint32 segment)
 			entry->df = 0;
 		term->df += entry->df;
 	}
+	bm25_reader_release(reader);
 	search->ndocs += reader->segment.ndocs;
 	search->sumlen += reader->segment.sumlen;
 }
