@@ -158,7 +158,7 @@ bool
 bm25_walk_next(Bm25DictWalk *walk)
 {
 	Bm25Entry  *found = &walk->found;
-	const char *end = walk->page + BM25_SPACE;
+	const char *end;
 	uint64		shared;
 	uint64		more;
 
@@ -171,6 +171,7 @@ bm25_walk_next(Bm25DictWalk *walk)
 		CHECK_FOR_INTERRUPTS();
 		walk_to(walk, walk->leaf + 1, 0);
 	}
+	end = walk->page + BM25_SPACE;
 	shared = take(walk);
 	more = take(walk);
 	if (shared > walk->len || shared + more > BM25_MAX_TERM || more > end - walk->next)
