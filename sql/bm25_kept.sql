@@ -39,6 +39,16 @@ BEGIN
 END $$;
 SELECT count(*) = count(DISTINCT level) * 12 AS all, bool_or(level = 'scalar') AS scalar, count(DISTINCT (query, rows)) FROM found;
 
+-- Words between those of the dictionary, also after the last one of each of its pages
+CREATE TABLE e (body text);
+INSERT INTO e SELECT string_agg('x' || i * 20 + j, ' ') FROM generate_series(1, 200) i, generate_series(1, 20) j GROUP BY i;
+CREATE INDEX ON e USING bm25 (body) WITH (text_config = 'simple');
+SET enable_seqscan = off;
+SELECT count(*) FROM e WHERE body @@ (SELECT to_bm25query(string_agg('x' || i || 'y', ' ')) FROM generate_series(21, 4020) i);
+SELECT count(*) FROM e WHERE body @@ (SELECT to_bm25query(string_agg('x' || i, ' ')) FROM generate_series(21, 4020, 20) i);
+RESET enable_seqscan;
+DROP TABLE e;
+
 -- Lengths: the index is made again, under the same name, and under the same OID.
 UPDATE d SET body = words(id + 1, 1 + id % 7);
 DROP INDEX d_body;
