@@ -12,10 +12,10 @@
 #include <immintrin.h>
 
 #ifdef __clang__
-#pragma clang attribute push(__attribute__((target("avx2"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx2,popcnt"))), apply_to = function)
 #else
 #pragma GCC push_options
-#pragma GCC target("avx2")
+#pragma GCC target("avx2,popcnt")
 #endif
 
 #define LANES 8
@@ -153,6 +153,38 @@ compute_points(const Bm25Weight *weight, const Bm25Lengths *lengths, const uint3
 	bm25_loops_scalar.points(weight, lengths, docs + i, tfs + i, n - i, points + i);
 }
 
+/* Which of the first 32 groups are met */
+static inline uint32
+find_met(const bool *met, int ngroups)
+{
+	__m256i		flags;
+	bool		rest[32] = {0};
+
+	if (ngroups < 32)
+	{
+		memcpy(rest, met, ngroups);
+		met = rest;
+	}
+	flags = _mm256_loadu_si256((const __m256i *) met);
+	return ~_mm256_movemask_epi8(_mm256_cmpeq_epi8(flags, _mm256_setzero_si256()));
+}
+
+/* The lanes of a mask, one after the other */
+static uint8 lanes_of[1 << LANES][LANES];
+
+static void __attribute__((constructor))
+list_lanes(void)
+{
+	for (int mask = 0; mask < 1 << LANES; mask++)
+	{
+		int			n = 0;
+
+		for (int lane = 0; lane < LANES; lane++)
+			if (mask >> lane & 1)
+				lanes_of[mask][n++] = lane;
+	}
+}
+
 static uint32
 select_above(const uint32 *numbers, const bool *met, int ngroups, uint32 bar, uint32 *places)
 {
@@ -160,34 +192,38 @@ select_above(const uint32 *numbers, const bool *met, int ngroups, uint32 bar, ui
 	__m256i		level = _mm256_xor_si256(_mm256_set1_epi32(bar), sign);
 	uint32		n = 0;
 
-	for (int group = 0; group < ngroups; group++)
-	{
-		uint32		best = 0;
-
-		if (!met[group])
-			continue;
-		for (int half = 0; half < BLOCK_LANES; half += LANES)
+	for (int start = 0; start < ngroups; start += 32)
+		for (uint32 some = find_met(met + start, ngroups - start); some != 0; some &= some - 1)
 		{
-			const uint32 *from = numbers + group * BLOCK_LANES + half;
-			__m256i		some = _mm256_loadu_si256((const __m256i *) from);
-			__m256i		more = _mm256_cmpgt_epi32(_mm256_xor_si256(some, sign), level);
+			uint32		first = (start + __builtin_ctz(some)) * BLOCK_LANES;
 
-			best |= _mm256_movemask_ps(_mm256_castsi256_ps(more)) << half;
+			for (int half = 0; half < BLOCK_LANES; half += LANES)
+			{
+				__m256i		number = _mm256_loadu_si256((const __m256i *) (numbers + first + half));
+				__m256i		more = _mm256_cmpgt_epi32(_mm256_xor_si256(number, sign), level);
+				uint32		best = _mm256_movemask_ps(_mm256_castsi256_ps(more));
+				__m128i		lanes = _mm_loadl_epi64((const __m128i *) lanes_of[best]);
+				__m256i		place = _mm256_add_epi32(_mm256_cvtepu8_epi32(lanes),
+													 _mm256_set1_epi32(first + half));
+
+				_mm256_storeu_si256((__m256i *) (places + n), place);
+				n += __builtin_popcount(best);
+			}
 		}
-		for (; best != 0; best &= best - 1)
-			places[n++] = group * BLOCK_LANES + __builtin_ctz(best);
-	}
 	return n;
 }
 
 static void
 clear_met(uint32 *numbers, bool *met, int ngroups)
 {
-	for (int group = 0; group < ngroups; group++)
-		if (met[group])
-			for (int half = 0; half < BLOCK_LANES; half += LANES)
-				_mm256_storeu_si256((__m256i *) (numbers + group * BLOCK_LANES + half),
-									_mm256_setzero_si256());
+	for (int start = 0; start < ngroups; start += 32)
+		for (uint32 some = find_met(met + start, ngroups - start); some != 0; some &= some - 1)
+		{
+			uint32	   *from = numbers + (start + __builtin_ctz(some)) * BLOCK_LANES;
+
+			_mm256_storeu_si256((__m256i *) from, _mm256_setzero_si256());
+			_mm256_storeu_si256((__m256i *) (from + LANES), _mm256_setzero_si256());
+		}
 	memset(met, 0, ngroups);
 }
 

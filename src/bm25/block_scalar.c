@@ -8,6 +8,8 @@
 #include "bm25/block.h"
 
 #include "bm25/codec.h"
+#include "port/pg_bitutils.h"
+#include "port/pg_bswap.h"
 
 static void
 unpack_plus(const char *from, uint32 *numbers, int n, int bits, uint32 plus)
@@ -63,30 +65,52 @@ compute_points(const Bm25Weight *weight, const Bm25Lengths *lengths, const uint3
 								get_length(lengths, docs[i]));
 }
 
+/* Which of the next 8 groups are met: a byte of a number for each, the lowest one first */
+static inline uint64
+find_met(const bool *met, int ngroups)
+{
+	uint64		some = 0;
+
+	memcpy(&some, met, Min(ngroups, sizeof(some)));
+#ifdef WORDS_BIGENDIAN
+	some = pg_bswap64(some);
+#endif
+	return some;
+}
+
 static uint32
 select_above(const uint32 *numbers, const bool *met, int ngroups, uint32 bar, uint32 *places)
 {
 	uint32		n = 0;
 
-	for (int group = 0; group < ngroups; group++)
-	{
-		if (!met[group])
-			continue;
-		for (int i = group * BLOCK_LANES; i < (group + 1) * BLOCK_LANES; i++)
+	/* Without branches, which nobody could foresee */
+	for (int start = 0; start < ngroups; start += sizeof(uint64))
+		for (uint64 some = find_met(met + start, ngroups - start); some != 0; some &= some - 1)
 		{
-			places[n] = i;
-			n += numbers[i] > bar;
+			uint32		first = (start + pg_rightmost_one_pos64(some) / 8) * BLOCK_LANES;
+			const uint32 *from = numbers + first;
+
+#pragma GCC unroll 16
+			for (int i = 0; i < BLOCK_LANES; i++)
+			{
+				places[n] = first + i;
+				n += from[i] > bar;
+			}
 		}
-	}
 	return n;
 }
 
 static void
 clear_met(uint32 *numbers, bool *met, int ngroups)
 {
-	for (int group = 0; group < ngroups; group++)
-		if (met[group])
-			memset(numbers + group * BLOCK_LANES, 0, sizeof(uint32) * BLOCK_LANES);
+	for (int start = 0; start < ngroups; start += sizeof(uint64))
+		for (uint64 some = find_met(met + start, ngroups - start); some != 0; some &= some - 1)
+		{
+			uint32	   *from = numbers + (start + pg_rightmost_one_pos64(some) / 8) * BLOCK_LANES;
+
+			for (int i = 0; i < BLOCK_LANES; i += 4)
+				memset(from + i, 0, 4 * sizeof(uint32));
+		}
 	memset(met, 0, ngroups);
 }
 

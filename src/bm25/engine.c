@@ -282,11 +282,12 @@ next_postings(Engine *engine, RankList *list, uint32 doc, uint32 end, Postings *
 	return postings->docs[postings->n - 1] + 1;
 }
 
-/* Add up the points that a list gives to the documents of a window. */
-static void
+/* Add up the points that a list gives to the documents of a window; returns to how many. */
+static uint32
 accumulate(Engine *engine, RankList *list, uint32 base, uint32 end)
 {
 	Postings	postings;
+	uint32		n = 0;
 
 	for (uint32 doc = base; doc <= end;)
 	{
@@ -298,7 +299,9 @@ accumulate(Engine *engine, RankList *list, uint32 base, uint32 end)
 			engine->points[slot] += postings.points[i];
 			engine->met[slot / BLOCK_LANES] = true;
 		}
+		n += postings.n;
 	}
+	return n;
 }
 
 /* What the points of the lists from "first" on must be above, so that a document counts */
@@ -354,16 +357,19 @@ static void
 search_window(Engine *engine, int first, uint32 base, uint32 end)
 {
 	int			groups = (end - base) / BLOCK_LANES + 1;
+	uint32		added = 0;
 	uint32		found;
 
 	for (int i = first; i < engine->n; i++)
-		accumulate(engine, engine->order[i], base, end);
+		added += accumulate(engine, engine->order[i], base, end);
 	/* Many documents are not looked up one by one, if the next list can be added. */
+	while (first > 0 && guess_postings(engine->order[first - 1], base, end) < added)
+		added += accumulate(engine, engine->order[--first], base, end);
 	while ((found = engine->loops->select(engine->points, engine->met, groups,
 										  get_bar(engine, first), engine->places)) > 0 &&
 		   first > 0 && guess_postings(engine->order[first - 1], base, end) <
 		   (double) found * LOOKUP_POSTINGS)
-		accumulate(engine, engine->order[--first], base, end);
+		(void) accumulate(engine, engine->order[--first], base, end);
 	for (uint32 i = 0; i < found; i++)
 	{
 		uint32		place = engine->places[i];
