@@ -15,8 +15,9 @@
 #include "utils/inval.h"
 #include "utils/memutils.h"
 
-/* Of all indexes together, at most so many bytes; larger segments are read page by page. */
+/* Of all indexes together, at most so much; larger segments are read page by page. */
 #define KEPT_BYTES (8 * 1024 * 1024)
+#define KEPT_SEGMENTS 128
 
 /* Fewer postings for each page of lengths are not worth reading them all. */
 #define POSTINGS_PER_PAGE 1
@@ -34,6 +35,7 @@ typedef struct KeptLengths
 /* Those used last come first. */
 static dlist_head kept = DLIST_STATIC_INIT(kept);
 static Size kept_bytes = 0;
+static int	kept_segments = 0;
 static MemoryContext kept_context = NULL;
 
 /* An index has been dropped, made again, or something else.  Somebody may read just now. */
@@ -56,6 +58,7 @@ forget(KeptLengths *lengths)
 {
 	dlist_delete(&lengths->node);
 	kept_bytes -= lengths->size;
+	kept_segments--;
 	pfree(lengths);
 }
 
@@ -90,7 +93,7 @@ read_lengths(Bm25Reader *reader, Size size)
 											 ALLOCSET_DEFAULT_SIZES);
 		CacheRegisterRelcacheCallback(forget_index, (Datum) 0);
 	}
-	while (kept_bytes + size > KEPT_BYTES)
+	while (kept_bytes + size > KEPT_BYTES || kept_segments >= KEPT_SEGMENTS)
 		forget(dlist_tail_element(KeptLengths, node, &kept));
 	/* Loops read whole words. */
 	lengths = MemoryContextAlloc(kept_context, offsetof(KeptLengths, bytes) + size +
@@ -111,6 +114,7 @@ read_lengths(Bm25Reader *reader, Size size)
 	lengths->size = size;
 	dlist_push_head(&kept, &lengths->node);
 	kept_bytes += size;
+	kept_segments++;
 	return lengths;
 }
 
