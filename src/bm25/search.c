@@ -40,6 +40,7 @@ keep_positions(Bm25Word *to, const Bm25Word *word)
 typedef struct WordFilter
 {
 	uint32		first_bytes[ONE_BYTE + 1];	/* of each length: a set of bytes modulo 32 */
+	uint8		last_byte;		/* no word of the query begins with one above this */
 } WordFilter;
 
 static inline uint32
@@ -57,6 +58,8 @@ make_filter(const Bm25Search *search, WordFilter *filter)
 		const Bm25Term *term = &search->terms[i];
 		uint32		set = term->len == 0 ? PG_UINT32_MAX : byte_set(*term->word);
 
+		filter->last_byte = Max(filter->last_byte,
+								term->len == 0 ? PG_UINT8_MAX : (uint8) *term->word);
 		for (int len = term->len; len <= ONE_BYTE; len++)
 		{
 			filter->first_bytes[len] |= set;
@@ -98,8 +101,12 @@ count_words(Bm25Search *search, const WordFilter *filter, BlockNumber block,
 
 	while (p < end)
 	{
-		const char *next = skip_word(filter, p, end, has_positions);
+		const char *next;
 
+		/* Words ascend. */
+		if ((int8) *p > 0 && p + 1 < end && (uint8) p[1] > filter->last_byte)
+			break;
+		next = skip_word(filter, p, end, has_positions);
 		if (next != NULL)
 		{
 			p = next;
