@@ -458,7 +458,9 @@ bm25_cursor_seek(Bm25Cursor *cursor, uint32 doc)
 		if (block != cursor->block)
 			bm25_cursor_load(cursor, block);
 	}
-	if (cursor->at < cursor->n && cursor->docs[cursor->at] < doc)
+	/* Often it is the next one. */
+	if (cursor->at < cursor->n && cursor->docs[cursor->at] < doc &&
+		++cursor->at < cursor->n && cursor->docs[cursor->at] < doc)
 		cursor->at = cursor->loops->find(cursor->docs, cursor->at + 1, cursor->n, doc);
 	return cursor->at < cursor->n;
 }
