@@ -86,6 +86,31 @@ FROM (SELECT a, b, body, other <@> to_bm25query('w1 w5 w9', 'h_body') AS others,
 DROP VIEW scored;
 DROP TABLE h, temporary, scanned, computed;
 
+-- However many rows LIMIT asks for, they are the first ones.
+SET enable_seqscan = off;
+SET enable_sort = off;
+CREATE TABLE whole AS SELECT row_number() OVER () AS n, id FROM (SELECT id FROM d ORDER BY body <@> 'w1 w5 w9' OFFSET 0) x;
+CREATE FUNCTION rows_of(query text) RETURNS int[] LANGUAGE plpgsql AS $$
+DECLARE
+	result int[];
+BEGIN
+	EXECUTE 'SELECT array_agg(x.id) FROM (' || query || ') x' INTO result;
+	RETURN result;
+END $$;
+SELECT what, count(*) AS asked, count(*) FILTER (WHERE rows_of(got || bounds) IS DISTINCT FROM rows_of(wanted || bounds)) AS wrong
+FROM (VALUES
+	('plain', $$SELECT id FROM d ORDER BY body <@> 'w1 w5 w9'$$, 'SELECT id FROM whole ORDER BY n'),
+	('filter', $$SELECT id FROM d WHERE id % 7 = 0 ORDER BY body <@> 'w1 w5 w9'$$, 'SELECT id FROM whole WHERE id % 7 = 0 ORDER BY n'),
+	('join', $$SELECT d.id FROM d JOIN whole w ON w.id = d.id AND w.id % 7 = 0 ORDER BY body <@> 'w1 w5 w9'$$, 'SELECT id FROM whole WHERE id % 7 = 0 ORDER BY n'),
+	('subquery', $$SELECT id FROM (SELECT * FROM d ORDER BY body <@> 'w1 w5 w9' LIMIT 3) x ORDER BY body <@> 'w1 w5 w9'$$, 'SELECT id FROM whole WHERE n <= 3 ORDER BY n')
+) f (what, got, wanted),
+	(SELECT format(' LIMIT %s OFFSET %s', rows, past) AS bounds FROM unnest('{0,1,9,10,11,17,100,2000,20000}'::int[]) rows, unnest('{0,1,50}'::int[]) past UNION ALL SELECT ' LIMIT NULL') b
+GROUP BY 1 ORDER BY 1;
+RESET enable_sort;
+RESET enable_seqscan;
+DROP TABLE whole;
+DROP FUNCTION rows_of;
+
 DROP VIEW asked;
 DROP TABLE d;
 DROP TABLE brute_word, brute_length;

@@ -16,9 +16,10 @@
 #include "lib/stringinfo.h"
 #include "nodes/execnodes.h"
 #include "nodes/tidbitmap.h"
-#include "tsearch/ts_type.h"
+#include "tsearch/ts_utils.h"
 #include "utils/rel.h"
 
+#include "bm25/block.h"
 #include "bm25/bm25_page.h"
 #include "page/page.h"
 
@@ -59,14 +60,16 @@ typedef struct Bm25Reader
 	Bm25Segment segment;
 	Bm25SegmentHeader *header;
 	const Bm25Extent *extents[BM25_STREAMS];
-	/* lengths of documents from "first_length" on, in a pinned page */
+	/* so many lengths of documents, in a pinned page or kept by the backend */
 	Buffer		lengths_buffer;
-	const char *lengths;
-	uint32		first_length;
+	Bm25Lengths lengths;
 	uint32		nlengths;
-	/* heap TIDs, likewise */
+	/* heap TIDs, and an inner page of the dictionary, likewise */
 	Buffer		tids_buffer;
 	uint32		tids_page;
+	Buffer		inner_buffer;
+	uint32		inner_page;
+	const char *inner;
 } Bm25Reader;
 
 /* Where a term's postings stand */
@@ -91,7 +94,9 @@ typedef struct Bm25DictWalk
 	uint32		nleaves;
 	int			entry;			/* the next one in it */
 	const char *next;
-	char	   *page;
+	const char *page;			/* a copy, or pinned */
+	Buffer		buffer;
+	bool		pinned;
 	uint64		positions;		/* where those of the next term begin */
 	char		term[BM25_MAX_TERM];
 	int			len;
@@ -102,6 +107,7 @@ typedef struct Bm25DictWalk
 typedef struct Bm25Cursor
 {
 	Bm25Reader *reader;
+	const Bm25BlockLoops *loops;
 	uint32		df;
 	uint32		nblocks;		/* 0: docs and tfs are the whole list */
 	Bm25BlockHead *heads;
@@ -155,29 +161,6 @@ typedef struct Bm25Source
 	int			len;
 } Bm25Source;
 
-/* What k1, b and the statistics make of a document's length */
-typedef struct Bm25Norm
-{
-	float		n0;				/* k1 (1 - b) */
-	float		n1;				/* k1 b / average length */
-} Bm25Norm;
-
-static inline Bm25Norm
-bm25_norm(float k1, float b, float avglen)
-{
-	return (Bm25Norm) {k1 * (1 - b), avglen > 0 ? k1 * b / avglen : 0};
-}
-
-/* The part of a term's weight that a document gets.  README.md, "Score". */
-static inline float
-bm25_part(Bm25Norm norm, uint32 tf, uint32 length)
-{
-	float		n = norm.n1 * (float) length;
-
-	n = norm.n0 + n;
-	return (float) tf / ((float) tf + n);
-}
-
 static inline int
 bm25_compare_terms(const char *a, int alen, const char *b, int blen)
 {
@@ -218,53 +201,57 @@ extern BlockNumber bm25_head_settled_blocks(Relation rel);
 /* functions in bm25_segment_page.c */
 extern Bm25Reader *bm25_reader_open(Relation rel, const Bm25Segment *segment);
 extern void bm25_stream_page(Bm25Reader *reader, Bm25Stream stream, uint32 number, char *copy);
+extern const char *bm25_stream_pin(Bm25Reader *reader, Bm25Stream stream, uint32 number,
+								   Buffer *buffer);
+extern void bm25_unpin(Buffer *buffer);
 extern void bm25_stream_read(Bm25Reader *reader, Bm25Stream stream, uint64 offset, Size size,
 							 char *to);
 extern const char *bm25_stream_near(Bm25Reader *reader, Bm25Stream stream, uint64 offset, int size,
 									Bm25Kept *kept);
 extern void bm25_tid(Bm25Reader *reader, uint32 doc, ItemPointer tid);
 extern void bm25_pin_lengths(Bm25Reader *reader, uint32 doc);
+extern void bm25_keep_lengths(Bm25Reader *reader, double postings);
 extern void bm25_reader_release(Bm25Reader *reader);
 extern void bm25_set_dead(Bm25Reader *reader, uint32 page, const char *bits);
 
-/* The last document whose length stands in the page of this one's */
+/* The last document whose length is at hand with this one's */
 static inline uint32
 bm25_last_length(const Bm25Reader *reader, uint32 doc)
 {
 	uint32		per_page = BM25_SPACE / reader->segment.width;
 
+	if (reader->nlengths >= reader->segment.ndocs)
+		return reader->segment.ndocs - 1;
 	return Min(reader->segment.ndocs - doc, per_page - doc % per_page) + doc - 1;
 }
 
-/* Have the length of a document in the cache soon, if its page is pinned. */
+/* Have the length of a document at hand, until bm25_reader_release(). */
 static inline void
-bm25_prefetch_length(const Bm25Reader *reader, uint32 doc)
+bm25_have_length(Bm25Reader *reader, uint32 doc)
 {
-	__builtin_prefetch(reader->lengths + (doc - reader->first_length) * reader->segment.width);
+	if (doc - reader->lengths.first >= reader->nlengths)
+		bm25_pin_lengths(reader, doc);
 }
 
-/* The length of a document; its page stays pinned until bm25_reader_release(). */
+/* The length of a document; it stays at hand likewise. */
 static inline uint32
 bm25_length(Bm25Reader *reader, uint32 doc)
 {
-	uint32		at = doc - reader->first_length;
+	const char *from;
 	uint16		two;
 	uint32		four;
 
-	if (at >= reader->nlengths)
-	{
-		bm25_pin_lengths(reader, doc);
-		at = doc - reader->first_length;
-	}
+	bm25_have_length(reader, doc);
+	from = reader->lengths.bytes + (Size) (doc - reader->lengths.first) * reader->segment.width;
 	switch (reader->segment.width)
 	{
 		case 1:
-			return (uint8) reader->lengths[at];
+			return (uint8) *from;
 		case 2:
-			memcpy(&two, reader->lengths + at * sizeof(two), sizeof(two));
+			memcpy(&two, from, sizeof(two));
 			return two;
 		default:
-			memcpy(&four, reader->lengths + at * sizeof(four), sizeof(four));
+			memcpy(&four, from, sizeof(four));
 			return four;
 	}
 }
@@ -337,6 +324,9 @@ extern void bm25_maintenance_end(Relation rel);
 extern void bm25_seal(Relation rel, Relation heap);
 extern bool bm25_merge_some(Relation rel, Relation heap, uint32 max_pages);
 extern void bm25_merge_all(Relation rel, Relation heap);
+
+/* functions in lexemes.c */
+extern void bm25_parse_words(Oid config_oid, ParsedText *parsed, char *text, int len);
 
 /* functions in parse.c */
 extern Oid	bm25_config_oid(const Bm25MetaPageData *meta);

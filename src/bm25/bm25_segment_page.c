@@ -19,6 +19,7 @@ bm25_reader_open(Relation rel, const Bm25Segment *segment)
 	Bm25Reader *reader = palloc0(sizeof(Bm25Reader));
 	BlockNumber nblocks = RelationGetNumberOfBlocks(rel);
 	const Bm25Extent *extent;
+	const Bm25SegmentHeader *header;
 	uint32		total = 0;
 	Buffer		buffer;
 
@@ -29,9 +30,15 @@ bm25_reader_open(Relation rel, const Bm25Segment *segment)
 	reader->header = palloc(BM25_SPACE);
 	buffer = bm25_get_page(rel, segment->header, BUFFER_LOCK_SHARE, BM25_PAGE_SEGMENT,
 						   segment->generation);
-	memcpy(reader->header, PageGetContents(BufferGetPage(buffer)), BM25_SPACE);
+	header = (Bm25SegmentHeader *) PageGetContents(BufferGetPage(buffer));
+	/* Most segments have few extents. */
+	for (int i = 0; i < BM25_STREAMS; i++)
+		total += Min(header->nextents[i], BM25_MAX_EXTENTS);
+	memcpy(reader->header, header, Min(BM25_SPACE, offsetof(Bm25SegmentHeader, extents) +
+									   sizeof(Bm25Extent) * (Size) total));
 	UnlockReleaseBuffer(buffer);
 
+	total = 0;
 	extent = reader->header->extents;
 	for (int i = 0; i < BM25_STREAMS; i++)
 	{
@@ -89,6 +96,27 @@ bm25_stream_page(Bm25Reader *reader, Bm25Stream stream, uint32 number, char *cop
 	UnlockReleaseBuffer(buffer);
 }
 
+void
+bm25_unpin(Buffer *buffer)
+{
+	if (BufferIsValid(*buffer))
+		ReleaseBuffer(*buffer);
+	*buffer = InvalidBuffer;
+}
+
+/*
+ * A page of a stream in place, instead of what *buffer has pinned.  It stays pinned, but
+ * not locked: pages of segments are not written to as long as somebody may read them.
+ */
+const char *
+bm25_stream_pin(Bm25Reader *reader, Bm25Stream stream, uint32 number, Buffer *buffer)
+{
+	bm25_unpin(buffer);
+	*buffer = get_stream_page(reader, stream, number, BUFFER_LOCK_SHARE);
+	LockBuffer(*buffer, BUFFER_LOCK_UNLOCK);
+	return PageGetContents(BufferGetPage(*buffer));
+}
+
 /* Copy a part of a stream. */
 void
 bm25_stream_read(Bm25Reader *reader, Bm25Stream stream, uint64 offset, Size size, char *to)
@@ -115,7 +143,7 @@ bm25_stream_read(Bm25Reader *reader, Bm25Stream stream, uint64 offset, Size size
 
 /*
  * A part of a stream.  Of a page that was asked for the last time, too, a copy is kept.
- * "kept->bytes" has room for a page, and PACK_SLACK bytes that may be read behind.
+ * "kept->bytes" has room for a page, and BLOCK_SLACK bytes that may be read behind.
  */
 const char *
 bm25_stream_near(Bm25Reader *reader, Bm25Stream stream, uint64 offset, int size, Bm25Kept *kept)
@@ -138,31 +166,18 @@ bm25_stream_near(Bm25Reader *reader, Bm25Stream stream, uint64 offset, int size,
 	return kept->bytes;
 }
 
-static void
-release(Buffer *buffer)
-{
-	if (BufferIsValid(*buffer))
-		ReleaseBuffer(*buffer);
-	*buffer = InvalidBuffer;
-}
-
-/*
- * Have the lengths around a document where bm25_length() finds them.  Their page stays
- * pinned, but not locked: pages of segments are not written to as long as somebody may
- * read them.
- */
+/* Have the lengths around a document where bm25_length() finds them, in a pinned page. */
 void
 bm25_pin_lengths(Bm25Reader *reader, uint32 doc)
 {
 	uint32		per_page = BM25_SPACE / reader->segment.width;
 	uint32		number = doc / per_page;
 
-	release(&reader->lengths_buffer);
+	const char *page;
+
 	reader->nlengths = 0;
-	reader->lengths_buffer = get_stream_page(reader, BM25_LENGTHS, number, BUFFER_LOCK_SHARE);
-	LockBuffer(reader->lengths_buffer, BUFFER_LOCK_UNLOCK);
-	reader->lengths = PageGetContents(BufferGetPage(reader->lengths_buffer));
-	reader->first_length = number * per_page;
+	page = bm25_stream_pin(reader, BM25_LENGTHS, number, &reader->lengths_buffer);
+	reader->lengths = (Bm25Lengths) {page, reader->segment.width, number * per_page};
 	reader->nlengths = per_page;
 }
 
@@ -180,9 +195,7 @@ bm25_tid(Bm25Reader *reader, uint32 doc, ItemPointer tid)
 	{
 		if (!BufferIsValid(reader->tids_buffer) || reader->tids_page != number)
 		{
-			release(&reader->tids_buffer);
-			reader->tids_buffer = get_stream_page(reader, BM25_TIDS, number, BUFFER_LOCK_SHARE);
-			LockBuffer(reader->tids_buffer, BUFFER_LOCK_UNLOCK);
+			(void) bm25_stream_pin(reader, BM25_TIDS, number, &reader->tids_buffer);
 			reader->tids_page = number;
 		}
 		memcpy(tid, PageGetContents(BufferGetPage(reader->tids_buffer)) + start,
@@ -192,13 +205,14 @@ bm25_tid(Bm25Reader *reader, uint32 doc, ItemPointer tid)
 		page_report_corrupt(reader->rel, reader->segment.header, "an impossible heap TID");
 }
 
-/* Let go of what bm25_length() and bm25_tid() have pinned. */
+/* Let go of what bm25_length(), bm25_tid() and bm25_find_term() have pinned. */
 void
 bm25_reader_release(Bm25Reader *reader)
 {
-	release(&reader->lengths_buffer);
+	bm25_unpin(&reader->lengths_buffer);
 	reader->nlengths = 0;
-	release(&reader->tids_buffer);
+	bm25_unpin(&reader->tids_buffer);
+	bm25_unpin(&reader->inner_buffer);
 }
 
 /* Replace a page of the bits of dead documents. */

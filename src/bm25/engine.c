@@ -10,10 +10,13 @@
 #include "bm25/search.h"
 
 #include "miscadmin.h"
-#include "port/pg_bitutils.h"
+#include "utils/memutils.h"
 
-#define WINDOW 4096
+#define WINDOW 8192
 #define MIN_WINDOW 64
+
+/* Looking a document up in a list takes as long as adding so many postings. */
+#define LOOKUP_POSTINGS 4
 
 /* Bounds, made with one average length, are held against parts made with another. */
 #define ROUNDING 0.99999f
@@ -26,11 +29,12 @@
 typedef struct RankList
 {
 	Bm25Cursor *cursor;
-	float		scaled;			/* weight */
+	Bm25Weight	weight;
 	double		per_bound;		/* points for each 1/256 of a bound */
 	int64		list_bound;		/* points that no posting is above */
 	int64		bound;			/* nor one in the window */
 	uint32		block;			/* in which the window begins */
+	uint32		nblocks;		/* that it meets */
 } RankList;
 
 typedef struct Engine
@@ -38,16 +42,39 @@ typedef struct Engine
 	Bm25Search *search;
 	Bm25Reader *reader;
 	uint32		segment;
-	Bm25Norm	norm;
+	const Bm25BlockLoops *loops;
 	Bm25Top    *top;
 	int64		floor;			/* as many rows as are asked for have more points */
 	RankList   *lists;			/* ascending by list_bound */
 	int			n;
 	RankList  **order;			/* ascending by bound */
 	int64	   *rest;			/* the sum of the bounds in "order" before this one */
-	uint32		points[WINDOW];
-	uint64		marks[WINDOW / 64];
+	uint32	   *points;			/* of a window's documents; all zero between windows */
+	bool	   *met;			/* which groups of them are not */
+	uint32	   *places;			/* documents that may be among the best */
 } Engine;
+
+/* These arrays; a backend keeps them, as clearing them would take long. */
+typedef struct Space
+{
+	uint32		points[WINDOW];
+	bool		met[WINDOW / BLOCK_LANES];
+	bool		in_use;			/* after an error, they are not clear */
+	uint32		places[WINDOW + BLOCK_LANES];
+} Space;
+
+static Space *
+take_space(void)
+{
+	static Space *space = NULL;
+
+	if (space == NULL)
+		space = MemoryContextAllocZero(TopMemoryContext, sizeof(Space));
+	else if (space->in_use)
+		memset(space, 0, offsetof(Space, in_use));
+	space->in_use = true;
+	return space;
+}
 
 /* Points that no posting is above whose bound is "bound" */
 static inline int64
@@ -177,6 +204,7 @@ set_bound(RankList *list, uint32 base, uint32 end)
 	uint8		bound = 0;
 	uint32		block;
 
+	list->nblocks = 0;
 	if (cursor->nblocks == 0)
 	{
 		list->bound = cursor->at < cursor->n && cursor->docs[cursor->n - 1] >= base ?
@@ -185,14 +213,14 @@ set_bound(RankList *list, uint32 base, uint32 end)
 	}
 	while (list->block < cursor->nblocks && cursor->heads[list->block].last < base)
 		list->block++;
-	list->bound = 0;
 	for (block = list->block; block < cursor->nblocks; block++)
 	{
 		if (block > 0 && cursor->heads[block - 1].last >= end)
 			break;
 		bound = Max(bound, cursor->heads[block].bound);
-		list->bound = points_of_bound(list, bound);
 	}
+	list->nblocks = block - list->block;
+	list->bound = list->nblocks > 0 ? points_of_bound(list, bound) : 0;
 }
 
 /* Look a document up in the lists before the i'th, as long as it may be one of the best. */
@@ -212,65 +240,144 @@ finish(Engine *engine, int i, uint32 doc, uint32 points)
 		if (list->bound == 0 || !bm25_cursor_seek(cursor, doc) || cursor->docs[cursor->at] != doc)
 			continue;
 		bm25_cursor_load_tfs(cursor);
-		points += bm25_points(list->scaled, engine->norm, cursor->tfs[cursor->at],
+		points += bm25_points(list->weight.scaled, list->weight.norm, cursor->tfs[cursor->at],
 							  bm25_length(engine->reader, doc));
 	}
 	if ((int64) points > threshold)
 		bm25_top_add(top, engine->search, (Bm25Hit) {points, engine->segment, doc});
 }
 
-/* Add up the points that a list gives to the documents of a window. */
-static void
-accumulate(Engine *engine, RankList *list, uint32 base, uint32 end)
+/* Postings of a window, as many as a block has */
+typedef struct Postings
+{
+	const uint32 *docs;
+	uint32		n;
+	uint32		points[BM25_BLOCK];
+} Postings;
+
+/*
+ * The postings of a list from "doc" to "end" that stand in one block, and what they are
+ * worth.  Returns where the next ones may begin; after "end", if there are none.
+ */
+static uint32
+next_postings(Engine *engine, RankList *list, uint32 doc, uint32 end, Postings *postings)
 {
 	Bm25Cursor *cursor = list->cursor;
+	uint32		at;
 
-	if (!bm25_cursor_seek(cursor, base))
-		return;
-	for (;;)
+	postings->n = 0;
+	if (doc > end || !bm25_cursor_seek(cursor, doc) || cursor->docs[cursor->at] > end)
+		return end + 1;
+	at = cursor->at;
+	/* Most often, a window ends where a block does. */
+	cursor->at = cursor->docs[cursor->n - 1] <= end ? cursor->n :
+		cursor->loops->find(cursor->docs, at, cursor->n, end + 1);
+	cursor->at = Min(cursor->at, at + BM25_BLOCK);
+	postings->docs = cursor->docs + at;
+	postings->n = cursor->at - at;
+	bm25_cursor_load_tfs(cursor);
+	bm25_have_length(engine->reader, doc);
+	engine->loops->points(&list->weight, &engine->reader->lengths, postings->docs,
+						  cursor->tfs + at, postings->n, postings->points);
+	return postings->docs[postings->n - 1] + 1;
+}
+
+/* Add up the points that a list gives to the documents of a window; returns to how many. */
+static uint32
+accumulate(Engine *engine, RankList *list, uint32 base, uint32 end)
+{
+	Postings	postings;
+	uint32		n = 0;
+
+	for (uint32 doc = base; doc <= end;)
 	{
-		uint32		at = cursor->at;
-
-		bm25_cursor_load_tfs(cursor);
-		for (uint32 i = at; i < cursor->n && cursor->docs[i] <= end; i++)
-			bm25_prefetch_length(engine->reader, cursor->docs[i]);
-		for (; at < cursor->n && cursor->docs[at] <= end; at++)
+		doc = next_postings(engine, list, doc, end, &postings);
+		for (uint32 i = 0; i < postings.n; i++)
 		{
-			uint32		slot = cursor->docs[at] - base;
+			uint32		slot = postings.docs[i] - base;
 
-			engine->points[slot] += bm25_points(list->scaled, engine->norm, cursor->tfs[at],
-												bm25_length(engine->reader, cursor->docs[at]));
-			engine->marks[slot / 64] |= UINT64CONST(1) << (slot % 64);
+			engine->points[slot] += postings.points[i];
+			engine->met[slot / BLOCK_LANES] = true;
 		}
-		cursor->at = at;
-		if (at < cursor->n || cursor->nblocks == 0 || cursor->block + 1 == cursor->nblocks ||
-			cursor->docs[cursor->n - 1] >= end)
-			return;
-		bm25_cursor_load(cursor, cursor->block + 1);
+		n += postings.n;
 	}
+	return n;
+}
+
+/* What the points of the lists from "first" on must be above, so that a document counts */
+static inline uint32
+get_bar(const Engine *engine, int first)
+{
+	int64		bar = get_threshold(engine) - engine->rest[first];
+
+	return bar > 0 ? (uint32) Min(bar, PG_UINT32_MAX) : 0;
+}
+
+/* Search a window in which only one list is essential. */
+static void
+search_list(Engine *engine, int first, uint32 base, uint32 end)
+{
+	static const bool all[BM25_BLOCK / BLOCK_LANES] = {1, 1, 1, 1, 1, 1, 1, 1};
+	Postings	postings;
+	uint32		found;
+
+	for (uint32 doc = base; doc <= end;)
+	{
+		doc = next_postings(engine, engine->order[first], doc, end, &postings);
+		memset(postings.points + postings.n, 0, sizeof(uint32) * (BM25_BLOCK - postings.n));
+		found = engine->loops->select(postings.points, all, lengthof(all),
+									  get_bar(engine, first), engine->places);
+		for (uint32 i = 0; i < found; i++)
+		{
+			uint32		place = engine->places[i];
+
+			if (postings.points[place] > get_bar(engine, first))
+				finish(engine, first, postings.docs[place], postings.points[place]);
+		}
+	}
+}
+
+/* How many postings a list has in a window, roughly */
+static double
+guess_postings(const RankList *list, uint32 base, uint32 end)
+{
+	const Bm25Cursor *cursor = list->cursor;
+	uint32		from;
+
+	if (cursor->nblocks == 0)
+		return cursor->n - cursor->at;
+	if (list->nblocks != 1)
+		return (double) list->nblocks * BM25_BLOCK;
+	from = list->block == 0 ? 0 : cursor->heads[list->block - 1].last + 1;
+	return BM25_BLOCK * (end - base + 1.0) / (cursor->heads[list->block].last - from + 1.0);
 }
 
 /* Search a window, with the lists from "first" on in "order" essential. */
 static void
 search_window(Engine *engine, int first, uint32 base, uint32 end)
 {
+	int			groups = (end - base) / BLOCK_LANES + 1;
+	uint32		added = 0;
+	uint32		found;
+
 	for (int i = first; i < engine->n; i++)
-		accumulate(engine, engine->order[i], base, end);
-	for (uint32 word = 0; word <= (end - base) / 64; word++)
+		added += accumulate(engine, engine->order[i], base, end);
+	/* Many documents are not looked up one by one, if the next list can be added. */
+	while (first > 0 && guess_postings(engine->order[first - 1], base, end) < added)
+		added += accumulate(engine, engine->order[--first], base, end);
+	while ((found = engine->loops->select(engine->points, engine->met, groups,
+										  get_bar(engine, first), engine->places)) > 0 &&
+		   first > 0 && guess_postings(engine->order[first - 1], base, end) <
+		   (double) found * LOOKUP_POSTINGS)
+		(void) accumulate(engine, engine->order[--first], base, end);
+	for (uint32 i = 0; i < found; i++)
 	{
-		uint64		marks = engine->marks[word];
+		uint32		place = engine->places[i];
 
-		engine->marks[word] = 0;
-		for (; marks != 0; marks &= marks - 1)
-		{
-			uint32		slot = word * 64 + pg_rightmost_one_pos64(marks);
-			uint32		points = engine->points[slot];
-
-			engine->points[slot] = 0;
-			if ((int64) points + engine->rest[first] > get_threshold(engine))
-				finish(engine, first, base + slot, points);
-		}
+		if (engine->points[place] > get_bar(engine, first))
+			finish(engine, first, base + place, engine->points[place]);
 	}
+	engine->loops->clear(engine->points, engine->met, groups);
 }
 
 /* Sort "order" by bound; few lists, mostly in order. */
@@ -304,13 +411,13 @@ open_lists(Engine *engine)
 	engine->lists = palloc(sizeof(RankList) * Max(search->nterms, 1));
 	for (int i = 0; i < search->nterms; i++)
 	{
-		RankList	list = {NULL, weights->scaled[i]};
+		RankList	list = {NULL, {weights->scaled[i], weights->norm}};
 		int			j = engine->n;
 
 		if (search->terms[i].freq == 0 ||
 			(list.cursor = bm25_search_cursor(search, engine->segment, i)) == NULL)
 			continue;
-		list.per_bound = (double) list.scaled * drift / 256;
+		list.per_bound = (double) list.weight.scaled * drift / 256;
 		list.list_bound = points_of_bound(&list, list.cursor->bound);
 		if (list.cursor->nblocks == 0)
 		{
@@ -318,7 +425,8 @@ open_lists(Engine *engine)
 
 			for (uint32 k = 0; k < list.cursor->n; k++)
 				most = Max(most, list.cursor->tfs[k]);
-			list.list_bound = (int64) (list.scaled * bm25_part(engine->norm, most, 1)) + 2;
+			list.list_bound = (int64) (list.weight.scaled *
+									   bm25_part(weights->norm, most, 1)) + 2;
 		}
 		for (; j > 0 && engine->lists[j - 1].list_bound > list.list_bound; j--)
 			engine->lists[j] = engine->lists[j - 1];
@@ -357,7 +465,7 @@ set_floor(Engine *engine)
 			blocks[cursor->heads[block].bound]++;
 		while ((above += blocks[bound]) < engine->top->k)
 			bound--;
-		engine->floor = Max(engine->floor, (int64) (engine->lists[i].scaled * drift *
+		engine->floor = Max(engine->floor, (int64) (engine->lists[i].weight.scaled * drift *
 													ROUNDING * bound / 256) - 2);
 	}
 }
@@ -390,18 +498,27 @@ void
 bm25_rank_segment(Bm25Search *search, uint32 segment, Bm25Top *top)
 {
 	Engine	   *engine = palloc0(sizeof(Engine));
+	Space	   *space = take_space();
 	uint32		ndocs = search->readers[segment]->segment.ndocs;
 	uint32		shortest = 1;
 	uint32		windows = 0;
 	uint32		skipped = 0;
 	uint64		covered = 0;
+	double		postings = 0;
 
 	engine->search = search;
 	engine->reader = search->readers[segment];
 	engine->segment = segment;
-	engine->norm = search->weights->norm;
+	engine->loops = bm25_loops();
+	engine->points = space->points;
+	engine->met = space->met;
+	engine->places = space->places;
 	engine->top = top;
 	open_lists(engine);
+	for (int i = 0; i < engine->n; i++)
+		postings += engine->lists[i].cursor->df;
+	if (engine->n > 0)
+		bm25_keep_lengths(engine->reader, postings);
 	engine->floor = -1;
 	set_floor(engine);
 	engine->order = palloc(sizeof(RankList *) * Max(engine->n, 1));
@@ -431,7 +548,9 @@ bm25_rank_segment(Bm25Search *search, uint32 segment, Bm25Top *top)
 		first = 0;
 		while (first < engine->n && engine->rest[first + 1] <= threshold)
 			first++;
-		if (first < engine->n)
+		if (first == engine->n - 1)
+			search_list(engine, first, base, end);
+		else if (first < engine->n)
 			search_window(engine, first, base, end);
 		else
 			skipped++;
@@ -445,5 +564,6 @@ bm25_rank_segment(Bm25Search *search, uint32 segment, Bm25Top *top)
 		}
 	}
 	bm25_reader_release(engine->reader);
+	space->in_use = false;
 	pfree(engine);
 }

@@ -35,15 +35,24 @@ bm25_config_oid(const Bm25MetaPageData *meta)
 	return config;
 }
 
-static int
-compare_words(const void *a, const void *b)
+/* Words are not empty, and most begin differently. */
+static inline int
+compare_words(const Bm25Word *a, const Bm25Word *b)
 {
-	const Bm25Word *x = a;
-	const Bm25Word *y = b;
-	int			cmp = bm25_compare_terms(x->word, x->len, y->word, y->len);
+	int			cmp = (uint8) *a->word - (uint8) *b->word;
 
-	return cmp != 0 ? cmp : (int) x->position - (int) y->position;
+	if (cmp == 0)
+		cmp = bm25_compare_terms(a->word, a->len, b->word, b->len);
+	return cmp != 0 ? cmp : (int) a->position - (int) b->position;
 }
+
+#define ST_SORT sort_words
+#define ST_ELEMENT_TYPE Bm25Word
+#define ST_COMPARE(a, b) compare_words(a, b)
+#define ST_SCOPE static
+#define ST_DECLARE
+#define ST_DEFINE
+#include "lib/sort_template.h"
 
 /* Encode positions of a word to a buffer; returns the rest of that. */
 static char *
@@ -67,7 +76,7 @@ collect(Bm25Document *document, bool has_positions)
 	int			n = 0;
 
 	if (document->nwords > 1)
-		qsort(words, document->nwords, sizeof(Bm25Word), compare_words);
+		sort_words(words, document->nwords);
 	if (has_positions)
 	{
 		positions = palloc_extended(sizeof(WordEntryPos) * Max(all, 1), MCXT_ALLOC_HUGE);
@@ -104,7 +113,7 @@ bm25_parse_text(Oid config, const char *text, int len, uint32 flags, Bm25Documen
 	/* as to_tsvector guesses */
 	parsed.lenwords = Min(Max(len / 6, 2), MaxAllocSize / (int) sizeof(ParsedWord));
 	parsed.words = palloc(sizeof(ParsedWord) * parsed.lenwords);
-	parsetext(config, &parsed, unconstify(char *, text), len);
+	bm25_parse_words(config, &parsed, unconstify(char *, text), len);
 	document->words = palloc_extended(sizeof(Bm25Word) * Max(parsed.curwords, 1), MCXT_ALLOC_HUGE);
 	document->nwords = 0;
 	for (int i = 0; i < parsed.curwords; i++)
@@ -145,7 +154,7 @@ bm25_parse_tsvector(TSVector vector, uint32 flags, Bm25Document *document)
 	}
 	/* A tsvector's order is by length first. */
 	if (document->nwords > 1)
-		qsort(document->words, document->nwords, sizeof(Bm25Word), compare_words);
+		sort_words(document->words, document->nwords);
 }
 
 /* The words of a value of an index's column; "config" and "flags" are the index's. */

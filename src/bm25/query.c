@@ -30,7 +30,7 @@ bm25_make_query(Bm25QueryKind kind, Oid index, const char *data, Size size)
 	Bm25Query	query = palloc0(offsetof(Bm25QueryData, data) + size);
 
 	SET_VARSIZE(query, offsetof(Bm25QueryData, data) + size);
-	query->kind = kind;
+	query->kind_rows = kind;
 	query->index = index;
 	memcpy(query->data, data, size);
 	return query;
@@ -136,7 +136,7 @@ bm25_find_named(Bm25Query query)
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("index \"%s\" does not exist", query->data),
 				 errhint("A query begins with an index's name and a colon. With a colon in front, all of it are words.")));
-	return bm25_make_query((Bm25QueryKind) query->kind, index, query->data + query->name_size,
+	return bm25_make_query(bm25_query_kind(query), index, query->data + query->name_size,
 						   bm25_query_size(query) - query->name_size);
 }
 
@@ -184,7 +184,7 @@ bm25query_in(PG_FUNCTION_ARGS)
 	}
 	query = palloc0(offsetof(Bm25QueryData, data) + name_size + size);
 	SET_VARSIZE(query, offsetof(Bm25QueryData, data) + name_size + size);
-	query->kind = kind;
+	query->kind_rows = kind;
 	query->index = index;
 	query->name_size = name_size;
 	if (name_size > 0)
@@ -223,7 +223,7 @@ bm25query_out(PG_FUNCTION_ARGS)
 
 	initStringInfo(&string);
 	put_index(&string, query);
-	if (query->kind == BM25_QUERY_TSQUERY)
+	if (bm25_query_kind(query) == BM25_QUERY_TSQUERY)
 		appendStringInfo(&string, TSQUERY_MARK "%s",
 						 DatumGetCString(DirectFunctionCall1(tsqueryout, PointerGetDatum(data))));
 	else
@@ -573,7 +573,7 @@ bm25_search_order_by(Bm25Search *search, Bm25Query query)
 	search->ordered = true;
 	if (OidIsValid(query->index))
 		search->named = query->index;
-	if (query->kind == BM25_QUERY_TSQUERY)
+	if (bm25_query_kind(query) == BM25_QUERY_TSQUERY)
 	{
 		TSQuery		tree = query_tree(query);
 
@@ -603,13 +603,13 @@ bm25_search_match(Bm25Search *search, Bm25Query query)
 	Bm25Document words = {0};
 	int		   *terms;
 
-	if (query->kind == BM25_QUERY_TSQUERY && query_tree(query) != NULL)
+	if (bm25_query_kind(query) == BM25_QUERY_TSQUERY && query_tree(query) != NULL)
 	{
 		add_tree(search, query_tree(query));
 		return;
 	}
 	/* A text, of which any word will do; or a tsquery without words, which nothing matches */
-	if (query->kind == BM25_QUERY_TEXT)
+	if (bm25_query_kind(query) == BM25_QUERY_TEXT)
 		bm25_parse_text(search->config, query->data, bm25_query_size(query), 0, &words);
 	terms = palloc(sizeof(int) * Max(words.nwords, 1));
 	for (int i = 0; i < words.nwords; i++)

@@ -63,13 +63,25 @@ compare_inner(Bm25Reader *reader, const char *page, int slot, const char *term, 
 	return bm25_compare_terms(term, len, p, (int) n);
 }
 
+/* An inner page, in place.  Terms that are looked up one after the other mostly need the same. */
+static const char *
+get_inner(Bm25Reader *reader, uint32 number)
+{
+	if (!BufferIsValid(reader->inner_buffer) || reader->inner_page != number)
+	{
+		reader->inner = bm25_stream_pin(reader, BM25_INNER, number, &reader->inner_buffer);
+		reader->inner_page = number;
+	}
+	return reader->inner;
+}
+
 /* The leaf in which a term stands if it is there. */
 static uint32
 find_leaf(Bm25Reader *reader, const char *term, int len)
 {
 	uint32		low = 0;
 	uint32		high = reader->header->bytes[BM25_INNER] / BM25_SPACE;
-	char	   *page = palloc(BM25_SPACE);
+	const char *page;
 	const Bm25DictPageData *dict;
 	uint32		leaf;
 
@@ -78,15 +90,15 @@ find_leaf(Bm25Reader *reader, const char *term, int len)
 	{
 		uint32		middle = (low + high) / 2;
 
-		bm25_stream_page(reader, BM25_INNER, middle, page);
+		page = get_inner(reader, middle);
 		check_dict(reader, page, 1);
 		if (compare_inner(reader, page, 0, term, len) < 0)
 			high = middle;
 		else
 			low = middle;
 	}
-	bm25_stream_page(reader, BM25_INNER, low, page);
-	dict = check_dict(reader, page, ((Bm25DictPageData *) page)->count);
+	page = get_inner(reader, low);
+	dict = check_dict(reader, page, ((const Bm25DictPageData *) page)->count);
 	leaf = dict->first_leaf;
 	low = 0;
 	high = dict->count;
@@ -99,11 +111,13 @@ find_leaf(Bm25Reader *reader, const char *term, int len)
 		else
 			low = middle;
 	}
-	pfree(page);
 	return leaf + low;
 }
 
-/* Read a leaf, and stand before its entry "restart", which has its whole term. */
+/*
+ * Read a leaf, and stand before its entry "restart", which has its whole term.  Whoever
+ * looks up just one term has the leaf pinned.
+ */
 static void
 walk_to(Bm25DictWalk *walk, uint32 leaf, int restart)
 {
@@ -111,7 +125,14 @@ walk_to(Bm25DictWalk *walk, uint32 leaf, int restart)
 	{
 		const Bm25DictPageData *dict;
 
-		bm25_stream_page(walk->reader, BM25_LEAVES, leaf, walk->page);
+		if (walk->pinned)
+			walk->page = bm25_stream_pin(walk->reader, BM25_LEAVES, leaf, &walk->buffer);
+		else
+		{
+			if (walk->page == NULL)
+				walk->page = palloc(BM25_SPACE);
+			bm25_stream_page(walk->reader, BM25_LEAVES, leaf, unconstify(char *, walk->page));
+		}
 		dict = (const Bm25DictPageData *) walk->page;
 		check_dict(walk->reader, walk->page, (dict->count + BM25_RESTART - 1) / BM25_RESTART);
 		walk->leaf = leaf;
@@ -137,7 +158,7 @@ bool
 bm25_walk_next(Bm25DictWalk *walk)
 {
 	Bm25Entry  *found = &walk->found;
-	const char *end = walk->page + BM25_SPACE;
+	const char *end;
 	uint64		shared;
 	uint64		more;
 
@@ -150,6 +171,7 @@ bm25_walk_next(Bm25DictWalk *walk)
 		CHECK_FOR_INTERRUPTS();
 		walk_to(walk, walk->leaf + 1, 0);
 	}
+	end = walk->page + BM25_SPACE;
 	shared = take(walk);
 	more = take(walk);
 	if (shared > walk->len || shared + more > BM25_MAX_TERM || more > end - walk->next)
@@ -194,19 +216,16 @@ bm25_walk_next(Bm25DictWalk *walk)
 	return true;
 }
 
-/* Begin a walk at the first term that is not below "from". */
-void
-bm25_walk_begin(Bm25DictWalk *walk, Bm25Reader *reader, const char *from, int len)
+/* Bring a walk to the first term that is not below "from". */
+static void
+walk_from(Bm25DictWalk *walk, const char *from, int len)
 {
+	Bm25Reader *reader = walk->reader;
 	Bm25DictPageData *dict;
 	int			low = 0;
 	int			high;
 
-	memset(walk, 0, offsetof(Bm25DictWalk, term));
-	walk->reader = reader;
-	walk->len = 0;
 	walk->nleaves = reader->header->bytes[BM25_LEAVES] / BM25_SPACE;
-	walk->page = palloc(BM25_SPACE);
 	walk->leaf = walk->nleaves;
 	if (walk->nleaves == 0)
 		return;
@@ -261,19 +280,34 @@ bm25_walk_begin(Bm25DictWalk *walk, Bm25Reader *reader, const char *from, int le
 	}
 }
 
-/* Look a term up. */
+/* Begin a walk at the first term that is not below "from". */
+void
+bm25_walk_begin(Bm25DictWalk *walk, Bm25Reader *reader, const char *from, int len)
+{
+	memset(walk, 0, offsetof(Bm25DictWalk, term));
+	walk->reader = reader;
+	walk->len = 0;
+	walk_from(walk, from, len);
+	bm25_unpin(&reader->inner_buffer);
+}
+
+/* Look a term up.  bm25_reader_release() is the caller's. */
 bool
 bm25_find_term(Bm25Reader *reader, const char *term, int len, Bm25Entry *entry)
 {
 	Bm25DictWalk walk;
 	bool		found;
 
-	bm25_walk_begin(&walk, reader, term, len);
+	memset(&walk, 0, offsetof(Bm25DictWalk, term));
+	walk.reader = reader;
+	walk.pinned = true;
+	walk.len = 0;
+	walk_from(&walk, term, len);
 	found = bm25_walk_next(&walk) &&
 		bm25_compare_terms(walk.term, walk.len, term, len) == 0;
 	if (found)
 		*entry = walk.found;
-	pfree(walk.page);
+	bm25_unpin(&walk.buffer);
 	return found;
 }
 
@@ -306,11 +340,12 @@ bm25_cursor_open(Bm25Reader *reader, const Bm25Entry *entry)
 	uint32		size;
 
 	cursor->reader = reader;
+	cursor->loops = bm25_loops();
 	cursor->df = entry->df;
 	cursor->positions = entry->positions;
 	cursor->position_bytes = entry->position_bytes;
 	cursor->position_block = PG_UINT32_MAX;
-	cursor->docs = palloc(sizeof(uint32) * BM25_BLOCK * 2);
+	cursor->docs = palloc(sizeof(uint32) * (BM25_BLOCK * 2 + BLOCK_LANES));
 	cursor->tfs = cursor->docs + BM25_BLOCK;
 	cursor->bound = PG_UINT8_MAX;
 	if (entry->form == BM25_FORM_BLOCKS)
@@ -328,7 +363,7 @@ bm25_cursor_open(Bm25Reader *reader, const Bm25Entry *entry)
 				cursor->heads[i].gap_bits > 32 || cursor->heads[i].tf_bits > 32)
 				report_stream(reader, "a broken list of postings");
 		cursor->block = PG_UINT32_MAX;
-		cursor->data_page.bytes = palloc(BM25_SPACE + PACK_SLACK);
+		cursor->data_page.bytes = palloc(BM25_SPACE + BLOCK_SLACK);
 		return cursor;
 	}
 	if (entry->df > BM25_BLOCK || entry->bytes > sizeof(bytes))
@@ -367,11 +402,20 @@ bm25_cursor_load(Bm25Cursor *cursor, uint32 block)
 
 	cursor->packed = bm25_stream_near(cursor->reader, BM25_POSTINGS, cursor->data + head->offset,
 									  size, &cursor->data_page);
-	unpack(cursor->packed, cursor->docs, n, head->gap_bits);
-	for (int i = 0; i < n; i++)
+	/* Small gaps cannot overflow and still end at the last document. */
+	if (head->gap_bits <= BLOCK_MAX_BITS)
 	{
-		doc += cursor->docs[i];
-		cursor->docs[i] = doc++;
+		cursor->loops->unpack_docs(cursor->packed, cursor->docs, n, head->gap_bits, doc);
+		doc = (uint64) cursor->docs[n - 1] + 1;
+	}
+	else
+	{
+		unpack(cursor->packed, cursor->docs, n, head->gap_bits);
+		for (int i = 0; i < n; i++)
+		{
+			doc += cursor->docs[i];
+			cursor->docs[i] = doc++;
+		}
 	}
 	if (doc != (uint64) head->last + 1)
 		report_stream(cursor->reader, "a broken list of postings");
@@ -390,10 +434,8 @@ bm25_cursor_load_tfs(Bm25Cursor *cursor)
 	if (cursor->has_tfs)
 		return;
 	head = &cursor->heads[cursor->block];
-	unpack(cursor->packed + packed_size(cursor->n, head->gap_bits), cursor->tfs, cursor->n,
-		   head->tf_bits);
-	for (uint32 i = 0; i < cursor->n; i++)
-		cursor->tfs[i]++;
+	cursor->loops->unpack(cursor->packed + packed_size(cursor->n, head->gap_bits), cursor->tfs,
+						  cursor->n, head->tf_bits, 1);
 	cursor->has_tfs = true;
 }
 
@@ -416,8 +458,10 @@ bm25_cursor_seek(Bm25Cursor *cursor, uint32 doc)
 		if (block != cursor->block)
 			bm25_cursor_load(cursor, block);
 	}
-	while (cursor->at < cursor->n && cursor->docs[cursor->at] < doc)
-		cursor->at++;
+	/* Often it is the next one. */
+	if (cursor->at < cursor->n && cursor->docs[cursor->at] < doc &&
+		++cursor->at < cursor->n && cursor->docs[cursor->at] < doc)
+		cursor->at = cursor->loops->find(cursor->docs, cursor->at + 1, cursor->n, doc);
 	return cursor->at < cursor->n;
 }
 
@@ -497,14 +541,17 @@ bm25_cursor_of_prefix(Bm25Reader *reader, const char *prefix, int len)
 		CHECK_FOR_INTERRUPTS();
 		add_postings(&postings, reader, &walk.found);
 	}
-	pfree(walk.page);
+	if (walk.page != NULL)
+		pfree(unconstify(char *, walk.page));
 	combine_postings(&postings);
 	if (postings.n == 0)
 		return NULL;
 	cursor = palloc0(sizeof(Bm25Cursor));
 	cursor->reader = reader;
+	cursor->loops = bm25_loops();
 	cursor->df = cursor->n = postings.n;
-	cursor->docs = palloc_extended(sizeof(uint32) * postings.n * 2, MCXT_ALLOC_HUGE);
+	cursor->docs = palloc_extended(sizeof(uint32) * (postings.n * 2 + BLOCK_LANES),
+								   MCXT_ALLOC_HUGE);
 	cursor->tfs = cursor->docs + postings.n;
 	for (Size i = 0; i < postings.n; i++)
 	{

@@ -29,6 +29,9 @@
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
+/* More than these are not worth looking for at once. */
+#define MOST_ROWS 10000
+
 /* Is it an index of ours on this column or expression, for all rows? */
 static bool
 index_fits(Oid oid, Node *arg, int varno, int level)
@@ -219,9 +222,44 @@ function_beside(Oid function, const char *name, int nargs, const Oid *types)
 						  false);
 }
 
+/* The value of LIMIT or OFFSET, as far as it is known; else, or if there is none, -1 */
+static int64
+get_limit(PlannerInfo *root, Node *clause)
+{
+	Node	   *value = clause == NULL ? NULL : estimate_expression_value(root, clause);
+
+	return value == NULL || !IsA(value, Const) || ((Const *) value)->constisnull ? -1 :
+		DatumGetInt64(((Const *) value)->constvalue);
+}
+
+/*
+ * How many rows a scan in the order of the query will be asked for, as far as LIMIT tells;
+ * 0 if it does not.  That is a hint: a scan returns as many as it has.
+ */
+static int
+guess_rows(PlannerInfo *root)
+{
+	Query	   *query = root->parse;
+	int64		limit = get_limit(root, query->limitCount);
+	int64		offset = get_limit(root, query->limitOffset);
+
+	if (limit <= 0 || limit > MOST_ROWS || offset > MOST_ROWS || query->hasAggs ||
+		query->hasWindowFuncs || query->hasTargetSRFs || query->groupClause != NIL ||
+		query->groupingSets != NIL || query->distinctClause != NIL ||
+		query->setOperations != NULL || query->limitOption != LIMIT_OPTION_COUNT)
+		return 0;
+	limit += Max(offset, 0);
+	/* Conditions and joins may discard some; rows of the same score are sorted. */
+	if (query->jointree->quals != NULL || list_length(query->jointree->fromlist) != 1 ||
+		!IsA(linitial(query->jointree->fromlist), RangeTblRef) ||
+		list_length(query->sortClause) != 1)
+		limit = Max(16, limit + limit / 2 + 1);
+	return Min(limit, MOST_ROWS);
+}
+
 /* The query with the index in it; NULL if that is there already. */
 static Expr *
-query_with_index(FuncExpr *call, Oid query_type, Oid index)
+query_with_index(PlannerInfo *root, FuncExpr *call, Oid query_type, Oid index)
 {
 	Node	   *arg = lsecond(call->args);
 	Oid			types[] = {query_type, REGCLASSOID};
@@ -252,9 +290,11 @@ query_with_index(FuncExpr *call, Oid query_type, Oid index)
 			/* A name that is no index's yet counts, too. */
 			if (OidIsValid(old->index) || old->name_size > 0)
 				return NULL;
-			query = bm25_make_query((Bm25QueryKind) old->kind, index, old->data,
+			query = bm25_make_query(bm25_query_kind(old), index, old->data,
 									bm25_query_size(old));
 		}
+		if (call->funcresulttype != BOOLOID)
+			query->kind_rows |= (uint32) guess_rows(root) << BM25_ROWS_SHIFT;
 		return (Expr *) makeConst(query_type, -1, InvalidOid, -1, PointerGetDatum(query), false,
 								  false);
 	}
@@ -293,7 +333,7 @@ bm25_support(PG_FUNCTION_ARGS)
 	index = resolve_planned(request->root, linitial(call->args));
 	if (!OidIsValid(index))
 		PG_RETURN_POINTER(NULL);
-	query = query_with_index(call, query_type, index);
+	query = query_with_index(request->root, call, query_type, index);
 	if (query == NULL)
 		PG_RETURN_POINTER(NULL);
 	left = exprType(linitial(call->args)) == TSVECTOROID ? TSVECTOROID : TEXTOID;

@@ -4,9 +4,9 @@
  *		Scans: rows in the order of their scores, rows that match a condition, or
  *		both.
  *
- * Nobody tells a scan how many rows it will be asked for.  So it looks for few of
- * the best at first, and for four times as many whenever these have been handed
- * out: no row is lost or comes twice, as the next ones come after the last one in
+ * A scan is not told how many rows it will be asked for.  So it looks for few of the
+ * best at first, or as many as the planner has noted in the query (resolve.c), and for
+ * four times as many whenever these have been handed out: no row is lost or comes twice, as the next ones come after the last one in
  * the order of rows, which is total.
  *
  *-------------------------------------------------------------------------
@@ -128,8 +128,7 @@ bm25_scanned_score(Datum value, Bm25Query query, double *score)
 	Bm25Scan  *state = latest == NULL ? NULL : latest->opaque;
 
 	if (state == NULL || !bm25_is_scanned(latest, DatumGetPointer(value)) ||
-		VARSIZE(query) != VARSIZE(state->order) ||
-		memcmp(query, state->order, VARSIZE(query)) != 0 ||
+		!bm25_same_query(query, state->order) ||
 		state->statement != GetCurrentStatementStartTimestamp() ||
 		state->command != GetCurrentCommandId(false))
 		return false;
@@ -212,8 +211,10 @@ find_best(Bm25Scan *state)
 {
 	Bm25Search *search = &state->search;
 	Bm25Top    *top = &state->top;
-	int			k = top->k == 0 ? FIRST_ROWS : Min(top->k * GROWTH, MAX_ROWS);
+	int			k = Min(top->k * GROWTH, MAX_ROWS);
 
+	if (top->k == 0)
+		k = bm25_query_rows(state->order) > 0 ? bm25_query_rows(state->order) : FIRST_ROWS;
 	if (top->n > 0)
 	{
 		top->has_after = true;

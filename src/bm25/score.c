@@ -59,8 +59,7 @@ get_state(FunctionCallInfo fcinfo, Bm25Query query, bool ordered)
 		report_no_index(fcinfo);
 	if (state != NULL && state->statement == GetCurrentStatementStartTimestamp() &&
 		state->command == GetCurrentCommandId(false) &&
-		VARSIZE(state->query) == VARSIZE(query) &&
-		memcmp(state->query, query, VARSIZE(query)) == 0)
+		bm25_same_query(state->query, query))
 	{
 		MemoryContextReset(state->scratch);
 		return state;

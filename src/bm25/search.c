@@ -10,6 +10,7 @@
 #include <math.h>
 
 #include "access/xact.h"
+#include "bm25/codec.h"
 #include "catalog/partition.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
@@ -17,6 +18,9 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
+
+/* Shorter words, and those that occur so often at most, have one byte to tell so (codec.h). */
+#define ONE_BYTE 0x7F
 
 /* Keep a copy of a word's positions. */
 static void
@@ -29,16 +33,85 @@ keep_positions(Bm25Word *to, const Bm25Word *word)
 	to->position_bytes = word->position_bytes;
 }
 
+/*
+ * Which words may be the query's, by their length and first byte: most words of the head
+ * are skipped.
+ */
+typedef struct WordFilter
+{
+	uint32		first_bytes[ONE_BYTE + 1];	/* of each length: a set of bytes modulo 32 */
+	uint8		last_byte;		/* no word of the query begins with one above this */
+} WordFilter;
+
+static inline uint32
+byte_set(char byte)
+{
+	return (uint32) 1 << ((uint8) byte & 31);
+}
+
+static void
+make_filter(const Bm25Search *search, WordFilter *filter)
+{
+	memset(filter, 0, sizeof(*filter));
+	for (int i = 0; i < search->nterms; i++)
+	{
+		const Bm25Term *term = &search->terms[i];
+		uint32		set = term->len == 0 ? PG_UINT32_MAX : byte_set(*term->word);
+
+		filter->last_byte = Max(filter->last_byte,
+								term->len == 0 ? PG_UINT8_MAX : (uint8) *term->word);
+		for (int len = term->len; len <= ONE_BYTE; len++)
+		{
+			filter->first_bytes[len] |= set;
+			if (!term->prefix)
+				break;
+		}
+	}
+}
+
+/*
+ * Where the next word begins, if this one can be told not to be the query's without
+ * looking closer; else NULL.
+ */
+static inline const char *
+skip_word(const WordFilter *filter, const char *p, const char *end, bool has_positions)
+{
+	uint8		len = (uint8) *p;
+	uint8		tf;
+
+	if (len > ONE_BYTE || end - p < len + 2 ||
+		filter->first_bytes[len] & byte_set(p[1]))
+		return NULL;
+	tf = (uint8) p[len + 1];
+	p += len + 2;
+	if (tf > ONE_BYTE || !has_positions)
+		return tf > ONE_BYTE ? NULL : p;
+	return skip_positions(p, end, tf);
+}
+
 /* Count the words of a record of the head that the query has. */
 static Bm25Word *
-count_words(Bm25Search *search, BlockNumber block, const Bm25Record *record, const char *p)
+count_words(Bm25Search *search, const WordFilter *filter, BlockNumber block,
+			const Bm25Record *record, const char *p)
 {
+	bool		has_positions = (search->meta.flags & BM25_HAS_POSITIONS) != 0;
 	const char *end = p + record->bytes;
 	Bm25Word   *words = NULL;
 	Bm25Word	word;
 
 	while (p < end)
 	{
+		const char *next;
+
+		/* Words ascend. */
+		if ((int8) *p > 0 && p + 1 < end && (uint8) p[1] > filter->last_byte)
+			break;
+		next = skip_word(filter, p, end, has_positions);
+		if (next != NULL)
+		{
+			p = next;
+			continue;
+		}
 		p = bm25_decode_word(p, end, search->meta.flags, &word);
 		if (p == NULL)
 			page_report_corrupt(search->rel, block, "a broken record of a document");
@@ -70,7 +143,9 @@ read_head(Bm25Search *search)
 	uint32		room = 256;
 	bool		seen_last = false;
 	uint64		generation = 0;
+	WordFilter	filter;
 
+	make_filter(search, &filter);
 	search->head = palloc(sizeof(Bm25HeadDocument) * room);
 	while (block != InvalidBlockNumber)
 	{
@@ -90,7 +165,7 @@ read_head(Bm25Search *search)
 			document->tid = record->tid;
 			document->dead = (record->flags & BM25_RECORD_DEAD) != 0;
 			document->length = record->length;
-			document->words = count_words(search, block, record, terms);
+			document->words = count_words(search, &filter, block, record, terms);
 			search->sumlen += record->length;
 			if (record->flags & BM25_RECORD_OVERFLOW)
 				pfree(unconstify(char *, terms));
@@ -131,6 +206,7 @@ look_up(Bm25Search *search, uint32 segment)
 			entry->df = 0;
 		term->df += entry->df;
 	}
+	bm25_reader_release(reader);
 	search->ndocs += reader->segment.ndocs;
 	search->sumlen += reader->segment.sumlen;
 }

@@ -14,7 +14,7 @@
 typedef struct Bm25QueryData
 {
 	int32		vl_len_;		/* varlena header */
-	uint32		kind;			/* a Bm25QueryKind */
+	uint32		kind_rows;		/* a Bm25QueryKind; shifted, how many rows a plan asks for, or 0 */
 	Oid			index;			/* or invalid: whichever the table has */
 	uint32		name_size;		/* of the name of an index that there was none of yet, or 0 */
 	char		data[FLEXIBLE_ARRAY_MEMBER];	/* text, or a whole tsquery; behind the name */
@@ -27,6 +27,18 @@ typedef enum Bm25QueryKind
 	BM25_QUERY_TEXT,
 	BM25_QUERY_TSQUERY
 } Bm25QueryKind;
+
+#define BM25_ROWS_SHIFT 16
+#define bm25_query_kind(query) ((Bm25QueryKind) ((query)->kind_rows & ((1 << BM25_ROWS_SHIFT) - 1)))
+#define bm25_query_rows(query) ((int) ((query)->kind_rows >> BM25_ROWS_SHIFT))
+
+/* Are two queries the same, however many rows are asked for? */
+static inline bool
+bm25_same_query(const Bm25QueryData *a, const Bm25QueryData *b)
+{
+	return VARSIZE(a) == VARSIZE(b) && bm25_query_kind(a) == bm25_query_kind(b) &&
+		memcmp(&a->index, &b->index, VARSIZE(a) - offsetof(Bm25QueryData, index)) == 0;
+}
 
 /* As it is stored, and with the index that it names */
 #define DatumGetStoredBm25Query(datum) ((Bm25Query) PG_DETOAST_DATUM(datum))
@@ -144,15 +156,6 @@ static inline int64
 bm25_top_threshold(const Bm25Top *top)
 {
 	return top->n < top->k ? -1 : (int64) top->hits[0].points;
-}
-
-/* The points of a posting; at least one, so that a match is told from none. */
-static inline uint32
-bm25_points(float scaled, Bm25Norm norm, uint32 tf, uint32 length)
-{
-	uint32		points = (uint32) (scaled * bm25_part(norm, tf, length) + 0.5f);
-
-	return Max(points, 1);
 }
 
 /* functions in query.c */
