@@ -13,6 +13,8 @@
  */
 #include "hnsw/graph.h"
 
+#include <math.h>
+
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
@@ -95,6 +97,51 @@ find_spare(HnswIndex *index, LinksRead *from, int level, bool *spare)
 	pfree(others);
 	if (plain)
 		pfree(vectors);
+}
+
+/*
+ * Is one link of a node spare, the one at a position, which is so long (not squared)?
+ * Its target is asked first: a neighbour of both is likely to lead to it, and the
+ * others are not looked at.
+ */
+bool
+hnsw_is_spare(HnswIndex *index, const HnswNodeId *links, int n, int at, float length, int level)
+{
+	bool		plain = index->layout.code.units == 0;
+	Size		size = plain ? sizeof(float) * hnsw_vector_length(&index->layout) : 0;
+	LinksRead	target;
+	LinksRead	other;
+	bool		spare = false;
+
+	target.vector = plain ? palloc(size) : NULL;
+	other.vector = plain ? palloc(size) : NULL;
+	(void) read_links(index, links[at], level, &target);
+	for (int i = 0; i < target.n && !spare; i++)
+	{
+		int			back;
+		float		distance;
+
+		if (hnsw_find_link(links, n, target.ids[i]) < 0 ||
+			!read_links(index, target.ids[i], level, &other) || !other.live)
+			continue;
+		back = hnsw_find_link(other.ids, other.n, links[at]);
+		if (back < 0)
+			continue;
+		if (plain)
+		{
+			distance = hnsw_graph_distance(index, other.vector, other.norm,
+										   target.vector, target.norm);
+			spare = (index->layout.space->euclidean ? sqrtf(distance) : distance) < length;
+		}
+		else
+			spare = other.lengths[back] < length;
+	}
+	if (plain)
+	{
+		pfree(target.vector);
+		pfree(other.vector);
+	}
+	return spare;
 }
 
 /* Which link goes first, or -1: fillers before diverse ones, then the farthest. */

@@ -152,6 +152,8 @@ extern void hnsw_put_link(const HnswLayout *layout, HnswNodeHeader node, int i,
 extern void hnsw_add_overflow(HnswIndex *index, const HnswLink *links, int n);
 
 /* functions in force.c */
+extern bool hnsw_is_spare(HnswIndex *index, const HnswNodeId *links, int n, int at, float length,
+						  int level);
 extern void hnsw_force_back(HnswIndex *index, HnswNodeId id, int level);
 extern bool hnsw_force_link(HnswIndex *index, const HnswNeighbour *from, const HnswNeighbour *to,
 							int level);

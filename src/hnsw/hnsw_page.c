@@ -481,14 +481,14 @@ hnsw_meta_refresh(HnswIndex *index, HnswMetaPageData *meta)
 	index->sketch_pages = meta->sketch_pages;
 }
 
-/* Raise the typical length of vectors. */
+/* Change the typical length of vectors, if it is still the one that was expected. */
 void
-hnsw_norm_raise(HnswIndex *index, float norm)
+hnsw_norm_change(HnswIndex *index, float expected, float norm)
 {
 	Buffer		buffer = hnsw_get_page(index->rel, HNSW_METAPAGE, BUFFER_LOCK_EXCLUSIVE,
 									   HNSW_PAGE_META);
 
-	if (HnswPageGetMeta(BufferGetPage(buffer))->norm < norm)
+	if (HnswPageGetMeta(BufferGetPage(buffer))->norm == expected)
 	{
 		GenericXLogState *xlog = GenericXLogStart(index->rel);
 

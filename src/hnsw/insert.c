@@ -21,8 +21,14 @@
 /* Nearest nodes that are looked at for an equal vector */
 #define DUPLICATE_CANDIDATES 4
 
-/* Neighbours that link back to a new node */
+/*
+ * Neighbours that link back to a new node, at the base.  At the levels above, which are
+ * one in 32 of all nodes, all do: what searches miss there, they miss whole groups of.
+ */
 #define BACK_LINKS(degree) ((degree) / 2)
+
+/* Width of the search at the levels above the base, in that of the search there */
+#define UPPER_WIDTH 4
 
 /* Width of the search for an equal vector, which comes first; by inner product */
 #define DUPLICATE_WIDTH 8
@@ -33,6 +39,15 @@
  * length has the same nearest nodes in the graph.
  */
 #define EXTRA_SHARE 0.1f
+
+/*
+ * The length that rows are taken for, where inserts learn it: one in so many rows is
+ * longer.  A step is NORM_GAIN by the number of rows, at most NORM_STEP, in parts of
+ * that length.  See EVIDENCE.md, "Inner product".
+ */
+#define NORM_ROWS 100
+#define NORM_GAIN 25
+#define NORM_STEP 0.1f
 
 /*
  * A row is an outlier if it is so many times as far from the nearest node as
@@ -179,13 +194,15 @@ link_back(HnswFinder *finder, const HnswNeighbour *self, const InsertLevel *leve
 	HnswLink	overflow[BACK_LINKS(HNSW_MAX_DEGREE)];
 	int			noverflow = 0;
 	int			nback = 0;
+	int			enough = at > 0 ? layout->degree : BACK_LINKS(layout->degree);
+	int			asked = at > 0 ? level->n : Max(level->nkept, layout->degree / 2);
 
 	/*
-	 * The nearest and the diverse neighbours are asked to link back, until
+	 * At the base the nearest and the diverse neighbours are asked to link back, until
 	 * enough do; the others only if they have room: each costs a record, and
 	 * after a checkpoint a page in WAL.
 	 */
-	for (int i = 0; i < level->n && nback + noverflow < BACK_LINKS(layout->degree); i++)
+	for (int i = 0; i < level->n && nback + noverflow < enough; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (at == 0 && hnsw_needs_image(index, level->neighbours[i].lsn))
@@ -193,7 +210,7 @@ link_back(HnswFinder *finder, const HnswNeighbour *self, const InsertLevel *leve
 			hnsw_link_make(index, &level->neighbours[i], self, &overflow[noverflow++]);
 			continue;
 		}
-		if (i >= Max(level->nkept, layout->degree / 2) && !has_room(index, level->neighbours[i].id))
+		if (i >= asked && !has_room(index, level->neighbours[i].id))
 			continue;
 		nback += hnsw_link_back(finder, self, &level->neighbours[i], at, HNSW_LINK_IF_WANTED);
 	}
@@ -346,7 +363,7 @@ search_levels(HnswFinder *finder, const InsertRow *row, const HnswMetaPageData *
 
 	search->query = finder->asked;
 	search->lifted = false;
-	hnsw_search_enter(search, meta, top, top > 0 ? width : DUPLICATE_WIDTH);
+	hnsw_search_enter(search, meta, top, top > 0 ? UPPER_WIDTH * width : DUPLICATE_WIDTH);
 	for (int at = search->level; at >= 0; at--)
 	{
 		HnswNeighbour *neighbours;
@@ -376,7 +393,7 @@ search_levels(HnswFinder *finder, const InsertRow *row, const HnswMetaPageData *
 			choose_links(finder, &self, neighbours, n, &levels[at]);
 		pfree(neighbours);
 		if (at > 0)
-			hnsw_search_down(search, at > 1 ? width : DUPLICATE_WIDTH);
+			hnsw_search_down(search, at > 1 ? UPPER_WIDTH * width : DUPLICATE_WIDTH);
 	}
 	return outlier ? FOUND_FAR : FOUND_NEAR;
 }
@@ -414,18 +431,28 @@ find_links(HnswFinder *finder, const InsertRow *row, const HnswMetaPageData *met
 /*
  * By inner product, the graph takes rows for as long as the typical one (see
  * hnsw_extra).  A build measures how long that is; an index that was created
- * empty learns it from its longest rows, each of which raises it by a tenth at
- * most, so that a single one does not decide it.
+ * empty learns it, so that one row in some is longer (Robbins and Monro, 1951).  The
+ * steps become smaller with the number of rows, so that neither a single row nor the
+ * order in which rows come decides it.
  */
 static void
 learn_norm(HnswIndex *index, const HnswMetaPageData *meta, float norm)
 {
 	float		length = sqrtf(norm);
+	float		step;
+	bool		is_longer = length > meta->norm;
 
 	if (!index->layout.space->lifted || index->layout.code.units == 0 ||
-		meta->calibration != InvalidBlockNumber || !(length > meta->norm && length < HNSW_MAX_KEY))
+		meta->calibration != InvalidBlockNumber || !(length < HNSW_MAX_KEY) ||
+		(!is_longer && pg_prng_uint64_range(&pg_global_prng_state, 1, NORM_ROWS) > 1))
 		return;
-	hnsw_norm_raise(index, meta->norm > 0 ? Min(length, 1.1f * meta->norm) : length);
+	step = 1 + Min(NORM_STEP, NORM_GAIN / ((float) RelationGetNumberOfBlocks(index->rel) *
+										   index->layout.nodes_per_page));
+	if (is_longer)
+		hnsw_norm_change(index, meta->norm,
+						 meta->norm > 0 ? Min(length, step * meta->norm) : length);
+	else if (length < meta->norm / step)
+		hnsw_norm_change(index, meta->norm, meta->norm / step);
 }
 
 /*
@@ -516,7 +543,7 @@ hnsw_promote(HnswFinder *finder, HnswNodeId id)
 		HnswNeighbour *neighbours;
 		int			n;
 
-		hnsw_search_enter(finder->search, &meta, 1, OUTLIER_WIDTH * search_width(layout));
+		hnsw_search_enter(finder->search, &meta, 1, UPPER_WIDTH * search_width(layout));
 		hnsw_search_run(finder->search);
 		n = hnsw_finder_neighbours(finder, &self, false, &neighbours);
 		choose_links(finder, &self, neighbours, n, &levels[1]);

@@ -242,6 +242,23 @@ typedef struct Distances
 	bool		may_go[HNSW_MAX_DEGREE];	/* see find_replaceable() */
 } Distances;
 
+/* Links of a full node that are looked at whether they are spare */
+#define SPARE_TRIES 8
+
+/*
+ * A full node that has refused a new neighbour, and the links that would give way if
+ * searches reach what they lead to without them, which only other nodes can tell.
+ */
+typedef struct Refusal
+{
+	bool		diverse;		/* the new neighbour is */
+	int			nlinks;
+	HnswNodeId	links[HNSW_MAX_DEGREE]; /* of the node */
+	int			nvictims;
+	int			victims[SPARE_TRIES];	/* their positions, the first to go first */
+	float		lengths[SPARE_TRIES];
+} Refusal;
+
 /*
  * The farthest of a node's links among those that may go and have a kept flag,
  * or -1.
@@ -378,6 +395,58 @@ find_place(const HnswLayout *layout, HnswNodeHeader node, const Distances *d, bo
 		choose_victim(layout, node, d, *diverse);
 }
 
+/* Note what a node that refuses a new neighbour could still give up for it. */
+static void
+note_refusal(const HnswLayout *layout, HnswNodeHeader node, Distances *d, bool diverse,
+			 Refusal *refusal)
+{
+	refusal->diverse = diverse;
+	refusal->nlinks = node->nlinks;
+	memcpy(refusal->links, HnswNodeLinks(layout, node), sizeof(HnswNodeId) * node->nlinks);
+	memset(d->may_go, true, sizeof(d->may_go));
+	for (refusal->nvictims = 0; refusal->nvictims < SPARE_TRIES; refusal->nvictims++)
+	{
+		int			victim = choose_victim(layout, node, d, diverse);
+
+		if (victim < 0)
+			break;
+		d->may_go[victim] = false;
+		refusal->victims[refusal->nvictims] = victim;
+		refusal->lengths[refusal->nvictims] = d->lengths[victim];
+	}
+}
+
+/*
+ * Lock a node that has refused the new neighbour "to", if one of its links is spare.
+ * Returns the position of that link; -1, and nothing is locked, if there is none or
+ * the node has changed.
+ */
+static int
+open_spare(HnswIndex *index, HnswNodeId from, HnswNodeId to, int level, const Refusal *refusal,
+		   HnswWrite *write)
+{
+	const HnswLayout *layout = &index->layout;
+
+	for (int i = 0; i < refusal->nvictims; i++)
+	{
+		int			at = refusal->victims[i];
+		const HnswNodeId *links;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!hnsw_is_spare(index, refusal->links, refusal->nlinks, at, refusal->lengths[i], level))
+			continue;
+		hnsw_write(index, from, write);
+		links = HnswNodeLinks(layout, write->node);
+		if ((write->node->flags & HNSW_NODE_USED) && write->node->level == level &&
+			write->node->nlinks == refusal->nlinks && links[at] == refusal->links[at] &&
+			hnsw_find_link(links, refusal->nlinks, to) < 0)
+			return at;
+		hnsw_write_end(index, write, false);
+		return -1;
+	}
+	return -1;
+}
+
 /*
  * Link "from", which may be dying, to "to", whose query is given unless links are
  * plain, if "from" has room or a link that should give way.  Only one page is locked
@@ -392,6 +461,7 @@ hnsw_add_link(HnswIndex *index, const HnswQuery *query, const HnswNeighbour *fro
 	HnswNodeId	links[HNSW_MAX_DEGREE];
 	int			nlinks = 0;
 	Distances	d;
+	Refusal		refusal;
 	HnswWrite	write;
 	HnswNodeHeader node;
 	bool		usable;
@@ -430,10 +500,17 @@ hnsw_add_link(HnswIndex *index, const HnswQuery *query, const HnswNeighbour *fro
 
 	find_replaceable(layout, node, to, &d);
 	position = find_place(layout, node, &d, &diverse);
-	if (position >= 0)
-		hnsw_set_link(index, node, position, to, from->rotated, diverse);
-	hnsw_write_end(index, &write, position >= 0);
-	return position >= 0;
+	if (position < 0)
+	{
+		note_refusal(layout, node, &d, diverse, &refusal);
+		hnsw_write_end(index, &write, false);
+		position = open_spare(index, from->id, to->id, level, &refusal, &write);
+		if (position < 0)
+			return false;
+	}
+	hnsw_set_link(index, write.node, position, to, from->rotated, diverse);
+	hnsw_write_end(index, &write, true);
+	return true;
 }
 
 /*
@@ -469,7 +546,7 @@ void
 hnsw_add_overflow(HnswIndex *index, const HnswLink *links, int n)
 {
 	const HnswLayout *layout = &index->layout;
-	bool	   *declined = palloc0(sizeof(bool) * n);
+	Refusal   **refusals = palloc0(sizeof(Refusal *) * n);
 	bool		changed = false;
 	HnswWrite	write;
 	HnswNodeHeader node;
@@ -490,17 +567,34 @@ hnsw_add_overflow(HnswIndex *index, const HnswLink *links, int n)
 			continue;
 		overflow_distances(index, node, &links[i], &d);
 		position = find_place(layout, node, &d, &diverse);
-		declined[i] = position < 0;
 		if (position < 0)
+		{
+			refusals[i] = palloc(sizeof(Refusal));
+			note_refusal(layout, node, &d, diverse, refusals[i]);
 			continue;
+		}
 		hnsw_put_link(layout, node, position, &links[i], diverse);
 		changed = true;
 	}
 	hnsw_write_end(index, &write, changed);
 	for (int i = 0; i < n; i++)
-		if (declined[i] && links[i].target->nlinks > 0 && links[i].target->links[0] == links[i].from)
+	{
+		const HnswTarget *target = links[i].target;
+		int			position;
+
+		if (refusals[i] == NULL)
+			continue;
+		position = open_spare(index, links[i].from, links[i].to, 0, refusals[i], &write);
+		if (position >= 0)
+		{
+			hnsw_put_link(layout, write.node, position, &links[i], refusals[i]->diverse);
+			hnsw_write_end(index, &write, true);
+		}
+		else if (target->nlinks > 0 && target->links[0] == links[i].from)
 			hnsw_force_back(index, links[i].to, 0);
-	pfree(declined);
+		pfree(refusals[i]);
+	}
+	pfree(refusals);
 }
 
 /* Take a link out of a node; the last one takes its place. */

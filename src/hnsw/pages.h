@@ -68,7 +68,7 @@ extern void hnsw_create(Relation rel, ForkNumber fork, HnswMetaPageData *meta,
 extern void hnsw_meta_init(HnswMetaPageData *meta, const HnswLayout *layout);
 extern void hnsw_meta_read(Relation rel, HnswMetaPageData *meta);
 extern void hnsw_meta_refresh(HnswIndex *index, HnswMetaPageData *meta);
-extern void hnsw_norm_raise(HnswIndex *index, float norm);
+extern void hnsw_norm_change(HnswIndex *index, float expected, float norm);
 extern void hnsw_projection_read(Relation rel, const HnswProjectionName *name, int width,
 								 HnswProjectionData *data, Size size);
 extern bool hnsw_entry_update(HnswIndex *index, HnswNodeId expected, HnswNodeId entry,

@@ -125,6 +125,48 @@ at_most(($debug =~ /(\d+) were lost/g)[-1] // 'NaN', 20, 'and takes few for lost
 at_least($node->safe_psql('postgres', "SELECT test.recall('lengths', '<#>', 'ip_queries')"), 0.97,
 	'after a vacuum, by inner product: recall@10');
 
+# Rows without any structure: a node that is full takes a new one in place of a link to what
+# another of its neighbours leads to.
+$node->safe_psql(
+	'postgres', q{
+	SET client_min_messages = error;
+	SELECT setseed(0.7);
+	SELECT make_groups(1, '10200', 64, 1);
+	CREATE TABLE directions (id int, v vector(64));
+	CREATE INDEX ON directions USING hnsw (v vector_cosine_ops);
+	CREATE TABLE directions_queries AS SELECT id, x::vector(64) AS v FROM source WHERE id <= 200;
+	INSERT INTO directions SELECT id, x::vector FROM source WHERE id > 200});
+my $directions = $node->safe_psql('postgres',
+	"SELECT test.recall('directions', '<=>', 'directions_queries')");
+at_least($directions, 0.815, 'random directions: recall@10');
+
+# By inner product, an empty index learns how long rows typically are, not how long the longest is.
+$node->safe_psql(
+	'postgres', q{
+	SET client_min_messages = error;
+	CREATE TABLE lognormal (id int, v vector(64));
+	CREATE INDEX ON lognormal USING hnsw (v vector_ip_ops);
+	INSERT INTO lognormal SELECT id, l2_normalize(x::vector) * array_fill(exp(0.3 * (gauss(1 + 0 * id))[1]), ARRAY[64])::vector
+		FROM source WHERE id BETWEEN 201 AND 5200});
+at_least($node->safe_psql('postgres', "SELECT test.recall('lognormal', '<#>', 'directions_queries')"), 0.9,
+	'lengths that vary little, by inner product: recall@10');
+
+# Groups far from each other: only the levels above lead to some.
+my $groups_lost = 0;
+foreach my $try (1 .. 3)
+{
+	$node->safe_psql(
+		'postgres', q{
+		SET client_min_messages = error;
+		SELECT make_groups(100, '100', 16, 0.01);
+		DROP TABLE grouped;
+		CREATE TABLE grouped (id int, v vector(16));
+		CREATE INDEX ON grouped USING hnsw (v vector_l2_ops);
+		INSERT INTO grouped SELECT id, x::vector FROM source});
+	$groups_lost += lost('grouped', '<->');
+}
+at_most($groups_lost, 30, 'three times 100 groups far from each other');
+
 # Uniform rows, each twice, built in parts: some are missed by a narrow search,
 # but none of them is in a group that searches lose.
 $node->safe_psql(
