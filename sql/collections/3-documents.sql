@@ -213,7 +213,7 @@ END
 $$;
 COMMENT ON FUNCTION piramid.check_quota(piramid.collection, text[]) IS 'fails if a tenant of these documents has more than its quota';
 
-CREATE FUNCTION piramid.documents_added() RETURNS trigger
+CREATE FUNCTION piramid.cut_added() RETURNS trigger
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	c piramid.collection := piramid.collection_of(TG_RELID);
@@ -241,7 +241,12 @@ BEGIN
 	RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION piramid.documents_added() IS 'trigger: new documents are cut into chunks';
+COMMENT ON FUNCTION piramid.cut_added() IS 'the part of documents_added() that does more than to queue them';
+
+-- Those that are only queued for later are queued here; of the others, cut_added() gets the rows.
+CREATE FUNCTION piramid.documents_added() RETURNS trigger
+	LANGUAGE c AS '$libdir/piramid', 'piramid_documents_added';
+COMMENT ON FUNCTION piramid.documents_added() IS 'trigger: new documents are cut into chunks, or queued';
 
 CREATE FUNCTION piramid.document_changed() RETURNS trigger
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

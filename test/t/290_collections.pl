@@ -27,7 +27,33 @@ is($node->safe_psql('postgres', q{
 	SELECT p.oid::regprocedure FROM pg_proc AS p JOIN pg_depend AS d ON objid = p.oid AND classid = 'pg_proc'::regclass AND d.deptype = 'e'
 	WHERE refobjid = (SELECT oid FROM pg_extension WHERE extname = 'piramid_collections')
 		AND (prosecdef OR NOT coalesce(proconfig, '{}') @> '{"search_path=pg_catalog, pg_temp"}')}),
-	'', 'every function has a fixed search path, and the rights of its caller');
+	'piramid.documents_added()', 'every function but one has a fixed search path, and all have the rights of their caller');
+
+# That one, in C, looks up no name without its schema: what stands in front in the path is not called.
+is($node->safe_psql('postgres', q{
+	SELECT piramid.register_model('path', 'fake', 'm', 3, 100);
+	SELECT piramid.create_collection('pathed', 'path', chunking => '{"deferred": true}');
+	CREATE TABLE keyed (id varchar(20) PRIMARY KEY, body text);
+	SELECT piramid.attach_collection('keyed', 'body', 'path', chunking => '{"deferred": true}');
+	CREATE SCHEMA trap;
+	CREATE FUNCTION trap.now() RETURNS timestamptz LANGUAGE plpgsql AS $$ BEGIN RAISE 'trapped'; END $$;
+	CREATE FUNCTION trap.nextval(regclass) RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN RAISE 'trapped'; END $$;
+	CREATE FUNCTION trap."varchar"(varchar, int, boolean) RETURNS varchar LANGUAGE plpgsql AS $$ BEGIN RAISE 'trapped'; END $$;
+	CREATE FUNCTION trap.eq(oid, oid) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE 'trapped'; END $$;
+	CREATE OPERATOR trap.= (LEFTARG = oid, RIGHTARG = oid, FUNCTION = trap.eq);
+	CREATE TABLE trap.collection (LIKE piramid.collection);
+	CREATE TABLE trap.pathed_uncut (LIKE public.pathed_uncut);
+	CREATE FUNCTION trap.cut_added() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'trapped'; END $$;
+	SET search_path = trap, pg_catalog, public;
+	INSERT INTO public.pathed (body) VALUES ('a'), ('b');
+	INSERT INTO public.keyed VALUES ('x', 'a');
+	RESET search_path;
+	INSERT INTO pathed (body) VALUES ('c');
+	SELECT string_agg(documents::text, ' ' ORDER BY id) FROM pathed_uncut;
+	SELECT string_agg(documents::text, ' ' ORDER BY id) FROM keyed_uncut;
+	SELECT count(*) FROM trap.pathed_uncut;
+	SELECT piramid.drop_collection('pathed', keep_documents => false), piramid.drop_collection('keyed');
+	DROP SCHEMA trap CASCADE; DROP TABLE keyed; DELETE FROM piramid.model}) =~ s/^\n|pathed\n|keyed\n|\n\|$//gr, "{1,2} {3}\n{x}\n0", 'and it does not need one');
 is($node->safe_psql('postgres', q{
 	SELECT pg_describe_object(classid, objid, 0) FROM pg_depend
 	WHERE refobjid = (SELECT oid FROM pg_extension WHERE extname = 'piramid_collections') AND deptype = 'e'
