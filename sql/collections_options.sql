@@ -306,6 +306,49 @@ SELECT version, state FROM piramid.version WHERE documents = 'shared'::regclass 
 SET ROLE regress_owner;
 SELECT piramid.drop_version('shared', 1);
 
+-- New documents are queued without a statement, and yet with all that an INSERT would do.
+SELECT piramid.create_collection('queued', 'three', chunking => '{"deferred": true}', filter_columns => '{"n": "integer", "t": "text"}');
+BEGIN;
+INSERT INTO queued (body) SELECT 'A text.' FROM generate_series(1, 2500);
+INSERT INTO queued (body) SELECT 'A text.' WHERE false;
+SELECT id, document_id, cardinality(documents), queued_at = now() AS queued, lease, error FROM queued_uncut ORDER BY 1;
+SAVEPOINT one;
+INSERT INTO queued (body, metadata) VALUES ('Another text.', '{"n": "five"}');
+ROLLBACK TO one;
+DELETE FROM queued WHERE id > 2;
+SELECT piramid.cut('queued', 10000), piramid.cut('queued');
+SELECT count(*) FROM queued_chunk;
+ROLLBACK;
+GRANT INSERT ON queued TO regress_writer;
+SET ROLE regress_writer;
+INSERT INTO queued (body) VALUES ('Mine.');
+SET ROLE regress_owner;
+GRANT INSERT (documents) ON queued_uncut TO regress_writer;
+GRANT SELECT ON queued TO regress_writer;
+SET ROLE regress_writer;
+INSERT INTO queued (body) VALUES ('Mine.');
+SET ROLE regress_owner;
+GRANT INSERT ON queued_uncut TO regress_writer;
+ALTER TABLE queued_uncut ENABLE ROW LEVEL SECURITY;
+CREATE POLICY none ON queued_uncut WITH CHECK (false);
+SET ROLE regress_writer;
+INSERT INTO queued (body) VALUES ('Mine.');
+SET ROLE regress_owner;
+ALTER TABLE queued_uncut DISABLE ROW LEVEL SECURITY;
+CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE WARNING 'queued'; RETURN NEW; END $$;
+CREATE TRIGGER tell BEFORE INSERT ON queued_uncut FOR EACH ROW EXECUTE FUNCTION tell();
+INSERT INTO queued (body) VALUES ('Mine.');
+DROP TRIGGER tell ON queued_uncut;
+ALTER TABLE queued_uncut ADD CHECK (cardinality(documents) < 2);
+\set VERBOSITY terse
+INSERT INTO queued (body) VALUES ('Mine.'), ('Mine, too.');
+\set VERBOSITY default
+ALTER TABLE queued_uncut RENAME TO waiting;
+INSERT INTO queued (body) VALUES ('Mine.');
+SELECT count(*), bool_and(documents <@ ARRAY(SELECT id FROM queued)) FROM waiting;
+DROP FUNCTION tell();
+SELECT piramid.drop_collection('queued', keep_documents => false);
+
 -- A search is put together once, and anew after a change of what it is made of: of names, of how words are
 -- searched, of who searches, of the collection, of the version.
 SELECT piramid.create_collection('kept', 'three', filter_columns => '{"n": "integer"}');

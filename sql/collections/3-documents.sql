@@ -122,13 +122,24 @@ END
 $$;
 COMMENT ON FUNCTION piramid.rechunk_all(regclass) IS 'cut the texts of all documents again; returns their number';
 
+-- What fails if documents ($1) do not fit the filter columns, as SQL; NULL if all fit.
+CREATE FUNCTION piramid.filter_check(collection regclass) RETURNS text
+	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN (SELECT format('SELECT count(ROW(d.id%s)) FROM %s AS d WHERE d.id = ANY ($1::bigint[])', piramid.filter_values(c), c.documents)
+		FROM piramid.collection AS c WHERE c.documents = collection
+			AND EXISTS (SELECT FROM jsonb_each_text(c.filter_columns) WHERE value::regtype <> 'text'::regtype));
+END
+$$;
+COMMENT ON FUNCTION piramid.filter_check(regclass) IS 'SQL that fails if documents do not fit the filter columns';
+
 -- Values that do not fit the filter columns fail when a document is written, also if it is cut later.
 CREATE FUNCTION piramid.check_filters(c piramid.collection, keys text[]) RETURNS void
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	-- Columns of an attached table have their types.
 	IF NOT c.attached AND c.filter_columns <> '{}' THEN
-		PERFORM piramid.execute(format('SELECT count(ROW(d.id%s)) FROM %s AS d WHERE d.id = ANY ($1::bigint[])', piramid.filter_values(c), c.documents), keys);
+		PERFORM piramid.execute(s, keys) FROM piramid.filter_check(c.documents) AS s WHERE s IS NOT NULL;
 	END IF;
 END
 $$;

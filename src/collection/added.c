@@ -8,11 +8,11 @@
 #include "compat.h"
 
 #include "access/xact.h"
+#include "catalog/pg_type.h"
 #include "commands/async.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "fmgr.h"
-#include "miscadmin.h"
 #include "nodes/params.h"
 #include "nodes/value.h"
 #include "parser/parse_func.h"
@@ -23,70 +23,96 @@
 #include "utils/rel.h"
 #include "utils/tuplestore.h"
 
+#include "kept.h"
+#include "queue.h"
 #include "registry.h"
 #include "statement/statement.h"
 
 /* New documents that wait together in one row, at most */
 #define MOST_KEYS 1000
 
-/* The keys of new documents, and the statement that queues them */
-typedef struct Queue
+/* The keys of new documents */
+typedef struct Keys
 {
-	const char *insert;
-	Oid			type;			/* of a key */
-	Oid			array_type;
+	Oid			type;
 	int16		length;
 	bool		by_value;
 	char		align;
+	const char *check;			/* or NULL */
 	int			n;
-	Datum		keys[MOST_KEYS];
-} Queue;
+	Datum		values[MOST_KEYS];
+} Keys;
 
-static void
-queue_keys(Queue *q)
+/* Can new documents of this collection be queued as they are?  Not if there is more to test. */
+static bool
+only_queues(Collection *c)
 {
-	ParamListInfo params = makeParamList(1);
-	ArrayType  *keys = construct_array(q->keys, q->n, q->type, q->length, q->by_value, q->align);
-
-	params->params[0].value = PointerGetDatum(keys);
-	params->params[0].isnull = false;
-	params->params[0].pflags = PARAM_FLAG_CONST;
-	params->params[0].ptype = q->array_type;
-	statement_execute(q->insert, params, NULL, STATEMENT_GENERIC);
-	q->n = 0;
+	return c->deferred && !c->limited && OidIsValid(c->uncut);
 }
 
 /*
- * Can new documents of this collection be queued as they are?  Not if there is
- * more to test, or if the queue is of keys of another type.
+ * The statement that fails if documents ($1) do not fit the filter columns; NULL if there is nothing
+ * to test.  Columns of an attached table have their types.
  */
-static bool
-only_queues(Collection *c, Relation documents, AttrNumber *key, Queue *q)
+static const char *
+check_of(Oid schema, Collection *c)
 {
-	AttrNumber	queued;
+	StringInfoData key;
+	const char *sql;
 
-	if (!c->deferred || c->limited || !OidIsValid(c->uncut) || (c->filtered && !c->attached))
-		return false;
-	*key = get_attnum(RelationGetRelid(documents), c->key_column);
-	queued = get_attnum(c->uncut, "documents");
-	if (*key == InvalidAttrNumber || queued == InvalidAttrNumber)
-		return false;
-	q->type = TupleDescAttr(RelationGetDescr(documents), *key - 1)->atttypid;
-	q->array_type = get_atttype(c->uncut, queued);
-	return get_element_type(q->array_type) == q->type;
+	if (c->attached || !c->filtered)
+		return NULL;
+	initStringInfo(&key);
+	appendStringInfoChar(&key, 'f');
+	appendBinaryStringInfo(&key, (char *) &schema, sizeof(Oid));
+	appendBinaryStringInfo(&key, VARDATA(c->row), VARSIZE(c->row) - VARHDRSZ);
+	sql = kept_statement(&key);
+	if (sql == NULL)
+	{
+		Oid			type = REGCLASSOID;
+		Datum		value = ObjectIdGetDatum(c->documents);
+		Oid			tables[KEPT_TABLES] = {c->documents};
+
+		sql = make_statement(psprintf("SELECT %s.filter_check($1)", quote_identifier(get_namespace_name(schema))),
+							 1, &type, &value, NULL);
+		keep_statement(&key, tables, sql);
+	}
+	return sql[0] == '\0' ? NULL : sql;
 }
 
-/* Queue the documents of a statement. */
 static void
-queue_documents(Collection *c, TriggerData *trigger, AttrNumber key, Queue *q)
+check_keys(const char *check, Oid array_type, Datum array)
+{
+	ParamListInfo params = makeParamList(1);
+
+	params->params[0].value = array;
+	params->params[0].isnull = false;
+	params->params[0].pflags = PARAM_FLAG_CONST;
+	params->params[0].ptype = array_type;
+	statement_execute(check, params, NULL, STATEMENT_GENERIC);
+}
+
+static void
+queue_keys(Queue *queue, Keys *keys)
+{
+	ArrayType  *array = construct_array(keys->values, keys->n, keys->type, keys->length, keys->by_value, keys->align);
+
+	if (keys->check != NULL)
+		check_keys(keys->check, queue->array_type, PointerGetDatum(array));
+	queue_insert(queue, PointerGetDatum(array));
+	keys->n = 0;
+}
+
+/* Queue the documents of a statement, by the column that is their key. */
+static void
+queue_documents(TriggerData *trigger, AttrNumber key, Queue *queue, Keys *keys)
 {
 	Tuplestorestate *added = trigger->tg_newtable;
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(trigger->tg_relation), &TTSOpsMinimalTuple);
 	bool		any = false;
 
-	get_typlenbyvalalign(q->type, &q->length, &q->by_value, &q->align);
-	q->insert = psprintf("INSERT INTO %s (documents) VALUES ($1)", registry_table_name(c->uncut));
-	q->n = 0;
+	keys->n = 0;
+	get_typlenbyvalalign(keys->type, &keys->length, &keys->by_value, &keys->align);
 	/* Others read the same rows, each from a place of its own. */
 	tuplestore_select_read_pointer(added, tuplestore_alloc_read_pointer(added, EXEC_FLAG_REWIND));
 	tuplestore_rescan(added);
@@ -95,16 +121,38 @@ queue_documents(Collection *c, TriggerData *trigger, AttrNumber key, Queue *q)
 		bool		isnull;
 		Datum		value = slot_getattr(slot, key, &isnull);
 
-		q->keys[q->n++] = q->by_value ? value : datumCopy(value, false, q->length);
+		keys->values[keys->n++] = keys->by_value ? value : datumCopy(value, false, keys->length);
 		any = true;
-		if (q->n == MOST_KEYS)
-			queue_keys(q);
+		if (keys->n == MOST_KEYS)
+			queue_keys(queue, keys);
 	}
-	if (q->n > 0)
-		queue_keys(q);
+	if (keys->n > 0)
+		queue_keys(queue, keys);
 	ExecDropSingleTupleTableSlot(slot);
 	if (any)
 		Async_Notify("piramid_job", NULL);
+}
+
+/* Queue the documents, unless there is more to do, or the queue is of keys of another type. */
+static bool
+queue_added(Oid schema, Collection *c, TriggerData *trigger)
+{
+	AttrNumber	key = get_attnum(c->documents, c->key_column);
+	Keys	   *keys = palloc(sizeof(Keys));
+	Queue		queue;
+	bool		done = false;
+
+	if (!only_queues(c) || key == InvalidAttrNumber || !queue_open(&queue, c->uncut))
+		return false;
+	keys->type = TupleDescAttr(RelationGetDescr(trigger->tg_relation), key - 1)->atttypid;
+	if (get_element_type(queue.array_type) == keys->type)
+	{
+		keys->check = check_of(schema, c);
+		queue_documents(trigger, key, &queue, keys);
+		done = true;
+	}
+	queue_close(&queue);
+	return done;
 }
 
 /* Let piramid.cut_added() do it, with the same rows. */
@@ -130,7 +178,6 @@ piramid_documents_added(PG_FUNCTION_ARGS)
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
 	Oid			schema = get_func_namespace(fcinfo->flinfo->fn_oid);
 	Collection	c;
-	AttrNumber	key;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || trigger->tg_newtable == NULL)
 		ereport(ERROR,
@@ -139,15 +186,7 @@ piramid_documents_added(PG_FUNCTION_ARGS)
 
 	/* What this transaction has made itself is seen, too. */
 	CommandCounterIncrement();
-	if (registry_collection(schema, RelationGetRelid(trigger->tg_relation), &c))
-	{
-		Queue	   *q = palloc(sizeof(Queue));
-
-		if (only_queues(&c, trigger->tg_relation, &key, q))
-		{
-			queue_documents(&c, trigger, key, q);
-			return PointerGetDatum(NULL);
-		}
-	}
+	if (registry_collection(schema, RelationGetRelid(trigger->tg_relation), &c) && queue_added(schema, &c, trigger))
+		return PointerGetDatum(NULL);
 	return call_other(fcinfo, schema);
 }

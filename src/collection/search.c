@@ -12,7 +12,6 @@
 #include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
-#include "executor/spi.h"
 #include "executor/tstoreReceiver.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -26,8 +25,8 @@
 #include "utils/rls.h"
 #include "utils/snapmgr.h"
 
+#include "kept.h"
 #include "registry.h"
-#include "search.h"
 #include "statement/statement.h"
 #include "type/vector.h"
 
@@ -139,6 +138,7 @@ make_key(StringInfo key, FunctionCallInfo fcinfo, Search *search)
 	Oid			documents = search->collection.documents;
 
 	initStringInfo(key);
+	appendStringInfoChar(key, 's');
 	appendBinaryStringInfo(key, (char *) &search->schema, sizeof(Oid));
 	appendBinaryStringInfo(key, (char *) &search->vectors, sizeof(Oid));
 	appendStringInfoChar(key, check_enable_rls(documents, InvalidOid, true) == RLS_ENABLED);
@@ -148,16 +148,14 @@ make_key(StringInfo key, FunctionCallInfo fcinfo, Search *search)
 }
 
 /* Let piramid.search_sql() put the statement together. */
-static char *
-make_statement(FunctionCallInfo fcinfo, Search *search)
+static const char *
+put_together(FunctionCallInfo fcinfo, Search *search)
 {
-	MemoryContext context = CurrentMemoryContext;
 	Oid			types[] = {REGCLASSOID, REGCLASSOID, BOOLOID, BOOLOID, TEXTOID, INT4OID, JSONBOID, BOOLOID, INT4OID, BOOLOID};
 	int			arguments[] = {ARG_COLLECTION, -1, ARG_QUERY, ARG_QUERY_TEXT, ARG_MODE, ARG_K, ARG_FILTER,
 	ARG_MIN_SCORE, ARG_EXPAND, ARG_PER_DOCUMENT};
 	Datum		values[lengthof(types)];
 	char		nulls[lengthof(types)];
-	char	   *sql;
 
 	for (int i = 0; i < lengthof(types); i++)
 	{
@@ -168,14 +166,9 @@ make_statement(FunctionCallInfo fcinfo, Search *search)
 		values[i] = whether ? BoolGetDatum(given) : arguments[i] < 0 ? ObjectIdGetDatum(search->vectors) :
 			PG_GETARG_DATUM(arguments[i]);
 	}
-	SPI_connect();
-	if (SPI_execute_with_args(psprintf("SELECT %s.search_sql($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-									   quote_identifier(get_namespace_name(search->schema))),
-							  lengthof(types), types, values, nulls, false, 1) != SPI_OK_SELECT || SPI_processed != 1)
-		elog(ERROR, "search_sql() has failed");
-	sql = MemoryContextStrdup(context, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
-	SPI_finish();
-	return sql;
+	return make_statement(psprintf("SELECT %s.search_sql($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+								   quote_identifier(get_namespace_name(search->schema))),
+						  lengthof(types), types, values, nulls);
 }
 
 /* How much a leg of a hybrid counts */
@@ -270,13 +263,13 @@ piramid_collection_search(PG_FUNCTION_ARGS)
 	check_table(search.collection.chunks);
 	check_table(search.vectors);
 	make_key(&key, fcinfo, &search);
-	sql = search_kept(&key);
+	sql = kept_statement(&key);
 	if (sql == NULL)
 	{
-		Oid			tables[SEARCH_TABLES] = {documents, search.collection.chunks, search.vectors};
+		Oid			tables[KEPT_TABLES] = {documents, search.collection.chunks, search.vectors};
 
-		sql = make_statement(fcinfo, &search);
-		search_keep(&key, tables, sql);
+		sql = put_together(fcinfo, &search);
+		keep_statement(&key, tables, sql);
 	}
 	check_dimensions(fcinfo, &search);
 

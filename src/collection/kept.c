@@ -1,24 +1,24 @@
 /*-------------------------------------------------------------------------
  *
- * search_kept.c
- *		Statements of searches, kept for the next one of the same kind.
+ * kept.c
+ *		Statements of collections, kept for the next call of the same kind.
  *
- * To put the statement of a search together takes longer than to search.  It
- * depends on the arguments but for the query, on the collection's row, which
- * are the key; on the tables and their indexes, and on names, whose changes
- * invalidate what is kept.
+ * To put a statement together takes longer than to execute it.  It depends on
+ * the collection's row and on some arguments, which are the key; on tables
+ * and their indexes, and on names, whose changes invalidate what is kept.
  *
  *-------------------------------------------------------------------------
  */
 #include "compat.h"
 
 #include "common/hashfn.h"
+#include "executor/spi.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
 
-#include "search.h"
+#include "kept.h"
 
 /* Statements that a session keeps.  If there are more, all go. */
 #define MOST_KEPT 50
@@ -29,7 +29,7 @@ typedef struct Kept
 	char	   *key;
 	int			length;
 	char	   *sql;
-	Oid			tables[SEARCH_TABLES];
+	Oid			tables[KEPT_TABLES];
 	bool		valid;
 } Kept;
 
@@ -48,7 +48,7 @@ table_changed(Datum arg, Oid table)
 	hash_seq_init(&scan, kept);
 	while ((k = hash_seq_search(&scan)) != NULL)
 	{
-		for (int i = 0; i < SEARCH_TABLES; i++)
+		for (int i = 0; i < KEPT_TABLES; i++)
 		{
 			if (!OidIsValid(table) || k->tables[i] == table)
 				k->valid = false;
@@ -93,7 +93,7 @@ make_table(void)
 {
 	HASHCTL		ctl = {.keysize = sizeof(uint64),.entrysize = sizeof(Kept)};
 
-	kept = hash_create("piramid searches", MOST_KEPT, &ctl, HASH_ELEM | HASH_BLOBS);
+	kept = hash_create("piramid kept statements", MOST_KEPT, &ctl, HASH_ELEM | HASH_BLOBS);
 	CacheRegisterRelcacheCallback(table_changed, (Datum) 0);
 	CacheRegisterSyscacheCallback(NAMESPACEOID, name_changed, (Datum) 0);
 	CacheRegisterSyscacheCallback(TYPEOID, name_changed, (Datum) 0);
@@ -102,7 +102,7 @@ make_table(void)
 
 /* The statement of a key, or NULL */
 const char *
-search_kept(StringInfo key)
+kept_statement(StringInfo key)
 {
 	uint64		hash = hash_of(key);
 	Kept	   *k;
@@ -118,7 +118,7 @@ search_kept(StringInfo key)
 
 /* Keep a statement that was put together because there was none, unless something has changed since. */
 void
-search_keep(StringInfo key, Oid *tables, const char *sql)
+keep_statement(StringInfo key, Oid *tables, const char *sql)
 {
 	uint64		hash = hash_of(key);
 	Kept	   *k;
@@ -140,4 +140,20 @@ search_keep(StringInfo key, Oid *tables, const char *sql)
 	k->sql = sql_copy;
 	memcpy(k->tables, tables, sizeof(k->tables));
 	k->valid = true;
+}
+
+/* The text of a statement that a function in SQL puts together */
+const char *
+make_statement(const char *question, int nargs, Oid *types, Datum *values, const char *nulls)
+{
+	MemoryContext context = CurrentMemoryContext;
+	char	   *sql;
+
+	SPI_connect();
+	if (SPI_execute_with_args(question, nargs, types, values, nulls, false, 1) != SPI_OK_SELECT || SPI_processed != 1)
+		elog(ERROR, "no statement was put together");
+	sql = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	sql = MemoryContextStrdup(context, sql == NULL ? "" : sql);
+	SPI_finish();
+	return sql;
 }
