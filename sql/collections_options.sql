@@ -346,6 +346,12 @@ INSERT INTO queued (body) VALUES ('Mine.'), ('Mine, too.');
 ALTER TABLE queued_uncut RENAME TO waiting;
 INSERT INTO queued (body) VALUES ('Mine.');
 SELECT count(*), bool_and(documents <@ ARRAY(SELECT id FROM queued)) FROM waiting;
+-- an owner may break it
+ALTER TABLE waiting ALTER queued_at DROP DEFAULT, ALTER queued_at TYPE text, ALTER queued_at SET DEFAULT 'now';
+INSERT INTO queued (body) VALUES ('Mine.');
+SELECT count(*) FILTER (WHERE queued_at = 'now') FROM waiting;
+ALTER TABLE waiting ALTER documents TYPE text[];
+INSERT INTO queued (body) VALUES ('Mine.');
 DROP FUNCTION tell();
 SELECT piramid.drop_collection('queued', keep_documents => false);
 
@@ -391,6 +397,19 @@ SELECT text FROM piramid.search('kept', '[2,1,0]', 'two', k => 1, weights => '{"
 SELECT count(*) FROM piramid.search('kept', '[2,1,0]', weights => NULL, filter => NULL, per_document => NULL);
 SELECT piramid.search(NULL, '[2,1,0]');
 SELECT piramid.search('kept', '[2,1,0]', k => NULL);
+-- an owner may break it
+BEGIN;
+DROP INDEX kept_v1_embedding_n_idx;
+ALTER TABLE kept_v1 ALTER embedding TYPE halfvec(3);
+SELECT text FROM piramid.search('kept', '[2,1,0]', k => 1);
+ROLLBACK;
+BEGIN;
+ALTER TABLE kept_v1 DROP COLUMN embedding;
+\set VERBOSITY terse
+SELECT text FROM piramid.search('kept', '[2,1,0]', k => 1);
+\set VERBOSITY default
+ROLLBACK;
+SELECT text FROM piramid.search('kept', '[2,1,0]', k => 1);
 SELECT piramid.drop_collection('kept', keep_documents => false);
 
 SELECT piramid.drop_collection('shared', keep_documents => false), piramid.drop_collection('notes', keep_documents => false);

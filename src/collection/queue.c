@@ -16,6 +16,7 @@
 #include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
 #include "commands/sequence.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
@@ -81,6 +82,8 @@ is_as_made(Relation rel)
 		desc->constr != NULL && desc->constr->num_check == 0 && desc->constr->num_defval == 1 &&
 		!desc->constr->has_generated_stored &&
 		strcmp(NameStr(TupleDescAttr(desc, QUEUE_DOCUMENTS - 1)->attname), "documents") == 0 &&
+		TupleDescAttr(desc, QUEUE_ID - 1)->atttypid == INT8OID &&
+		TupleDescAttr(desc, QUEUE_QUEUED_AT - 1)->atttypid == TIMESTAMPTZOID &&
 		TupleDescAttr(desc, QUEUE_QUEUED_AT - 1)->atthasdef;
 }
 

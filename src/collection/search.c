@@ -205,9 +205,12 @@ make_parameters(FunctionCallInfo fcinfo, Search *search)
 {
 	ParamListInfo params = makeParamList(6);
 	ParamExternData *p = params->params;
-	AttrNumber	embedding = get_attnum(search->vectors, "embedding");
+	Oid		   *types;
+	int			ntypes;
 
-	set_parameter(&p[0], get_atttype(search->vectors, embedding), PG_ARGISNULL(ARG_QUERY) ? (Datum) 0 : PG_GETARG_DATUM(ARG_QUERY),
+	/* The type of the argument is a domain. */
+	get_func_signature(fcinfo->flinfo->fn_oid, &types, &ntypes);
+	set_parameter(&p[0], getBaseType(types[ARG_QUERY]), PG_ARGISNULL(ARG_QUERY) ? (Datum) 0 : PG_GETARG_DATUM(ARG_QUERY),
 				  PG_ARGISNULL(ARG_QUERY));
 	set_parameter(&p[1], TEXTOID, PG_ARGISNULL(ARG_QUERY_TEXT) ? (Datum) 0 : PG_GETARG_DATUM(ARG_QUERY_TEXT),
 				  PG_ARGISNULL(ARG_QUERY_TEXT));
@@ -231,8 +234,11 @@ check_dimensions(FunctionCallInfo fcinfo, Search *search)
 	if (PG_ARGISNULL(ARG_QUERY))
 		return;
 	query = (Vector *) PG_DETOAST_DATUM(PG_GETARG_DATUM(ARG_QUERY));
+	/* An owner may have changed the column: then the statement fails, or does not. */
+	if (get_attnum(search->vectors, "embedding") == InvalidAttrNumber)
+		return;
 	get_atttypetypmodcoll(search->vectors, get_attnum(search->vectors, "embedding"), &type, &dimensions, &collation);
-	if (query->dim != dimensions)
+	if (dimensions > 0 && query->dim != dimensions)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_EXCEPTION),
 				 errmsg("the query has %d dimensions, and the vectors of \"%s\" have %d", query->dim,

@@ -41,6 +41,9 @@
  */
 #define LOOK_AFTER USECS_PER_SEC
 
+/* So old a plan is made anew in any case: settings of the planner may have changed. */
+#define MOST_AGE USECS_PER_MINUTE
+
 typedef struct Statement
 {
 	uint64		key;			/* a hash of the text and the types */
@@ -50,6 +53,7 @@ typedef struct Statement
 	Oid		   *types;
 	int			running;		/* how often it is being executed now */
 	uint64		used;			/* when, as a number of uses */
+	TimestampTz planned;
 	TimestampTz looked;			/* when the tables were looked at */
 	BlockNumber pages;			/* that they had */
 } Statement;
@@ -122,6 +126,8 @@ is_fresh(Statement *statement)
 
 	if (now - statement->looked < LOOK_AFTER)
 		return true;
+	if (now - statement->planned > MOST_AGE)
+		return false;
 	pages = count_pages(statement->plan);
 	if (pages == InvalidBlockNumber || pages > statement->pages + statement->pages / 2 || pages < statement->pages / 2)
 		return false;
@@ -177,7 +183,8 @@ find_statement(const char *text, int nargs, Oid *types, int flags)
 	statement->nargs = nargs;
 	statement->types = types;
 	statement->running = 0;
-	statement->looked = GetCurrentTimestamp();
+	statement->planned = GetCurrentTimestamp();
+	statement->looked = statement->planned;
 	statement->pages = count_pages(plan);
 	return statement;
 }
