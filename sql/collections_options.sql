@@ -355,6 +355,30 @@ INSERT INTO queued (body) VALUES ('Mine.');
 DROP FUNCTION tell();
 SELECT piramid.drop_collection('queued', keep_documents => false);
 
+-- A kept plan follows the size of its table: that of one row is read from end to end, and later not.
+CREATE TABLE grows (id integer PRIMARY KEY) WITH (autovacuum_enabled = false);
+INSERT INTO grows VALUES (1);
+ANALYZE grows;
+SET statement_timeout = '60s';
+DO $$
+DECLARE
+	scans bigint := 0;
+	rounds integer := 0;
+BEGIN
+	WHILE scans = 0 LOOP
+		PERFORM * FROM piramid.query('SELECT count(*) FROM public.grows WHERE id = $1', 1) AS t(n bigint);
+		SELECT idx_scan INTO scans FROM pg_stat_xact_user_tables WHERE relname = 'grows';
+		IF rounds = 0 AND scans = 0 THEN
+			INSERT INTO grows SELECT generate_series(2, 20000);
+		END IF;
+		rounds := rounds + 1;
+	END LOOP;
+	RAISE WARNING 'at first by the index: %', rounds = 1;
+END
+$$;
+RESET statement_timeout;
+DROP TABLE grows;
+
 -- A search is put together once, and anew after a change of what it is made of: of names, of how words are
 -- searched, of who searches, of the collection, of the version.
 SELECT piramid.create_collection('kept', 'three', filter_columns => '{"n": "integer"}');

@@ -98,6 +98,8 @@ make_table(void)
 	CacheRegisterSyscacheCallback(NAMESPACEOID, name_changed, (Datum) 0);
 	CacheRegisterSyscacheCallback(TYPEOID, name_changed, (Datum) 0);
 	CacheRegisterSyscacheCallback(TSCONFIGOID, name_changed, (Datum) 0);
+	/* A new version of the extension has other functions that put statements together. */
+	CacheRegisterSyscacheCallback(PROCOID, name_changed, (Datum) 0);
 }
 
 /* The statement of a key, or NULL */
