@@ -4,7 +4,7 @@
  *		Rows of the registry of collections, read without a statement.
  *
  * They are tables that piramid_collections makes, and are read by the index
- * of their key: a row costs less than a hundredth of what a query does.  So
+ * of their key: a row costs a tenth of what a query does.  So
  * nothing of them is kept, and nothing can be out of date.
  *
  *-------------------------------------------------------------------------
