@@ -355,6 +355,8 @@ BEGIN
 	vectors := ARRAY(SELECT v.vectors FROM piramid.version AS v WHERE v.documents = c.documents ORDER BY v.version);
 	PERFORM piramid.lock_tables(ARRAY[c.documents] || ARRAY(SELECT relid FROM pg_partition_tree(c.documents) WHERE relid <> c.documents)
 		|| ARRAY[c.chunks, c.jobs, c.uncut] || vectors, current_setting('lock_timeout')::interval, longest => 500);
+	-- One that was begun while this waited
+	vectors := ARRAY(SELECT v.vectors FROM piramid.version AS v WHERE v.documents = c.documents ORDER BY v.version);
 	FOR t IN SELECT tgname FROM pg_trigger WHERE tgrelid = c.documents AND tgparentid = 0
 			AND tgname IN ('piramid_insert', 'piramid_update', 'piramid_delete', 'piramid_truncate', 'piramid_metadata') LOOP
 		EXECUTE format('DROP TRIGGER %I ON %s', t, c.documents);

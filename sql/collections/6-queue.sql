@@ -98,7 +98,7 @@ BEGIN
 	EXECUTE format('UPDATE %1$s AS j SET lease_until = clock_timestamp() + $2
 		FROM (SELECT chunk_id, version FROM %1$s WHERE lease = $1 FOR UPDATE SKIP LOCKED) AS x
 		WHERE j.chunk_id = x.chunk_id AND j.version = x.version', c.jobs) USING lease_token, coalesce(lease, '2 min');
-	GET DIAGNOSTICS n = ROW_COUNT;
+	EXECUTE format('SELECT count(*) FROM %s WHERE lease = $1', c.jobs) INTO n USING lease_token;
 	IF n = 0 AND c.uncut IS NOT NULL AND has_table_privilege(c.uncut, 'UPDATE') THEN
 		EXECUTE format('UPDATE %s SET lease_until = clock_timestamp() + $2 WHERE lease = $1', c.uncut) USING lease_token, coalesce(lease, '2 min');
 		GET DIAGNOSTICS n = ROW_COUNT;
