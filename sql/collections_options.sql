@@ -91,6 +91,7 @@ SELECT version, state FROM piramid.version WHERE documents = 'own'::regclass ORD
 ROLLBACK;
 SELECT piramid.upsert_vectors('own', '{a}', '{"[1,1,1,1]"}', version => 2);
 SELECT piramid.promote('own', 2);
+SELECT piramid.promote('own', 2, most_missing => -1);
 SELECT piramid.set_quota('own', max_chunks => 2);
 SELECT piramid.upsert_vectors('own', '{c}', '{"[1,0,0,0]"}');
 SELECT piramid.drop_collection('own', keep_documents => false);
@@ -353,6 +354,37 @@ SELECT count(*) FILTER (WHERE queued_at = 'now') FROM waiting;
 ALTER TABLE waiting ALTER documents TYPE text[];
 INSERT INTO queued (body) VALUES ('Mine.');
 DROP FUNCTION tell();
+-- its default, and its rules
+SELECT piramid.create_collection('ruled', 'three', chunking => '{"deferred": true}');
+INSERT INTO ruled (body) VALUES ('Mine.');
+ALTER TABLE ruled_uncut ALTER queued_at SET DEFAULT '2020-01-01 00:00+00';
+INSERT INTO ruled (body) VALUES ('Mine.');
+ALTER TABLE ruled_uncut ALTER queued_at SET DEFAULT now();
+INSERT INTO ruled (body) VALUES ('Mine.');
+CREATE RULE none AS ON INSERT TO ruled_uncut DO INSTEAD NOTHING;
+INSERT INTO ruled (body) VALUES ('Mine.');
+DROP RULE none ON ruled_uncut;
+INSERT INTO ruled (body) VALUES ('Mine.');
+SELECT documents, extract(year FROM queued_at AT TIME ZONE 'UTC') = 2020 AS old FROM ruled_uncut ORDER BY id;
+SELECT piramid.drop_collection('ruled', keep_documents => false);
+-- A key that is NULL, as the owner lets it be, is no document.
+CREATE TABLE keyless (id text PRIMARY KEY, body text);
+SELECT piramid.attach_collection('keyless', 'body', 'three', chunking => '{"deferred": true}');
+ALTER TABLE keyless DROP CONSTRAINT keyless_pkey;
+ALTER TABLE keyless ALTER id DROP NOT NULL;
+INSERT INTO keyless VALUES (NULL, 'None.');
+INSERT INTO keyless VALUES ('a', 'One.'), (NULL, 'None.'), ('b', 'Two.');
+SELECT documents FROM keyless_uncut;
+-- not its trigger
+\set VERBOSITY terse
+CREATE TRIGGER other AFTER UPDATE ON keyless REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION piramid.documents_added();
+UPDATE keyless SET body = 'Other.' WHERE id = 'a';
+DROP TRIGGER other ON keyless;
+CREATE TRIGGER other AFTER INSERT ON keyless REFERENCING NEW TABLE AS added FOR EACH ROW EXECUTE FUNCTION piramid.documents_added();
+INSERT INTO keyless VALUES ('c', 'Three.');
+\set VERBOSITY default
+SELECT piramid.drop_collection('keyless');
+DROP TABLE keyless;
 SELECT piramid.drop_collection('queued', keep_documents => false);
 
 -- A kept plan follows the size of its table: that of one row is read from end to end, and later not.
@@ -435,6 +467,18 @@ SELECT text FROM piramid.search('kept', '[2,1,0]', k => 1);
 ROLLBACK;
 SELECT text FROM piramid.search('kept', '[2,1,0]', k => 1);
 SELECT piramid.drop_collection('kept', keep_documents => false);
+
+-- an index that ranks words, by another name
+RESET ROLE;
+CREATE EXTENSION piramid_bm25;
+SELECT piramid.create_collection('ranked', 'three');
+INSERT INTO ranked (body) VALUES ('One is here.'), ('Two is here.');
+SELECT text FROM piramid.search('ranked', query_text => 'one');
+ALTER INDEX ranked_chunk_text_idx RENAME TO words_idx;
+SELECT text FROM piramid.search('ranked', query_text => 'one');
+SELECT piramid.drop_collection('ranked', keep_documents => false);
+DROP EXTENSION piramid_bm25;
+SET ROLE regress_owner;
 
 SELECT piramid.drop_collection('shared', keep_documents => false), piramid.drop_collection('notes', keep_documents => false);
 RESET ROLE;

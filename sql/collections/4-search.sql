@@ -155,7 +155,8 @@ BEGIN
 	WHERE i.indrelid = c.chunks AND i.indisvalid AND i.indpred IS NULL AND schema IS NOT NULL
 	ORDER BY i.indexrelid LIMIT 1;
 	IF FOUND THEN
-		words := format('%s.to_bm25query(%s, %L::regclass)', schema, words, index);
+		-- By its number: of another name of an index, a statement that is kept is not told.
+		words := format('%s.to_bm25query(%s, %L::regclass)', schema, words, index::oid);
 		matches := format('c.text OPERATOR(%s.@@) %s', schema, words);
 		place := format('c.text OPERATOR(%s.<@>) %s', schema, words);
 		relevance := format('- (%s)', place);

@@ -71,7 +71,7 @@ BEGIN
 			HINT = 'Let the worker promote: piramid.alter_collection(..., ''{"auto_promote": true}'').';
 	END IF;
 	EXECUTE format('SELECT count(*) FROM %s AS c WHERE NOT EXISTS (SELECT FROM %s AS v WHERE v.chunk_id = c.id)', c.chunks, tab) INTO missing;
-	IF missing > coalesce(most_missing, 0) THEN
+	IF missing > greatest(most_missing, 0) THEN
 		RAISE EXCEPTION '% chunks have no vector of version % yet', missing, version USING ERRCODE = 'object_not_in_prerequisite_state',
 			HINT = 'piramid.collection_status tells how far it is. Those without text are yours to store, by piramid.upsert_vectors(..., version).';
 	ELSIF EXISTS (SELECT FROM pg_index WHERE indrelid = tab AND NOT indisvalid) THEN

@@ -89,7 +89,7 @@ check_keys(const char *check, Oid array_type, Datum array)
 	params->params[0].isnull = false;
 	params->params[0].pflags = PARAM_FLAG_CONST;
 	params->params[0].ptype = array_type;
-	statement_execute(check, params, NULL, STATEMENT_GENERIC);
+	statement_execute(check, params, NULL, STATEMENT_GENERIC | STATEMENT_FIXED_PATH);
 }
 
 static void
@@ -121,6 +121,9 @@ queue_documents(TriggerData *trigger, AttrNumber key, Queue *queue, Keys *keys)
 		bool		isnull;
 		Datum		value = slot_getattr(slot, key, &isnull);
 
+		/* The owner of an attached table may have dropped its key.  There is nothing to cut. */
+		if (isnull)
+			continue;
 		keys->values[keys->n++] = keys->by_value ? value : datumCopy(value, false, keys->length);
 		any = true;
 		if (keys->n == MOST_KEYS)
@@ -179,7 +182,8 @@ piramid_documents_added(PG_FUNCTION_ARGS)
 	Oid			schema = get_func_namespace(fcinfo->flinfo->fn_oid);
 	Collection	c;
 
-	if (!CALLED_AS_TRIGGER(fcinfo) || trigger->tg_newtable == NULL)
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BY_INSERT(trigger->tg_event) ||
+		!TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event) || trigger->tg_newtable == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("piramid.documents_added() is a trigger of INSERT for statements, with a transition table")));

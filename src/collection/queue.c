@@ -21,8 +21,10 @@
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/params.h"
+#include "nodes/primnodes.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/timestamp.h"
 
@@ -43,7 +45,7 @@ enum
 	QUEUE_COLUMNS = QUEUE_ERROR
 };
 
-/* The sequence that was looked for last, by a scan of a catalog */
+/* The sequence that was looked for last, by a scan of a catalog; InvalidOid if the table needs an INSERT */
 static Oid	known_table = InvalidOid;
 static Oid	known_sequence = InvalidOid;
 
@@ -52,6 +54,16 @@ table_changed(Datum arg, Oid table)
 {
 	if (!OidIsValid(table) || table == known_table)
 		known_table = InvalidOid;
+}
+
+/* Is the default of this column now(), as it was made? */
+static bool
+defaults_to_now(Relation rel, AttrNumber attnum)
+{
+	AttrDefault *defaults = RelationGetDescr(rel)->constr->defval;
+	Node	   *expression = stringToNode(defaults[0].adbin);
+
+	return defaults[0].adnum == attnum && IsA(expression, FuncExpr) && ((FuncExpr *) expression)->funcid == F_NOW;
 }
 
 static Oid
@@ -64,7 +76,7 @@ sequence_of(Relation rel)
 	registered = true;
 	if (known_table != RelationGetRelid(rel))
 	{
-		known_sequence = identity_sequence(rel, QUEUE_ID);
+		known_sequence = defaults_to_now(rel, QUEUE_QUEUED_AT) ? identity_sequence(rel, QUEUE_ID) : InvalidOid;
 		known_table = RelationGetRelid(rel);
 	}
 	return known_sequence;
@@ -119,7 +131,7 @@ execute_insert(Queue *queue, Datum documents)
 	params->params[0].pflags = PARAM_FLAG_CONST;
 	params->params[0].ptype = queue->array_type;
 	statement_execute(psprintf("INSERT INTO %s (documents) VALUES ($1)", registry_table_name(RelationGetRelid(queue->rel))),
-					  params, NULL, STATEMENT_GENERIC);
+					  params, NULL, STATEMENT_GENERIC | STATEMENT_FIXED_PATH);
 }
 
 /* A row for an array of new documents */

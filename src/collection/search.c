@@ -18,12 +18,12 @@
 #include "miscadmin.h"
 #include "nodes/params.h"
 #include "storage/lmgr.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rls.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 
 #include "kept.h"
 #include "registry.h"
@@ -95,13 +95,24 @@ open_tables(Search *search)
 			 errmsg("collection \"%s\" has no active version", registry_table_name(documents))));
 }
 
-/* Another owner's view would run code of that owner; the lock that is held keeps a table one. */
+/*
+ * Another owner's view would run code of that owner, also with the rights of a
+ * superuser, or while it is planned, before rights are tested.  The lock that is held keeps a table one.
+ */
 static void
-check_table(Oid table)
+check_table(Oid table, bool may_have_partitions)
 {
-	if (owns_relation(table, GetUserId()) || pg_class_aclcheck(table, GetUserId(), ACL_SELECT) != ACLCHECK_OK)
-		return;
-	if (get_rel_relkind(table) != RELKIND_RELATION)
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(table));
+	Form_pg_class form;
+	bool		runs_code;
+
+	if (!HeapTupleIsValid(tuple))
+		(void) registry_table_name(table);	/* which says so */
+	form = (Form_pg_class) GETSTRUCT(tuple);
+	runs_code = form->relowner != GetUserId() && form->relkind != RELKIND_RELATION &&
+		!(may_have_partitions && form->relkind == RELKIND_PARTITIONED_TABLE);
+	ReleaseSysCache(tuple);
+	if (runs_code)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("table \"%s\" may run code of its owner", registry_table_name(table)),
@@ -266,8 +277,9 @@ piramid_collection_search(PG_FUNCTION_ARGS)
 	CommandCounterIncrement();
 	open_collection(&search, documents);
 	open_tables(&search);
-	check_table(search.collection.chunks);
-	check_table(search.vectors);
+	check_table(documents, true);
+	check_table(search.collection.chunks, false);
+	check_table(search.vectors, false);
 	make_key(&key, fcinfo, &search);
 	sql = kept_statement(&key);
 	if (sql == NULL)

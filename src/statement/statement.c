@@ -23,6 +23,7 @@
 #include "nodes/params.h"
 #include "storage/bufmgr.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/plancache.h"
@@ -89,6 +90,23 @@ forget_oldest(void)
 }
 
 /*
+ * Does the plan name a table?  A rule DO INSTEAD NOTHING leaves none, and then PostgreSQL does not tell
+ * the plan that the rule is gone.
+ */
+static bool
+has_tables(SPIPlanPtr plan)
+{
+	ListCell   *source;
+
+	foreach(source, SPI_plan_get_plan_sources(plan))
+	{
+		if (((CachedPlanSource *) lfirst(source))->relationOids != NIL)
+			return true;
+	}
+	return false;
+}
+
+/*
  * The pages of the tables that a plan reads; InvalidBlockNumber if some are of tables that the
  * statement does not name.  What is gone makes no difference: the plan is invalid.
  */
@@ -124,6 +142,8 @@ is_fresh(Statement *statement)
 	TimestampTz now = GetCurrentTimestamp();
 	BlockNumber pages;
 
+	if (!has_tables(statement->plan))
+		return false;
 	if (now - statement->looked < LOOK_AFTER)
 		return true;
 	if (now - statement->planned > MOST_AGE)
@@ -249,7 +269,12 @@ statement_execute(const char *sql, ParamListInfo params, DestReceiver *dest, int
 	Statement  *statement;
 	int			result;
 	uint64		rows;
+	int			settings = (flags & STATEMENT_FIXED_PATH) ? NewGUCNestLevel() : 0;
 
+	/* An error undoes it, too. */
+	if (settings > 0)
+		(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
 	for (int i = 0; i < params->numParams; i++)
 		types[i] = params->params[i].ptype;
 	SPI_connect();
@@ -264,6 +289,8 @@ statement_execute(const char *sql, ParamListInfo params, DestReceiver *dest, int
 		elog(ERROR, "SPI_execute_plan_extended failed: %s", SPI_result_code_string(result));
 	rows = SPI_processed;
 	SPI_finish();
+	if (settings > 0)
+		AtEOXact_GUC(true, settings);
 	return rows;
 }
 

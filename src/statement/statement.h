@@ -15,6 +15,8 @@
 
 /* Plan once for any arguments, where these do not tell which plan is best. */
 #define STATEMENT_GENERIC 1
+/* Look names up in pg_catalog, for a caller that has no search path of its own. */
+#define STATEMENT_FIXED_PATH 2
 
 extern uint64 statement_execute(const char *sql, ParamListInfo params, DestReceiver *dest, int flags);
 
