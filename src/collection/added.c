@@ -100,6 +100,10 @@ queue_keys(Queue *queue, Keys *keys)
 	if (keys->check != NULL)
 		check_keys(keys->check, queue->array_type, PointerGetDatum(array));
 	queue_insert(queue, PointerGetDatum(array));
+	/* A statement may have millions. */
+	for (int i = 0; i < keys->n && !keys->by_value; i++)
+		pfree(DatumGetPointer(keys->values[i]));
+	pfree(array);
 	keys->n = 0;
 }
 
