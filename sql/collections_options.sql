@@ -85,8 +85,13 @@ SET ROLE regress_owner;
 SELECT piramid.set_model('own', 'four'), piramid.queue_missing('own');
 SELECT piramid.import_vectors('own', '{A text.}', '{"[0,1,1,1]"}', version => 2);
 SELECT piramid.promote('own', 2);
+BEGIN;
+SELECT piramid.promote('own', 2, most_missing => 1);
+SELECT version, state FROM piramid.version WHERE documents = 'own'::regclass ORDER BY 1;
+ROLLBACK;
 SELECT piramid.upsert_vectors('own', '{a}', '{"[1,1,1,1]"}', version => 2);
 SELECT piramid.promote('own', 2);
+SELECT piramid.promote('own', 2, most_missing => -1);
 SELECT piramid.set_quota('own', max_chunks => 2);
 SELECT piramid.upsert_vectors('own', '{c}', '{"[1,0,0,0]"}');
 SELECT piramid.drop_collection('own', keep_documents => false);
@@ -301,6 +306,179 @@ SELECT piramid.promote_finished(), piramid.promote_finished();
 SELECT version, state FROM piramid.version WHERE documents = 'shared'::regclass ORDER BY 1;
 SET ROLE regress_owner;
 SELECT piramid.drop_version('shared', 1);
+
+-- New documents are queued without a statement, and yet with all that an INSERT would do.
+SELECT piramid.create_collection('queued', 'three', chunking => '{"deferred": true}', filter_columns => '{"n": "integer", "t": "text"}');
+BEGIN;
+INSERT INTO queued (body) SELECT 'A text.' FROM generate_series(1, 2500);
+INSERT INTO queued (body) SELECT 'A text.' WHERE false;
+SELECT id, document_id, cardinality(documents), queued_at = now() AS queued, lease, error FROM queued_uncut ORDER BY 1;
+SAVEPOINT one;
+INSERT INTO queued (body, metadata) VALUES ('Another text.', '{"n": "five"}');
+ROLLBACK TO one;
+DELETE FROM queued WHERE id > 2;
+SELECT piramid.cut('queued', 10000), piramid.cut('queued');
+SELECT count(*) FROM queued_chunk;
+ROLLBACK;
+GRANT INSERT ON queued TO regress_writer;
+SET ROLE regress_writer;
+INSERT INTO queued (body) VALUES ('Mine.');
+SET ROLE regress_owner;
+GRANT INSERT (documents) ON queued_uncut TO regress_writer;
+GRANT SELECT ON queued TO regress_writer;
+SET ROLE regress_writer;
+INSERT INTO queued (body) VALUES ('Mine.');
+SET ROLE regress_owner;
+GRANT INSERT ON queued_uncut TO regress_writer;
+ALTER TABLE queued_uncut ENABLE ROW LEVEL SECURITY;
+CREATE POLICY none ON queued_uncut WITH CHECK (false);
+SET ROLE regress_writer;
+INSERT INTO queued (body) VALUES ('Mine.');
+SET ROLE regress_owner;
+ALTER TABLE queued_uncut DISABLE ROW LEVEL SECURITY;
+CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE WARNING 'queued'; RETURN NEW; END $$;
+CREATE TRIGGER tell BEFORE INSERT ON queued_uncut FOR EACH ROW EXECUTE FUNCTION tell();
+INSERT INTO queued (body) VALUES ('Mine.');
+DROP TRIGGER tell ON queued_uncut;
+ALTER TABLE queued_uncut ADD CHECK (cardinality(documents) < 2);
+\set VERBOSITY terse
+INSERT INTO queued (body) VALUES ('Mine.'), ('Mine, too.');
+\set VERBOSITY default
+ALTER TABLE queued_uncut RENAME TO waiting;
+INSERT INTO queued (body) VALUES ('Mine.');
+SELECT count(*), bool_and(documents <@ ARRAY(SELECT id FROM queued)) FROM waiting;
+-- an owner may break it
+ALTER TABLE waiting ALTER queued_at DROP DEFAULT, ALTER queued_at TYPE text, ALTER queued_at SET DEFAULT 'now';
+INSERT INTO queued (body) VALUES ('Mine.');
+SELECT count(*) FILTER (WHERE queued_at = 'now') FROM waiting;
+ALTER TABLE waiting ALTER documents TYPE text[];
+INSERT INTO queued (body) VALUES ('Mine.');
+DROP FUNCTION tell();
+-- its default, and its rules
+SELECT piramid.create_collection('ruled', 'three', chunking => '{"deferred": true}');
+INSERT INTO ruled (body) VALUES ('Mine.');
+ALTER TABLE ruled_uncut ALTER queued_at SET DEFAULT '2020-01-01 00:00+00';
+INSERT INTO ruled (body) VALUES ('Mine.');
+ALTER TABLE ruled_uncut ALTER queued_at SET DEFAULT now();
+INSERT INTO ruled (body) VALUES ('Mine.');
+CREATE RULE none AS ON INSERT TO ruled_uncut DO INSTEAD NOTHING;
+INSERT INTO ruled (body) VALUES ('Mine.');
+DROP RULE none ON ruled_uncut;
+INSERT INTO ruled (body) VALUES ('Mine.');
+SELECT documents, extract(year FROM queued_at AT TIME ZONE 'UTC') = 2020 AS old FROM ruled_uncut ORDER BY id;
+SELECT piramid.drop_collection('ruled', keep_documents => false);
+-- A key that is NULL, as the owner lets it be, is no document.
+CREATE TABLE keyless (id text PRIMARY KEY, body text);
+SELECT piramid.attach_collection('keyless', 'body', 'three', chunking => '{"deferred": true}');
+ALTER TABLE keyless DROP CONSTRAINT keyless_pkey;
+ALTER TABLE keyless ALTER id DROP NOT NULL;
+INSERT INTO keyless VALUES (NULL, 'None.');
+INSERT INTO keyless VALUES ('a', 'One.'), (NULL, 'None.'), ('b', 'Two.');
+SELECT documents FROM keyless_uncut;
+-- not its trigger
+\set VERBOSITY terse
+CREATE TRIGGER other AFTER UPDATE ON keyless REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION piramid.documents_added();
+UPDATE keyless SET body = 'Other.' WHERE id = 'a';
+DROP TRIGGER other ON keyless;
+CREATE TRIGGER other AFTER INSERT ON keyless REFERENCING NEW TABLE AS added FOR EACH ROW EXECUTE FUNCTION piramid.documents_added();
+INSERT INTO keyless VALUES ('c', 'Three.');
+\set VERBOSITY default
+SELECT piramid.drop_collection('keyless');
+DROP TABLE keyless;
+SELECT piramid.drop_collection('queued', keep_documents => false);
+
+-- A kept plan follows the size of its table: that of one row is read from end to end, and later not.
+CREATE TABLE grows (id integer PRIMARY KEY) WITH (autovacuum_enabled = false);
+INSERT INTO grows VALUES (1);
+ANALYZE grows;
+SET statement_timeout = '60s';
+DO $$
+DECLARE
+	scans bigint := 0;
+	rounds integer := 0;
+BEGIN
+	WHILE scans = 0 LOOP
+		PERFORM * FROM piramid.query('SELECT count(*) FROM public.grows WHERE id = $1', 1) AS t(n bigint);
+		SELECT idx_scan INTO scans FROM pg_stat_xact_user_tables WHERE relname = 'grows';
+		IF rounds = 0 AND scans = 0 THEN
+			INSERT INTO grows SELECT generate_series(2, 20000);
+		END IF;
+		rounds := rounds + 1;
+	END LOOP;
+	RAISE WARNING 'at first by the index: %', rounds = 1;
+END
+$$;
+RESET statement_timeout;
+DROP TABLE grows;
+
+-- A search is put together once, and anew after a change of what it is made of: of names, of how words are
+-- searched, of who searches, of the collection, of the version.
+SELECT piramid.create_collection('kept', 'three', filter_columns => '{"n": "integer"}');
+INSERT INTO kept (body, metadata) VALUES ('One is here.', '{"n": 1}'), ('Two is here.', '{"n": 2}');
+SELECT piramid.import_vectors('kept', '{One is here.,Two is here.}', '{"[1,0,0]","[0,1,0]"}');
+SELECT text FROM piramid.search('kept', '[1,2,0]', 'one', filter => '{"n": {"$lt": 2}}');
+ALTER TABLE kept_chunk RENAME TO other_chunk;
+SELECT text FROM piramid.search('kept', '[1,2,0]', 'one', filter => '{"n": {"$lt": 2}}');
+ALTER TABLE other_chunk DROP COLUMN words;
+SELECT text FROM piramid.search('kept', '[1,2,0]', 'one', filter => '{"n": {"$lt": 2}}');
+BEGIN;
+ALTER TABLE kept RENAME COLUMN id TO key;
+UPDATE piramid.collection SET key_column = 'key' WHERE documents = 'kept'::regclass;
+SELECT document_id FROM piramid.search('kept', '[1,2,0]', 'one', filter => '{"n": {"$lt": 2}}');
+ROLLBACK;
+SELECT document_id FROM piramid.search('kept', '[1,2,0]', 'one', filter => '{"n": {"$lt": 2}}');
+SELECT piramid.grant_collection('kept', 'regress_writer', 'read');
+ALTER TABLE kept ENABLE ROW LEVEL SECURITY;
+CREATE POLICY two ON kept USING (body LIKE 'Two%');
+SELECT text FROM piramid.search('kept', '[1,2,0]', k => 1);
+SELECT text FROM piramid.search('kept', '[2,1,0]', k => 1);
+SET ROLE regress_writer;
+SELECT text FROM piramid.search('kept', '[1,2,0]', k => 1);
+SELECT text FROM piramid.search('kept', '[2,1,0]', k => 1);
+SET ROLE regress_owner;
+SELECT piramid.set_model('kept', 'four');
+SELECT piramid.import_vectors('kept', '{One is here.,Two is here.}', '{"[1,0,0,0]","[0,1,0,0]"}', version => 2);
+BEGIN;
+SELECT piramid.promote('kept', 2);
+SELECT text FROM piramid.search('kept', '[2,1,0,0]', k => 1);
+SELECT piramid.drop_version('kept', 1);
+SELECT text FROM piramid.search('kept', '[2,1,0,0]', k => 1);
+ROLLBACK;
+SELECT text FROM piramid.search('kept', '[2,1,0]', k => 1);
+SELECT text FROM piramid.search('kept', '[2,1,0,0]', k => 1);
+-- a weight is a number, or none
+SELECT text FROM piramid.search('kept', '[2,1,0]', 'two', k => 1, weights => '{"vector": "0.5", "text": 2}');
+SELECT text FROM piramid.search('kept', '[2,1,0]', 'two', k => 1, weights => '{"vector": null, "text": 0}');
+SELECT text FROM piramid.search('kept', '[2,1,0]', 'two', k => 1, weights => '{"vector": [1]}');
+SELECT count(*) FROM piramid.search('kept', '[2,1,0]', weights => NULL, filter => NULL, per_document => NULL);
+SELECT piramid.search(NULL, '[2,1,0]');
+SELECT piramid.search('kept', '[2,1,0]', k => NULL);
+-- an owner may break it
+BEGIN;
+DROP INDEX kept_v1_embedding_n_idx;
+ALTER TABLE kept_v1 ALTER embedding TYPE halfvec(3);
+SELECT text FROM piramid.search('kept', '[2,1,0]', k => 1);
+ROLLBACK;
+BEGIN;
+ALTER TABLE kept_v1 DROP COLUMN embedding;
+\set VERBOSITY terse
+SELECT text FROM piramid.search('kept', '[2,1,0]', k => 1);
+\set VERBOSITY default
+ROLLBACK;
+SELECT text FROM piramid.search('kept', '[2,1,0]', k => 1);
+SELECT piramid.drop_collection('kept', keep_documents => false);
+
+-- an index that ranks words, by another name
+RESET ROLE;
+CREATE EXTENSION piramid_bm25;
+SELECT piramid.create_collection('ranked', 'three');
+INSERT INTO ranked (body) VALUES ('One is here.'), ('Two is here.');
+SELECT text FROM piramid.search('ranked', query_text => 'one');
+ALTER INDEX ranked_chunk_text_idx RENAME TO words_idx;
+SELECT text FROM piramid.search('ranked', query_text => 'one');
+SELECT piramid.drop_collection('ranked', keep_documents => false);
+DROP EXTENSION piramid_bm25;
+SET ROLE regress_owner;
 
 SELECT piramid.drop_collection('shared', keep_documents => false), piramid.drop_collection('notes', keep_documents => false);
 RESET ROLE;

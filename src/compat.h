@@ -132,6 +132,13 @@
 	} while (0)
 #endif
 
+/* The sequence of a column is asked for by the open table since 17. */
+#if PG_VERSION_NUM >= 170000
+#define identity_sequence(rel, attnum) getIdentitySequence(rel, attnum, true)
+#else
+#define identity_sequence(rel, attnum) getIdentitySequence(RelationGetRelid(rel), attnum, true)
+#endif
+
 /* Reading a temporary file checks what it got since 16. */
 #if PG_VERSION_NUM < 160000
 #include "storage/buffile.h"

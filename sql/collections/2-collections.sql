@@ -310,18 +310,58 @@ $$;
 COMMENT ON FUNCTION piramid.attach_collection(regclass, name, text, name[], text, jsonb, name[], regconfig, jsonb) IS
 	'make a collection of a table that exists, whose rows triggers follow';
 
+-- Locks tables that others use, in moments of at most so many milliseconds: whoever holds one of them, and
+-- wants another, gets it, and whoever comes meanwhile waits no longer.  "patience" is the caller's lock_timeout;
+-- 0 has no end.  Moments grow, since many writers take long to let all go, and end before a deadlock would.
+CREATE FUNCTION piramid.lock_tables(tabs regclass[], patience interval, longest integer DEFAULT 90, lock_mode text DEFAULT 'ACCESS EXCLUSIVE')
+	RETURNS void
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '50ms' AS $$
+DECLARE
+	tab regclass;
+	moment integer := 50;
+	most integer := least(longest, (extract(epoch FROM current_setting('deadlock_timeout')::interval) * 500)::integer);
+	began timestamptz := clock_timestamp();
+BEGIN
+	LOOP
+		BEGIN
+			FOR tab IN SELECT t FROM unnest(tabs) WITH ORDINALITY AS u(t, n) WHERE EXISTS (SELECT FROM pg_class WHERE oid = t) ORDER BY n LOOP
+				EXECUTE format('LOCK TABLE ONLY %s IN %s MODE', tab, lock_mode);
+			END LOOP;
+			RETURN;
+		EXCEPTION WHEN lock_not_available THEN
+			-- With the error, the locks of this moment are gone.
+			IF patience > interval '0' AND clock_timestamp() > began + patience THEN
+				RAISE;
+			END IF;
+		END;
+		moment := greatest(least(moment + 10, most), 1);
+		PERFORM set_config('lock_timeout', moment::text, true);
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION piramid.lock_tables(regclass[], interval, integer, text) IS 'locks tables without a long queue behind the lock';
+
 CREATE FUNCTION piramid.drop_collection(collection regclass, keep_documents boolean DEFAULT true) RETURNS void
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	c piramid.collection := piramid.open_collection(collection);
+	c piramid.collection;
+	vectors regclass[];
 	tab regclass;
 	t text;
 BEGIN
+	-- As alter_collection() does: the row before the tables.
+	PERFORM FROM piramid.collection AS x WHERE x.documents = collection FOR UPDATE;
+	c := piramid.open_collection(collection);
+	vectors := ARRAY(SELECT v.vectors FROM piramid.version AS v WHERE v.documents = c.documents ORDER BY v.version);
+	PERFORM piramid.lock_tables(ARRAY[c.documents] || ARRAY(SELECT relid FROM pg_partition_tree(c.documents) WHERE relid <> c.documents)
+		|| ARRAY[c.chunks, c.jobs, c.uncut] || vectors, current_setting('lock_timeout')::interval, longest => 500);
+	-- One that was begun while this waited
+	vectors := ARRAY(SELECT v.vectors FROM piramid.version AS v WHERE v.documents = c.documents ORDER BY v.version);
 	FOR t IN SELECT tgname FROM pg_trigger WHERE tgrelid = c.documents AND tgparentid = 0
 			AND tgname IN ('piramid_insert', 'piramid_update', 'piramid_delete', 'piramid_truncate', 'piramid_metadata') LOOP
 		EXECUTE format('DROP TRIGGER %I ON %s', t, c.documents);
 	END LOOP;
-	FOR tab IN SELECT vectors FROM piramid.version AS v WHERE v.documents = c.documents LOOP
+	FOREACH tab IN ARRAY vectors LOOP
 		EXECUTE format('DROP TABLE %s', tab);
 	END LOOP;
 	EXECUTE format('DROP TABLE %s, %s%s', c.jobs, c.chunks, (SELECT ', ' || c.uncut::text FROM pg_class WHERE oid = c.uncut));

@@ -122,13 +122,24 @@ END
 $$;
 COMMENT ON FUNCTION piramid.rechunk_all(regclass) IS 'cut the texts of all documents again; returns their number';
 
+-- What fails if documents ($1) do not fit the filter columns, as SQL; NULL if all fit.
+CREATE FUNCTION piramid.filter_check(collection regclass) RETURNS text
+	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN (SELECT format('SELECT count(ROW(d.id%s)) FROM %s AS d WHERE d.id = ANY ($1::bigint[])', piramid.filter_values(c), c.documents)
+		FROM piramid.collection AS c WHERE c.documents = collection
+			AND EXISTS (SELECT FROM jsonb_each_text(c.filter_columns) WHERE value::regtype <> 'text'::regtype));
+END
+$$;
+COMMENT ON FUNCTION piramid.filter_check(regclass) IS 'SQL that fails if documents do not fit the filter columns';
+
 -- Values that do not fit the filter columns fail when a document is written, also if it is cut later.
 CREATE FUNCTION piramid.check_filters(c piramid.collection, keys text[]) RETURNS void
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	-- Columns of an attached table have their types.
 	IF NOT c.attached AND c.filter_columns <> '{}' THEN
-		PERFORM piramid.execute(format('SELECT count(ROW(d.id%s)) FROM %s AS d WHERE d.id = ANY ($1::bigint[])', piramid.filter_values(c), c.documents), keys);
+		PERFORM piramid.execute(s, keys) FROM piramid.filter_check(c.documents) AS s WHERE s IS NOT NULL;
 	END IF;
 END
 $$;
@@ -213,7 +224,7 @@ END
 $$;
 COMMENT ON FUNCTION piramid.check_quota(piramid.collection, text[]) IS 'fails if a tenant of these documents has more than its quota';
 
-CREATE FUNCTION piramid.documents_added() RETURNS trigger
+CREATE FUNCTION piramid.cut_added() RETURNS trigger
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	c piramid.collection := piramid.collection_of(TG_RELID);
@@ -241,7 +252,12 @@ BEGIN
 	RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION piramid.documents_added() IS 'trigger: new documents are cut into chunks';
+COMMENT ON FUNCTION piramid.cut_added() IS 'the part of documents_added() that does more than to queue them';
+
+-- Those that are only queued for later are queued here; of the others, cut_added() gets the rows.
+CREATE FUNCTION piramid.documents_added() RETURNS trigger
+	LANGUAGE c AS '$libdir/piramid', 'piramid_documents_added';
+COMMENT ON FUNCTION piramid.documents_added() IS 'trigger: new documents are cut into chunks, or queued';
 
 CREATE FUNCTION piramid.document_changed() RETURNS trigger
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

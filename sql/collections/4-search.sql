@@ -155,7 +155,8 @@ BEGIN
 	WHERE i.indrelid = c.chunks AND i.indisvalid AND i.indpred IS NULL AND schema IS NOT NULL
 	ORDER BY i.indexrelid LIMIT 1;
 	IF FOUND THEN
-		words := format('%s.to_bm25query(%s, %L::regclass)', schema, words, index);
+		-- By its number: of another name of an index, a statement that is kept is not told.
+		words := format('%s.to_bm25query(%s, %L::regclass)', schema, words, index::oid);
 		matches := format('c.text OPERATOR(%s.@@) %s', schema, words);
 		place := format('c.text OPERATOR(%s.<@>) %s', schema, words);
 		relevance := format('- (%s)', place);
@@ -220,42 +221,32 @@ END
 $$;
 COMMENT ON FUNCTION piramid.fused_legs(piramid.collection, text, regclass, jsonb, integer) IS 'SQL for the chunks of a search, with scores';
 
-CREATE FUNCTION piramid.search(collection regclass, query piramid.embedding DEFAULT NULL, query_text text DEFAULT NULL,
-	mode text DEFAULT NULL, k integer DEFAULT 10, filter jsonb DEFAULT '{}', min_score double precision DEFAULT NULL,
-	weights jsonb DEFAULT '{}', expand integer DEFAULT 0, per_document boolean DEFAULT false)
-	RETURNS TABLE (document_id text, chunk_id bigint, score double precision, distance double precision, vector_rank bigint,
-		text_rank bigint, text text, before text, after text, heading_path text[], parent_id bigint, page integer,
-		start integer, length integer, title text, uri text, metadata jsonb)
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+-- A search as SQL: $1 is the vector, $2 the words, $3 and $4 the weights of the legs, $5 the least
+-- score, $6 is "expand".  It is kept for other searches with the same arguments: see src/collection.
+CREATE FUNCTION piramid.search_sql(collection regclass, vectors regclass, has_query boolean, has_text boolean, mode text, k integer,
+	filter jsonb, has_least boolean, expand integer, per_document boolean) RETURNS text
+	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	c piramid.collection := piramid.open_collection(collection);
-	vectors regclass;
-	dims integer;
-	given integer;
-	way text := coalesce(mode, CASE WHEN query IS NULL THEN 'text' WHEN query_text IS NULL THEN 'vector' ELSE 'hybrid' END);
+	c piramid.collection;
+	way text := coalesce(mode, CASE WHEN NOT has_query THEN 'text' WHEN NOT has_text THEN 'vector' ELSE 'hybrid' END);
 	depth integer;
+	least_score text := CASE WHEN has_least THEN 'score >= $5' ELSE 'true' END;
 BEGIN
-	IF way NOT IN ('vector', 'text', 'hybrid') OR (way <> 'text' AND query IS NULL) OR (way <> 'vector' AND query_text IS NULL) THEN
+	IF way NOT IN ('vector', 'text', 'hybrid') OR (way <> 'text' AND NOT has_query) OR (way <> 'vector' AND NOT has_text) THEN
 		RAISE EXCEPTION 'search by % has no query, or is not vector, text or hybrid', way USING ERRCODE = 'invalid_parameter_value',
 			HINT = 'A vector is "query", words are "query_text".';
 	END IF;
 	IF k IS NULL OR k NOT BETWEEN 0 AND 10000 OR expand IS NULL OR expand NOT BETWEEN 0 AND 100 THEN
 		RAISE EXCEPTION 'k is from 0 to 10000, and expand from 0 to 100' USING ERRCODE = 'invalid_parameter_value';
 	END IF;
+	SELECT * INTO c FROM piramid.collection AS x WHERE x.documents = collection;
 	PERFORM piramid.filter_sql(c, coalesce(filter, '{}'), 0);		-- which says what is wrong with it
-	SELECT v.vectors, m.dims INTO vectors, dims FROM piramid.version AS v JOIN piramid.model AS m ON m.name = v.model
-	WHERE v.documents = collection AND v.state = 'active';
-	SELECT n INTO given FROM piramid.query(format('SELECT %s.vector_dims($1)', piramid.vector_schema()), query) AS t(n int);
-	IF given <> dims THEN
-		RAISE EXCEPTION 'the query has % dimensions, and the vectors of "%" have %', given, collection, dims
-			USING ERRCODE = 'data_exception', HINT = 'Embed it with the model of the active version.';
-	END IF;
 	-- Legs of a hybrid, and of documents, look further than the rows that they give.
 	depth := k * CASE WHEN per_document THEN 5 ELSE 1 END;
 	IF way = 'hybrid' THEN
 		depth := greatest(3 * depth, 50);
 	END IF;
-	RETURN QUERY SELECT * FROM piramid.query(format($sql$
+	RETURN format($sql$
 		WITH fused AS (%1$s),
 		best AS (%2$s)
 		SELECT c.document_id::text, c.id, b.score, b.distance, b.vector_rank, b.text_rank, c.text, %3$s,
@@ -267,8 +258,8 @@ BEGIN
 		ORDER BY b.score DESC, b.distance, b.chunk_id
 		$sql$, piramid.fused_legs(c, way, vectors, coalesce(filter, '{}'), depth),
 		CASE WHEN per_document THEN format('SELECT * FROM (SELECT f.*, row_number() OVER (PARTITION BY c.document_id ORDER BY f.score DESC, f.distance, f.chunk_id) AS place
-				FROM fused AS f JOIN %s AS c ON c.id = f.chunk_id WHERE $5 IS NULL OR f.score >= $5) AS r WHERE place = 1', c.chunks)
-			ELSE 'SELECT * FROM fused WHERE $5 IS NULL OR score >= $5' END,
+				FROM fused AS f JOIN %s AS c ON c.id = f.chunk_id WHERE %s) AS r WHERE place = 1', c.chunks, least_score)
+			ELSE format('SELECT * FROM fused WHERE %s', least_score) END,
 		CASE WHEN expand = 0 THEN 'NULL::text, NULL::text'
 			ELSE format('substr(d.%1$I, around.first, c.start - around.first), substr(d.%1$I, c.start + c.length, around.last - c.start - c.length)', c.text_column) END,
 		c.chunks,
@@ -277,12 +268,19 @@ BEGIN
 			ELSE 'd.title, d.uri, d.metadata' END,
 		c.documents, c.key_column,
 		CASE WHEN expand > 0 THEN format(', LATERAL (SELECT min(n.start) AS first, max(n.start + n.length) AS last FROM %s AS n
-			WHERE n.document_id = c.document_id AND n.ordinal BETWEEN c.ordinal - $6 AND c.ordinal + $6) AS around', c.chunks) END, k),
-		query, query_text, coalesce((weights ->> 'vector')::float8, 1), coalesce((weights ->> 'text')::float8, 1), min_score, expand)
-		AS t(document_id text, chunk_id bigint, score float8, distance float8, vector_rank bigint, text_rank bigint, text text, before text, after text,
-			heading_path text[], parent_id bigint, page int, start int, length int, title text, uri text, metadata jsonb);
+			WHERE n.document_id = c.document_id AND n.ordinal BETWEEN c.ordinal - $6 AND c.ordinal + $6) AS around', c.chunks) END, k);
 END
 $$;
+COMMENT ON FUNCTION piramid.search_sql(regclass, regclass, boolean, boolean, text, integer, jsonb, boolean, integer, boolean) IS
+	'the statement of a search';
+
+CREATE FUNCTION piramid.search(collection regclass, query piramid.embedding DEFAULT NULL, query_text text DEFAULT NULL,
+	mode text DEFAULT NULL, k integer DEFAULT 10, filter jsonb DEFAULT '{}', min_score double precision DEFAULT NULL,
+	weights jsonb DEFAULT '{}', expand integer DEFAULT 0, per_document boolean DEFAULT false)
+	RETURNS TABLE (document_id text, chunk_id bigint, score double precision, distance double precision, vector_rank bigint,
+		text_rank bigint, text text, before text, after text, heading_path text[], parent_id bigint, page integer,
+		start integer, length integer, title text, uri text, metadata jsonb)
+	LANGUAGE c SET search_path = pg_catalog, pg_temp AS '$libdir/piramid', 'piramid_collection_search';
 COMMENT ON FUNCTION piramid.search(regclass, piramid.embedding, text, text, integer, jsonb, double precision, jsonb, integer, boolean) IS
 	'the best chunks for a vector, for words, or for both; with neighbours if that is asked';
 

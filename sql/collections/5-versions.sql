@@ -35,8 +35,12 @@ COMMENT ON FUNCTION piramid.queue_missing(regclass, bigint) IS 'queue chunks tha
 CREATE FUNCTION piramid.set_model(collection regclass, model text) RETURNS integer
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	number integer := piramid.make_version(piramid.open_collection(collection), model, 'building');
+	c piramid.collection := piramid.open_collection(collection);
+	number integer;
 BEGIN
+	-- A foreign key locks the table that it refers to.
+	PERFORM piramid.lock_tables(ARRAY[c.chunks], current_setting('lock_timeout')::interval, lock_mode => 'SHARE ROW EXCLUSIVE');
+	number := piramid.make_version(c, model, 'building');
 	NOTIFY piramid_job, 'sweep';
 	RETURN number;
 END
@@ -52,7 +56,8 @@ CREATE FUNCTION piramid.sees_all(c piramid.collection) RETURNS boolean
 $$;
 COMMENT ON FUNCTION piramid.sees_all(piramid.collection) IS 'does row level security leave all chunks to the current user?';
 
-CREATE FUNCTION piramid.promote(collection regclass, version integer) RETURNS void
+-- Where writers never pause, some chunks always wait for their vectors: "most_missing" lets so many.
+CREATE FUNCTION piramid.promote(collection regclass, version integer, most_missing bigint DEFAULT 0) RETURNS void
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	c piramid.collection := piramid.open_collection(collection);
@@ -66,7 +71,7 @@ BEGIN
 			HINT = 'Let the worker promote: piramid.alter_collection(..., ''{"auto_promote": true}'').';
 	END IF;
 	EXECUTE format('SELECT count(*) FROM %s AS c WHERE NOT EXISTS (SELECT FROM %s AS v WHERE v.chunk_id = c.id)', c.chunks, tab) INTO missing;
-	IF missing > 0 THEN
+	IF missing > greatest(most_missing, 0) THEN
 		RAISE EXCEPTION '% chunks have no vector of version % yet', missing, version USING ERRCODE = 'object_not_in_prerequisite_state',
 			HINT = 'piramid.collection_status tells how far it is. Those without text are yours to store, by piramid.upsert_vectors(..., version).';
 	ELSIF EXISTS (SELECT FROM pg_index WHERE indrelid = tab AND NOT indisvalid) THEN
@@ -76,7 +81,8 @@ BEGIN
 	UPDATE piramid.version AS v SET state = 'active' WHERE v.documents = collection AND v.version = promote.version AND v.state <> 'active';
 END
 $$;
-COMMENT ON FUNCTION piramid.promote(regclass, integer) IS 'let searches use this version, which must have a vector of every chunk';
+COMMENT ON FUNCTION piramid.promote(regclass, integer, bigint) IS
+	'let searches use this version, which must have a vector of every chunk, but for so many';
 
 -- What workers do now and then.  Collections that they cannot open now, or must not, or whose tables
 -- their owner has broken, are passed over: these errors are a collection's, and others are not to wait for it.
@@ -131,16 +137,19 @@ CREATE FUNCTION piramid.drop_version(collection regclass, version integer) RETUR
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	c piramid.collection := piramid.open_collection(collection);
-	tab regclass;
+	tab regclass := (SELECT vectors FROM piramid.version AS v
+		WHERE v.documents = collection AND v.version = drop_version.version AND v.state <> 'active');
 BEGIN
-	DELETE FROM piramid.version AS v WHERE v.documents = collection AND v.version = drop_version.version AND v.state <> 'active'
-		RETURNING vectors INTO tab;
-	IF tab IS NULL THEN
+	IF tab IS NOT NULL THEN
+		-- Dropping a table locks the one that it refers to.
+		PERFORM piramid.lock_tables(ARRAY[c.chunks, c.jobs, tab], current_setting('lock_timeout')::interval);
+	END IF;
+	-- After the tables, as a worker that promotes does it
+	DELETE FROM piramid.version AS v WHERE v.documents = collection AND v.version = drop_version.version AND v.state <> 'active';
+	IF NOT FOUND THEN
 		RAISE EXCEPTION 'collection "%" has no version % that could be dropped', collection, version
 			USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'The active version goes with drop_collection().';
 	END IF;
-	-- Dropping a table locks the one that it refers to.  Writers lock that one first, and so does this.
-	EXECUTE format('LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE', c.chunks);
 	EXECUTE format('DELETE FROM %s WHERE version = $1', c.jobs) USING version;
 	EXECUTE format('DROP TABLE %s', tab);
 END

@@ -94,8 +94,11 @@ DECLARE
 	c piramid.collection := piramid.open_collection(collection, plain => true, wait => false);
 	n integer;
 BEGIN
-	EXECUTE format('UPDATE %s SET lease_until = clock_timestamp() + $2 WHERE lease = $1', c.jobs) USING lease_token, coalesce(lease, '2 min');
-	GET DIAGNOSTICS n = ROW_COUNT;
+	-- A job that somebody deletes, with others in another order, is not waited for.
+	EXECUTE format('UPDATE %1$s AS j SET lease_until = clock_timestamp() + $2
+		FROM (SELECT chunk_id, version FROM %1$s WHERE lease = $1 FOR UPDATE SKIP LOCKED) AS x
+		WHERE j.chunk_id = x.chunk_id AND j.version = x.version', c.jobs) USING lease_token, coalesce(lease, '2 min');
+	EXECUTE format('SELECT count(*) FROM %s WHERE lease = $1', c.jobs) INTO n USING lease_token;
 	IF n = 0 AND c.uncut IS NOT NULL AND has_table_privilege(c.uncut, 'UPDATE') THEN
 		EXECUTE format('UPDATE %s SET lease_until = clock_timestamp() + $2 WHERE lease = $1', c.uncut) USING lease_token, coalesce(lease, '2 min');
 		GET DIAGNOSTICS n = ROW_COUNT;
@@ -129,12 +132,13 @@ BEGIN
 			JOIN piramid.model AS m ON m.name = v.model WHERE j.lease = $2 LIMIT 1', c.jobs) INTO name USING collection, lease_token;
 		PERFORM piramid.pause_provider(name, fail.error, retry_after);
 	END IF;
-	-- Only an item's own fault counts against it.
-	EXECUTE format('UPDATE %s SET lease = NULL, lease_until = NULL, error = left($2, 500),
+	-- Only an item's own fault counts against it.  A job that somebody deletes, with others in another order, is not waited for.
+	EXECUTE format('UPDATE %1$s AS j SET lease = NULL, lease_until = NULL, error = left($2, 500),
 			attempts = attempts - CASE WHEN $3 THEN 0 ELSE 1 END,
 			failed = $3 AND attempts >= $5,
 			due = CASE WHEN $3 THEN clock_timestamp() + coalesce($6, least(interval ''5 min'', interval ''1 s'' * 2 ^ attempts)) ELSE due END
-		WHERE lease = $1 AND ($4 IS NULL OR chunk_id = ANY ($4))', c.jobs)
+		FROM (SELECT chunk_id, version FROM %1$s WHERE lease = $1 AND ($4 IS NULL OR chunk_id = ANY ($4)) FOR UPDATE SKIP LOCKED) AS x
+		WHERE j.chunk_id = x.chunk_id AND j.version = x.version', c.jobs)
 		USING lease_token, error, scope = 'item', chunk_ids, max_attempts, retry_after;
 	GET DIAGNOSTICS n = ROW_COUNT;
 	RETURN n;

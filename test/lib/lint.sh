@@ -12,7 +12,8 @@ none() {
 includes_run_downward() {
 	awk -v directories="$(cd src && echo */)" '
 		BEGIN {
-			rank["type"] = 1; rank["page"] = 1; rank["chunk"] = 1; rank["statement"] = 1; rank["distance"] = 2; rank["quant"] = 3
+			rank["type"] = 1; rank["page"] = 1; rank["chunk"] = 1; rank["statement"] = 1; rank["distance"] = 2; rank["collection"] = 2
+			rank["quant"] = 3
 			rank["partition"] = 3; rank["check"] = 3; rank["hnsw"] = 4; rank["bm25"] = 4
 			n = split(directories, directory, "/ ?")
 			for (i = 1; i < n; i++) {
@@ -71,6 +72,7 @@ stage_lint() {
 	check "files, functions and lists of parameters are short" house_sizes
 	check "calls inside src/hnsw run downward" perl test/lib/tiers.pl src/hnsw/README.md
 	check "calls inside src/chunk run downward" perl test/lib/tiers.pl src/chunk/README.md
+	check "calls inside src/collection run downward" perl test/lib/tiers.pl src/collection/README.md
 	check "calls inside src/bm25 run downward" perl test/lib/tiers.pl src/bm25/README.md
 	check "READMEs are short, and their lines" readmes_are_readable
 	check "links in Markdown lead somewhere" perl test/lib/links.pl ./*.md {bench,compat,docs,server,src,test}/*.md \

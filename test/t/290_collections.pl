@@ -27,7 +27,43 @@ is($node->safe_psql('postgres', q{
 	SELECT p.oid::regprocedure FROM pg_proc AS p JOIN pg_depend AS d ON objid = p.oid AND classid = 'pg_proc'::regclass AND d.deptype = 'e'
 	WHERE refobjid = (SELECT oid FROM pg_extension WHERE extname = 'piramid_collections')
 		AND (prosecdef OR NOT coalesce(proconfig, '{}') @> '{"search_path=pg_catalog, pg_temp"}')}),
-	'', 'every function has a fixed search path, and the rights of its caller');
+	'piramid.documents_added()', 'every function but one has a fixed search path, and all have the rights of their caller');
+
+# That one, in C, looks up no name without its schema, but in statements that get a path: what stands in front
+# in the path is not called, nor what fits better than what PostgreSQL has.
+is($node->safe_psql('postgres', q{
+	SELECT piramid.register_model('path', 'fake', 'm', 3, 100);
+	SELECT piramid.create_collection('pathed', 'path', chunking => '{"deferred": true}', filter_columns => '{"n": "integer", "d": "date"}');
+	CREATE TABLE keyed (id varchar(20) PRIMARY KEY, body text);
+	SELECT piramid.attach_collection('keyed', 'body', 'path', chunking => '{"deferred": true}');
+	CREATE SCHEMA trap;
+	CREATE FUNCTION trap.now() RETURNS timestamptz LANGUAGE plpgsql AS $$ BEGIN RAISE 'trapped'; END $$;
+	CREATE FUNCTION trap.nextval(regclass) RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN RAISE 'trapped'; END $$;
+	CREATE FUNCTION trap."varchar"(varchar, int, boolean) RETURNS varchar LANGUAGE plpgsql AS $$ BEGIN RAISE 'trapped'; END $$;
+	CREATE FUNCTION trap.eq(oid, oid) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE 'trapped'; END $$;
+	CREATE OPERATOR trap.= (LEFTARG = oid, RIGHTARG = oid, FUNCTION = trap.eq);
+	CREATE FUNCTION trap.eq8(bigint, bigint) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE 'trapped'; END $$;
+	CREATE OPERATOR trap.= (LEFTARG = bigint, RIGHTARG = bigint, FUNCTION = trap.eq8);
+	CREATE FUNCTION trap.counted(bigint, record) RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN RAISE 'trapped'; END $$;
+	CREATE AGGREGATE trap.count(record) (SFUNC = trap.counted, STYPE = bigint, INITCOND = '0');
+	CREATE FUNCTION trap.get(jsonb, text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE 'trapped'; END $$;
+	CREATE OPERATOR trap.->> (LEFTARG = jsonb, RIGHTARG = text, FUNCTION = trap.get);
+	CREATE DOMAIN trap.date AS pg_catalog.date CHECK (false);
+	CREATE TABLE trap.collection (LIKE piramid.collection);
+	CREATE TABLE trap.pathed_uncut (LIKE public.pathed_uncut);
+	CREATE FUNCTION trap.cut_added() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'trapped'; END $$;
+	SET search_path = trap, pg_catalog, public;
+	INSERT INTO public.pathed (body, metadata) VALUES ('a', '{"n": 1}'), ('b', '{"d": "2020-01-01"}');
+	INSERT INTO public.keyed VALUES ('x', 'a');
+	SET search_path = public, trap;
+	INSERT INTO pathed (body) VALUES ('d');
+	RESET search_path;
+	INSERT INTO pathed (body) VALUES ('c');
+	SELECT string_agg(documents::text, ' ' ORDER BY id) FROM pathed_uncut;
+	SELECT string_agg(documents::text, ' ' ORDER BY id) FROM keyed_uncut;
+	SELECT count(*) FROM trap.pathed_uncut;
+	SELECT piramid.drop_collection('pathed', keep_documents => false), piramid.drop_collection('keyed');
+	DROP SCHEMA trap CASCADE; DROP TABLE keyed; DELETE FROM piramid.model}) =~ s/^\n|pathed\n|keyed\n|\n\|$//gr, "{1,2} {3} {4}\n{x}\n0", 'and it does not need one');
 is($node->safe_psql('postgres', q{
 	SELECT pg_describe_object(classid, objid, 0) FROM pg_depend
 	WHERE refobjid = (SELECT oid FROM pg_extension WHERE extname = 'piramid_collections') AND deptype = 'e'
@@ -163,7 +199,15 @@ is_refused($_, q{INSERT INTO piramid.pause VALUES ('worker', 'alice', 'infinity'
 unlike(as('mallory', q{CREATE VIEW mallory.v AS SELECT 1 AS id; GRANT SELECT ON mallory.v TO PUBLIC;
 	UPDATE piramid.collection SET chunks = 'mallory.v' WHERE documents = 'mallory.docs'::regclass}), qr/ERROR/, 'mallory breaks a collection');
 is($node->safe_psql('postgres', q{SELECT string_agg(DISTINCT collection::text, ' ') FROM piramid.collection_status}), 'alice.docs', 'the others keep their status');
+like(($node->psql('postgres', q{SELECT * FROM piramid.search('mallory.docs', query_text => 'a')}))[2],
+	qr/mallory.v" may run code of its owner/, 'a superuser searches in no view of another owner');
 unlike(as('mallory', q{UPDATE piramid.collection SET chunks = 'mallory.docs_chunk' WHERE documents = 'mallory.docs'::regclass; DROP VIEW mallory.v}), qr/ERROR/, 'and mends it');
+my $move = q{UPDATE piramid.version SET documents = 'mallory.%1$s' WHERE documents = 'mallory.%2$s'::regclass;
+	UPDATE piramid.collection SET documents = 'mallory.%1$s' WHERE documents = 'mallory.%2$s'::regclass};
+unlike(as('mallory', 'CREATE VIEW mallory.d AS SELECT * FROM mallory.docs; GRANT SELECT ON mallory.d TO PUBLIC;' . sprintf($move, 'd', 'docs')),
+	qr/ERROR/, 'mallory has a view of documents');
+like(as('stranger', q{SELECT * FROM piramid.search('mallory.d', query_text => 'a')}), qr/mallory.d" may run code of its owner/, 'in which nobody else searches');
+unlike(as('mallory', sprintf($move, 'docs', 'd') . '; DROP VIEW mallory.d'), qr/ERROR/, 'and mends it');
 is_refused('worker', q{UPDATE alice.docs_chunk SET length = 1; SELECT * FROM alice.docs}, 'a worker reads no documents');
 is(as('stranger', 'SELECT count(*) FROM piramid.collection_status'), 0, 'a stranger sees no status');
 is(as('stranger', 'SELECT count(*) FROM piramid.claim()'), 0, 'and has nothing to embed');
