@@ -193,11 +193,12 @@ add_lexemes(const TSConfigCacheEntry *config, int type, char *word, int len, Par
 	if (found == NULL)
 		return;
 	parsed->pos++;
-	for (; found->lexeme != NULL; found++)
+	for (TSLexeme *lexeme = found; lexeme->lexeme != NULL; lexeme++)
 	{
-		parsed->pos += (found->flags & TSL_ADDPOS) != 0;
-		add_word(parsed, found->lexeme, strlen(found->lexeme));
+		parsed->pos += (lexeme->flags & TSL_ADDPOS) != 0;
+		add_word(parsed, lexeme->lexeme, strlen(lexeme->lexeme));
 	}
+	pfree(found);
 }
 
 /* The words of a text, of which "words", "len" and "pos" are set. */

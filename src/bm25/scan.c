@@ -6,8 +6,8 @@
  *
  * A scan is not told how many rows it will be asked for.  So it looks for few of the
  * best at first, or as many as the planner has noted in the query (resolve.c), and for
- * four times as many whenever these have been handed out: no row is lost or comes twice, as the next ones come after the last one in
- * the order of rows, which is total.
+ * four times as many whenever these have been handed out: no row is lost or comes
+ * twice, as the next ones come after the last one in the order of rows, which is total.
  *
  *-------------------------------------------------------------------------
  */

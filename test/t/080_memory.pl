@@ -181,5 +181,30 @@ eval { $session->quit };
 $node->safe_psql('postgres', 'DELETE FROM slices WHERE id % 7 = 0; VACUUM slices');
 is_consistent($node, 'slices', 'after the session was terminated');
 
+# Words that a bm25 index remembers need no dictionary.  Others leave nothing more behind,
+# but for what they become; that takes as much room in either case without a locale.
+SKIP:
+{
+	skip 'only Linux tells how much memory a process has had', 1 if !-e '/proc/self/status';
+	$node->safe_psql('postgres', q{CREATE DATABASE words LOCALE 'C' TEMPLATE template0});
+	$node->safe_psql('words', q{
+		CREATE EXTENSION piramid_bm25 CASCADE;
+		CREATE FUNCTION most() RETURNS bigint LANGUAGE sql VOLATILE AS
+			$$ SELECT substring(pg_read_file('/proc/self/status') FROM 'VmHWM:\s+(\d+)')::bigint $$;
+		CREATE TABLE t (different boolean, body text);
+		INSERT INTO t SELECT different,
+			string_agg('w' || lpad((CASE WHEN different THEN i ELSE i % 100 END)::text, 6, '0') || 'q', ' ')
+		FROM generate_series(1, 400000) i, unnest('{false,true}'::boolean[]) different GROUP BY different;
+		CREATE INDEX e ON t USING bm25 (body) WITH (text_config = 'english') WHERE body IS NULL});
+	my ($before, $equal, $different) = $node->safe_psql('words', q{
+		SELECT FROM t WHERE length(body || '') = 0;
+		SELECT 'kB ' || most();
+		SELECT count(body <@> to_bm25query('word', 'e')) FROM t WHERE NOT different;
+		SELECT 'kB ' || most();
+		SELECT count(body <@> to_bm25query('word', 'e')) FROM t WHERE different;
+		SELECT 'kB ' || most()}) =~ /^kB (\d+)$/mg;
+	at_most(($different - $before) / ($equal - $before), 1.25, 'memory for different words by that for equal ones');
+}
+
 check_and_stop($node);
 done_testing();
