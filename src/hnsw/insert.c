@@ -27,8 +27,12 @@
  */
 #define BACK_LINKS(degree) ((degree) / 2)
 
-/* Width of the search at the levels above the base, in that of the search there */
+/*
+ * Widths of the search at the levels above the base, in that of the search there: of
+ * rows that have a node there by chance, and of those that are promoted.
+ */
 #define UPPER_WIDTH 4
+#define PROMOTED_WIDTH 16
 
 /* Width of the search for an equal vector, which comes first; by inner product */
 #define DUPLICATE_WIDTH 8
@@ -307,6 +311,22 @@ is_outlier(const HnswIndex *index, const HnswNeighbour *neighbours, int n)
 	return nearer == OUTLIER_RANK;
 }
 
+/* Choose the links of what is promoted to a level. */
+static void
+link_promoted(HnswFinder *finder, const HnswMetaPageData *meta, const HnswNeighbour *self,
+			  InsertLevel *levels, int at)
+{
+	HnswNeighbour *neighbours;
+	int			n;
+
+	hnsw_search_enter(finder->search, meta, at,
+					  PROMOTED_WIDTH * search_width(&finder->index->layout));
+	hnsw_search_run(finder->search);
+	n = hnsw_finder_neighbours(finder, self, false, &neighbours);
+	choose_links(finder, self, neighbours, n, &levels[at]);
+	pfree(neighbours);
+}
+
 /* What searching the levels came to */
 typedef enum InsertFound
 {
@@ -359,11 +379,12 @@ search_levels(HnswFinder *finder, const InsertRow *row, const HnswMetaPageData *
 {
 	HnswSearch *search = finder->search;
 	const HnswNeighbour self = {.norm = row->stored.inserted.norm};
+	int			upper = UPPER_WIDTH * search_width(&finder->index->layout);
 	bool		outlier = false;
 
 	search->query = finder->asked;
 	search->lifted = false;
-	hnsw_search_enter(search, meta, top, top > 0 ? UPPER_WIDTH * width : DUPLICATE_WIDTH);
+	hnsw_search_enter(search, meta, top, top > 0 ? upper : DUPLICATE_WIDTH);
 	for (int at = search->level; at >= 0; at--)
 	{
 		HnswNeighbour *neighbours;
@@ -393,7 +414,7 @@ search_levels(HnswFinder *finder, const InsertRow *row, const HnswMetaPageData *
 			choose_links(finder, &self, neighbours, n, &levels[at]);
 		pfree(neighbours);
 		if (at > 0)
-			hnsw_search_down(search, at > 1 ? UPPER_WIDTH * width : DUPLICATE_WIDTH);
+			hnsw_search_down(search, at > 1 ? upper : DUPLICATE_WIDTH);
 	}
 	return outlier ? FOUND_FAR : FOUND_NEAR;
 }
@@ -413,6 +434,7 @@ find_links(HnswFinder *finder, const InsertRow *row, const HnswMetaPageData *met
 {
 	int			width = search_width(&finder->index->layout);
 	int			above = Max(*top, 1);
+	const HnswNeighbour self = {.norm = row->stored.inserted.norm};
 	HnswNeighbours near = {0};
 	InsertFound found;
 
@@ -422,6 +444,8 @@ find_links(HnswFinder *finder, const InsertRow *row, const HnswMetaPageData *met
 	if (found == FOUND_FAR)
 	{
 		found = search_levels(finder, row, meta, &near, levels, above, OUTLIER_WIDTH * width);
+		if (found == FOUND_FAR && above > *top && above <= meta->entry_level)
+			link_promoted(finder, meta, &self, levels, above);
 		if (found == FOUND_FAR)
 			*top = above;
 	}
@@ -540,13 +564,7 @@ hnsw_promote(HnswFinder *finder, HnswNodeId id)
 	hnsw_meta_refresh(index, &meta);
 	if (meta.entry_level > 0)
 	{
-		HnswNeighbour *neighbours;
-		int			n;
-
-		hnsw_search_enter(finder->search, &meta, 1, UPPER_WIDTH * search_width(layout));
-		hnsw_search_run(finder->search);
-		n = hnsw_finder_neighbours(finder, &self, false, &neighbours);
-		choose_links(finder, &self, neighbours, n, &levels[1]);
+		link_promoted(finder, &meta, &self, levels, 1);
 		write_level(finder, &row, levels, 1);
 	}
 	MemoryContextSwitchTo(old);

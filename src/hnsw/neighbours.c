@@ -546,7 +546,7 @@ void
 hnsw_add_overflow(HnswIndex *index, const HnswLink *links, int n)
 {
 	const HnswLayout *layout = &index->layout;
-	Refusal   **refusals = palloc0(sizeof(Refusal *) * n);
+	bool	   *declined = palloc0(sizeof(bool) * n);
 	bool		changed = false;
 	HnswWrite	write;
 	HnswNodeHeader node;
@@ -567,34 +567,17 @@ hnsw_add_overflow(HnswIndex *index, const HnswLink *links, int n)
 			continue;
 		overflow_distances(index, node, &links[i], &d);
 		position = find_place(layout, node, &d, &diverse);
+		declined[i] = position < 0;
 		if (position < 0)
-		{
-			refusals[i] = palloc(sizeof(Refusal));
-			note_refusal(layout, node, &d, diverse, refusals[i]);
 			continue;
-		}
 		hnsw_put_link(layout, node, position, &links[i], diverse);
 		changed = true;
 	}
 	hnsw_write_end(index, &write, changed);
 	for (int i = 0; i < n; i++)
-	{
-		const HnswTarget *target = links[i].target;
-		int			position;
-
-		if (refusals[i] == NULL)
-			continue;
-		position = open_spare(index, links[i].from, links[i].to, 0, refusals[i], &write);
-		if (position >= 0)
-		{
-			hnsw_put_link(layout, write.node, position, &links[i], refusals[i]->diverse);
-			hnsw_write_end(index, &write, true);
-		}
-		else if (target->nlinks > 0 && target->links[0] == links[i].from)
+		if (declined[i] && links[i].target->nlinks > 0 && links[i].target->links[0] == links[i].from)
 			hnsw_force_back(index, links[i].to, 0);
-		pfree(refusals[i]);
-	}
-	pfree(refusals);
+	pfree(declined);
 }
 
 /* Take a link out of a node; the last one takes its place. */
