@@ -73,7 +73,7 @@ SELECT sum(wrong('d', query, k)) FROM asked;
 -- Words: as to_tsvector() has them, those that the backend has met before, too.
 CREATE TEXT SEARCH CONFIGURATION kept (COPY = english);
 CREATE TABLE t (id serial PRIMARY KEY, body text);
-CREATE INDEX t_body ON t USING bm25 (body) WITH (text_config = 'kept');
+CREATE INDEX t_body ON t USING bm25 (body) WITH (text_config = 'public.kept');
 INSERT INTO t (body) SELECT 'running ' || i % 3 || ' the well-known-cases ' || repeat('walked http://example.org/walks?' || i || ' a.b@example.org -1.5e3 ', 5)
 FROM generate_series(1, 60) i;
 CREATE FUNCTION differing(config regconfig) RETURNS bigint LANGUAGE sql AS $$
