@@ -99,39 +99,6 @@ find_spare(HnswIndex *index, LinksRead *from, int level, bool *spare)
 		pfree(vectors);
 }
 
-/* How long is the live node's link to the target?  Infinitely, if there is none. */
-static float
-length_to(HnswIndex *index, HnswNodeId id, int level, HnswNodeId target, const LinksRead *plain)
-{
-	const HnswLayout *layout = &index->layout;
-	HnswRead	read;
-	float		length = INFINITY;
-	int			at;
-
-	hnsw_read(index, id, &read);
-	at = read.node->flags == HNSW_NODE_USED && read.node->level == level ?
-		hnsw_find_link(HnswNodeLinks(layout, read.node), read.node->nlinks, target) : -1;
-	if (at >= 0 && layout->code.units > 0)
-	{
-		float		lengths[HNSW_MAX_DEGREE];
-
-		(void) hnsw_link_lengths(index, read.node, lengths);
-		length = lengths[at];
-	}
-	else if (at >= 0)
-	{
-		float	   *vector = palloc(sizeof(float) * hnsw_vector_length(layout));
-
-		hnsw_own_decode(index, read.node, vector);
-		length = hnsw_graph_distance(index, vector, read.node->norm, plain->vector, plain->norm);
-		if (layout->space->euclidean)
-			length = sqrtf(length);
-		pfree(vector);
-	}
-	hnsw_read_end(&read);
-	return length;
-}
-
 /*
  * Is one link of a node spare, the one at a position, which is so long (not squared)?
  * Its target is asked first: a neighbour of both is likely to lead to it, and the
@@ -140,25 +107,37 @@ length_to(HnswIndex *index, HnswNodeId id, int level, HnswNodeId target, const L
 bool
 hnsw_is_spare(HnswIndex *index, const HnswNodeId *links, int n, int at, float length, int level)
 {
-	const HnswLayout *layout = &index->layout;
-	LinksRead	target;
-	HnswRead	read;
+	bool		plain = index->layout.code.units == 0;
+	Size		size = plain ? sizeof(float) * hnsw_vector_length(&index->layout) : 0;
+	LinksRead	target = {.vector = plain ? palloc(size) : NULL};
+	LinksRead	other = {.vector = plain ? palloc(size) : NULL};
 	bool		spare = false;
 
-	hnsw_read(index, links[at], &read);
-	target.n = (read.node->flags & HNSW_NODE_USED) && read.node->level == level ? read.node->nlinks : 0;
-	memcpy(target.ids, HnswNodeLinks(layout, read.node), sizeof(HnswNodeId) * target.n);
-	target.norm = read.node->norm;
-	target.vector = layout->code.units > 0 ? NULL : palloc(sizeof(float) * hnsw_vector_length(layout));
-	if (target.vector != NULL)
-		hnsw_own_decode(index, read.node, target.vector);
-	hnsw_read_end(&read);
-
+	(void) read_links(index, links[at], level, &target);
 	for (int i = 0; i < target.n && !spare; i++)
-		spare = hnsw_find_link(links, n, target.ids[i]) >= 0 &&
-			length_to(index, target.ids[i], level, links[at], &target) < length;
-	if (target.vector != NULL)
+	{
+		int			back;
+
+		if (hnsw_find_link(links, n, target.ids[i]) < 0 ||
+			!read_links(index, target.ids[i], level, &other) || !other.live)
+			continue;
+		back = hnsw_find_link(other.ids, other.n, links[at]);
+		if (back < 0)
+			continue;
+		if (plain)
+		{
+			other.lengths[back] = hnsw_graph_distance(index, other.vector, other.norm,
+													  target.vector, target.norm);
+			if (index->layout.space->euclidean)
+				other.lengths[back] = sqrtf(other.lengths[back]);
+		}
+		spare = other.lengths[back] < length;
+	}
+	if (plain)
+	{
 		pfree(target.vector);
+		pfree(other.vector);
+	}
 	return spare;
 }
 
