@@ -82,7 +82,8 @@ $node->safe_psql('postgres', 'VACUUM FULL t');
 is_consistent($node, 't', 'after VACUUM FULL');
 
 # A row that is updated often, alone or among rows with the same vector, costs
-# a search no more than another one.
+# a search no more than before. (Its neighbours are no measure: the buffers of
+# two searches of one graph differ by a fifth.)
 $node->safe_psql('postgres', q{
 	CREATE TABLE hot (id int PRIMARY KEY, n int, v vector(8)) WITH (fillfactor = 50);
 	INSERT INTO hot SELECT i, 0, ARRAY(SELECT sin(i * (j * 7.3 + 0.1)) FROM generate_series(1, 8) AS j)::vector
@@ -107,7 +108,7 @@ $node->safe_psql('postgres', q{
 	END $$;
 });
 sub buffers { return $node->safe_psql('postgres', "SELECT buffers($_[0], $_[1])") }
-my $of_sixty = buffers(1001, 60);
+my ($of_one, $of_sixty) = (buffers(500, 2), buffers(1001, 60));
 my $hot_size;
 foreach my $round (1 .. 4)
 {
@@ -117,7 +118,7 @@ foreach my $round (1 .. 4)
 	is($new_size, $hot_size // $new_size, "round $round: chunks of heap TIDs are reused");
 	$hot_size = $new_size;
 }
-at_most(buffers(500, 2), 1.2 * buffers(501, 2), 'buffers of a search for a row updated 4,000 times');
+at_most(buffers(500, 2), 1.2 * $of_one, 'buffers of a search for a row updated 4,000 times');
 at_most(buffers(1001, 60), 1.2 * $of_sixty, 'buffers of a search for sixty equal rows, one of them updated 4,000 times');
 is($node->safe_psql('postgres', "SELECT heap_tids FROM piramid_hnsw_info('hot_idx')"), 1060, 'no heap TID is left over');
 
