@@ -12,6 +12,7 @@ import numpy as np
 
 import bars
 import main
+import photographs
 import report
 import yardstick
 from column import COLUMNS, copy_stream, parameter_file
@@ -328,6 +329,23 @@ class OptionsTest(unittest.TestCase):
         self.assertEqual(main.assignments(given, "piramid"), {"m": "8", "a.b": "c:d"})
         self.assertEqual(main.assignments([*given, "hnswlib:m=9"], "hnswlib"), {"m": "9", "a.b": "c:d"})
         self.assertEqual(main.assignments([*given, "hnswlib:m=9"], "piramid"), {"m": "8", "a.b": "c:d"})
+
+
+class PhotographsTest(unittest.TestCase):
+    def test_unique(self):
+        rows = np.random.default_rng(1).integers(0, 256, (500, 128), dtype=np.uint8)
+        mixed = np.concatenate([rows, rows[::3], rows[7:8]])
+        self.assertEqual(photographs.unique(mixed).tolist(), rows.tolist())
+
+    def test_the_largest_of_several_sizes(self):
+        with tempfile.TemporaryDirectory() as folder:
+            files = {"a/1x1.jpg": 5, "a/20x10.jpg": 9, "a/view.jpg": 1, "b/1x1.PNG": 2, "b/text.txt": 3}
+            for name, size in files.items():
+                path = Path(folder, name)
+                path.parent.mkdir(exist_ok=True)
+                path.write_bytes(bytes(size))
+            found = [str(path.relative_to(folder)) for path in photographs.images(Path(folder))]
+        self.assertEqual(found, ["a/20x10.jpg", "a/view.jpg", "b/1x1.PNG"])
 
 
 if __name__ == "__main__":
