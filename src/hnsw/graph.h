@@ -169,6 +169,8 @@ typedef struct HnswFinder
 	HnswValue  *unpacked;		/* room for what a build would make of it */
 	MemoryContext context;		/* reset after each row */
 	int			astray;			/* by hnsw_finder_misses */
+	int64		inserted;		/* rows, by this statement */
+	int64		outliers;		/* of them, as it seemed */
 } HnswFinder;
 
 /* What a search for a node has to meet: the node, or anything with as small a key */
@@ -197,6 +199,7 @@ extern void hnsw_neighbour_keep(const HnswIndex *index, const HnswNeighbour *fou
 								HnswNeighbour *kept);
 extern void hnsw_neighbours_keep(const HnswIndex *index, const HnswNeighbour *neighbours, int n,
 								 HnswNeighbours *kept);
+extern bool hnsw_finder_met(const HnswFinder *finder, const HnswSought *sought);
 extern int	hnsw_finder_misses(HnswFinder *finder, const HnswMetaPageData *meta,
 							   const HnswSought *sought, const int *widths, int n);
 extern bool hnsw_link_back(HnswFinder *finder, const HnswNeighbour *self,
