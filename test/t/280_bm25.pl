@@ -96,7 +96,7 @@ my $canceller = start_sql($node, q{DO $$
 			PERFORM pg_stat_clear_snapshot();
 			SELECT pid INTO merger FROM pg_stat_activity
 			WHERE application_name = 'merges' AND state = 'active' AND query LIKE 'SELECT piramid_bm25_merge%';
-			IF FOUND AND random() < 0.1 THEN
+			IF FOUND AND random() < 0.03 THEN
 				PERFORM pg_cancel_backend(merger);
 			END IF;
 		END LOOP;
