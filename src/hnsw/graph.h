@@ -10,7 +10,9 @@
 
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "common/pg_prng.h"
+#include "nodes/execnodes.h"
 
 #include "hnsw/key.h"
 #include "hnsw/pool.h"
@@ -24,26 +26,6 @@
 #define HNSW_DESCENT_WIDTH 4
 #define HNSW_MAX_SEEDS 128
 #define HNSW_TOP_WIDTH 2
-
-/* What a search keeps of a node that it has expanded. */
-typedef struct HnswFound
-{
-	HnswNodeId	id;
-	float		key;
-	float		error;
-	float		norm;
-	uint32		tids;			/* index into the search's tids */
-	uint16		ntids;
-	bool		dying;
-	bool		emitted;
-	uint32		below;			/* upper: node a level down */
-	uint32		more_tids;		/* base: first chunk */
-	XLogRecPtr	lsn;			/* of its page */
-} HnswFound;
-
-/* functions in bounds.c */
-extern void hnsw_key_bounds(const HnswIndex *index, const HnswQuery *query,
-							const HnswFound *found, double *lower, double *upper);
 
 /* The state of a search over one level; resumable with a larger width. */
 typedef struct HnswSearch
@@ -210,6 +192,9 @@ extern int	hnsw_overflow_store(HnswFinder *finder, const HnswNeighbour *to, Hnsw
 								int n);
 
 /* functions in insert.c */
+extern bool hnsw_insert(Relation rel, Datum *values, bool *isnull, ItemPointer tid,
+						Relation heap, IndexUniqueCheck check_unique,
+						bool index_unchanged, IndexInfo *index_info);
 extern void hnsw_promote(HnswFinder *finder, HnswNodeId id);
 
 #endif							/* PIRAMID_HNSW_GRAPH_H */

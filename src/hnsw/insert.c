@@ -11,7 +11,6 @@
  *-------------------------------------------------------------------------
  */
 #include "hnsw/graph.h"
-#include "hnsw/hnsw.h"
 
 #include "miscadmin.h"
 #include "storage/lmgr.h"
@@ -484,7 +483,7 @@ learn_norm(HnswIndex *index, const HnswMetaPageData *meta, float norm)
 	bool		is_longer = length > meta->norm;
 
 	if (!index->layout.space->lifted || index->layout.code.units == 0 ||
-		meta->calibration != InvalidBlockNumber || !(length < HNSW_MAX_KEY) ||
+		meta->mean != InvalidBlockNumber || !(length < HNSW_MAX_KEY) ||
 		(!is_longer && pg_prng_uint64_range(&pg_global_prng_state, 1, NORM_ROWS) > 1))
 		return;
 	step = 1 + Min(NORM_STEP, NORM_GAIN / ((float) RelationGetNumberOfBlocks(index->rel) *
