@@ -99,10 +99,11 @@ CREATE FUNCTION bm25_match(text, bm25query) RETURNS boolean
 	COST 1600 SUPPORT bm25_support;
 COMMENT ON FUNCTION bm25_match(text, bm25query) IS 'implementation of @@ operator';
 
-CREATE FUNCTION bm25_match(tsvector, bm25query) RETURNS boolean
+-- Of a tsvector.  Were it declared so, 'words' in "tsvector @@ 'words'" might be a tsquery or a bm25query.
+CREATE FUNCTION bm25_match(anynonarray, bm25query) RETURNS boolean
 	AS 'MODULE_PATHNAME', 'bm25_tsvector_match' LANGUAGE C STABLE STRICT PARALLEL SAFE
 	COST 100 SUPPORT bm25_support;
-COMMENT ON FUNCTION bm25_match(tsvector, bm25query) IS 'implementation of @@ operator';
+COMMENT ON FUNCTION bm25_match(anynonarray, bm25query) IS 'implementation of @@ operator';
 
 CREATE OPERATOR <@> (LEFTARG = text, RIGHTARG = bm25query, FUNCTION = bm25_score);
 COMMENT ON OPERATOR <@> (text, bm25query) IS 'BM25 score, negative: the best rows have the least';
@@ -115,9 +116,9 @@ COMMENT ON OPERATOR <@> (tsvector, text) IS 'BM25 score of free words, negative:
 CREATE OPERATOR @@ (LEFTARG = text, RIGHTARG = bm25query, FUNCTION = bm25_match,
 	RESTRICT = contsel, JOIN = contjoinsel);
 COMMENT ON OPERATOR @@ (text, bm25query) IS 'matches the tsquery, or has one of the words';
-CREATE OPERATOR @@ (LEFTARG = tsvector, RIGHTARG = bm25query, FUNCTION = bm25_match,
+CREATE OPERATOR @@ (LEFTARG = anynonarray, RIGHTARG = bm25query, FUNCTION = bm25_match,
 	RESTRICT = contsel, JOIN = contjoinsel);
-COMMENT ON OPERATOR @@ (tsvector, bm25query) IS 'matches the tsquery, or has one of the words';
+COMMENT ON OPERATOR @@ (anynonarray, bm25query) IS 'matches the tsquery, or has one of the words';
 
 -- ===========================================================================
 -- The access method
@@ -136,7 +137,8 @@ CREATE OPERATOR CLASS text_bm25_ops DEFAULT FOR TYPE text USING bm25 AS
 
 CREATE OPERATOR CLASS tsvector_bm25_ops DEFAULT FOR TYPE tsvector USING bm25 AS
 	OPERATOR 1 <@> (tsvector, bm25query) FOR ORDER BY float_ops,
-	OPERATOR 2 @@ (tsvector, bm25query);
+	OPERATOR 2 @@ (anynonarray, bm25query),
+	OPERATOR 3 pg_catalog.@@ (tsvector, tsquery);
 
 -- ===========================================================================
 -- Looking after an index

@@ -23,6 +23,12 @@
 #include "bm25/bm25_page.h"
 #include "page/page.h"
 
+/* Strategies of operator classes: <@>, by which rows are ordered, @@, and a tsvector's own @@ */
+#define BM25_ORDER 1
+#define BM25_MATCH 2
+#define BM25_MATCH_TSQUERY 3
+#define BM25_STRATEGIES 3
+
 #define BM25_DEFAULT_K1 1.2
 #define BM25_DEFAULT_B 0.75
 

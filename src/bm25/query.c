@@ -36,6 +36,13 @@ bm25_make_query(Bm25QueryKind kind, Oid index, const char *data, Size size)
 	return query;
 }
 
+/* A query of a tsquery; the index may be invalid. */
+Bm25Query
+bm25_query_of_tsquery(TSQuery tree, Oid index)
+{
+	return bm25_make_query(BM25_QUERY_TSQUERY, index, (char *) tree, VARSIZE(tree));
+}
+
 /* May the user read all columns that an index is made of? */
 static bool
 may_read(Relation rel)
@@ -257,12 +264,11 @@ PG_FUNCTION_INFO_V1(bm25query_from_tsquery);
 Datum
 bm25query_from_tsquery(PG_FUNCTION_ARGS)
 {
-	TSQuery		tree = PG_GETARG_TSQUERY(0);
 	Oid			index = PG_NARGS() > 1 ? PG_GETARG_OID(1) : InvalidOid;
 
 	if (OidIsValid(index))
 		check_index(index);
-	PG_RETURN_POINTER(bm25_make_query(BM25_QUERY_TSQUERY, index, (char *) tree, VARSIZE(tree)));
+	PG_RETURN_POINTER(bm25_query_of_tsquery(PG_GETARG_TSQUERY(0), index));
 }
 
 /*

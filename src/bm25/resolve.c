@@ -336,7 +336,8 @@ bm25_support(PG_FUNCTION_ARGS)
 	query = query_with_index(request->root, call, query_type, index);
 	if (query == NULL)
 		PG_RETURN_POINTER(NULL);
-	left = exprType(linitial(call->args)) == TSVECTOROID ? TSVECTOROID : TEXTOID;
+	left = getBaseType(exprType(linitial(call->args))) != TSVECTOROID ? TEXTOID :
+		call->funcresulttype == BOOLOID ? ANYNONARRAYOID : TSVECTOROID;
 	name = pstrdup(call->funcresulttype == BOOLOID ? "@@" : "<@>");
 	operator = OpernameGetOprid(list_make2(makeString(schema), makeString(name)), left, query_type);
 	PG_RETURN_POINTER(make_opclause(operator, call->funcresulttype, false, linitial(call->args),

@@ -79,8 +79,11 @@ bm25_beginscan(Relation rel, int nkeys, int norderbys)
 static Bm25Query
 get_query(IndexScanDesc scan, ScanKey key)
 {
-	Bm25Query	query = DatumGetBm25Query(key->sk_argument);
+	Bm25Query	query;
 
+	if (key->sk_strategy == BM25_MATCH_TSQUERY)
+		return bm25_query_of_tsquery(DatumGetTSQuery(key->sk_argument), InvalidOid);
+	query = DatumGetBm25Query(key->sk_argument);
 	if (!bm25_is_named(RelationGetRelid(scan->indexRelation), query->index))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -166,6 +166,7 @@ extern bool bm25_matches(Bm25Search *search, const uint64 *mask, Bm25Positions *
 						 bool *recheck);
 extern Bm25Query bm25_find_named(Bm25Query query);
 extern Bm25Query bm25_make_query(Bm25QueryKind kind, Oid index, const char *data, Size size);
+extern Bm25Query bm25_query_of_tsquery(TSQuery tree, Oid index);
 
 /* functions in search.c */
 extern bool bm25_is_named(Oid index, Oid named);
