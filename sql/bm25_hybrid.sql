@@ -48,6 +48,9 @@ SELECT count(*), count(vector_rank) FROM piramid_hybrid('d', 'body', 'word3', 'v
 SELECT count(*) FROM piramid_hybrid('d', 'body', 'word3', 'v', '[1,2,3]', filter => 'false');
 SET enable_seqscan = off;
 SELECT line FROM piramid_hybrid_explain('d', 'body', 'word3', 'v', '[1,2,3]') line WHERE line ~ 'Index Scan|Order By|Tid Scan|TID Cond';
+-- With ANALYZE, each leg tells its time and rows.
+SELECT regexp_replace(trim(line), 'actual time=[0-9.]+ rows=([0-9]+)(\.00)?', 'actual time rows=\1') AS line
+FROM piramid_hybrid_explain('d', 'body', 'word3', 'v', '[1,2,3]', options => 'ANALYZE, COSTS OFF') line WHERE line ~ '(CTE|Index Scan using|WindowAgg)' AND line !~ 'CTE Scan';
 RESET enable_seqscan;
 
 -- Partitions, rights, and what is refused.

@@ -64,6 +64,10 @@ CREATE FUNCTION bm25query_for_index(bm25query, regclass) RETURNS bm25query
 	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION bm25query_for_index(bm25query, regclass) IS 'what the planner makes of a query that names no index';
 
+CREATE FUNCTION bm25query_for_index(bm25query, regclass, integer) RETURNS bm25query
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bm25query_for_index(bm25query, regclass, integer) IS 'the same, with the number of rows that LIMIT asks for';
+
 CREATE CAST (tsquery AS bm25query) WITH FUNCTION to_bm25query(tsquery) AS IMPLICIT;
 
 -- ===========================================================================
@@ -274,22 +278,14 @@ CREATE FUNCTION piramid_hybrid(rel regclass, text_column text, query text, vecto
 	pool integer DEFAULT NULL, filter text DEFAULT NULL, skip integer DEFAULT 0, rrf_k integer DEFAULT 60)
 RETURNS TABLE (tid tid, score float8, text_score float8, distance float8, text_rank integer,
 	vector_rank integer, part regclass)
-LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 10 AS $$
-DECLARE
-	statement text;
-BEGIN
-	EXECUTE (SELECT pg_catalog.format('SELECT %I.piramid_hybrid_statement($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)', n.nspname)
-		FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
-		WHERE e.extname = 'piramid_bm25')
-	INTO statement USING rel, text_column, vector_column, max_rows, method, weight, pool, filter, skip, rrf_k;
-	RETURN QUERY EXECUTE statement USING query, embedding;
-END $$;
+	AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE COST 1000 ROWS 10;
 COMMENT ON FUNCTION piramid_hybrid(regclass, text, text, text, vector, integer, text, float8, integer, text, integer, integer)
 	IS 'the best rows by words and by vectors together';
 
 CREATE FUNCTION piramid_hybrid_explain(rel regclass, text_column text, query text, vector_column text,
 	embedding vector, max_rows integer DEFAULT 10, method text DEFAULT 'score', weight float8 DEFAULT 0.5,
-	pool integer DEFAULT NULL, filter text DEFAULT NULL, skip integer DEFAULT 0, rrf_k integer DEFAULT 60)
+	pool integer DEFAULT NULL, filter text DEFAULT NULL, skip integer DEFAULT 0, rrf_k integer DEFAULT 60,
+	options text DEFAULT 'COSTS OFF')
 RETURNS SETOF text LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
 DECLARE
 	statement text;
@@ -298,7 +294,7 @@ BEGIN
 		FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
 		WHERE e.extname = 'piramid_bm25')
 	INTO statement USING rel, text_column, vector_column, max_rows, method, weight, pool, filter, skip, rrf_k;
-	RETURN QUERY EXECUTE 'EXPLAIN (COSTS OFF) ' || statement USING query, embedding;
+	RETURN QUERY EXECUTE pg_catalog.format('EXPLAIN (%s) %s', options, statement) USING query, embedding;
 END $$;
-COMMENT ON FUNCTION piramid_hybrid_explain(regclass, text, text, text, vector, integer, text, float8, integer, text, integer, integer)
-	IS 'the plan of piramid_hybrid';
+COMMENT ON FUNCTION piramid_hybrid_explain(regclass, text, text, text, vector, integer, text, float8, integer, text, integer, integer, text)
+	IS 'the plan of piramid_hybrid; options are those of EXPLAIN';

@@ -49,7 +49,7 @@ named_index(Node *arg)
 	const char *name;
 	Const	   *index;
 
-	if (!IsA(arg, FuncExpr) || list_length(call->args) != 2)
+	if (!IsA(arg, FuncExpr) || list_length(call->args) < 2)
 		return InvalidOid;
 	index = lsecond(call->args);
 	if (!IsA(index, Const) || index->constisnull || index->consttype != REGCLASSOID)

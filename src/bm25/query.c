@@ -20,6 +20,9 @@
 #include "utils/memutils.h"
 #include "utils/regproc.h"
 
+/* So many rows can be noted in a query. */
+#define MAX_ROWS 0xFFFF
+
 /* In text, a tsquery has this in front. */
 #define TSQUERY_MARK "@@ "
 
@@ -301,6 +304,9 @@ bm25query_for_index(PG_FUNCTION_ARGS)
 	copy = palloc(VARSIZE(query));
 	memcpy(copy, query, VARSIZE(query));
 	copy->index = index;
+	if (PG_NARGS() > 2)
+		copy->kind_rows = bm25_query_kind(query) |
+			(uint32) Max(0, Min(PG_GETARG_INT32(2), MAX_ROWS)) << BM25_ROWS_SHIFT;
 	PG_RETURN_POINTER(copy);
 }
 
