@@ -635,3 +635,41 @@ bm25_search_match(Bm25Search *search, Bm25Query query)
 		search->matches[search->nmatches].any[terms[i] / 64] |= UINT64CONST(1) << (terms[i] % 64);
 	search->nmatches++;
 }
+
+/* Is a tsquery any of some words, and nothing else?  They come into "words", a set of terms. */
+static bool
+is_any(const Bm25Match *match, QueryItem *item, uint64 *words)
+{
+	check_stack_depth();
+	if (item->type == QI_VAL)
+	{
+		int			term = match->terms[item - GETQUERY(match->tree)];
+
+		words[term / 64] |= UINT64CONST(1) << (term % 64);
+		return item->qoperand.weight == 0;
+	}
+	return item->qoperator.oper == OP_OR && is_any(match, item + 1, words) &&
+		is_any(match, item + item->qoperator.left, words);
+}
+
+/* Does each document match that has any of the words that the order asks for? */
+bool
+bm25_order_matches(Bm25Search *search)
+{
+	for (int i = 0; i < search->nmatches; i++)
+	{
+		const Bm25Match *match = &search->matches[i];
+		uint64	   *words = match->any;
+
+		if (match->tree != NULL)
+		{
+			words = new_set(search);
+			if (!is_any(match, GETQUERY(match->tree), words))
+				return false;
+		}
+		for (int term = 0; term < search->nterms; term++)
+			if (search->terms[term].freq > 0 && !(words[term / 64] >> (term % 64) & 1))
+				return false;
+	}
+	return true;
+}

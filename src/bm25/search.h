@@ -162,6 +162,7 @@ bm25_top_threshold(const Bm25Top *top)
 extern void bm25_search_init(Bm25Search *search, Relation rel);
 extern void bm25_search_order_by(Bm25Search *search, Bm25Query query);
 extern void bm25_search_match(Bm25Search *search, Bm25Query query);
+extern bool bm25_order_matches(Bm25Search *search);
 extern bool bm25_matches(Bm25Search *search, const uint64 *mask, Bm25Positions *positions,
 						 bool *recheck);
 extern Bm25Query bm25_find_named(Bm25Query query);
