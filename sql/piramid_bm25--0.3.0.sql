@@ -163,6 +163,15 @@ CREATE FUNCTION piramid_bm25_merge(index regclass) RETURNS void
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION piramid_bm25_merge(regclass) IS 'makes one segment of a bm25 index, without dead documents';
 
+CREATE FUNCTION piramid_bm25_terms(index regclass, prefix text DEFAULT '', OUT term text, OUT df bigint)
+	RETURNS SETOF record
+	AS 'MODULE_PATHNAME' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 1000 ROWS 10000;
+COMMENT ON FUNCTION piramid_bm25_terms(regclass, text) IS 'words of a bm25 index that begin with the prefix, and how many documents have each';
+
+CREATE FUNCTION piramid_bm25_prewarm(index regclass) RETURNS bigint
+	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION piramid_bm25_prewarm(regclass) IS 'reads a bm25 index into shared buffers; the number of its blocks';
+
 -- ===========================================================================
 -- Hybrid search
 -- ===========================================================================

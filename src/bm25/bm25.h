@@ -190,6 +190,7 @@ extern void bm25_meta_read(Relation rel, Bm25MetaPageData *meta);
 extern void bm25_free_read(Relation rel, Bm25Space *space);
 typedef void (*Bm25MetaChange) (Bm25MetaPage meta, void *arg);
 extern void bm25_publish(Relation rel, Bm25MetaChange change, void *arg, const Bm25Space *space);
+extern int64 bm25_prewarm(Relation rel);
 extern void bm25_log_reuse(Relation rel, BlockNumber block, FullTransactionId horizon);
 
 /* functions in bm25_head_page.c */
