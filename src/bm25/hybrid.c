@@ -5,7 +5,7 @@
  *		puts together.
  *
  * Planning it takes longer than executing it.  So its plan is kept for the session, for
- * any query and embedding.
+ * any query and embedding; and so is its text, which takes some queries to catalogs.
  *
  *-------------------------------------------------------------------------
  */
@@ -19,7 +19,10 @@
 #include "parser/parse_func.h"
 #include "statement/statement.h"
 #include "utils/builtins.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
 
 /* The arguments that are no part of the statement, but its parameters */
 #define QUERY 2
@@ -57,6 +60,112 @@ make_statement(FunctionCallInfo fcinfo)
 	return TextDatumGetCString(statement);
 }
 
+/* The latest statements, with the arguments that they were made for */
+#define KEPT 8
+
+typedef struct Kept
+{
+	bool		valid;
+	Oid			table;
+	StringInfoData arguments;
+	char	   *statement;
+} Kept;
+
+static Kept kept[KEPT];
+static int	next_kept = 0;
+static uint64 changes = 0;		/* of which the catalogs have told */
+
+static void
+forget_table(Datum arg, Oid table)
+{
+	changes++;
+	for (int i = 0; i < KEPT; i++)
+		if (!OidIsValid(table) || kept[i].table == table)
+			kept[i].valid = false;
+}
+
+static void
+forget_all(Datum arg, int cache, uint32 hash)
+{
+	forget_table(arg, InvalidOid);
+}
+
+/* Names of tables, columns, types and operators stand in a statement, and what indexes there are. */
+static void
+watch_catalogs(void)
+{
+	static const int caches[] = {NAMESPACEOID, TYPEOID, OPEROID, PROCOID};
+	static bool watching = false;
+
+	if (watching)
+		return;
+	CacheRegisterRelcacheCallback(forget_table, (Datum) 0);
+	for (int i = 0; i < lengthof(caches); i++)
+		CacheRegisterSyscacheCallback(caches[i], forget_all, (Datum) 0);
+	watching = true;
+}
+
+/* All arguments but the query and the embedding, as a string of bytes */
+static void
+describe_arguments(FunctionCallInfo fcinfo, const Oid *types, StringInfo to)
+{
+	appendBinaryStringInfo(to, (char *) &fcinfo->flinfo->fn_oid, sizeof(Oid));
+	for (int i = 0; i < PG_NARGS(); i++)
+	{
+		if (i == QUERY || i == EMBEDDING)
+			continue;
+		appendStringInfoChar(to, PG_ARGISNULL(i));
+		if (PG_ARGISNULL(i))
+			continue;
+		if (types[i] == TEXTOID)
+		{
+			text	   *t = PG_GETARG_TEXT_PP(i);
+			int			size = VARSIZE_ANY_EXHDR(t);
+
+			appendBinaryStringInfo(to, (char *) &size, sizeof(size));
+			appendBinaryStringInfo(to, VARDATA_ANY(t), size);
+		}
+		else
+			appendBinaryStringInfo(to, (char *) &fcinfo->args[i].value, sizeof(Datum));
+	}
+}
+
+/* The statement for these arguments, made or kept */
+static char *
+find_statement(FunctionCallInfo fcinfo, const Oid *types)
+{
+	StringInfoData arguments;
+	Kept	   *keep;
+	char	   *statement;
+	uint64		changes_before;
+
+	watch_catalogs();
+	initStringInfo(&arguments);
+	describe_arguments(fcinfo, types, &arguments);
+	for (int i = 0; i < KEPT; i++)
+		if (kept[i].valid && kept[i].arguments.len == arguments.len &&
+			memcmp(kept[i].arguments.data, arguments.data, arguments.len) == 0)
+			return pstrdup(kept[i].statement);
+	changes_before = changes;
+	statement = make_statement(fcinfo);
+	if (changes != changes_before)
+		return statement;
+	keep = &kept[next_kept++ % KEPT];
+	keep->valid = false;
+	if (keep->statement != NULL)
+		pfree(keep->statement);
+	keep->statement = NULL;
+	/* The arguments stand behind it. */
+	keep->statement = MemoryContextAlloc(TopMemoryContext, strlen(statement) + 1 + arguments.len);
+	strcpy(keep->statement, statement);
+	keep->arguments.data = keep->statement + strlen(statement) + 1;
+	keep->arguments.len = arguments.len;
+	memcpy(keep->arguments.data, arguments.data, arguments.len);
+	keep->table = PG_ARGISNULL(0) ? InvalidOid : PG_GETARG_OID(0);
+	keep->valid = true;
+	return statement;
+}
+
 PG_FUNCTION_INFO_V1(piramid_hybrid);
 Datum
 piramid_hybrid(PG_FUNCTION_ARGS)
@@ -77,7 +186,7 @@ piramid_hybrid(PG_FUNCTION_ARGS)
 		params->params[i].isnull = fcinfo->args[places[i]].isnull;
 		params->params[i].ptype = types[places[i]];
 	}
-	statement = make_statement(fcinfo);
+	statement = find_statement(fcinfo, types);
 	dest = CreateDestReceiver(DestTuplestore);
 	SetTuplestoreDestReceiverParams(dest, rsinfo->setResult,
 									rsinfo->econtext->ecxt_per_query_memory, false,
