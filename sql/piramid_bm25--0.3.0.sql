@@ -186,6 +186,7 @@ DECLARE
 	distance text;
 	operator text;
 	vector_type pg_catalog.oid;
+	vector_name text;
 	vector_schema text;
 	limits bigint := COALESCE(pool, GREATEST(20, 2 * (max_rows::bigint + skip)));
 	source text;
@@ -201,7 +202,7 @@ BEGIN
 			MESSAGE = 'max_rows, skip, rrf_k, pool or weight is out of range',
 			HINT = 'weight is the share of the vector leg, from 0 to 1; pool is at least 1, the others at least 0.';
 	END IF;
-	SELECT a.atttypid, pg_catalog.quote_ident(n.nspname) INTO vector_type, vector_schema
+	SELECT a.atttypid, t.typname, pg_catalog.quote_ident(n.nspname) INTO vector_type, vector_name, vector_schema
 	FROM pg_catalog.pg_attribute a
 	JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
 	JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
@@ -227,8 +228,7 @@ BEGIN
 	SELECT pg_catalog.format('%I OPERATOR(%I.<@>) $1', text_column, n.nspname) INTO text_score
 	FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
 	WHERE e.extname = 'piramid_bm25';
-	distance := pg_catalog.format('%I OPERATOR(%s.%s) $2::%s', vector_column, vector_schema, operator,
-		pg_catalog.format_type(vector_type, NULL));
+	distance := pg_catalog.format('%1$I OPERATOR(%2$s.%3$s) $2::%2$s.%4$I', vector_column, vector_schema, operator, vector_name);
 
 	CASE method
 		WHEN 'score' THEN
