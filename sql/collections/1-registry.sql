@@ -74,8 +74,9 @@ CREATE TABLE piramid.model (
 );
 COMMENT ON TABLE piramid.model IS 'embedding models; a provider is a name that the worker''s configuration explains';
 
--- regclass columns are dumped as names, so that they fit after a restore.  There
--- are no foreign keys: pg_restore loads the tables of an extension in any order.
+-- regclass columns are dumped as names, so that they fit after a restore; pg_upgrade, which
+-- keeps OIDs of tables, types and roles, refuses tables with columns of the other types of
+-- this kind, as regconfig.  There are no foreign keys: pg_restore loads the tables of an extension in any order.
 CREATE TABLE piramid.collection (
 	documents regclass PRIMARY KEY,
 	chunks regclass NOT NULL UNIQUE,
@@ -87,7 +88,7 @@ CREATE TABLE piramid.collection (
 	distance text NOT NULL CHECK (distance IN ('cosine', 'l2', 'ip')),
 	chunking jsonb NOT NULL,
 	filter_columns jsonb NOT NULL,
-	text_config regconfig NOT NULL,
+	text_config text NOT NULL,
 	index_options jsonb NOT NULL,
 	isolation text NOT NULL CHECK (isolation IN ('none', 'rls')),
 	metadata_schema jsonb,

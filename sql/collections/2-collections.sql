@@ -42,6 +42,13 @@ END
 $$;
 COMMENT ON FUNCTION piramid.check_options(jsonb, jsonb, jsonb) IS 'refuses options of a collection that nothing understands';
 
+-- The name of a text search configuration, by which the registry knows it, as the index of words does.
+CREATE FUNCTION piramid.config_name(config regconfig) RETURNS text
+	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT format('%I.%I', nspname, cfgname) FROM pg_ts_config JOIN pg_namespace AS n ON n.oid = cfgnamespace WHERE pg_ts_config.oid = config
+$$;
+COMMENT ON FUNCTION piramid.config_name(regconfig) IS 'name of a text search configuration, with its schema';
+
 -- Are documents cut later, by piramid.cut() or by a worker, and not by whoever writes them?
 CREATE FUNCTION piramid.is_deferred(chunking jsonb) RETURNS boolean
 	LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
@@ -252,7 +259,7 @@ BEGIN
 			UNIQUE (tenant, external_id))', documents, tenant);
 	EXECUTE format('CREATE INDEX ON %s USING gin (metadata jsonb_path_ops)', documents);
 	c := ROW(documents::regclass, NULL, NULL, false, 'id', 'body', '{metadata}', distance, chunking, filter_columns,
-		text_config, index_options, isolation, metadata_schema, false, NULL, NULL, NULL, NULL, now());
+		piramid.config_name(text_config), index_options, isolation, metadata_schema, false, NULL, NULL, NULL, NULL, now());
 	c := piramid.make_tables(c, 'bigint');
 	PERFORM piramid.make_version(c, model, 'active');
 	PERFORM piramid.follow_inserts(c.documents);
@@ -294,7 +301,7 @@ BEGIN
 	PERFORM piramid.check_options(chunking, types, index_options);
 	c := ROW(source, NULL, NULL, true, key.attname, text_column,
 		ARRAY(SELECT unnest(metadata_columns) UNION SELECT unnest(filter_columns)), distance, chunking, types,
-		text_config, index_options, 'none', NULL, false, NULL, NULL, NULL, NULL, now());
+		piramid.config_name(text_config), index_options, 'none', NULL, false, NULL, NULL, NULL, NULL, now());
 	c := piramid.make_tables(c, key.type);
 	PERFORM piramid.make_version(c, model, 'active');
 	SELECT string_agg(DISTINCT quote_ident(column_name), ', ') INTO watched

@@ -11,6 +11,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Move;
 use Piramid;
+use Worker;
 
 my $node = piramid_node('collections');
 
@@ -84,22 +85,6 @@ my $make = q{
 	SELECT piramid.create_collection('late', 'three', chunking => '{"deferred": true}', metadata_schema => '{"required": ["a"]}');
 	SELECT piramid.alter_collection('late', '{"auto_promote": true}'), piramid.set_quota('late', max_documents => 1);
 	INSERT INTO late (body, metadata) VALUES ('A late text.', '{"a": 1}');};
-my $embed = q{
-	CREATE FUNCTION embed(text text) RETURNS text LANGUAGE sql AS $$
-		SELECT format('[%s,%s,%s]', 1 + get_byte(h, 0), get_byte(h, 1), get_byte(h, 2)) FROM sha256(text::bytea) AS h $$;
-	CREATE PROCEDURE work() LANGUAGE plpgsql AS $$
-	DECLARE
-		c regclass; token uuid; ids bigint[]; texts text[];
-	BEGIN
-		LOOP
-			SELECT min(collection::oid)::regclass, min(lease_token::text)::uuid, array_agg(chunk_id), array_agg(text) INTO c, token, ids, texts FROM piramid.claim(items => 7);
-			EXIT WHEN ids IS NULL;
-			COMMIT;
-			PERFORM piramid.complete(c, token, ids, ARRAY(SELECT embed(t)::piramid.embedding FROM unnest(texts) WITH ORDINALITY AS u(t, n) ORDER BY n));
-			COMMIT;
-		END LOOP;
-	END $$;
-	CALL work();};
 my $state = q{
 	SELECT (SELECT string_agg(format('%s %s %s', c.id, c.text, c.lang), E'\n' ORDER BY c.id) FROM docs_chunk AS c),
 		(SELECT string_agg(format('%s %s', v.chunk_id, v.embedding), E'\n' ORDER BY v.chunk_id) FROM docs_v1 AS v),
@@ -134,7 +119,7 @@ foreach my $case (@databases)
 
 	$node->safe_psql('postgres', $_) foreach "CREATE DATABASE $name TEMPLATE template0", "CREATE DATABASE back_$name TEMPLATE template0";
 	$node->safe_psql($name, "$create; CREATE EXTENSION piramid_collections; $make");
-	$node->safe_psql($name, $embed);
+	$node->safe_psql($name, "$worker CALL work();");
 	is($node->safe_psql($name, 'SELECT bool_and(coverage = 1), sum(chunks) FROM piramid.collection_status'), 't|41', "$name: all is embedded");
 	my ($before, $found) = ($node->safe_psql($name, $state), $node->safe_psql($name, $answers));
 	unlike($found, qr/^$/, "$name: a search finds");
