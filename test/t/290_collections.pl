@@ -66,6 +66,16 @@ is($node->safe_psql('postgres', q{
 	SELECT piramid.drop_collection('pathed', keep_documents => false), piramid.drop_collection('keyed');
 	DROP SCHEMA trap CASCADE; DROP TABLE keyed; DELETE FROM piramid.model}) =~ s/^\n|pathed\n|keyed\n|\n\|$//gr, "{1,2} {3} {4}\n{x}\n0", 'and it does not need one');
 is($node->safe_psql('postgres', q{
+	SELECT p.oid::regprocedure FROM pg_proc AS p JOIN pg_depend AS d ON objid = p.oid AND classid = 'pg_proc'::regclass AND d.deptype = 'e'
+	WHERE refobjid = (SELECT oid FROM pg_extension WHERE extname = 'piramid_collections') AND (provolatile = 'v') <> (proparallel = 'u')}),
+	'', 'what only reads may do so in parallel');
+is($node->safe_psql('postgres', q{
+	SELECT count(*) FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = attrelid JOIN pg_depend AS d ON objid = c.oid AND classid = 'pg_class'::regclass AND d.deptype = 'e'
+	WHERE refobjid = (SELECT oid FROM pg_extension WHERE extname = 'piramid_collections') AND relkind = 'r' AND attnum > 0
+		AND (SELECT coalesce(e.typname, y.typname) FROM pg_type AS y LEFT JOIN pg_type AS e ON e.oid = y.typelem WHERE y.oid = atttypid) IN
+			('regproc', 'regprocedure', 'regoper', 'regoperator', 'regconfig', 'regdictionary', 'regcollation', 'regnamespace')}),
+	0, 'no column of a type that pg_upgrade refuses');
+is($node->safe_psql('postgres', q{
 	SELECT pg_describe_object(classid, objid, 0) FROM pg_depend
 	WHERE refobjid = (SELECT oid FROM pg_extension WHERE extname = 'piramid_collections') AND deptype = 'e'
 		AND (classid = 'pg_proc'::regclass OR (classid = 'pg_class'::regclass AND
@@ -197,6 +207,21 @@ is_refused('worker', q{UPDATE alice.docs_chunk SET length = 1; SELECT * FROM ali
 is(as('stranger', 'SELECT count(*) FROM piramid.collection_status'), 0, 'a stranger sees no status');
 is(as('stranger', 'SELECT count(*) FROM piramid.claim()'), 0, 'and has nothing to embed');
 is(as('reader', q{SELECT text FROM piramid.search('alice.docs', query_text => 'secret')}), 'The secret of alice.', 'a reader searches');
+is_refused($_, q{SELECT piramid.delete_document('alice.docs', '1')}) foreach qw(stranger mallory reader worker);
+is_refused($_, q{SELECT * FROM piramid.embedding_cost('alice.docs')}) foreach qw(stranger mallory);
+is(as($_->[0], q{SELECT string_agg(format('%s %s', collection, model), ' ') FROM piramid.list_collections()}), $_->[1], "collections for $_->[0]")
+	foreach [ stranger => '' ], [ worker => '' ], [ reader => 'alice.docs alice' ], [ alice => 'alice.docs alice' ], [ mallory => 'mallory.docs mallory' ];
+
+# What a provider said, which may be a text of somebody, the worker keeps to itself.
+foreach my $said ('Something.', 'The secret of alice is too long.')
+{
+	unlike(as('worker', "SELECT piramid.pause_provider('p', '$said', '1 hour')"), qr/ERROR/, 'a worker leaves a provider alone');
+}
+is_refused($_, 'SELECT error FROM piramid.pause') foreach qw(stranger mallory alice);
+is_refused('stranger', 'SELECT to_jsonb(p) FROM piramid.pause AS p');
+is(as($_, 'SELECT worker, provider, until > now(), error FROM piramid.paused'), 'worker|p|t|', "$_ sees that it does") foreach qw(stranger mallory alice);
+is(as('worker', 'SELECT error FROM piramid.paused'), 'The secret of alice is too long.', 'and the worker why');
+unlike(as('worker', q{DELETE FROM piramid.pause WHERE provider = 'p'}), qr/ERROR/, 'and no longer');
 is(as('writer', q{SELECT piramid.add_document('alice.docs', 'A further document.', external_id => 'w') > 1;
 	UPDATE alice.docs SET body = 'Another one.', metadata = '{"a": 1}' WHERE external_id = 'w'}), 't', 'a writer writes');
 
