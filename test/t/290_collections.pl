@@ -149,6 +149,33 @@ foreach my $case (@databases)
 	like($error, qr/depends on/, "$name: stays while it is needed");
 }
 
+# The extensions are trusted: their scripts run as a superuser in a schema of whoever creates them, and
+# call no operator that fits better there than those of PostgreSQL.
+$node->safe_psql('postgres', 'CREATE ROLE trapper LOGIN');
+my $trap = join ' ', map {
+	my ($op, $left, $right) = @$_;
+	my $function = "trap.f_${left}_$right";
+	(qq{CREATE FUNCTION $function($left, $right) RETURNS boolean LANGUAGE plpgsql AS \$\$ BEGIN RAISE WARNING 'trapped %', current_user; RETURN true; END \$\$;},
+		"CREATE OPERATOR trap.$op (LEFTARG = $left, RIGHTARG = $right, FUNCTION = $function);")
+} [ '=', 'oid', 'regclass' ], [ '<>', 'regnamespace', 'regnamespace' ], [ '=', 'name', 'text' ], [ '=', 'oid', 'regtype' ], [ '=', 'oid', 'regproc' ];
+foreach my $case ([ 'piramid' ], [ 'piramid_bm25', 'CREATE EXTENSION piramid' ],
+	[ 'piramid_bm25', 'CREATE EXTENSION piramid; CREATE ACCESS METHOD bm25 TYPE INDEX HANDLER bthandler', qr/access method "bm25" exists already, of no extension.*DROP ACCESS METHOD bm25\./s ],
+	[ 'piramid_collections', 'CREATE EXTENSION piramid' ], $destdir ? ([ 'vector' ], [ 'vector', 'CREATE EXTENSION piramid' ]) : ())
+{
+	my ($extension, $before, $refused) = @$case;
+	my $schema = $extension eq 'piramid_collections' ? 'piramid' : 'trap';
+	my $name = join ' after ', $extension, $before // ();
+	my $mine = $trap =~ s/\btrap\./$schema./gr;
+
+	$node->safe_psql('postgres', $_) foreach 'DROP DATABASE IF EXISTS trapped', 'CREATE DATABASE trapped OWNER trapper TEMPLATE template0';
+	$node->safe_psql('trapped', $before) if $before;
+	($status, $out, $error) = $node->psql('trapped', "CREATE SCHEMA $schema; $mine CREATE EXTENSION $extension SCHEMA $schema", extra_params => [ '-U', 'trapper' ]);
+	unlike($error, qr/trapped/, "$name: no operator of its creator is called");
+	if ($refused) { like($error, $refused, "$name: refused") }
+	else { is($status, 0, "$name: created") or diag($error) }
+}
+$node->safe_psql('postgres', $_) foreach 'DROP DATABASE trapped', 'DROP ROLE trapper';
+
 # Roles: an owner, a reader, a writer, a worker, a stranger.
 $node->safe_psql('postgres', q{
 	CREATE ROLE alice LOGIN; CREATE ROLE mallory LOGIN; CREATE ROLE reader LOGIN; CREATE ROLE writer LOGIN; CREATE ROLE worker LOGIN; CREATE ROLE stranger LOGIN;
