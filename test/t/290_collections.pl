@@ -174,6 +174,8 @@ foreach my $case ([ 'piramid' ], [ 'piramid_bm25', 'CREATE EXTENSION piramid' ],
 	if ($refused) { like($error, $refused, "$name: refused") }
 	else { is($status, 0, "$name: created") or diag($error) }
 }
+like(($node->psql('trapped', 'CREATE SCHEMA piramid_move AUTHORIZATION trapper; CREATE EXTENSION piramid_move'))[2],
+	qr/schema "piramid_move" belongs to another role/, 'piramid_move: not in a schema of somebody else');
 $node->safe_psql('postgres', $_) foreach 'DROP DATABASE trapped', 'DROP ROLE trapper';
 
 # Roles: an owner, a reader, a writer, a worker, a stranger.
@@ -237,7 +239,7 @@ is(as('reader', q{SELECT text FROM piramid.search('alice.docs', query_text => 's
 is_refused($_, q{SELECT piramid.delete_document('alice.docs', '1')}) foreach qw(stranger mallory reader worker);
 is_refused($_, q{SELECT * FROM piramid.embedding_cost('alice.docs')}) foreach qw(stranger mallory);
 is(as($_->[0], q{SELECT string_agg(format('%s %s', collection, model), ' ') FROM piramid.list_collections()}), $_->[1], "collections for $_->[0]")
-	foreach [ stranger => '' ], [ worker => '' ], [ reader => 'alice.docs alice' ], [ alice => 'alice.docs alice' ], [ mallory => 'mallory.docs mallory' ];
+	foreach [ stranger => '' ], [ worker => '' ], [ reader => 'alice.docs alice' ], [ alice => 'docs alice' ], [ mallory => 'docs mallory' ];
 
 # What a provider said, which may be a text of somebody, the worker keeps to itself.
 foreach my $said ('Something.', 'The secret of alice is too long.')
