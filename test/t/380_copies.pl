@@ -181,7 +181,7 @@ SKIP:
 	{
 		$old = PostgreSQL::Test::Cluster->new('old', install_path => "$old_bindir/..");
 		local $ENV{TEMP_CONFIG};	# settings for the new one
-		$old->init;
+		$old->init(extra => $version >= 18 ? [ '--data-checksums' ] : []);	# as the new one is
 		$old->start;
 		create_kinds($old, 100, @kinds);
 		change($old);
