@@ -3,6 +3,18 @@
 
 -- How a move works, and why, is in compat/README.md.
 
+-- A schema that is there already may have operators that fit better than those of PostgreSQL, and a superuser
+-- would call them.
+DO $check$
+BEGIN
+	IF EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname OPERATOR(pg_catalog.=) 'piramid_move'
+			AND pg_catalog.pg_get_userbyid(nspowner) OPERATOR(pg_catalog.<>) current_user) THEN
+		RAISE EXCEPTION 'schema "piramid_move" belongs to another role'
+			USING ERRCODE = 'insufficient_privilege', HINT = 'Look what it has, and drop it.';
+	END IF;
+END
+$check$;
+
 -- ---------------------------------------------------------------------------
 -- the files of an extension
 -- ---------------------------------------------------------------------------

@@ -6,10 +6,10 @@
 DO $vector$
 BEGIN
 	IF EXISTS (SELECT FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_depend d
-				ON d.classid = 'pg_catalog.pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+				ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid OPERATOR(pg_catalog.=) p.oid AND d.deptype OPERATOR(pg_catalog.=) 'e'
 			JOIN pg_catalog.pg_extension e
-				ON d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.refobjid = e.oid
-			WHERE e.extname = 'vector' AND p.probin <> 'MODULE_PATHNAME') THEN
+				ON d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass AND d.refobjid OPERATOR(pg_catalog.=) e.oid
+			WHERE e.extname OPERATOR(pg_catalog.=) 'vector' AND p.probin OPERATOR(pg_catalog.<>) 'MODULE_PATHNAME') THEN
 		RAISE EXCEPTION 'extension "vector" of this database is pgvector'
 			USING ERRCODE = 'object_not_in_prerequisite_state',
 				HINT = 'See docs/migrate-from-pgvector.md: the extension piramid_move moves it.';

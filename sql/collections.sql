@@ -86,7 +86,7 @@ SELECT count(*) FROM docs_chunk WHERE document_id = 2;
 -- Failures: a provider's, a batch's, an item's.
 CREATE TEMP TABLE lost AS SELECT * FROM piramid.claim();
 SELECT count(*), piramid.fail('docs', min(lease_token::text)::uuid, '429', 'provider', retry_after => '1 hour') FROM lost;
-SELECT provider, until > now() + interval '50 min' AS paused, error FROM piramid.pause;
+SELECT provider, until > now() + interval '50 min' AS paused, error FROM piramid.paused;
 SELECT count(*) FROM piramid.claim();
 SELECT check_name, ok FROM piramid.health();
 DELETE FROM piramid.pause;
@@ -105,6 +105,30 @@ SELECT count(*) FROM piramid.claim();
 SELECT check_name, ok, regexp_replace(detail, '\d+ given', 'n given') FROM piramid.health() WHERE NOT ok;
 SELECT piramid.requeue_failed('docs') > 0 AS again;
 SELECT piramid.fail('docs', gen_random_uuid(), 'x', 'everything');
+
+-- A text on which workers die: after two leases that ended by themselves it comes alone, after five it is given
+-- up.  What came with it is still embedded, and what is new comes in batches.
+CREATE TEMP TABLE tries (try serial, texts bigint, first bigint);
+DO $$
+BEGIN
+	FOR i IN 1 .. 7 LOOP
+		INSERT INTO tries (texts, first) SELECT count(*), min(chunk_id) - (SELECT min(chunk_id) FROM docs_job) FROM piramid.claim(lease => '-1 s');
+	END LOOP;
+END $$;
+TABLE tries;
+SELECT count(*), sum(attempts) AS attempts, lost, failed, error FROM docs_job GROUP BY lost, failed, error ORDER BY lost DESC;
+SELECT check_name, ok FROM piramid.health() WHERE NOT ok;
+SELECT count(*), piramid.complete('docs', min(lease_token::text)::uuid, array_agg(chunk_id), array_agg('[1,1,1]'::piramid.embedding)) AS stored FROM piramid.claim();
+SELECT piramid.fail('docs', lease_token, 'a bad moment', 'provider', retry_after => '-1 s') FROM piramid.claim();
+SELECT max(attempts) AS attempts, max(lost) AS lost FROM docs_job WHERE NOT failed;
+INSERT INTO docs (id, body) OVERRIDING SYSTEM VALUE VALUES (100, 'Something new is said here, and at length. Something that is newer comes after it.');
+UPDATE docs_job AS j SET due = '2000-01-01' FROM docs_chunk AS c WHERE c.id = chunk_id AND document_id = 100;
+SELECT count(*) FROM piramid.claim(items => 2);
+DELETE FROM docs WHERE id = 100;
+SELECT piramid.requeue_failed('docs');
+SELECT max(lost) < 5 AS again, count(*) FILTER (WHERE failed) AS failed FROM docs_job;
+DELETE FROM piramid.pause;
+DROP TABLE tries;
 
 -- Another model, while the old one answers.
 SELECT piramid.set_model('docs', 'four');

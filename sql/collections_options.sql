@@ -44,6 +44,29 @@ SELECT piramid.alter_collection('notes', '{"chunking": {"strategy": "fixed", "si
 SELECT document_id, text FROM notes_chunk ORDER BY document_id, ordinal;
 SELECT piramid.alter_collection('notes', '{"chunking": {}}');
 
+-- Chunks fit the model, or somebody is told.
+SELECT piramid.register_model('small', 'fake', 'm-s', 3, 20, price_per_mtok => 2);
+SELECT piramid.create_collection('fitted', 'small');
+INSERT INTO fitted (body) VALUES (repeat('A few words. ', 20));
+SELECT chunking, (SELECT max(length) FROM fitted_chunk) FROM piramid.collection WHERE documents = 'fitted'::regclass;
+SELECT piramid.alter_collection('fitted', '{"chunking": {"size": 81}}');
+SELECT piramid.alter_collection('fitted', '{"chunking": {"size": 80}}');
+SELECT piramid.alter_collection('fitted', '{"chunking": {"unit": "words", "size": 21}}');
+SELECT piramid.alter_collection('fitted', '{"chunking": {"unit": "words", "strategy": "sentence"}}');
+SELECT chunking FROM piramid.collection WHERE documents = 'fitted'::regclass;
+BEGIN;
+SELECT piramid.set_model('notes', 'small');
+ROLLBACK;
+SELECT piramid.alter_collection('fitted', '{"chunking": {}}');
+-- what vectors cost
+SELECT * FROM piramid.embedding_cost('fitted');
+SELECT piramid.import_vectors('fitted', array_agg(text), array_agg('[1,2,3]'::piramid.embedding)) > 0 AS stored FROM fitted_chunk;
+SELECT * FROM piramid.embedding_cost('fitted');
+SELECT collection, attached, distance, version, model, provider, dims FROM piramid.list_collections();
+SELECT piramid.delete_document('fitted', '1'), piramid.delete_document('fitted', '1'), (SELECT count(*) FROM fitted);
+SELECT piramid.drop_collection('fitted', keep_documents => false);
+SELECT piramid.create_collection('unnamed');
+
 -- Many documents by one statement, and none.
 INSERT INTO notes (body, metadata) SELECT format('Note %s.', n), jsonb_build_object('year', n) FROM generate_series(1, 2100) AS n;
 INSERT INTO notes (body) SELECT 'x' WHERE false;
@@ -236,6 +259,23 @@ UPDATE later SET body = body || ' More.' WHERE id = :document_id;
 SET ROLE regress_worker;
 SELECT piramid.complete_document('later', lease_token, starts, lengths) FROM claimed;
 SELECT piramid.release_document(collection, lease_token) FROM piramid.claim_document();
+-- one with which workers die is given up, until it changes or is asked for again
+SELECT count(*) AS documents FROM later_uncut WHERE document_id IS NOT NULL \gset
+DO $$
+DECLARE
+	n integer := 0;
+BEGIN
+	LOOP
+		PERFORM FROM piramid.claim_document('-1 s', max_lost => 2);
+		EXIT WHEN NOT FOUND;
+		n := n + 1;
+	END LOOP;
+	RAISE WARNING '% leases ended by themselves', n;
+END $$;
+SELECT :documents AS documents, (SELECT count(*) FROM later_uncut WHERE error IS NULL) AS waiting, failed, last_error
+FROM piramid.collection_status WHERE collection = 'later'::regclass;
+SELECT piramid.requeue_failed('later') = :documents AS again, (SELECT max(lost) FROM later_uncut);
+SELECT count(*) FROM piramid.claim_document();
 SELECT piramid.pause_provider('fake', 'no', '1 hour');
 SELECT count(*) FROM piramid.claim_document();
 DELETE FROM piramid.pause;
@@ -477,6 +517,34 @@ SELECT text FROM piramid.search('ranked', query_text => 'one');
 ALTER INDEX ranked_chunk_text_idx RENAME TO words_idx;
 SELECT text FROM piramid.search('ranked', query_text => 'one');
 SELECT piramid.drop_collection('ranked', keep_documents => false);
+-- and both legs together: as piramid_hybrid() has it for a table with texts and vectors
+CREATE FUNCTION same_as_hybrid(distance text, weight float8) RETURNS TABLE (found bigint, same bigint, by_words bigint, by_vector bigint) LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM piramid.create_collection('fused', 'three', distance => same_as_hybrid.distance);
+	INSERT INTO fused (body) SELECT format('word%s term%s', n % 7, n % 11) FROM generate_series(1, 60) AS n;
+	PERFORM piramid.import_vectors('fused', array_agg(text), array_agg(format('[%s,%s,%s]', sin(id), cos(2 * id), sin(3 * id))::piramid.embedding)) FROM fused_chunk;
+	CREATE TABLE joined AS SELECT id, text, embedding FROM fused_chunk JOIN fused_v1 ON chunk_id = id ORDER BY id;
+	CREATE INDEX ON joined USING bm25 (text) WITH (text_config = 'english');
+	EXECUTE format('CREATE INDEX ON joined USING hnsw (embedding vector_%s_ops)', same_as_hybrid.distance);
+	RETURN QUERY SELECT count(*), count(*) FILTER (WHERE abs(s.score - h.score) < 1e-6 AND abs(s.distance - h.distance) < 1e-6
+			AND (s.text_rank, s.vector_rank) IS NOT DISTINCT FROM (h.text_rank, h.vector_rank)), count(h.text_rank), count(h.vector_rank)
+		FROM piramid.search('fused', '[1,2,3]', 'word3 OR term5', k => 12, weights => jsonb_build_object('vector', 2 * weight, 'text', 2 * (1 - weight))) AS s
+			LEFT JOIN (SELECT y.*, j.id FROM piramid_hybrid('joined', 'text', 'word3 term5', 'embedding', '[1,2,3]', max_rows => 12, weight => same_as_hybrid.weight) AS y
+				JOIN joined AS j ON j.ctid = y.tid) AS h ON h.id = s.chunk_id;
+	DROP TABLE joined;
+	PERFORM piramid.drop_collection('fused', keep_documents => false);
+END $$;
+SELECT d, w, s.* FROM unnest(ARRAY['cosine', 'l2', 'ip']) AS d, unnest(ARRAY[0.5, 0.2, 0.05, 1]) AS w, same_as_hybrid(d, w) AS s;
+DROP FUNCTION same_as_hybrid;
+-- without a vector yet, with a vector of no direction, and with words that are nowhere
+SELECT piramid.create_collection('fused', 'three');
+INSERT INTO fused (body) VALUES ('One is here.'), ('Two is here.'), ('Three is here, as is one.');
+SELECT piramid.import_vectors('fused', '{One is here.,Two is here.}', '{"[1,0,0]","[0,1,0]"}');
+SELECT text, round(score::numeric, 3) AS score, vector_rank, text_rank FROM piramid.search('fused', '[1,2,0]', 'one');
+SELECT text, round(score::numeric, 3) AS score FROM piramid.search('fused', '[0,0,0]', 'one');
+SELECT text, round(score::numeric, 3) AS score FROM piramid.search('fused', '[1,2,0]', 'four', weights => '{"vector": 0, "text": 0}');
+SELECT text, round(score::numeric, 3) AS score FROM piramid.search('fused', '[1,2,0]', 'one', min_score => 0.5, per_document => true);
+SELECT piramid.drop_collection('fused', keep_documents => false);
 DROP EXTENSION piramid_bm25;
 SET ROLE regress_owner;
 

@@ -1,20 +1,21 @@
 -- complain if script is sourced in psql, rather than via CREATE EXTENSION
 \echo Use "CREATE EXTENSION piramid" to load this file. \quit
 
--- Another extension that brings types or access methods of the same names.
+-- Another extension that brings types or access methods of the same names.  Operators are those of
+-- pg_catalog by name: this runs as a superuser, and the schema may have others, of whoever made it.
 DO $check$
 DECLARE
 	other record;
 BEGIN
-	SELECT e.extname AS name, bool_or(p.probin = 'MODULE_PATHNAME') AS ours,
-			bool_or(p.probin = '$libdir/vector') AS pgvector INTO other
+	SELECT e.extname AS name, pg_catalog.bool_or(p.probin OPERATOR(pg_catalog.=) 'MODULE_PATHNAME') AS ours,
+			pg_catalog.bool_or(p.probin OPERATOR(pg_catalog.=) '$libdir/vector') AS pgvector INTO other
 		FROM pg_catalog.pg_extension e
-			JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass
-				AND d.refobjid = e.oid AND d.deptype = 'e'
-			LEFT JOIN pg_catalog.pg_proc p ON d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass
-				AND p.oid = d.objid AND p.proname = 'vector_in'
-			LEFT JOIN pg_catalog.pg_am a ON d.classid = 'pg_catalog.pg_am'::pg_catalog.regclass
-				AND a.oid = d.objid AND a.amname IN ('hnsw', 'ivfflat')
+			JOIN pg_catalog.pg_depend d ON d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
+				AND d.refobjid OPERATOR(pg_catalog.=) e.oid AND d.deptype OPERATOR(pg_catalog.=) 'e'
+			LEFT JOIN pg_catalog.pg_proc p ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
+				AND p.oid OPERATOR(pg_catalog.=) d.objid AND p.proname OPERATOR(pg_catalog.=) 'vector_in'
+			LEFT JOIN pg_catalog.pg_am a ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_am'::pg_catalog.regclass
+				AND a.oid OPERATOR(pg_catalog.=) d.objid AND a.amname OPERATOR(pg_catalog.=) ANY ('{hnsw, ivfflat}'::pg_catalog.name[])
 		WHERE p.oid IS NOT NULL OR a.oid IS NOT NULL
 		GROUP BY e.extname LIMIT 1;
 	IF other.ours THEN

@@ -1,25 +1,25 @@
 -- complain if script is sourced in psql, rather than via CREATE EXTENSION
 \echo Use "CREATE EXTENSION piramid_bm25" to load this file. \quit
 
--- The names belong to one extension of a database.
+-- The names belong to one extension of a database.  Operators are those of pg_catalog by name: this runs
+-- as a superuser, and the schema may have others, of whoever made it.
 DO $$
 DECLARE
 	owner text;
 BEGIN
-	IF EXISTS (SELECT FROM pg_catalog.pg_am WHERE amname = 'bm25') THEN
+	IF EXISTS (SELECT FROM pg_catalog.pg_am WHERE amname OPERATOR(pg_catalog.=) 'bm25') THEN
 		SELECT e.extname INTO owner
 		FROM pg_catalog.pg_am a
-		JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_am'::pg_catalog.regclass
-			AND d.objid = a.oid AND d.deptype = 'e'
-			AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass
-		JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
-		WHERE a.amname = 'bm25';
+		JOIN pg_catalog.pg_depend d ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_am'::pg_catalog.regclass
+			AND d.objid OPERATOR(pg_catalog.=) a.oid AND d.deptype OPERATOR(pg_catalog.=) 'e'
+			AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
+		JOIN pg_catalog.pg_extension e ON e.oid OPERATOR(pg_catalog.=) d.refobjid
+		WHERE a.amname OPERATOR(pg_catalog.=) 'bm25';
 		RAISE EXCEPTION USING ERRCODE = 'duplicate_object',
 			MESSAGE = pg_catalog.format('access method "bm25" exists already, of %s',
-				COALESCE('extension "' || owner || '"', 'no extension')),
-			HINT = 'A database has one of them. Drop the other one first: ' ||
-				CASE WHEN owner IS NULL THEN 'DROP ACCESS METHOD bm25.'
-					ELSE 'DROP EXTENSION ' || pg_catalog.quote_ident(owner) || '.' END;
+				CASE WHEN owner IS NULL THEN 'no extension' ELSE pg_catalog.format('extension "%s"', owner) END),
+			HINT = pg_catalog.format('A database has one of them. Drop the other one first: %s.',
+				CASE WHEN owner IS NULL THEN 'DROP ACCESS METHOD bm25' ELSE pg_catalog.format('DROP EXTENSION %I', owner) END);
 	END IF;
 END $$;
 
@@ -180,7 +180,7 @@ COMMENT ON FUNCTION piramid_bm25_prewarm(regclass) IS 'reads a bm25 index into s
 -- named with their schemas, so that it works with any search_path.
 CREATE FUNCTION piramid_hybrid_statement(rel regclass, text_column text, vector_column text,
 	max_rows integer, method text, weight float8, pool integer, filter text, skip integer, rrf_k integer)
-RETURNS text LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+RETURNS text LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	text_score text;
 	distance text;
@@ -282,6 +282,7 @@ END $$;
 COMMENT ON FUNCTION piramid_hybrid_statement(regclass, text, text, integer, text, float8, integer, text, integer, integer)
 	IS 'the statement that piramid_hybrid runs: $1 is the query, $2 the embedding';
 
+-- Without a search path of its own: "filter" is SQL of the caller, and is read as the caller would have it.
 CREATE FUNCTION piramid_hybrid(rel regclass, text_column text, query text, vector_column text,
 	embedding vector, max_rows integer DEFAULT 10, method text DEFAULT 'score', weight float8 DEFAULT 0.5,
 	pool integer DEFAULT NULL, filter text DEFAULT NULL, skip integer DEFAULT 0, rrf_k integer DEFAULT 60)
@@ -300,8 +301,8 @@ DECLARE
 	statement text;
 BEGIN
 	EXECUTE (SELECT pg_catalog.format('SELECT %I.piramid_hybrid_statement($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)', n.nspname)
-		FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
-		WHERE e.extname = 'piramid_bm25')
+		FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) e.extnamespace
+		WHERE e.extname OPERATOR(pg_catalog.=) 'piramid_bm25')
 	INTO statement USING rel, text_column, vector_column, max_rows, method, weight, pool, filter, skip, rrf_k;
 	RETURN QUERY EXECUTE pg_catalog.format('EXPLAIN (%s) %s', options, statement) USING query, embedding;
 END $$;

@@ -49,10 +49,10 @@ COMMENT ON FUNCTION piramid.vector_schema() IS 'schema of the types and function
 
 -- EXECUTE without its price: the plan of a statement is kept for its text.
 CREATE FUNCTION piramid.query(statement text, VARIADIC arguments "any") RETURNS SETOF record
-	LANGUAGE c SET search_path = pg_catalog, pg_temp AS '$libdir/piramid', 'piramid_statement_query';
+	LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS '$libdir/piramid', 'piramid_statement_query';
 COMMENT ON FUNCTION piramid.query(text, "any") IS 'the rows of a statement, which is planned once in a while';
 CREATE FUNCTION piramid.execute(statement text, VARIADIC arguments "any") RETURNS bigint
-	LANGUAGE c SET search_path = pg_catalog, pg_temp AS '$libdir/piramid', 'piramid_statement_execute';
+	LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS '$libdir/piramid', 'piramid_statement_execute';
 COMMENT ON FUNCTION piramid.execute(text, "any") IS 'executes a statement, which is planned once in a while; returns the number of its rows';
 
 -- ===========================================================================
@@ -74,8 +74,9 @@ CREATE TABLE piramid.model (
 );
 COMMENT ON TABLE piramid.model IS 'embedding models; a provider is a name that the worker''s configuration explains';
 
--- regclass columns are dumped as names, so that they fit after a restore.  There
--- are no foreign keys: pg_restore loads the tables of an extension in any order.
+-- regclass columns are dumped as names, so that they fit after a restore; pg_upgrade, which
+-- keeps OIDs of tables, types and roles, refuses tables with columns of the other types of
+-- this kind, as regconfig.  There are no foreign keys: pg_restore loads the tables of an extension in any order.
 CREATE TABLE piramid.collection (
 	documents regclass PRIMARY KEY,
 	chunks regclass NOT NULL UNIQUE,
@@ -87,7 +88,7 @@ CREATE TABLE piramid.collection (
 	distance text NOT NULL CHECK (distance IN ('cosine', 'l2', 'ip')),
 	chunking jsonb NOT NULL,
 	filter_columns jsonb NOT NULL,
-	text_config regconfig NOT NULL,
+	text_config text NOT NULL,
 	index_options jsonb NOT NULL,
 	isolation text NOT NULL CHECK (isolation IN ('none', 'rls')),
 	metadata_schema jsonb,
@@ -138,7 +139,7 @@ COMMENT ON FUNCTION piramid.owns(regclass) IS 'does the current user have the ri
 
 -- Has the current user what a worker needs to store vectors in this table?
 CREATE FUNCTION piramid.works_for(collection regclass, vectors regclass) RETURNS boolean
-	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT coalesce((SELECT has_table_privilege(c.jobs, 'UPDATE') AND has_table_privilege(works_for.vectors, 'INSERT')
 		FROM piramid.collection AS c WHERE c.documents = collection), false)
 $$;
@@ -148,7 +149,7 @@ COMMENT ON FUNCTION piramid.works_for(regclass, regclass) IS 'may the current us
 -- pauses that are the user's.  A worker may promote where the owner has said so.
 -- Rows about tables that are gone are anybody's to delete.  (Policies would keep owners of databases from dumping and restoring.)
 CREATE FUNCTION piramid.check_registry() RETURNS trigger
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	r jsonb;
 	tab text;
@@ -195,15 +196,20 @@ BEGIN
 	FOREACH t IN ARRAY ARRAY['model', 'collection', 'version', 'pause'] LOOP
 		EXECUTE pg_catalog.format('CREATE TRIGGER check_registry BEFORE INSERT OR UPDATE OR DELETE ON piramid.%I
 			FOR EACH ROW EXECUTE FUNCTION piramid.check_registry()', t);
-		EXECUTE pg_catalog.format('GRANT SELECT, INSERT, UPDATE, DELETE ON piramid.%I TO PUBLIC', t);
+		-- A provider's answer may quote texts: it is the worker's, see the view "paused".
+		EXECUTE pg_catalog.format('GRANT SELECT%s, INSERT, UPDATE, DELETE ON piramid.%I TO PUBLIC', CASE t WHEN 'pause' THEN ' (worker, provider, until)' END, t);
 	END LOOP;
 END
 $triggers$;
+CREATE VIEW piramid.paused WITH (security_barrier) AS
+	SELECT worker, provider, until, CASE WHEN pg_catalog.pg_has_role(current_user, worker, 'USAGE') THEN error END AS error FROM piramid.pause;
+COMMENT ON VIEW piramid.paused IS 'providers that are left alone; why, members of the worker''s role may read';
+GRANT SELECT ON piramid.paused TO PUBLIC;
 GRANT USAGE ON SCHEMA piramid TO PUBLIC;
 
 -- A type that no user made, or an array of one: domains have checks, and others have casts.
 CREATE FUNCTION piramid.is_base(type regtype) RETURNS boolean
-	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT NOT EXISTS (SELECT FROM pg_type AS y LEFT JOIN pg_type AS e ON e.oid = y.typelem
 		WHERE y.oid = is_base.type AND (y.typtype <> 'b' OR e.typtype <> 'b'))
 $$;
@@ -211,7 +217,7 @@ COMMENT ON FUNCTION piramid.is_base(regtype) IS 'does a value of this type run n
 
 -- The policies that a collection has, and no others: those run code of their table's owner.
 CREATE FUNCTION piramid.policies_plain(tab regclass) RETURNS boolean
-	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT NOT EXISTS (SELECT FROM pg_policy WHERE polrelid = tab
 		AND (coalesce(pg_get_expr(polqual, tab), 'true') || coalesce(pg_get_expr(polwithcheck, tab), 'true')) !~
 			'^(true|\(tenant = current_setting\(''piramid.tenant''::text, true\)\)){2}$')
@@ -223,7 +229,7 @@ COMMENT ON FUNCTION piramid.policies_plain(regclass) IS 'has this table only pol
 -- Who deletes a row also calls triggers of the tables that refer to it, so only tables of the
 -- collection may.  Plans compute constant parts of indexes and statistics.
 CREATE FUNCTION piramid.is_plain(tab regclass) RETURNS boolean
-	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT relkind = 'r' AND NOT relhasrules AND reloftype = 0
 		AND NOT EXISTS (SELECT FROM pg_inherits WHERE tab IN (inhrelid, inhparent))
 		AND NOT EXISTS (SELECT FROM pg_trigger AS t WHERE tgrelid = tab AND NOT tgisinternal AND (tgqual IS NOT NULL
@@ -250,7 +256,7 @@ COMMENT ON FUNCTION piramid.is_plain(regclass) IS 'does reading and writing this
 -- by functions for workers, they have to be plain, and the lock keeps them so.
 -- Without "wait", a lock of somebody else is an error at once.
 CREATE FUNCTION piramid.open_collection(documents regclass, plain boolean DEFAULT false, wait boolean DEFAULT true) RETURNS piramid.collection
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	c piramid.collection;
 	tab regclass;
@@ -280,7 +286,7 @@ COMMENT ON FUNCTION piramid.open_collection(regclass, boolean, boolean) IS 'the 
 CREATE FUNCTION piramid.register_model(name text, provider text, model_id text, dims integer, max_tokens integer,
 	document_prefix text DEFAULT '', query_prefix text DEFAULT '', price_per_mtok numeric DEFAULT 0,
 	batch_items integer DEFAULT 128, batch_tokens integer DEFAULT 100000) RETURNS void
-	LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 	INSERT INTO piramid.model (name, provider, model_id, dims, max_tokens, document_prefix, query_prefix, price_per_mtok, batch_items, batch_tokens)
 	VALUES (name, provider, model_id, dims, max_tokens, document_prefix, query_prefix, price_per_mtok, batch_items, batch_tokens)
 $$;

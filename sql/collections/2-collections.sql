@@ -5,7 +5,7 @@
 
 -- The name of a table that belongs to a collection, quoted: schema.docs_chunk
 CREATE FUNCTION piramid.name_of(documents regclass, suffix text) RETURNS text
-	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT format('%I.%I', nspname, (SELECT max(left(relname, n) COLLATE "C") FROM generate_series(1, 63) AS n
 			WHERE octet_length(left(relname, n)) + octet_length(suffix) <= 63) || suffix)
 	FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace WHERE c.oid = documents
@@ -13,7 +13,7 @@ $$;
 COMMENT ON FUNCTION piramid.name_of(regclass, text) IS 'name of a further table of a collection';
 
 CREATE FUNCTION piramid.check_options(chunking jsonb, filter_columns jsonb, index_options jsonb) RETURNS void
-	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	option text;
 BEGIN
@@ -42,6 +42,34 @@ END
 $$;
 COMMENT ON FUNCTION piramid.check_options(jsonb, jsonb, jsonb) IS 'refuses options of a collection that nothing understands';
 
+-- The chunking of a collection with this model: a size that the model takes, if none is given.  How many tokens a
+-- text has, its provider alone knows: three characters for one are few in most languages, and four are usual
+-- in English, which is when somebody has to be told.  No text is cut off to fit: what is too long is given up.
+CREATE FUNCTION piramid.fit_chunking(chunking jsonb, model text) RETURNS jsonb
+	LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	most bigint := (SELECT m.max_tokens FROM piramid.model AS m WHERE m.name = fit_chunking.model);
+	words boolean := chunking ->> 'unit' IS NOT DISTINCT FROM 'words';
+	fits bigint := CASE WHEN words THEN greatest(most * 3 / 4, 1) ELSE greatest(most * 3, 8) END;
+BEGIN
+	IF jsonb_typeof(chunking) = 'object' AND chunking ->> 'size' IS NULL AND fits < 1000 THEN
+		RETURN chunking || jsonb_build_object('size', fits);
+	ELSIF (chunking ->> 'size')::numeric > (CASE WHEN words THEN most ELSE most * 4 END) THEN
+		RAISE WARNING 'chunks of % % have more tokens than the model "%" takes, which are %', chunking ->> 'size', coalesce(chunking ->> 'unit', 'chars'), model, most
+			USING HINT = format('Set "size" of chunking to %s at most. Chunks that are too long are given up, with the error of the model''s provider.', fits);
+	END IF;
+	RETURN chunking;
+END
+$$;
+COMMENT ON FUNCTION piramid.fit_chunking(jsonb, text) IS 'chunking with a size that a model takes, or a warning that it takes no such chunks';
+
+-- The name of a text search configuration, by which the registry knows it, as the index of words does.
+CREATE FUNCTION piramid.config_name(config regconfig) RETURNS text
+	LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT format('%I.%I', nspname, cfgname) FROM pg_ts_config JOIN pg_namespace AS n ON n.oid = cfgnamespace WHERE pg_ts_config.oid = config
+$$;
+COMMENT ON FUNCTION piramid.config_name(regconfig) IS 'name of a text search configuration, with its schema';
+
 -- Are documents cut later, by piramid.cut() or by a worker, and not by whoever writes them?
 CREATE FUNCTION piramid.is_deferred(chunking jsonb) RETURNS boolean
 	LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
@@ -63,7 +91,7 @@ COMMENT ON FUNCTION piramid.bm25_schema() IS 'schema of the extension piramid_bm
 -- The tables of chunks and jobs, with what keeps them true.  A chunk's text never
 -- changes: a vector of it cannot become stale.
 CREATE FUNCTION piramid.make_tables(c piramid.collection, key_type text) RETURNS piramid.collection
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	chunks text := piramid.name_of(c.documents, '_chunk');
 	jobs text := piramid.name_of(c.documents, '_job');
@@ -108,6 +136,7 @@ BEGIN
 			failed boolean NOT NULL DEFAULT false,
 			error text,
 			created_at timestamptz NOT NULL DEFAULT now(),
+			lost integer NOT NULL DEFAULT 0,
 			PRIMARY KEY (chunk_id, version))', jobs, chunks);
 	EXECUTE format('CREATE INDEX ON %s (version, due)', jobs);
 	EXECUTE format('CREATE INDEX ON %s (lease)', jobs);
@@ -137,7 +166,7 @@ COMMENT ON FUNCTION piramid.make_tables(piramid.collection, text) IS 'makes the 
 -- other, and no chunk of an older text comes back.  New documents of one statement, which
 -- nobody else can have, wait together in a row: spread() gives each a row before they are cut.
 CREATE FUNCTION piramid.make_uncut(c piramid.collection, key_type text) RETURNS piramid.collection
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	uncut text := piramid.name_of(c.documents, '_uncut');
 BEGIN
@@ -146,7 +175,7 @@ BEGIN
 			HINT = 'Leave out "deferred", and the strategy semantic.';
 	END IF;
 	EXECUTE format('CREATE TABLE %1$s (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, document_id %2$s UNIQUE, documents %2$s[],
-		queued_at timestamptz NOT NULL DEFAULT now(), lease uuid, lease_until timestamptz, error text)', uncut, key_type);
+		queued_at timestamptz NOT NULL DEFAULT now(), lease uuid, lease_until timestamptz, error text, lost integer)', uncut, key_type);
 	c.uncut := uncut;
 	RETURN c;
 END
@@ -155,7 +184,7 @@ COMMENT ON FUNCTION piramid.make_uncut(piramid.collection, text) IS 'makes the t
 
 -- A tenant sees its own rows, also if it is the owner.
 CREATE FUNCTION piramid.isolate(tab regclass) RETURNS void
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', tab);
 	EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', tab);
@@ -166,7 +195,7 @@ COMMENT ON FUNCTION piramid.isolate(regclass) IS 'row level security by the sett
 
 -- What roles may do with one table, they may do with another.
 CREATE FUNCTION piramid.copy_grants(one regclass, other regclass) RETURNS void
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	r record;
 BEGIN
@@ -183,7 +212,7 @@ COMMENT ON FUNCTION piramid.copy_grants(regclass, regclass) IS 'gives the roles 
 
 -- The table of a version's vectors, and the version's row.
 CREATE FUNCTION piramid.make_version(c piramid.collection, model text, state text) RETURNS integer
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	m piramid.model;
 	number integer := 1 + coalesce((SELECT max(v.version) FROM piramid.version AS v WHERE v.documents = c.documents), 0);
@@ -193,7 +222,8 @@ DECLARE
 BEGIN
 	SELECT * INTO m FROM piramid.model WHERE name = make_version.model;
 	IF NOT FOUND THEN
-		RAISE EXCEPTION 'there is no model "%"', model USING ERRCODE = 'undefined_object', HINT = 'piramid.register_model() makes one known.';
+		RAISE EXCEPTION 'there is no model "%"', model USING ERRCODE = 'undefined_object',
+			HINT = 'piramid.register_model() makes one known; "piramid-server init" does so for the built-in "local-minilm".';
 	END IF;
 	EXECUTE format('CREATE TABLE %s (chunk_id bigint PRIMARY KEY REFERENCES %s ON DELETE CASCADE, tenant text NOT NULL%s, embedding %s.vector(%s) NOT NULL)',
 		made, c.chunks, (SELECT string_agg(format(', %I %s', f, (c.filter_columns ->> f)::regtype), '' ORDER BY f) FROM unnest(filters) AS f), schema, m.dims);
@@ -216,7 +246,7 @@ COMMENT ON FUNCTION piramid.make_version(piramid.collection, text, text) IS 'mak
 -- One call for all rows of a statement, but for a table with partitions, or one that is a partition:
 -- a statement that names the one does not call the other's trigger of statements, and does call that of rows.
 CREATE FUNCTION piramid.follow_inserts(tab regclass) RETURNS void
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	IF (SELECT relkind = 'p' OR relispartition FROM pg_class WHERE oid = tab) THEN
 		EXECUTE format('CREATE TRIGGER piramid_insert AFTER INSERT ON %s FOR EACH ROW EXECUTE FUNCTION piramid.document_changed()', tab);
@@ -228,15 +258,16 @@ END
 $$;
 COMMENT ON FUNCTION piramid.follow_inserts(regclass) IS 'makes the trigger for new documents';
 
-CREATE FUNCTION piramid.create_collection(name text, model text, distance text DEFAULT 'cosine', chunking jsonb DEFAULT '{}',
+CREATE FUNCTION piramid.create_collection(name text, model text DEFAULT 'local-minilm', distance text DEFAULT 'cosine', chunking jsonb DEFAULT '{}',
 	filter_columns jsonb DEFAULT '{}', isolation text DEFAULT 'none', text_config regconfig DEFAULT 'pg_catalog.english',
 	index_options jsonb DEFAULT '{}', schema name DEFAULT current_schema, metadata_schema jsonb DEFAULT NULL) RETURNS regclass
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	c piramid.collection;
 	documents text := format('%I.%I', schema, name);
 	tenant text := CASE isolation WHEN 'rls' THEN 'NULLIF(current_setting(''piramid.tenant'', true), '''')' ELSE '''''' END;
 BEGIN
+	chunking := piramid.fit_chunking(chunking, model);
 	PERFORM piramid.check_options(chunking, filter_columns, index_options), piramid.check_schema(metadata_schema);
 	EXECUTE format('CREATE TABLE %s (
 			id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -252,7 +283,7 @@ BEGIN
 			UNIQUE (tenant, external_id))', documents, tenant);
 	EXECUTE format('CREATE INDEX ON %s USING gin (metadata jsonb_path_ops)', documents);
 	c := ROW(documents::regclass, NULL, NULL, false, 'id', 'body', '{metadata}', distance, chunking, filter_columns,
-		text_config, index_options, isolation, metadata_schema, false, NULL, NULL, NULL, NULL, now());
+		piramid.config_name(text_config), index_options, isolation, metadata_schema, false, NULL, NULL, NULL, NULL, now());
 	c := piramid.make_tables(c, 'bigint');
 	PERFORM piramid.make_version(c, model, 'active');
 	PERFORM piramid.follow_inserts(c.documents);
@@ -267,10 +298,10 @@ $$;
 COMMENT ON FUNCTION piramid.create_collection(text, text, text, jsonb, jsonb, text, regconfig, jsonb, name, jsonb) IS
 	'make a collection: ordinary tables of documents, chunks, jobs and vectors, which the caller owns';
 
-CREATE FUNCTION piramid.attach_collection(source regclass, text_column name, model text, metadata_columns name[] DEFAULT '{}',
+CREATE FUNCTION piramid.attach_collection(source regclass, text_column name, model text DEFAULT 'local-minilm', metadata_columns name[] DEFAULT '{}',
 	distance text DEFAULT 'cosine', chunking jsonb DEFAULT '{}', filter_columns name[] DEFAULT '{}',
 	text_config regconfig DEFAULT 'pg_catalog.english', index_options jsonb DEFAULT '{}') RETURNS regclass
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	c piramid.collection;
 	key record;
@@ -291,10 +322,11 @@ BEGIN
 	END LOOP;
 	SELECT coalesce(jsonb_object_agg(attname, format_type(atttypid, NULL)), '{}') INTO types
 	FROM pg_attribute WHERE attrelid = source AND attname = ANY (filter_columns);
+	chunking := piramid.fit_chunking(chunking, model);
 	PERFORM piramid.check_options(chunking, types, index_options);
 	c := ROW(source, NULL, NULL, true, key.attname, text_column,
 		ARRAY(SELECT unnest(metadata_columns) UNION SELECT unnest(filter_columns)), distance, chunking, types,
-		text_config, index_options, 'none', NULL, false, NULL, NULL, NULL, NULL, now());
+		piramid.config_name(text_config), index_options, 'none', NULL, false, NULL, NULL, NULL, NULL, now());
 	c := piramid.make_tables(c, key.type);
 	PERFORM piramid.make_version(c, model, 'active');
 	SELECT string_agg(DISTINCT quote_ident(column_name), ', ') INTO watched
@@ -315,7 +347,7 @@ COMMENT ON FUNCTION piramid.attach_collection(regclass, name, text, name[], text
 -- 0 has no end.  Moments grow, since many writers take long to let all go, and end before a deadlock would.
 CREATE FUNCTION piramid.lock_tables(tabs regclass[], patience interval, longest integer DEFAULT 90, lock_mode text DEFAULT 'ACCESS EXCLUSIVE')
 	RETURNS void
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '50ms' AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET lock_timeout = '50ms' AS $$
 DECLARE
 	tab regclass;
 	moment integer := 50;
@@ -342,7 +374,7 @@ $$;
 COMMENT ON FUNCTION piramid.lock_tables(regclass[], interval, integer, text) IS 'locks tables without a long queue behind the lock';
 
 CREATE FUNCTION piramid.drop_collection(collection regclass, keep_documents boolean DEFAULT true) RETURNS void
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	c piramid.collection;
 	vectors regclass[];
@@ -377,7 +409,7 @@ COMMENT ON FUNCTION piramid.drop_collection(regclass, boolean) IS
 
 -- What a role needs to search, to write documents, or to embed.
 CREATE FUNCTION piramid.grant_collection(collection regclass, role regrole, what text) RETURNS void
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	c piramid.collection := piramid.open_collection(collection);
 	tab regclass;
@@ -420,7 +452,7 @@ COMMENT ON FUNCTION piramid.grant_collection(regclass, regrole, text) IS
 
 CREATE FUNCTION piramid.set_quota(collection regclass, max_documents bigint DEFAULT NULL, max_chunks bigint DEFAULT NULL,
 	max_bytes bigint DEFAULT NULL) RETURNS void
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	IF piramid.is_deferred((piramid.open_collection(collection)).chunking) AND (max_chunks IS NOT NULL OR max_bytes IS NOT NULL) THEN
 		RAISE EXCEPTION 'chunks of "%" are made later, so only its documents can be limited', collection USING ERRCODE = 'feature_not_supported';
@@ -434,7 +466,7 @@ COMMENT ON FUNCTION piramid.set_quota(regclass, bigint, bigint, bigint) IS
 
 -- What may change in a collection that exists.
 CREATE FUNCTION piramid.alter_collection(collection regclass, changes jsonb) RETURNS void
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	c piramid.collection;
 	option text;
@@ -462,7 +494,11 @@ BEGIN
 			USING ERRCODE = 'insufficient_privilege', HINT = 'A role with BYPASSRLS, and the rights of the owner, changes this.';
 	END IF;
 	c.auto_promote := coalesce((changes ->> 'auto_promote')::boolean, c.auto_promote);
-	c.chunking := coalesce(changes -> 'chunking', c.chunking);
+	IF changes ? 'chunking' THEN
+		-- for the model that takes the least
+		c.chunking := piramid.fit_chunking(changes -> 'chunking', (SELECT m.name FROM piramid.version AS v JOIN piramid.model AS m ON m.name = v.model
+			WHERE v.documents = c.documents AND v.state <> 'retired' ORDER BY m.max_tokens LIMIT 1));
+	END IF;
 	c.index_options := coalesce(changes -> 'index_options', c.index_options);
 	PERFORM piramid.check_options(c.chunking, c.filter_columns, c.index_options);
 	IF piramid.is_deferred(c.chunking) AND c.uncut IS NULL THEN

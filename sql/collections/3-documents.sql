@@ -12,7 +12,7 @@ COMMENT ON FUNCTION piramid.hash_of(text) IS 'what chunks of the same text have 
 -- The values of the filter columns of a document, as a list of SQL expressions
 -- over d, its row.
 CREATE FUNCTION piramid.filter_values(c piramid.collection) RETURNS text
-	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	RETURN (SELECT coalesce(string_agg(CASE WHEN c.attached THEN format(', d.%I', key)
 			ELSE format(', (d.metadata ->> %L)::%s', key, value::regtype) END, '' ORDER BY key), '')
@@ -22,7 +22,7 @@ $$;
 COMMENT ON FUNCTION piramid.filter_values(piramid.collection) IS 'expressions for the filter columns of a document';
 
 CREATE FUNCTION piramid.key_type(c piramid.collection) RETURNS text
-	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	RETURN (SELECT format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = c.chunks AND attname = 'document_id');
 END
@@ -32,7 +32,7 @@ COMMENT ON FUNCTION piramid.key_type(piramid.collection) IS 'type of the key of 
 -- The chunks of documents as SQL over d, the documents: cut by piramid_chunk() with
 -- the options $2, or where $3 and $4, starts and lengths, say.
 CREATE FUNCTION piramid.cuts(c piramid.collection, given boolean) RETURNS text
-	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	RETURN CASE WHEN given THEN format('LATERAL (SELECT (n - 1)::int AS ordinal, NULL::int AS parent, start, length, substr(d.%I, start, length) AS text,
 			''{}''::text[] AS heading_path FROM unnest($3, $4) WITH ORDINALITY AS u(start, length, n))', c.text_column)
@@ -45,7 +45,7 @@ COMMENT ON FUNCTION piramid.cuts(piramid.collection, boolean) IS 'SQL for the ch
 -- Give documents the chunks of their texts.  Chunks whose text is still there keep
 -- their row, and so their vectors; only their place is written again.
 CREATE FUNCTION piramid.rechunk(c piramid.collection, keys text[], starts integer[] DEFAULT NULL, lengths integer[] DEFAULT NULL) RETURNS void
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	names text := coalesce((SELECT string_agg(format(', %I', f), '' ORDER BY f) FROM jsonb_object_keys(c.filter_columns) AS f), '');
 BEGIN
@@ -82,7 +82,7 @@ COMMENT ON FUNCTION piramid.rechunk(piramid.collection, text[], integer[], integ
 
 -- The same for documents that have no chunks, as new ones.
 CREATE FUNCTION piramid.chunk_new(c piramid.collection, keys text[]) RETURNS bigint
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	RETURN piramid.execute(format($sql$
 		INSERT INTO %1$s (document_id, tenant, ordinal, parent, start, length, text, hash, heading_path%2$s)
@@ -99,7 +99,7 @@ COMMENT ON FUNCTION piramid.chunk_new(piramid.collection, text[]) IS 'cuts the t
 -- Cut all documents of a collection again, as after a change of "chunking"; and
 -- what has no document any more goes.
 CREATE FUNCTION piramid.rechunk_all(collection regclass) RETURNS bigint
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	c piramid.collection := piramid.open_collection(collection);
 	keys text[];
@@ -124,7 +124,7 @@ COMMENT ON FUNCTION piramid.rechunk_all(regclass) IS 'cut the texts of all docum
 
 -- What fails if documents ($1) do not fit the filter columns, as SQL; NULL if all fit.
 CREATE FUNCTION piramid.filter_check(collection regclass) RETURNS text
-	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	RETURN (SELECT format('SELECT count(ROW(d.id%s)) FROM %s AS d WHERE d.id = ANY ($1::bigint[])', piramid.filter_values(c), c.documents)
 		FROM piramid.collection AS c WHERE c.documents = collection
@@ -135,7 +135,7 @@ COMMENT ON FUNCTION piramid.filter_check(regclass) IS 'SQL that fails if documen
 
 -- Values that do not fit the filter columns fail when a document is written, also if it is cut later.
 CREATE FUNCTION piramid.check_filters(c piramid.collection, keys text[]) RETURNS void
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	-- Columns of an attached table have their types.
 	IF NOT c.attached AND c.filter_columns <> '{}' THEN
@@ -147,11 +147,11 @@ COMMENT ON FUNCTION piramid.check_filters(piramid.collection, text[]) IS 'fails 
 
 -- Documents that wait to be cut.  If somebody has them already, that was of an older text.
 CREATE FUNCTION piramid.queue_documents(c piramid.collection, keys text[]) RETURNS void
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	PERFORM piramid.check_filters(c, keys);
 	PERFORM piramid.execute(format('INSERT INTO %s (document_id) SELECT DISTINCT k FROM unnest($1::%s[]) AS k
-		ON CONFLICT (document_id) DO UPDATE SET lease = NULL, lease_until = NULL, error = NULL', c.uncut, piramid.key_type(c)), keys);
+		ON CONFLICT (document_id) DO UPDATE SET lease = NULL, lease_until = NULL, error = NULL, lost = NULL', c.uncut, piramid.key_type(c)), keys);
 	NOTIFY piramid_job;
 END
 $$;
@@ -159,7 +159,7 @@ COMMENT ON FUNCTION piramid.queue_documents(piramid.collection, text[]) IS 'docu
 
 -- The same for new ones: a row for a thousand of them.
 CREATE FUNCTION piramid.queue_new(c piramid.collection, keys text[]) RETURNS bigint
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	IF NOT c.attached AND c.filter_columns <> '{}' THEN
 		PERFORM piramid.check_filters(c, keys);
@@ -173,7 +173,7 @@ COMMENT ON FUNCTION piramid.queue_new(piramid.collection, text[]) IS 'new docume
 
 -- The collection of a table with a trigger, which may be a partition.
 CREATE FUNCTION piramid.collection_of(tab regclass) RETURNS piramid.collection
-	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	c piramid.collection;
 BEGIN
@@ -194,7 +194,7 @@ COMMENT ON FUNCTION piramid.collection_of(regclass) IS 'the collection of a tabl
 -- documents.  Writers for a tenant wait for each other, so that each counts what
 -- the others have written; a snapshot of before would not show that.
 CREATE FUNCTION piramid.check_quota(c piramid.collection, keys text[]) RETURNS void
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	t text;
 	documents bigint;
@@ -225,7 +225,7 @@ $$;
 COMMENT ON FUNCTION piramid.check_quota(piramid.collection, text[]) IS 'fails if a tenant of these documents has more than its quota';
 
 CREATE FUNCTION piramid.cut_added() RETURNS trigger
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	c piramid.collection := piramid.collection_of(TG_RELID);
 	keys text[];
@@ -256,11 +256,11 @@ COMMENT ON FUNCTION piramid.cut_added() IS 'the part of documents_added() that d
 
 -- Those that are only queued for later are queued here; of the others, cut_added() gets the rows.
 CREATE FUNCTION piramid.documents_added() RETURNS trigger
-	LANGUAGE c AS '$libdir/piramid', 'piramid_documents_added';
+	LANGUAGE c VOLATILE PARALLEL UNSAFE AS '$libdir/piramid', 'piramid_documents_added';
 COMMENT ON FUNCTION piramid.documents_added() IS 'trigger: new documents are cut into chunks, or queued';
 
 CREATE FUNCTION piramid.document_changed() RETURNS trigger
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	c piramid.collection := piramid.collection_of(TG_RELID);
 	was jsonb := CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) END;
@@ -298,7 +298,7 @@ COMMENT ON FUNCTION piramid.document_changed() IS 'trigger: the chunks of a docu
 
 -- Until a changed document is cut again, its chunks are those of before that its text still has.
 CREATE FUNCTION piramid.keep_found(c piramid.collection, key text) RETURNS void
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	PERFORM piramid.execute(format('WITH here AS MATERIALIZED (
 			SELECT x.id, coalesce(strpos(d.%1$I, x.text), 0) AS start FROM %2$s AS x JOIN %3$s AS d ON d.%4$I = x.document_id WHERE d.%4$I = $1::%5$s),
@@ -311,7 +311,7 @@ COMMENT ON FUNCTION piramid.keep_found(piramid.collection, text) IS 'drops the c
 
 -- The tenant and the filter columns of a document, in its chunks and their vectors.
 CREATE FUNCTION piramid.refilter(c piramid.collection, key text) RETURNS void
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	names text := concat('tenant', (SELECT string_agg(format(', %I', f), '' ORDER BY f) FROM jsonb_object_keys(c.filter_columns) AS f));
 	ours text := concat('x.tenant', (SELECT string_agg(format(', x.%I', f), '' ORDER BY f) FROM jsonb_object_keys(c.filter_columns) AS f));
@@ -341,7 +341,7 @@ $$;
 COMMENT ON FUNCTION piramid.refilter(piramid.collection, text) IS 'writes a document''s filter columns into its chunks and vectors';
 
 CREATE FUNCTION piramid.documents_truncated() RETURNS trigger
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	c piramid.collection := piramid.collection_of(TG_RELID);
 BEGIN
@@ -352,7 +352,7 @@ $$;
 COMMENT ON FUNCTION piramid.documents_truncated() IS 'trigger: no chunks without a document';
 
 CREATE FUNCTION piramid.keep_chunk() RETURNS trigger
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	RAISE EXCEPTION 'the text of a chunk does not change' USING ERRCODE = 'object_not_in_prerequisite_state',
 		HINT = 'Change the document: its chunks follow.';
@@ -361,7 +361,7 @@ $$;
 COMMENT ON FUNCTION piramid.keep_chunk() IS 'trigger: a chunk keeps its text, so that vectors of it stay true';
 
 CREATE FUNCTION piramid.queue_chunks() RETURNS trigger
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	c piramid.collection;
 BEGIN
@@ -377,7 +377,7 @@ COMMENT ON FUNCTION piramid.queue_chunks() IS 'trigger: new chunks are to be emb
 
 CREATE FUNCTION piramid.add_document(collection regclass, body text, title text DEFAULT NULL, uri text DEFAULT NULL,
 	metadata jsonb DEFAULT '{}', external_id text DEFAULT NULL, mime text DEFAULT NULL) RETURNS bigint
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	c piramid.collection := piramid.open_collection(collection);
 	id bigint;
@@ -396,7 +396,7 @@ COMMENT ON FUNCTION piramid.add_document(regclass, text, text, text, jsonb, text
 	'add a document, or change the one with this external_id; returns its id';
 
 CREATE FUNCTION piramid.get_document(collection regclass, id text, with_chunks boolean DEFAULT false) RETURNS jsonb
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	c piramid.collection := piramid.open_collection(collection);
 	document jsonb;
@@ -414,8 +414,21 @@ END
 $$;
 COMMENT ON FUNCTION piramid.get_document(regclass, text, boolean) IS 'a document as JSON, with its chunks if that is asked; NULL if there is none';
 
+CREATE FUNCTION piramid.delete_document(collection regclass, id text) RETURNS boolean
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	c piramid.collection := piramid.open_collection(collection);
+	n bigint;
+BEGIN
+	EXECUTE format('DELETE FROM %s AS d WHERE d.%I = $1::%s', c.documents, c.key_column, piramid.key_type(c)) USING id;
+	GET DIAGNOSTICS n = ROW_COUNT;
+	RETURN n > 0;
+END
+$$;
+COMMENT ON FUNCTION piramid.delete_document(regclass, text) IS 'delete a document; false if there is none';
+
 CREATE FUNCTION piramid.delete_documents(collection regclass, filter jsonb) RETURNS bigint
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	c piramid.collection := piramid.open_collection(collection);
 	n bigint;

@@ -25,7 +25,7 @@ COMMENT ON FUNCTION piramid.typed_condition(text, text, jsonb, regtype) IS 'a co
 -- One condition: a field, an operator, a JSON value.  Everything that the caller
 -- wrote becomes a literal.
 CREATE FUNCTION piramid.condition_sql(c piramid.collection, field text, operator text, value jsonb) RETURNS text
-	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	sign text := CASE operator WHEN '$eq' THEN '=' WHEN '$ne' THEN '=' WHEN '$gt' THEN '>' WHEN '$gte' THEN '>='
 		WHEN '$lt' THEN '<' WHEN '$lte' THEN '<=' END;
@@ -65,7 +65,7 @@ $$;
 COMMENT ON FUNCTION piramid.condition_sql(piramid.collection, text, text, jsonb) IS 'a condition of a filter as SQL over d, the documents';
 
 CREATE FUNCTION piramid.filter_sql(c piramid.collection, filter jsonb, depth integer) RETURNS text
-	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	parts text[] := '{}';
 	e record;
@@ -97,7 +97,7 @@ $$;
 COMMENT ON FUNCTION piramid.filter_sql(piramid.collection, jsonb, integer) IS 'a part of a filter as SQL';
 
 CREATE FUNCTION piramid.filter_sql(collection regclass, filter jsonb) RETURNS text
-	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT piramid.filter_sql(c, coalesce(filter, '{}'), 0) FROM piramid.collection AS c WHERE c.documents = collection
 $$;
 COMMENT ON FUNCTION piramid.filter_sql(regclass, jsonb) IS 'a filter as an SQL condition on d, a row of the documents';
@@ -106,7 +106,7 @@ COMMENT ON FUNCTION piramid.filter_sql(regclass, jsonb) IS 'a filter as an SQL c
 -- table: they are tested inside the index.  If that is the whole filter, no document is read, unless
 -- documents have a row level security of their own.
 CREATE FUNCTION piramid.column_filter(c piramid.collection, filter jsonb, tab text, OUT condition text, OUT whole boolean)
-	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	parts text[] := '{}';
 	e record;
@@ -141,8 +141,8 @@ COMMENT ON FUNCTION piramid.column_filter(piramid.collection, jsonb, text) IS 't
 -- The words of a query against a chunk, as three SQL expressions: does it match,
 -- how well, and by what to sort.  $2 is the query.  A bm25 index on the chunks' text
 -- ranks, if there is one; else full text search does.
-CREATE FUNCTION piramid.text_match(c piramid.collection, OUT matches text, OUT relevance text, OUT place text)
-	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION piramid.text_match(c piramid.collection, OUT matches text, OUT relevance text, OUT place text, OUT by_bm25 boolean)
+	LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	words text := format('websearch_to_tsquery(%L::regconfig, $2)', c.text_config);
 	schema text := piramid.bm25_schema();
@@ -154,7 +154,8 @@ BEGIN
 		JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] AND a.attname = 'text'
 	WHERE i.indrelid = c.chunks AND i.indisvalid AND i.indpred IS NULL AND schema IS NOT NULL
 	ORDER BY i.indexrelid LIMIT 1;
-	IF FOUND THEN
+	by_bm25 := FOUND;
+	IF by_bm25 THEN
 		-- By its number: of another name of an index, a statement that is kept is not told.
 		words := format('%s.to_bm25query(%s, %L::regclass)', schema, words, index::oid);
 		matches := format('c.text OPERATOR(%s.@@) %s', schema, words);
@@ -171,15 +172,24 @@ END
 $$;
 COMMENT ON FUNCTION piramid.text_match(piramid.collection) IS 'SQL for the words of a query, by bm25 or by full text search';
 
+-- The distance of a vector, v, from that of the query, $1.
+CREATE FUNCTION piramid.distance_sql(c piramid.collection) RETURNS text
+	LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN format('v.embedding OPERATOR(%1$s.%2$s) $1::%1$s.vector', piramid.vector_schema(),
+		CASE c.distance WHEN 'cosine' THEN '<=>' WHEN 'l2' THEN '<->' ELSE '<#>' END);
+END
+$$;
+COMMENT ON FUNCTION piramid.distance_sql(piramid.collection) IS 'SQL for the distance between a vector and the query';
+
 -- The legs of a search, as SQL: chunks by the distance of their vectors ($1), and by the words ($2)
 -- in them, "depth" of each.  Numbers of rows stand in the text of the statement, so that plans that are
 -- kept know them.
 CREATE FUNCTION piramid.leg_by_vector(c piramid.collection, vectors regclass, filter jsonb, depth integer) RETURNS text
-	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	f record := piramid.column_filter(c, filter, 'v');
-	place text := format('v.embedding OPERATOR(%1$s.%2$s) $1::%1$s.vector', piramid.vector_schema(),
-		CASE c.distance WHEN 'cosine' THEN '<=>' WHEN 'l2' THEN '<->' ELSE '<#>' END);
+	place text := piramid.distance_sql(c);
 BEGIN
 	RETURN format('SELECT x.chunk_id, x.distance, row_number() OVER (ORDER BY x.distance, x.chunk_id) AS rank
 		FROM (SELECT v.chunk_id, %s AS distance FROM %s AS v%s WHERE %s ORDER BY %1$s LIMIT %5$s) AS x', place, vectors,
@@ -190,7 +200,7 @@ $$;
 COMMENT ON FUNCTION piramid.leg_by_vector(piramid.collection, regclass, jsonb, integer) IS 'SQL for the nearest chunks of a search';
 
 CREATE FUNCTION piramid.leg_by_text(c piramid.collection, filter jsonb, depth integer) RETURNS text
-	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	f record := piramid.column_filter(c, filter, 'c');
 	words record := piramid.text_match(c);
@@ -203,20 +213,52 @@ END
 $$;
 COMMENT ON FUNCTION piramid.leg_by_text(piramid.collection, jsonb, integer) IS 'SQL for the chunks of a search with the best words';
 
+-- Both legs of a hybrid, fused by their scores, as piramid_hybrid() does by default: each chunk of either leg has
+-- both scores, so that what one index has not found counts, too.  The legs need not look far for that.
+CREATE FUNCTION piramid.fused_by_score(c piramid.collection, vectors regclass, filter jsonb, depth integer) RETURNS text
+	LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	words record := piramid.text_match(c);
+	nearness text := CASE c.distance WHEN 'cosine' THEN '1 - distance' WHEN 'l2' THEN '1 - distance / NULLIF(max(distance) OVER (), 0)'
+		-- by the largest size, as products may all be negative
+		ELSE '- distance / NULLIF(max(abs(distance)) OVER (), 0)' END;
+BEGIN
+	depth := greatest(20, 2 * depth);
+	RETURN format('SELECT chunk_id, distance, vector_rank, text_rank,
+			($3 * coalesce(NULLIF(%s, ''NaN''), 0) + $4 * coalesce(relevance / NULLIF(max(relevance) OVER (), 0), 0)) / coalesce(NULLIF($3 + $4, 0), 1) AS score
+		FROM (SELECT found.chunk_id, found.vector_rank, found.text_rank, coalesce(found.relevance, %s) AS relevance, coalesce(found.distance, %s) AS distance
+			FROM (SELECT chunk_id, n.distance, n.rank AS vector_rank, t.relevance, t.rank AS text_rank FROM (%s) AS n FULL JOIN (%s) AS t USING (chunk_id)) AS found
+				JOIN %s AS c ON c.id = found.chunk_id LEFT JOIN %s AS v ON v.chunk_id = found.chunk_id) AS scored',
+		nearness, words.relevance, piramid.distance_sql(c), piramid.leg_by_vector(c, vectors, filter, depth), piramid.leg_by_text(c, filter, depth), c.chunks, vectors);
+END
+$$;
+COMMENT ON FUNCTION piramid.fused_by_score(piramid.collection, regclass, jsonb, integer) IS 'SQL for the chunks of a hybrid search, with scores of both legs';
+
+-- The same by their ranks alone, as scores of full text search have no bounds, and know no other text.
+CREATE FUNCTION piramid.fused_by_rank(c piramid.collection, vectors regclass, filter jsonb, depth integer) RETURNS text
+	LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	depth := greatest(50, 3 * depth);
+	RETURN format('SELECT chunk_id, v.distance, v.rank AS vector_rank, t.rank AS text_rank,
+			(coalesce($3 / (60 + v.rank), 0) + coalesce($4 / (60 + t.rank), 0))::float8 AS score
+		FROM (%s) AS v FULL JOIN (%s) AS t USING (chunk_id)', piramid.leg_by_vector(c, vectors, filter, depth), piramid.leg_by_text(c, filter, depth));
+END
+$$;
+COMMENT ON FUNCTION piramid.fused_by_rank(piramid.collection, regclass, jsonb, integer) IS 'SQL for the chunks of a hybrid search, with scores by ranks';
+
 -- The legs of a search together: each chunk once, with its score, as SQL.
 CREATE FUNCTION piramid.fused_legs(c piramid.collection, way text, vectors regclass, filter jsonb, depth integer) RETURNS text
-	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	nearness text := CASE c.distance WHEN 'cosine' THEN '1 - distance' WHEN 'l2' THEN '1 / (1 + distance)' ELSE '- distance' END;
 BEGIN
-	RETURN CASE way
-		WHEN 'vector' THEN format('SELECT chunk_id, distance, rank AS vector_rank, NULL::bigint AS text_rank, (%s)::float8 AS score FROM (%s) AS v',
+	RETURN CASE
+		WHEN way = 'vector' THEN format('SELECT chunk_id, distance, rank AS vector_rank, NULL::bigint AS text_rank, (%s)::float8 AS score FROM (%s) AS v',
 			nearness, piramid.leg_by_vector(c, vectors, filter, depth))
-		WHEN 'text' THEN format('SELECT chunk_id, NULL::float8 AS distance, NULL::bigint AS vector_rank, rank AS text_rank, relevance::float8 AS score FROM (%s) AS t',
+		WHEN way = 'text' THEN format('SELECT chunk_id, NULL::float8 AS distance, NULL::bigint AS vector_rank, rank AS text_rank, relevance::float8 AS score FROM (%s) AS t',
 			piramid.leg_by_text(c, filter, depth))
-		ELSE format('SELECT chunk_id, v.distance, v.rank AS vector_rank, t.rank AS text_rank,
-				(coalesce($3 / (60 + v.rank), 0) + coalesce($4 / (60 + t.rank), 0))::float8 AS score
-			FROM (%s) AS v FULL JOIN (%s) AS t USING (chunk_id)', piramid.leg_by_vector(c, vectors, filter, depth), piramid.leg_by_text(c, filter, depth)) END;
+		WHEN (piramid.text_match(c)).by_bm25 THEN piramid.fused_by_score(c, vectors, filter, depth)
+		ELSE piramid.fused_by_rank(c, vectors, filter, depth) END;
 END
 $$;
 COMMENT ON FUNCTION piramid.fused_legs(piramid.collection, text, regclass, jsonb, integer) IS 'SQL for the chunks of a search, with scores';
@@ -225,7 +267,7 @@ COMMENT ON FUNCTION piramid.fused_legs(piramid.collection, text, regclass, jsonb
 -- score, $6 is "expand".  It is kept for other searches with the same arguments: see src/collection.
 CREATE FUNCTION piramid.search_sql(collection regclass, vectors regclass, has_query boolean, has_text boolean, mode text, k integer,
 	filter jsonb, has_least boolean, expand integer, per_document boolean) RETURNS text
-	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	c piramid.collection;
 	way text := coalesce(mode, CASE WHEN NOT has_query THEN 'text' WHEN NOT has_text THEN 'vector' ELSE 'hybrid' END);
@@ -241,11 +283,8 @@ BEGIN
 	END IF;
 	SELECT * INTO c FROM piramid.collection AS x WHERE x.documents = collection;
 	PERFORM piramid.filter_sql(c, coalesce(filter, '{}'), 0);		-- which says what is wrong with it
-	-- Legs of a hybrid, and of documents, look further than the rows that they give.
+	-- The search of documents looks further than the rows that it gives; so do the legs of a hybrid.
 	depth := k * CASE WHEN per_document THEN 5 ELSE 1 END;
-	IF way = 'hybrid' THEN
-		depth := greatest(3 * depth, 50);
-	END IF;
 	RETURN format($sql$
 		WITH fused AS (%1$s),
 		best AS (%2$s)
@@ -274,13 +313,14 @@ $$;
 COMMENT ON FUNCTION piramid.search_sql(regclass, regclass, boolean, boolean, text, integer, jsonb, boolean, integer, boolean) IS
 	'the statement of a search';
 
+-- It locks tables, and sees what its transaction has changed: so it is not stable.
 CREATE FUNCTION piramid.search(collection regclass, query piramid.embedding DEFAULT NULL, query_text text DEFAULT NULL,
 	mode text DEFAULT NULL, k integer DEFAULT 10, filter jsonb DEFAULT '{}', min_score double precision DEFAULT NULL,
 	weights jsonb DEFAULT '{}', expand integer DEFAULT 0, per_document boolean DEFAULT false)
 	RETURNS TABLE (document_id text, chunk_id bigint, score double precision, distance double precision, vector_rank bigint,
 		text_rank bigint, text text, before text, after text, heading_path text[], parent_id bigint, page integer,
 		start integer, length integer, title text, uri text, metadata jsonb)
-	LANGUAGE c SET search_path = pg_catalog, pg_temp AS '$libdir/piramid', 'piramid_collection_search';
+	ROWS 10 LANGUAGE c VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS '$libdir/piramid', 'piramid_collection_search';
 COMMENT ON FUNCTION piramid.search(regclass, piramid.embedding, text, text, integer, jsonb, double precision, jsonb, integer, boolean) IS
 	'the best chunks for a vector, for words, or for both; with neighbours if that is asked';
 
@@ -289,7 +329,7 @@ CREATE FUNCTION piramid.search_batch(collection regclass, queries jsonb)
 	RETURNS TABLE (query_number integer, document_id text, chunk_id bigint, score double precision, distance double precision, vector_rank bigint,
 		text_rank bigint, text text, before text, after text, heading_path text[], parent_id bigint, page integer,
 		start integer, length integer, title text, uri text, metadata jsonb)
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	q record;
 	option text;

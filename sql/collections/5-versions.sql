@@ -7,7 +7,7 @@
 -- where one began while a chunk was being written.  Those of one call are locked
 -- against changes until its end, so a worker takes a few thousand at once.
 CREATE FUNCTION piramid.queue_missing(collection regclass, most bigint DEFAULT NULL) RETURNS bigint
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	c piramid.collection := piramid.open_collection(collection, plain => true);
 	v record;
@@ -33,13 +33,14 @@ COMMENT ON FUNCTION piramid.queue_missing(regclass, bigint) IS 'queue chunks tha
 -- The table alone: the worker queues what it lacks, a part at a time, since what is
 -- queued is locked until the transaction ends.
 CREATE FUNCTION piramid.set_model(collection regclass, model text) RETURNS integer
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	c piramid.collection := piramid.open_collection(collection);
 	number integer;
 BEGIN
 	-- A foreign key locks the table that it refers to.
 	PERFORM piramid.lock_tables(ARRAY[c.chunks], current_setting('lock_timeout')::interval, lock_mode => 'SHARE ROW EXCLUSIVE');
+	PERFORM piramid.fit_chunking('{"size": 1000}' || c.chunking, model);		-- which warns
 	number := piramid.make_version(c, model, 'building');
 	NOTIFY piramid_job, 'sweep';
 	RETURN number;
@@ -48,9 +49,29 @@ $$;
 COMMENT ON FUNCTION piramid.set_model(regclass, text) IS
 	'begin a version with another model; searches use the active one until promote()';
 
+-- What vectors have cost, and what those that are missing will: by the model's price, and the tokens that claim()
+-- counts.  Nothing is written down for it, so vectors that are gone are not in it.
+CREATE FUNCTION piramid.embedding_cost(collection regclass) RETURNS TABLE (version integer, model text, tokens bigint, cost numeric,
+		missing_tokens bigint, missing_cost numeric)
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	c piramid.collection := piramid.open_collection(collection);
+	v record;
+BEGIN
+	FOR v IN SELECT x.version AS number, x.vectors, m.name, m.price_per_mtok / 1000000 AS price FROM piramid.version AS x JOIN piramid.model AS m ON m.name = x.model
+			WHERE x.documents = c.documents ORDER BY x.version LOOP
+		RETURN QUERY EXECUTE format('SELECT $1, $2, x.has, trim_scale(x.has * $3), x.lacks, trim_scale(x.lacks * $3) FROM (
+			SELECT coalesce(sum(t) FILTER (WHERE v.chunk_id IS NOT NULL), 0)::bigint AS has, coalesce(sum(t) FILTER (WHERE v.chunk_id IS NULL), 0)::bigint AS lacks
+			FROM %s AS c CROSS JOIN LATERAL (SELECT 1 + octet_length(c.text) / 3 AS t) AS u LEFT JOIN %s AS v ON v.chunk_id = c.id WHERE c.text <> '''') AS x', c.chunks, v.vectors)
+			USING v.number, v.name, v.price;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION piramid.embedding_cost(regclass) IS 'tokens, and their price, of the vectors that each version has, and of those that it lacks; an estimate';
+
 -- Does the current user see all rows of a collection, or some of them only?
 CREATE FUNCTION piramid.sees_all(c piramid.collection) RETURNS boolean
-	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT NOT row_security_active(c.chunks) OR EXISTS (SELECT FROM pg_policy, unnest(polroles) AS role
 		WHERE polrelid = c.chunks AND polname LIKE 'piramid\_work\_%' AND pg_has_role(current_user, role, 'USAGE'))
 $$;
@@ -58,7 +79,7 @@ COMMENT ON FUNCTION piramid.sees_all(piramid.collection) IS 'does row level secu
 
 -- Where writers never pause, some chunks always wait for their vectors: "most_missing" lets so many.
 CREATE FUNCTION piramid.promote(collection regclass, version integer, most_missing bigint DEFAULT 0) RETURNS void
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	c piramid.collection := piramid.open_collection(collection);
 	tab regclass := (SELECT vectors FROM piramid.version AS v WHERE v.documents = collection AND v.version = promote.version);
@@ -87,7 +108,7 @@ COMMENT ON FUNCTION piramid.promote(regclass, integer, bigint) IS
 -- What workers do now and then.  Collections that they cannot open now, or must not, or whose tables
 -- their owner has broken, are passed over: these errors are a collection's, and others are not to wait for it.
 CREATE FUNCTION piramid.sweep(most bigint DEFAULT 5000) RETURNS bigint
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	tab regclass;
 	done bigint := 0;
@@ -108,7 +129,7 @@ COMMENT ON FUNCTION piramid.sweep(bigint) IS 'for workers: queues chunks that ha
 
 -- The newest version, if it has a vector for every chunk.
 CREATE FUNCTION piramid.promote_finished() RETURNS integer
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	v record;
 	c piramid.collection;
@@ -134,7 +155,7 @@ $$;
 COMMENT ON FUNCTION piramid.promote_finished() IS 'for workers: promotes versions that are complete, where auto_promote says so; returns their number';
 
 CREATE FUNCTION piramid.drop_version(collection regclass, version integer) RETURNS void
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	c piramid.collection := piramid.open_collection(collection);
 	tab regclass := (SELECT vectors FROM piramid.version AS v
@@ -157,7 +178,7 @@ $$;
 COMMENT ON FUNCTION piramid.drop_version(regclass, integer) IS 'drop a version that is not active, its vectors and jobs';
 
 CREATE FUNCTION piramid.check_vectors(c piramid.collection, vectors piramid.embedding[]) RETURNS void
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	zero bigint := 0;
 BEGIN
@@ -174,7 +195,7 @@ COMMENT ON FUNCTION piramid.check_vectors(piramid.collection, piramid.embedding[
 -- Vectors made elsewhere, each with the text that it was made of: what is stored
 -- belongs to chunks of exactly this text.
 CREATE FUNCTION piramid.import_vectors(collection regclass, texts text[], vectors piramid.embedding[], version integer DEFAULT NULL) RETURNS bigint
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	c piramid.collection := piramid.open_collection(collection);
 	v piramid.version;
@@ -206,7 +227,7 @@ COMMENT ON FUNCTION piramid.import_vectors(regclass, text[], piramid.embedding[]
 -- external_id is changed.
 CREATE FUNCTION piramid.upsert_vectors(collection regclass, ids text[], vectors piramid.embedding[], metadata jsonb[] DEFAULT NULL,
 	texts text[] DEFAULT NULL, version integer DEFAULT NULL) RETURNS bigint
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	c piramid.collection := piramid.open_collection(collection);
 	v piramid.version;

@@ -6,10 +6,13 @@
 -- A batch for one call of one provider.  Collections are looked at in random order,
 -- so that none waits behind another.  No transaction stays open during the call: the lease
 -- does what a lock would do, and expires if the worker dies.
+-- A text on which workers die would go from one to the next for ever.  So leases that ended by themselves
+-- are counted: after two the text comes alone, so that others of its batch are not taken for it, and after
+-- "max_lost" it is given up.  What a worker gives back it has survived, and counts elsewhere: see fail().
 CREATE FUNCTION piramid.claim(items integer DEFAULT NULL, tokens integer DEFAULT NULL, lease interval DEFAULT '2 min',
-	providers text[] DEFAULT NULL)
+	providers text[] DEFAULT NULL, max_lost integer DEFAULT 5)
 	RETURNS TABLE (collection regclass, version integer, provider text, model_id text, dims integer, lease_token uuid, chunk_id bigint, text text)
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	v record;
 	c piramid.collection;
@@ -25,29 +28,37 @@ BEGIN
 		BEGIN
 			-- An owner's lock, or broken table, must not stop the worker of others.
 			c := piramid.open_collection(v.documents, plain => true, wait => false);
-			-- Several may take rows at once; the token, not the order, says whose they are.
-			EXECUTE format('WITH due AS (
-					SELECT j.chunk_id, j.version, sum(j.tokens) OVER (ORDER BY j.due, j.chunk_id) - j.tokens AS before
-					FROM (SELECT * FROM %1$s WHERE version = $1 AND NOT failed AND due <= clock_timestamp()
-							AND (lease IS NULL OR lease_until <= clock_timestamp())
-						ORDER BY due, chunk_id LIMIT $2 FOR UPDATE SKIP LOCKED) AS j)
-				UPDATE %1$s AS j SET lease = $3, lease_until = clock_timestamp() + $4, attempts = attempts + 1
-				FROM due WHERE j.chunk_id = due.chunk_id AND j.version = due.version AND (due.before < $5 OR due.before = 0)', c.jobs)
-				USING v.number, least(items, v.batch_items), token, coalesce(lease, '2 min'), least(tokens, v.batch_tokens);
-			GET DIAGNOSTICS n = ROW_COUNT;
-			IF n > 0 THEN
+			LOOP
+				-- Several may take rows at once; the token, not the order, says whose they are.
+				EXECUTE format('WITH due AS (
+						SELECT j.chunk_id, j.version, j.now_lost, j.now_lost >= $6 AS dead,
+							sum(j.tokens) OVER others - j.tokens AS before, bool_or(j.now_lost >= 2) OVER others AS suspect
+						FROM (SELECT *, lost + (lease IS NOT NULL)::int AS now_lost FROM %1$s WHERE version = $1 AND NOT failed AND due <= clock_timestamp()
+								AND (lease IS NULL OR lease_until <= clock_timestamp())
+							ORDER BY due, chunk_id LIMIT $2 FOR UPDATE SKIP LOCKED) AS j
+						WINDOW others AS (PARTITION BY j.now_lost >= $6 ORDER BY j.due, j.chunk_id))
+					UPDATE %1$s AS j SET lease = CASE WHEN NOT dead THEN $3 END, lease_until = CASE WHEN NOT dead THEN clock_timestamp() + $4 END,
+						attempts = attempts + (NOT dead)::int - (lease IS NOT NULL)::int, lost = now_lost, failed = dead,
+						error = CASE WHEN dead THEN format(''a worker died or hung with this text %%s times: its lease ended by itself'', now_lost) ELSE error END
+					FROM due WHERE j.chunk_id = due.chunk_id AND j.version = due.version
+						AND (dead OR due.before = 0 OR (due.before < $5 AND NOT suspect))', c.jobs)
+					USING v.number, least(items, v.batch_items), token, coalesce(lease, '2 min'), least(tokens, v.batch_tokens), greatest(max_lost, 1);
+				GET DIAGNOSTICS n = ROW_COUNT;
+				EXIT WHEN n = 0;
 				RETURN QUERY EXECUTE format('SELECT $1, $2, $3, $4, $5, $6, x.id, $7 || x.text
 					FROM %s AS j JOIN %s AS x ON x.id = j.chunk_id WHERE j.lease = $6 ORDER BY x.id', c.jobs, c.chunks)
 					USING c.documents, v.number, v.provider, v.model_id, v.dims, token, v.document_prefix;
-				RETURN;
-			END IF;
+				IF FOUND THEN
+					RETURN;
+				END IF;
+			END LOOP;
 		EXCEPTION WHEN syntax_error_or_access_rule_violation OR data_exception OR integrity_constraint_violation OR object_not_in_prerequisite_state THEN
 			CONTINUE;
 		END;
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION piramid.claim(integer, integer, interval, text[]) IS
+COMMENT ON FUNCTION piramid.claim(integer, integer, interval, text[], integer) IS
 	'a batch of texts to embed, under a lease; no rows if there is nothing to do';
 
 -- Chunks that are being changed or deleted are left: what they become is queued
@@ -55,7 +66,7 @@ COMMENT ON FUNCTION piramid.claim(integer, integer, interval, text[]) IS
 -- If somebody has locked a table, this fails at once: to be tried again under the same
 -- lease, after what there is to do for others.
 CREATE FUNCTION piramid.complete(collection regclass, lease_token uuid, chunk_ids bigint[], vectors piramid.embedding[]) RETURNS integer
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	c piramid.collection := piramid.open_collection(collection, plain => true, wait => false);
 	tab regclass;
@@ -89,7 +100,7 @@ COMMENT ON FUNCTION piramid.complete(regclass, uuid, bigint[], piramid.embedding
 	'store the vectors of a lease; returns how many: not those of chunks that have changed meanwhile';
 
 CREATE FUNCTION piramid.heartbeat(collection regclass, lease_token uuid, lease interval DEFAULT '2 min') RETURNS integer
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	c piramid.collection := piramid.open_collection(collection, plain => true, wait => false);
 	n integer;
@@ -109,16 +120,16 @@ $$;
 COMMENT ON FUNCTION piramid.heartbeat(regclass, uuid, interval) IS 'a lease begins anew; returns how many jobs, or documents, it still has';
 
 CREATE FUNCTION piramid.pause_provider(name text, error text, retry_after interval DEFAULT NULL) RETURNS void
-	LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 	INSERT INTO piramid.pause AS p (provider, until, error)
 	SELECT name, clock_timestamp() + coalesce(retry_after, interval '10 s'), left(pause_provider.error, 500) WHERE name IS NOT NULL
-	ON CONFLICT (worker, provider) DO UPDATE SET until = greatest(p.until, excluded.until), error = excluded.error
+	ON CONFLICT (worker, provider) DO UPDATE SET until = greatest(p.until, clock_timestamp() + coalesce(retry_after, interval '10 s')), error = left(pause_provider.error, 500)
 $$;
 COMMENT ON FUNCTION piramid.pause_provider(text, text, interval) IS 'let the current role''s workers leave a provider alone for a while';
 
 CREATE FUNCTION piramid.fail(collection regclass, lease_token uuid, error text, scope text DEFAULT 'item', chunk_ids bigint[] DEFAULT NULL,
 	retry_after interval DEFAULT NULL, max_attempts integer DEFAULT 5) RETURNS integer
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	c piramid.collection := piramid.open_collection(collection, plain => true, wait => false);
 	name text;
@@ -148,15 +159,15 @@ COMMENT ON FUNCTION piramid.fail(regclass, uuid, text, text, bigint[], interval,
 	'give jobs of a lease back: the provider failed and is paused, the batch was too big, or the items are at fault';
 
 CREATE FUNCTION piramid.requeue_failed(collection regclass) RETURNS integer
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	c piramid.collection := piramid.open_collection(collection, plain => true);
 	n integer;
 BEGIN
-	EXECUTE format('UPDATE %s SET failed = false, attempts = 0, due = now() WHERE failed', c.jobs);
+	EXECUTE format('UPDATE %s SET failed = false, attempts = 0, lost = 0, due = now() WHERE failed', c.jobs);
 	GET DIAGNOSTICS n = ROW_COUNT;
 	IF c.uncut IS NOT NULL THEN
-		EXECUTE format('WITH again AS (UPDATE %s SET error = NULL WHERE error IS NOT NULL RETURNING 1) SELECT $1 + count(*) FROM again', c.uncut) INTO n USING n;
+		EXECUTE format('WITH again AS (UPDATE %s SET error = NULL, lost = NULL WHERE error IS NOT NULL RETURNING 1) SELECT $1 + count(*) FROM again', c.uncut) INTO n USING n;
 	END IF;
 	NOTIFY piramid_job;
 	RETURN n;
@@ -170,7 +181,7 @@ COMMENT ON FUNCTION piramid.requeue_failed(regclass) IS 'try jobs, and documents
 
 -- Has planning a statement that reads this table, or its partitions, functions of a user to compute?
 CREATE FUNCTION piramid.plans_code(tab regclass) RETURNS boolean
-	LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 	WITH t AS MATERIALIZED (SELECT tab AS oid UNION SELECT relid FROM pg_partition_tree(tab)),
 	parts AS (SELECT 'pg_class'::regclass AS class, t.oid::oid FROM t
 		UNION ALL SELECT 'pg_class'::regclass, indexrelid FROM pg_index JOIN t ON indrelid = t.oid
@@ -184,7 +195,7 @@ COMMENT ON FUNCTION piramid.plans_code(regclass) IS 'have indexes, checks, stati
 
 -- Reading documents of another owner must run no code of that owner: a policy, a view, a cast, an index.
 CREATE FUNCTION piramid.open_documents(collection regclass) RETURNS piramid.collection
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	c piramid.collection := piramid.open_collection(collection, plain => true, wait => false);
 BEGIN
@@ -207,7 +218,7 @@ COMMENT ON FUNCTION piramid.open_documents(regclass) IS 'the row of a collection
 -- Cuts documents that were taken from the waiting ones.  One that cannot be cut, as its text does
 -- not fit an index, waits with its error until it changes: others are not to wait for it.
 CREATE FUNCTION piramid.cut_taken(c piramid.collection, keys text[], starts integer[] DEFAULT NULL, lengths integer[] DEFAULT NULL) RETURNS integer
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	key text;
 	here boolean;
@@ -236,18 +247,18 @@ COMMENT ON FUNCTION piramid.cut_taken(piramid.collection, text[], integer[], int
 -- Gives new documents that wait together, in at most so many rows, a row each.  Whoever does so waits
 -- for those who change one of them; in order of their keys, so that two do not wait for each other.
 CREATE FUNCTION piramid.spread(c piramid.collection, most integer) RETURNS bigint
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	RETURN piramid.execute(format('WITH taken AS (DELETE FROM %1$s AS u USING (SELECT id FROM %1$s WHERE document_id IS NULL LIMIT $1 FOR UPDATE SKIP LOCKED) AS x
 			WHERE u.id = x.id RETURNING u.documents, u.queued_at)
 		INSERT INTO %1$s (document_id, queued_at) SELECT k, min(t.queued_at) FROM taken AS t, unnest(t.documents) AS k GROUP BY k ORDER BY k
-		ON CONFLICT (document_id) DO UPDATE SET lease = NULL, lease_until = NULL, error = NULL', c.uncut), most);
+		ON CONFLICT (document_id) DO UPDATE SET lease = NULL, lease_until = NULL, error = NULL, lost = NULL', c.uncut), most);
 END
 $$;
 COMMENT ON FUNCTION piramid.spread(piramid.collection, integer) IS 'gives new documents that wait together a row each';
 
 CREATE FUNCTION piramid.cut(collection regclass, documents integer DEFAULT 100) RETURNS integer
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	c piramid.collection := piramid.open_documents(collection);
 	keys text[];
@@ -268,7 +279,7 @@ COMMENT ON FUNCTION piramid.cut(regclass, integer) IS 'cut documents that wait f
 
 -- Some documents of each collection that the current user may cut; others are passed over.
 CREATE FUNCTION piramid.cut_documents(documents integer DEFAULT 100) RETURNS integer
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	tab regclass;
 	n integer := 0;
@@ -288,10 +299,11 @@ $$;
 COMMENT ON FUNCTION piramid.cut_documents(integer) IS 'for workers: cut documents that wait for it, in all collections';
 
 -- A document that is to be cut where its meaning changes: its sentences, for a worker to embed and compare.
-CREATE FUNCTION piramid.claim_document(lease interval DEFAULT '10 min', providers text[] DEFAULT NULL)
+-- One with which workers die is given up, as claim() does it.
+CREATE FUNCTION piramid.claim_document(lease interval DEFAULT '10 min', providers text[] DEFAULT NULL, max_lost integer DEFAULT 5)
 	RETURNS TABLE (collection regclass, provider text, model_id text, lease_token uuid, document_id text, size integer, percentile float8,
 		starts integer[], lengths integer[], sentences text[])
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	v record;
 	c piramid.collection;
@@ -307,7 +319,10 @@ BEGIN
 		BEGIN
 			c := piramid.open_documents(v.documents);
 			PERFORM piramid.spread(c, 1);
-			EXECUTE format('UPDATE %1$s AS u SET lease = $1, lease_until = clock_timestamp() + $2
+			EXECUTE format('UPDATE %1$s SET error = format(''a worker died or hung with this document %%s times: its lease ended by itself'', lost + 1), lease = NULL, lease_until = NULL
+				WHERE id IN (SELECT id FROM %1$s WHERE lost >= $1 - 1 AND error IS NULL AND lease_until <= clock_timestamp() FOR UPDATE SKIP LOCKED)', c.uncut)
+				USING greatest(max_lost, 1);
+			EXECUTE format('UPDATE %1$s AS u SET lease = $1, lease_until = clock_timestamp() + $2, lost = coalesce(lost, 0) + (lease IS NOT NULL)::int
 				FROM (SELECT id FROM %1$s WHERE document_id IS NOT NULL AND error IS NULL AND (lease IS NULL OR lease_until <= clock_timestamp()) LIMIT 1 FOR UPDATE SKIP LOCKED) AS x
 				WHERE u.id = x.id RETURNING u.document_id::text', c.uncut) INTO key USING token, coalesce(lease, '10 min');
 			IF key IS NOT NULL THEN
@@ -325,11 +340,11 @@ BEGIN
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION piramid.claim_document(interval, text[]) IS 'a document to be cut by the meaning of its sentences, under a lease; no row if there is none';
+COMMENT ON FUNCTION piramid.claim_document(interval, text[], integer) IS 'a document to be cut by the meaning of its sentences, under a lease; no row if there is none';
 
 -- If the document has changed since, its lease is gone, and it waits to be cut again.
 CREATE FUNCTION piramid.complete_document(collection regclass, lease_token uuid, starts integer[], lengths integer[]) RETURNS boolean
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	c piramid.collection := piramid.open_documents(collection);
 	key text;
@@ -356,7 +371,7 @@ $$;
 COMMENT ON FUNCTION piramid.complete_document(regclass, uuid, integer[], integer[]) IS 'cut the document of a lease where these say; false if the lease is gone, or the document cannot be cut';
 
 CREATE FUNCTION piramid.release_document(collection regclass, lease_token uuid) RETURNS void
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	c piramid.collection := piramid.open_collection(collection, plain => true, wait => false);
 BEGIN

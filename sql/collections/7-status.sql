@@ -3,9 +3,19 @@
 -- Status, metrics, health
 -- ===========================================================================
 
+CREATE FUNCTION piramid.list_collections() RETURNS TABLE (collection regclass, attached boolean, filter_columns jsonb, isolation text, distance text,
+		version integer, model text, provider text, dims integer, query_prefix text)
+	LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT c.documents, c.attached, c.filter_columns, c.isolation, c.distance, v.version, v.model, m.provider, m.dims, m.query_prefix
+	FROM piramid.collection AS c LEFT JOIN piramid.version AS v ON v.documents = c.documents AND v.state = 'active' LEFT JOIN piramid.model AS m ON m.name = v.model
+	WHERE has_table_privilege(c.documents, 'SELECT') AND has_table_privilege(c.chunks, 'SELECT')
+	ORDER BY c.documents::text
+$$;
+COMMENT ON FUNCTION piramid.list_collections() IS 'collections that the current user may search, and the model that embeds queries of them';
+
 CREATE FUNCTION piramid.version_status(documents regclass, version integer, OUT chunks bigint, OUT embedded bigint,
 	OUT pending bigint, OUT leased bigint, OUT failed bigint, OUT oldest_pending interval, OUT last_error text, OUT uncut bigint)
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	c piramid.collection;
 	tab regclass;
@@ -68,7 +78,7 @@ CREATE VIEW piramid.metrics WITH (security_invoker) AS
 COMMENT ON VIEW piramid.metrics IS 'numbers for monitoring, in the shape that Prometheus has';
 
 CREATE FUNCTION piramid.health(stale_after interval DEFAULT '1 hour') RETURNS TABLE (check_name text, ok boolean, detail text)
-	LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 	WITH s AS MATERIALIZED (SELECT * FROM piramid.collection_status)
 	SELECT 'tables', count(*) = 0, string_agg(format('the tables of collection %s are gone', c.documents::oid), '; ')
 	FROM piramid.collection AS c

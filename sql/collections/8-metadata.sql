@@ -5,7 +5,7 @@
 
 -- A schema whose every word is understood: what would be passed over in silence is refused.
 CREATE FUNCTION piramid.check_schema(schema jsonb, place text DEFAULT 'schema') RETURNS void
-	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	e record;
 	sub record;
@@ -48,7 +48,7 @@ $$;
 COMMENT ON FUNCTION piramid.check_schema(jsonb, text) IS 'refuses a schema of metadata that would not be understood';
 
 CREATE FUNCTION piramid.schema_error(schema jsonb, value jsonb, place text DEFAULT 'metadata') RETURNS text
-	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	kind text := jsonb_typeof(value);
 	types jsonb := CASE jsonb_typeof(schema -> 'type') WHEN 'array' THEN schema -> 'type' WHEN 'string' THEN jsonb_build_array(schema -> 'type') END;
@@ -90,7 +90,7 @@ $$;
 COMMENT ON FUNCTION piramid.schema_error(jsonb, jsonb, text) IS 'the first reason why a value does not fit a JSON Schema; NULL if it does';
 
 CREATE FUNCTION piramid.check_metadata() RETURNS trigger
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	found text := piramid.schema_error((SELECT c.metadata_schema FROM piramid.collection AS c WHERE c.documents = TG_RELID), NEW.metadata);
 BEGIN
@@ -105,7 +105,7 @@ COMMENT ON FUNCTION piramid.check_metadata() IS 'trigger: the metadata of a docu
 
 -- Another schema, or none: all documents that exist have to fit it.
 CREATE FUNCTION piramid.change_schema(c piramid.collection) RETURNS void
-	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	id bigint;
 	found text;

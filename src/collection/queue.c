@@ -42,7 +42,8 @@ enum
 	QUEUE_LEASE,
 	QUEUE_LEASE_UNTIL,
 	QUEUE_ERROR,
-	QUEUE_COLUMNS = QUEUE_ERROR
+	QUEUE_LOST,
+	QUEUE_COLUMNS = QUEUE_LOST
 };
 
 /* The sequence that was looked for last, by a scan of a catalog; InvalidOid if the table needs an INSERT */

@@ -11,6 +11,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Move;
 use Piramid;
+use Worker;
 
 my $node = piramid_node('collections');
 
@@ -65,6 +66,16 @@ is($node->safe_psql('postgres', q{
 	SELECT piramid.drop_collection('pathed', keep_documents => false), piramid.drop_collection('keyed');
 	DROP SCHEMA trap CASCADE; DROP TABLE keyed; DELETE FROM piramid.model}) =~ s/^\n|pathed\n|keyed\n|\n\|$//gr, "{1,2} {3} {4}\n{x}\n0", 'and it does not need one');
 is($node->safe_psql('postgres', q{
+	SELECT p.oid::regprocedure FROM pg_proc AS p JOIN pg_depend AS d ON objid = p.oid AND classid = 'pg_proc'::regclass AND d.deptype = 'e'
+	WHERE refobjid = (SELECT oid FROM pg_extension WHERE extname = 'piramid_collections') AND (provolatile = 'v') <> (proparallel = 'u')}),
+	'', 'what only reads may do so in parallel');
+is($node->safe_psql('postgres', q{
+	SELECT count(*) FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = attrelid JOIN pg_depend AS d ON objid = c.oid AND classid = 'pg_class'::regclass AND d.deptype = 'e'
+	WHERE refobjid = (SELECT oid FROM pg_extension WHERE extname = 'piramid_collections') AND relkind = 'r' AND attnum > 0
+		AND (SELECT coalesce(e.typname, y.typname) FROM pg_type AS y LEFT JOIN pg_type AS e ON e.oid = y.typelem WHERE y.oid = atttypid) IN
+			('regproc', 'regprocedure', 'regoper', 'regoperator', 'regconfig', 'regdictionary', 'regcollation', 'regnamespace')}),
+	0, 'no column of a type that pg_upgrade refuses');
+is($node->safe_psql('postgres', q{
 	SELECT pg_describe_object(classid, objid, 0) FROM pg_depend
 	WHERE refobjid = (SELECT oid FROM pg_extension WHERE extname = 'piramid_collections') AND deptype = 'e'
 		AND (classid = 'pg_proc'::regclass OR (classid = 'pg_class'::regclass AND
@@ -84,22 +95,6 @@ my $make = q{
 	SELECT piramid.create_collection('late', 'three', chunking => '{"deferred": true}', metadata_schema => '{"required": ["a"]}');
 	SELECT piramid.alter_collection('late', '{"auto_promote": true}'), piramid.set_quota('late', max_documents => 1);
 	INSERT INTO late (body, metadata) VALUES ('A late text.', '{"a": 1}');};
-my $embed = q{
-	CREATE FUNCTION embed(text text) RETURNS text LANGUAGE sql AS $$
-		SELECT format('[%s,%s,%s]', 1 + get_byte(h, 0), get_byte(h, 1), get_byte(h, 2)) FROM sha256(text::bytea) AS h $$;
-	CREATE PROCEDURE work() LANGUAGE plpgsql AS $$
-	DECLARE
-		c regclass; token uuid; ids bigint[]; texts text[];
-	BEGIN
-		LOOP
-			SELECT min(collection::oid)::regclass, min(lease_token::text)::uuid, array_agg(chunk_id), array_agg(text) INTO c, token, ids, texts FROM piramid.claim(items => 7);
-			EXIT WHEN ids IS NULL;
-			COMMIT;
-			PERFORM piramid.complete(c, token, ids, ARRAY(SELECT embed(t)::piramid.embedding FROM unnest(texts) WITH ORDINALITY AS u(t, n) ORDER BY n));
-			COMMIT;
-		END LOOP;
-	END $$;
-	CALL work();};
 my $state = q{
 	SELECT (SELECT string_agg(format('%s %s %s', c.id, c.text, c.lang), E'\n' ORDER BY c.id) FROM docs_chunk AS c),
 		(SELECT string_agg(format('%s %s', v.chunk_id, v.embedding), E'\n' ORDER BY v.chunk_id) FROM docs_v1 AS v),
@@ -134,7 +129,7 @@ foreach my $case (@databases)
 
 	$node->safe_psql('postgres', $_) foreach "CREATE DATABASE $name TEMPLATE template0", "CREATE DATABASE back_$name TEMPLATE template0";
 	$node->safe_psql($name, "$create; CREATE EXTENSION piramid_collections; $make");
-	$node->safe_psql($name, $embed);
+	$node->safe_psql($name, "$worker CALL work();");
 	is($node->safe_psql($name, 'SELECT bool_and(coverage = 1), sum(chunks) FROM piramid.collection_status'), 't|41', "$name: all is embedded");
 	my ($before, $found) = ($node->safe_psql($name, $state), $node->safe_psql($name, $answers));
 	unlike($found, qr/^$/, "$name: a search finds");
@@ -153,6 +148,35 @@ foreach my $case (@databases)
 	($status, $out, $error) = $node->psql($name, "DROP EXTENSION $name");
 	like($error, qr/depends on/, "$name: stays while it is needed");
 }
+
+# The extensions are trusted: their scripts run as a superuser in a schema of whoever creates them, and
+# call no operator that fits better there than those of PostgreSQL.
+$node->safe_psql('postgres', 'CREATE ROLE trapper LOGIN');
+my $trap = join ' ', map {
+	my ($op, $left, $right) = @$_;
+	my $function = "trap.f_${left}_$right";
+	(qq{CREATE FUNCTION $function($left, $right) RETURNS boolean LANGUAGE plpgsql AS \$\$ BEGIN RAISE WARNING 'trapped %', current_user; RETURN true; END \$\$;},
+		"CREATE OPERATOR trap.$op (LEFTARG = $left, RIGHTARG = $right, FUNCTION = $function);")
+} [ '=', 'oid', 'regclass' ], [ '<>', 'regnamespace', 'regnamespace' ], [ '=', 'name', 'text' ], [ '=', 'oid', 'regtype' ], [ '=', 'oid', 'regproc' ];
+foreach my $case ([ 'piramid' ], [ 'piramid_bm25', 'CREATE EXTENSION piramid' ],
+	[ 'piramid_bm25', 'CREATE EXTENSION piramid; CREATE ACCESS METHOD bm25 TYPE INDEX HANDLER bthandler', qr/access method "bm25" exists already, of no extension.*DROP ACCESS METHOD bm25\./s ],
+	[ 'piramid_collections', 'CREATE EXTENSION piramid' ], $destdir ? ([ 'vector' ], [ 'vector', 'CREATE EXTENSION piramid' ]) : ())
+{
+	my ($extension, $before, $refused) = @$case;
+	my $schema = $extension eq 'piramid_collections' ? 'piramid' : 'trap';
+	my $name = join ' after ', $extension, $before // ();
+	my $mine = $trap =~ s/\btrap\./$schema./gr;
+
+	$node->safe_psql('postgres', $_) foreach 'DROP DATABASE IF EXISTS trapped', 'CREATE DATABASE trapped OWNER trapper TEMPLATE template0';
+	$node->safe_psql('trapped', $before) if $before;
+	($status, $out, $error) = $node->psql('trapped', "CREATE SCHEMA $schema; $mine CREATE EXTENSION $extension SCHEMA $schema", extra_params => [ '-U', 'trapper' ]);
+	unlike($error, qr/trapped/, "$name: no operator of its creator is called");
+	if ($refused) { like($error, $refused, "$name: refused") }
+	else { is($status, 0, "$name: created") or diag($error) }
+}
+like(($node->psql('trapped', 'CREATE SCHEMA piramid_move AUTHORIZATION trapper; CREATE EXTENSION piramid_move'))[2],
+	qr/schema "piramid_move" belongs to another role/, 'piramid_move: not in a schema of somebody else');
+$node->safe_psql('postgres', $_) foreach 'DROP DATABASE trapped', 'DROP ROLE trapper';
 
 # Roles: an owner, a reader, a writer, a worker, a stranger.
 $node->safe_psql('postgres', q{
@@ -212,6 +236,21 @@ is_refused('worker', q{UPDATE alice.docs_chunk SET length = 1; SELECT * FROM ali
 is(as('stranger', 'SELECT count(*) FROM piramid.collection_status'), 0, 'a stranger sees no status');
 is(as('stranger', 'SELECT count(*) FROM piramid.claim()'), 0, 'and has nothing to embed');
 is(as('reader', q{SELECT text FROM piramid.search('alice.docs', query_text => 'secret')}), 'The secret of alice.', 'a reader searches');
+is_refused($_, q{SELECT piramid.delete_document('alice.docs', '1')}) foreach qw(stranger mallory reader worker);
+is_refused($_, q{SELECT * FROM piramid.embedding_cost('alice.docs')}) foreach qw(stranger mallory);
+is(as($_->[0], q{SELECT string_agg(format('%s %s', collection, model), ' ') FROM piramid.list_collections()}), $_->[1], "collections for $_->[0]")
+	foreach [ stranger => '' ], [ worker => '' ], [ reader => 'alice.docs alice' ], [ alice => 'docs alice' ], [ mallory => 'docs mallory' ];
+
+# What a provider said, which may be a text of somebody, the worker keeps to itself.
+foreach my $said ('Something.', 'The secret of alice is too long.')
+{
+	unlike(as('worker', "SELECT piramid.pause_provider('p', '$said', '1 hour')"), qr/ERROR/, 'a worker leaves a provider alone');
+}
+is_refused($_, 'SELECT error FROM piramid.pause') foreach qw(stranger mallory alice);
+is_refused('stranger', 'SELECT to_jsonb(p) FROM piramid.pause AS p');
+is(as($_, 'SELECT worker, provider, until > now(), error FROM piramid.paused'), 'worker|p|t|', "$_ sees that it does") foreach qw(stranger mallory alice);
+is(as('worker', 'SELECT error FROM piramid.paused'), 'The secret of alice is too long.', 'and the worker why');
+unlike(as('worker', q{DELETE FROM piramid.pause WHERE provider = 'p'}), qr/ERROR/, 'and no longer');
 is(as('writer', q{SELECT piramid.add_document('alice.docs', 'A further document.', external_id => 'w') > 1;
 	UPDATE alice.docs SET body = 'Another one.', metadata = '{"a": 1}' WHERE external_id = 'w'}), 't', 'a writer writes');
 

@@ -38,7 +38,7 @@ $node->safe_psql(
 			PERFORM piramid.cut_documents(3);
 			COMMIT;
 			SELECT min(collection::oid)::regclass, min(lease_token::text)::uuid, array_agg(chunk_id), array_agg(text), min(dims) INTO c, token, ids, texts, d
-			FROM piramid.claim(lease => lease);
+			FROM piramid.claim(lease => lease, max_lost => 1000000);
 			COMMIT;
 			EXIT WHEN ids IS NULL AND batches > 1000 AND NOT EXISTS (SELECT FROM later_uncut);
 			CONTINUE WHEN ids IS NULL;
