@@ -49,7 +49,7 @@ def main(rounds):
     refuses.always = 429
     hangs.always = "hold"
     for name in ("limited", "refuses", "hangs"):
-        fill(name, name, 20000)
+        fill(name, name, 4000)
     cases = {"alone": {}} | {name: {name: ("openai", fake.url + "/v1", {"timeout": 600})}
                              for name, fake in (("limited", limited), ("refuses", refuses), ("hangs", hangs))}
     took = {name: [] for name in cases}

@@ -105,7 +105,7 @@ def check_quickstart():
     ready.mkdir()
     make = ready / "make"
     make.write_text(f"""#!/bin/sh
-for a; do case $a in DESTDIR=*) mkdir -p "${{a#DESTDIR=}}"; cp -a '{os.environ["INSTALLED"]}'/. "${{a#DESTDIR=}}";; esac; done
+for a; do case $a in DESTDIR=*) mkdir -p "${{a#DESTDIR=}}"; cp -a --remove-destination '{os.environ["INSTALLED"]}'/. "${{a#DESTDIR=}}";; esac; done
 """)
     make.chmod(0o755)
     env.update(PIRAMID_HOME=f"{work}/q", PATH=f"{ready}:{env['PATH']}")
