@@ -27,6 +27,7 @@ class Source:
         self.client = client(provider)
         self._gap = 60.0 / provider.requests_per_minute if provider.requests_per_minute else 0.0
         self._next = 0.0
+        self._turns = 0             # that threads have
         self._stopped = False
         self._changed = threading.Condition()
         self._troubles = 0
@@ -34,9 +35,19 @@ class Source:
         self._unknown = {}          # models, and since when
 
     def turn(self):
-        """The right to one request.  Who waits for it has claimed nothing yet."""
-        self.wait_for_turn()
-        return Turn(self)
+        """The right to one request.  Who waits for it has claimed nothing yet.  A provider that
+        was in trouble is tried by one thread, until it works."""
+        with self._changed:
+            while self._troubles and self._turns and not self._stopped:
+                self._changed.wait()
+            self._turns += 1
+        turn = Turn(self)
+        try:
+            self.wait_for_turn()
+        except Stopped:
+            turn.end()
+            raise
+        return turn
 
     def wait_for_turn(self):
         with self._changed:
@@ -48,10 +59,12 @@ class Source:
                 self._changed.wait(self._next - now)
         raise Stopped
 
-    def give_turn_back(self):
+    def end_turn(self, used):
         with self._changed:
-            self._next -= self._gap
-            self._changed.notify()
+            self._turns -= 1
+            if not used:
+                self._next -= self._gap
+            self._changed.notify_all()
 
     def stop(self):
         with self._changed:
@@ -59,8 +72,10 @@ class Source:
             self._changed.notify_all()
 
     def works(self, model):
-        self._troubles = 0
-        self._unknown.pop(model, None)
+        with self._changed:
+            self._troubles = 0
+            self._unknown.pop(model, None)
+            self._changed.notify_all()
 
     def trouble(self, trouble):
         """For how long the provider is left alone."""
@@ -96,10 +111,8 @@ class Turn:
         self._source = source
         self._used = False
 
-    def give_back(self):
-        """Only where nothing was asked."""
-        if not self._used:
-            self._source.give_turn_back()
+    def end(self):
+        self._source.end_turn(self._used)
 
     def _ask(self, model, texts):
         if self._used:

@@ -145,7 +145,7 @@ class _Embedder(_Thread):
         try:
             return self._cut_document(database, turn) or self._embed_batch(database, turn)
         finally:
-            turn.give_back()
+            turn.end()
 
     def _embed_batch(self, database, turn):
         batch = self._leased = database.claim([self._source.name], self._lease)

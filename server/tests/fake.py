@@ -34,6 +34,8 @@ class Fake(ThreadingHTTPServer):
         self.requests = []
         self.on_request = lambda: None
         self.keys = set()
+        self.at_once = []                   # how many requests there were, with each
+        self.inside = 0
         self.lock = threading.Lock()
         self.held = threading.Event()       # a request is held
         self.release = threading.Event()
@@ -91,8 +93,12 @@ class _Handler(BaseHTTPRequestHandler):
             fake.keys.add(self.headers.get("Authorization"))
             act = fake.next_act()
             fake.on_request()
+            fake.inside += 1
+            fake.at_once.append(fake.inside)
         if fake.takes:
             time.sleep(fake.takes)
+        with fake.lock:
+            fake.inside -= 1
         if not self._fails(act):
             self._embed(question, texts, short=act == "short")
 

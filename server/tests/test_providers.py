@@ -28,6 +28,7 @@ def failed_of(table):
 well, hangs, paced, refuses = Fake(), Fake(), Fake(), Fake()
 hangs.always = "hold"
 refuses.always = 429
+refuses.takes = 0.02
 for name in ("hangs", "paced", "refuses", "well"):
     collection(name, name, 40)
 worker = Running({"hangs": openai(hangs, timeout=900), "paced": openai(paced, requests_per_minute=0.1),
@@ -40,7 +41,9 @@ ok(0 < len(hangs.requests) <= 2 and drained("hangs", but=40) is False, "one that
 ok(leased("paced") == 0 and len(paced.requests) == 1, "of one that is not due, nothing is leased", (leased("paced"), len(paced.requests)))
 sql("SELECT piramid.add_document('well'::regclass, 'One more sentence.')")
 wait_for(lambda: drained("well"), "a further document")
+wait_for(lambda: len(refuses.requests) > 5, "some tries")
 refused = len(refuses.requests)
+ok(set(refuses.at_once[2:]) == {1}, "one that was in trouble is tried by one thread", refuses.at_once)
 ok(refused < 200, "one that says 'again, at once' is not asked without end", refused)
 ok(one("SELECT coalesce(max(attempts), 0) FROM refuses_job WHERE lease IS NULL") == 0, "and costs no attempts")
 
