@@ -3,7 +3,7 @@
     python server/tests/drain.py [ROUNDS]
 
 In a database of its own (libpq's environment names it), with piramid-server in PATH.  Each
-request to the fake provider takes 50 ms; times are from its first to its last request, and
+request to the fake provider takes 250 ms; times are from its first to its last request, and
 alternate.  Then: the time of 30 requests to a provider that answers 429 to more than 120 in a
 minute, as a multiple of the least possible.
 """
@@ -17,7 +17,7 @@ import time
 from fake import Fake
 from harness import Running, drained, one, sql, wait_for
 
-TEXTS = 3200
+TEXTS = 1280
 times = []
 
 
@@ -44,7 +44,7 @@ def drain(fake, beside, name="well"):
 
 def main(rounds):
     well, limited, refuses, hangs = Fake(), Fake(), Fake(), Fake()
-    well.takes = 0.05
+    well.takes = 0.25
     limited.per_minute = 60
     refuses.always = 429
     hangs.always = "hold"
