@@ -1,5 +1,6 @@
 """What the tests share: TAP without numbers (run adds the plan), and a worker's process."""
 
+import atexit
 import os
 import pathlib
 import signal
@@ -62,6 +63,7 @@ class Running:
         self.log = pathlib.Path(self.directory.name) / "log"
         self.process = subprocess.Popen(
             ["piramid-server", "worker", "--config", str(self.config)], env=os.environ | {"FAKE_KEY": SECRET}, stderr=self.log.open("w"))
+        atexit.register(self.process.kill)
 
     def end(self, number=signal.SIGTERM):
         self.process.send_signal(number)
