@@ -275,7 +275,11 @@ END $$;
 SELECT :documents AS documents, (SELECT count(*) FROM later_uncut WHERE error IS NULL) AS waiting, failed, last_error
 FROM piramid.collection_status WHERE collection = 'later'::regclass;
 SELECT piramid.requeue_failed('later') = :documents AS again, (SELECT max(lost) FROM later_uncut);
+SELECT piramid.release_document(collection, lease_token, 'no such model') FROM piramid.claim_document();
 SELECT count(*) FROM piramid.claim_document();
+SELECT uncut, failed, last_error FROM piramid.collection_status WHERE collection = 'later'::regclass;
+SELECT piramid.requeue_failed('later');
+SELECT count(*) FROM piramid.claim_document(lease => '0 s');
 SELECT piramid.pause_provider('fake', 'no', '1 hour');
 SELECT count(*) FROM piramid.claim_document();
 DELETE FROM piramid.pause;

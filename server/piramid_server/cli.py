@@ -16,9 +16,16 @@ def worker(args):
     from .worker import Worker
 
     running = Worker(config.read(args.config))
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: running.stop())
-    running.run()
+    # Waited for, not handled: a handler would run in the middle of what this thread does, perhaps
+    # under the lock that it needs.  Threads that are started now leave the signals to this one.
+    numbers = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    running.start()
+    signal.sigwait(numbers)
+    running.end()
+    # Python would wait for, or break, threads that a provider still keeps.
+    logging.shutdown()
+    os._exit(0)
 
 
 def model_install(args):
@@ -92,18 +99,15 @@ def check(args):
 
 def _ask(providers, provider, model_id, dims):
     """What is wrong with an answer to one short text; None if nothing is."""
-    import threading
-
     try:
-        vectors = providers.client(provider).embed(model_id, ["a text"], threading.Event())
-    except (providers.ProviderTrouble, providers.BatchTooBig, providers.BadItem) as error:
+        vectors = providers.client(provider).embed(model_id, ["a text"])
+    except providers.ERRORS as error:
         return str(error)
     return None if len(vectors[0]) == dims else f"{len(vectors[0])} dimensions, not {dims}"
 
 
 def search(args):
     from . import db, providers
-    import threading
 
     read = config.read(args.config)
     try:
@@ -111,10 +115,10 @@ def search(args):
         if found is None or found[0] not in read.providers:
             raise config.ConfigError(f"{args.collection} has no version, or one whose provider is not in the configuration")
         provider, model_id, prefix = found
-        vector, = providers.client(read.providers[provider]).embed(model_id, [prefix + args.words], threading.Event())
+        vector, = providers.client(read.providers[provider]).embed(model_id, [prefix + args.words])
         for score, title, path, text in db.search(read.databases[0], args.collection, vector, args.words, args.k):
             print(f"{score:.4f}  {' > '.join([title or '-', *path])}\n        {' '.join(text.split())[:200]}")
-    except (db.Error, providers.ProviderTrouble, providers.BadItem) as error:
+    except (db.Error, *providers.ERRORS) as error:
         raise config.ConfigError(str(error).strip().splitlines()[0]) from None
 
 

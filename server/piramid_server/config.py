@@ -21,6 +21,7 @@ class Provider:
     api_key: str = field(default="", repr=False)
     timeout: float = 60.0
     requests_per_minute: float = 0.0
+    concurrency: int = 0        # as the worker's threads
     path: str = ""
     threads: int = 1
 
@@ -43,19 +44,21 @@ def _take(table, where, **kinds):
         wanted = (int, float) if kinds[name] is float else kinds[name]
         if not isinstance(value, wanted) or isinstance(value, bool):
             raise ConfigError(f"{where}: {name} is of the wrong type")
+        if name in ("threads", "concurrency") and value < 1:
+            raise ConfigError(f"{where}: {name} is at least 1")
+        if kinds[name] is float and not 0 <= value < 1e6 or name in ("timeout", "lease", "poll") and value == 0:
+            raise ConfigError(f"{where}: {name} is more than 0, and less than a million")
     return table
 
 
 def _provider(name, table):
     where = f"providers.{name}"
     if table.get("type") == "local":
-        table = dict(_take(table, where, type=str, path=str, threads=int))
+        table = dict(_take(table, where, type=str, path=str, threads=int, concurrency=int))
         table.setdefault("path", str(default_directory()))
-        if table.get("threads", 1) < 1:
-            raise ConfigError(f"{where}: threads is at least 1")
         return Provider(name=name, **table)
     table = dict(_take(table, where, type=str, base_url=str, api_key_env=str, timeout=float,
-                       requests_per_minute=float))
+                       requests_per_minute=float, concurrency=int))
     if table.get("type") not in ("openai", "ollama"):
         raise ConfigError(f'{where}: type is "openai", "ollama" or "local"')
     if not table.get("base_url", "").startswith(("http://", "https://")):

@@ -4,10 +4,13 @@ Every statement is a call of a function of the schema piramid, but for what "ini
 what comes from outside is a parameter.
 """
 
+import select
 from dataclasses import dataclass
 
 import psycopg
 from psycopg import conninfo, sql
+
+CONNECT_WITHIN = 30         # seconds
 
 ConnectionLost = psycopg.OperationalError
 Locked = psycopg.errors.LockNotAvailable        # one of those: to be caught before them
@@ -43,9 +46,30 @@ class Document:
     sentences: list
 
 
+class _Text(psycopg.adapt.Loader):
+    """Texts of a database that does not know its encoding: UTF-8, as far as they are.  A chunk
+    may begin or end inside of a character there."""
+
+    def load(self, data):
+        return bytes(data).decode("utf-8", "replace")
+
+
+def _connect(dsn, name, **options):
+    """With texts in UTF-8, whatever encoding the database has."""
+    if "connect_timeout" not in conninfo.conninfo_to_dict(dsn):
+        options["connect_timeout"] = CONNECT_WITHIN
+    connection = psycopg.connect(dsn, client_encoding="UTF8", application_name=name, **options)
+    if connection.info.parameter_status("server_encoding") == "SQL_ASCII":
+        # As UTF8, what is none would be an error, for ever.
+        connection.execute("SET client_encoding = 'SQL_ASCII'")
+        for kind in ("text", "varchar", "name"):
+            connection.adapters.register_loader(kind, _Text)
+    return connection
+
+
 class Database:
     def __init__(self, dsn):
-        self._connection = psycopg.connect(dsn, autocommit=True, application_name="piramid worker")
+        self._connection = _connect(dsn, "piramid worker", autocommit=True)
         # Names of collections come back qualified, and go out as they came.
         self._connection.execute("SELECT set_config('search_path', '', false)")
 
@@ -55,13 +79,20 @@ class Database:
     def listen(self):
         self._connection.execute("LISTEN piramid_job")
 
-    def wait(self, seconds):
-        """Until there may be work, or the time is over; is it work for sweep()?"""
-        return any([n.payload == "sweep" for n in self._connection.notifies(timeout=seconds, stop_after=1)])
+    def notified(self):
+        """What has been notified until now."""
+        return [told.payload for told in self._connection.notifies(timeout=0)]
 
-    def told_to_sweep(self):
-        """Of what has been notified until now, is anything work for sweep()?"""
-        return any([n.payload == "sweep" for n in self._connection.notifies(timeout=0)])
+    def wait(self, seconds, stop):
+        """Until there may be work, the time is over, or the file "stop" can be read; what was notified."""
+        told = self.notified()
+        if not told:
+            waiting = select.poll()
+            waiting.register(self._connection.fileno(), select.POLLIN)
+            waiting.register(stop, select.POLLIN)
+            waiting.poll(1000 * seconds)
+            told = self.notified()
+        return told
 
     def claim(self, providers, lease):
         rows = self._connection.execute(
@@ -83,10 +114,10 @@ class Database:
             "SELECT piramid.complete(%s::regclass, %s::uuid, %s::bigint[], %s::text[]::piramid.embedding[])",
             (batch.collection, batch.lease, ids, texts)).fetchone()[0]
 
-    def fail(self, batch, error, scope, ids=None, retry_after=None):
+    def fail(self, batch, error, scope, ids=None, retry_after=None, attempts=5):
         self._connection.execute(
-            "SELECT piramid.fail(%s::regclass, %s::uuid, %s, %s, %s::bigint[], make_interval(secs => %s))",
-            (batch.collection, batch.lease, error, scope, ids, retry_after))
+            "SELECT piramid.fail(%s::regclass, %s::uuid, %s, %s, %s::bigint[], make_interval(secs => %s), %s::int)",
+            (batch.collection, batch.lease, error, scope, ids, retry_after, attempts))
 
     def cut_documents(self):
         """Documents that are cut by their form; returns how many were."""
@@ -102,9 +133,10 @@ class Database:
         self._connection.execute("SELECT piramid.complete_document(%s::regclass, %s::uuid, %s::int[], %s::int[])",
                                  (document.collection, document.lease, starts, lengths))
 
-    def release_document(self, document):
-        self._connection.execute("SELECT piramid.release_document(%s::regclass, %s::uuid)",
-                                 (document.collection, document.lease))
+    def release_document(self, document, error=None):
+        """With an error, it is given up."""
+        self._connection.execute("SELECT piramid.release_document(%s::regclass, %s::uuid, %s)",
+                                 (document.collection, document.lease, error))
 
     def pause(self, provider, error, seconds):
         self._connection.execute("SELECT piramid.pause_provider(%s, %s, make_interval(secs => %s))", (provider, error, seconds))
@@ -139,7 +171,7 @@ def with_user(dsn, user):
 def prepare(dsn, role, models):
     """Extensions, a role for workers, models: what is not there yet is made; says what was."""
     made = []
-    with psycopg.connect(dsn, application_name="piramid init") as connection:
+    with _connect(dsn, "piramid init") as connection:
         def missing(query, name):
             return connection.execute(query, (name,)).fetchone() is None
 
@@ -163,7 +195,7 @@ def prepare(dsn, role, models):
 
 def search(dsn, collection, vector, text, k):
     """Rows of score, title, text: by meaning and words."""
-    with psycopg.connect(dsn, application_name="piramid search") as connection:
+    with _connect(dsn, "piramid search") as connection:
         written = "[" + ",".join(map(repr, vector)) + "]"
         return connection.execute("SELECT score, title, heading_path, text FROM piramid.search(%s::regclass, %s::text::piramid.embedding, %s, k => %s)",
                                   (collection, written, text, k)).fetchall()
@@ -171,7 +203,7 @@ def search(dsn, collection, vector, text, k):
 
 def model_of(dsn, collection):
     """The provider, model and prefix by which queries of a collection are embedded."""
-    with psycopg.connect(dsn, application_name="piramid search") as connection:
+    with _connect(dsn, "piramid search") as connection:
         return connection.execute(
             "SELECT m.provider, m.model_id, m.query_prefix FROM piramid.version AS v JOIN piramid.model AS m ON m.name = v.model"
             " WHERE v.documents = %s::regclass AND v.state = 'active'", (collection,)).fetchone()

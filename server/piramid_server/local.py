@@ -6,7 +6,7 @@ Nothing is sent anywhere, and nothing is cut off: a text that is too long fails.
 import threading
 from pathlib import Path
 
-from .providers import BadItem, ProviderTrouble
+from .providers import BadItem, ProviderTrouble, UnknownModel
 
 MODEL_ID = "all-MiniLM-L6-v2"
 DIMS = 384
@@ -67,13 +67,18 @@ class Local:
         self._model = None
         self._lock = threading.Lock()
 
-    def embed(self, model, texts, stop):
+    def embed(self, model, texts):
         if model != MODEL_ID:
-            raise BadItem(f"the built-in model is {MODEL_ID}, not {model}")
+            raise UnknownModel(model, f"it is {MODEL_ID}")
         with self._lock:
             if self._model is None:
                 try:
                     self._model = Model(self._provider.path, self._provider.threads)
                 except Exception as error:
                     raise ProviderTrouble(f"the model cannot be loaded: {type(error).__name__}; see piramid-server model") from None
-        return self._model.embed(texts).tolist()
+        try:
+            return self._model.embed(texts).tolist()
+        except BadItem:
+            raise
+        except Exception as error:
+            raise ProviderTrouble(f"the model fails: {type(error).__name__}", perhaps_texts=True) from None

@@ -1,168 +1,175 @@
 """The worker: claims batches, has them embedded, stores the vectors.
 
-Each thread has a connection of its own, and no transaction open while a provider
-works.  What becomes of a batch: docs/embedding.md.
+For each database, each provider has threads of its own, so that none waits for another
+provider, and one more thread does what needs no provider.  Each thread has a connection
+of its own, and no transaction open while a provider works.  What becomes of a batch:
+docs/embedding.md.
 """
 
 import contextlib
 import logging
-import random
+import os
 import threading
 import time
 
-from . import db, providers, semantic
+from . import db, semantic
+from .asking import Source, Stopped
+from .providers import ProviderTrouble, UnknownModel
 
 log = logging.getLogger("piramid.worker")
 
-MOST_BACKOFF = 300.0
-STOP_WITHIN = 10.0
+STOP_WITHIN = 10.0         # seconds that requests have to end
+GIVE_BACK_WITHIN = 5.0
 SWEEP_EVERY = 600.0        # look for chunks without a job, which takes a scan
 SENTENCES_AT_ONCE = 64
 MOST_UNSTORED = 8          # batches that wait for somebody's lock
+MOST_ATTEMPTS = 5
+AGAIN_AFTER = 10.0         # a document whose model is not there yet
 
 
 class Worker:
     def __init__(self, config):
-        self._config = config
-        self._clients = {name: providers.client(p) for name, p in config.providers.items()}
-        self._troubles = dict.fromkeys(config.providers, 0)
-        self._paused_until = {}
-        self._stop = threading.Event()
+        self.config = config
+        self.stopped = threading.Event()
+        self.stop_pipe, self._stop_writer = os.pipe()       # can be read once the worker is to stop
+        self._sources = [Source(provider) for provider in config.providers.values()]
+        self._threads = []
+        for dsn in config.databases:
+            self._threads.append(_Keeper(self, dsn))
+            for source in self._sources:
+                wanted = config.providers[source.name].concurrency or config.threads
+                self._threads += [_Embedder(self, dsn, source) for _ in range(wanted)]
 
-    def stop(self):
-        self._stop.set()
-
-    def run(self):
-        """Until stop() is called; what is still leased then is given back."""
-        threads = [_Thread(self, dsn) for dsn in self._config.databases
-                   for _ in range(self._config.threads)]
-        for thread in threads:
+    def start(self):
+        for thread in self._threads:
             thread.start()
-        self._stop.wait()
-        end = time.monotonic() + STOP_WITHIN
-        for thread in threads:
-            thread.join(max(0.0, end - time.monotonic()))
-        for thread in threads:
-            thread.give_back()
 
-    def trouble(self, provider, trouble):
-        """For how long the provider is left alone."""
-        self._troubles[provider] += 1
-        backoff = min(MOST_BACKOFF, 2.0 ** self._troubles[provider]) * random.random()
-        pause = backoff if trouble.retry_after is None else trouble.retry_after
-        log.warning("provider %s: %s; paused for %.1f s", provider, trouble, pause)
-        return pause
+    def end(self):
+        """What is still leased after a while is given back; threads may be left in a request."""
+        self.stopped.set()
+        os.write(self._stop_writer, b".")
+        for source in self._sources:
+            source.stop()
+        _join(self._threads, STOP_WITHIN)
+        giving = [threading.Thread(target=thread.give_back, daemon=True) for thread in self._threads]
+        for thread in giving:
+            thread.start()
+        _join(giving, GIVE_BACK_WITHIN)
 
-    def paused(self, provider, pause):
-        """Called once the database knows: then a pause does not end here before it ends there."""
-        self._paused_until[provider] = max(self._paused_until.get(provider, 0.0), time.monotonic() + pause)
 
-    def idle_time(self):
-        """How long to wait for jobs: no longer than until a pause ends, which nobody tells of."""
-        now = time.monotonic()
-        ends = [until - now for until in list(self._paused_until.values()) if until > now]
-        return min([self._config.poll, *ends])
-
-    def embed(self, batch, ids, texts, database):
-        """What of a batch can be embedded, as parts: their ids and vectors.  Of the others the
-        queue is told; False is the end of a batch that goes back to it."""
-        try:
-            vectors = self._clients[batch.provider].embed(batch.model, texts, self._stop)
-        except providers.ProviderTrouble as trouble:
-            pause = self.trouble(batch.provider, trouble)
-            database.fail(batch, str(trouble), "provider", retry_after=pause)
-            self.paused(batch.provider, pause)
-            yield False
-            return
-        except (providers.BatchTooBig, providers.BadItem) as error:
-            if len(ids) == 1:
-                log.warning("chunk %d of %s: %s", ids[0], batch.collection, error)
-                database.fail(batch, str(error), "item", ids)
-                return
-            middle = len(ids) // 2
-            for part in ((ids[:middle], texts[:middle]), (ids[middle:], texts[middle:])):
-                for some in self.embed(batch, *part, database):
-                    yield some
-                    if some is False:
-                        return
-            return
-        if vectors is None:
-            database.fail(batch, "the worker stopped", "batch")
-            yield False
-            return
-        self._troubles[batch.provider] = 0
-        yield ids, vectors
-
-    def embed_sentences(self, document):
-        """Vectors, a list without any if the provider refuses the sentences, None if the worker is to stop."""
-        client = self._clients[document.provider]
-        vectors = []
-        for first in range(0, len(document.sentences), SENTENCES_AT_ONCE):
-            try:
-                some = client.embed(document.model, document.sentences[first:first + SENTENCES_AT_ONCE], self._stop)
-            except (providers.BatchTooBig, providers.BadItem) as error:
-                log.warning("a document of %s is cut by size: %s", document.collection, error)
-                return []
-            if some is None:
-                return None
-            vectors += some
-        self._troubles[document.provider] = 0
-        return vectors
+def _join(threads, within):
+    end = time.monotonic() + within
+    for thread in threads:
+        thread.join(max(0.0, end - time.monotonic()))
 
 
 class _Thread(threading.Thread):
+    """Steps over a connection that is opened again when it is lost."""
+
     def __init__(self, worker, dsn):
         super().__init__(daemon=True)
         self._worker = worker
         self._dsn = dsn
-        self._batch = None
-        self._unstored = []         # batches with parts that a lock keeps from being stored
-        self._sweep_at = 0.0
 
     def run(self):
-        stop = self._worker._stop
-        while not stop.is_set():
+        stopped = self._worker.stopped
+        while not stopped.is_set():
             try:
                 database = db.Database(self._dsn)
                 try:
                     database.listen()
-                    while not stop.is_set():
+                    while not stopped.is_set():
                         self._step(database)
                 finally:
                     database.close()
+            except Stopped:
+                return
             except db.Locked:
                 log.warning("a table is locked; the lease of its jobs ends by itself")
             except db.ConnectionLost as error:
                 log.warning("database: %s", type(error).__name__)
-                stop.wait(1.0)
+                stopped.wait(1.0)
             except Exception:
                 log.exception("a batch ended by an error")
-                stop.wait(1.0)
+                stopped.wait(1.0)
 
     def _step(self, database):
-        self._store_again(database)
-        # Also beside other work: else a new version of a busy collection would never begin.
-        if database.told_to_sweep():
+        raise NotImplementedError
+
+    def give_back(self):
+        pass
+
+
+class _Keeper(_Thread):
+    """Queues what has no job, cuts documents by their form, promotes versions."""
+
+    _sweep_at = 0.0
+
+    def _step(self, database):
+        if "sweep" in database.notified():
             self._sweep_at = 0.0
         if time.monotonic() >= self._sweep_at and database.sweep() == 0:
             self._sweep_at = time.monotonic() + SWEEP_EVERY
-        if len(self._unstored) < MOST_UNSTORED:
-            if database.cut_documents() > 0 or self._cut_document(database) or self._embed_batch(database):
-                return
-            database.promote_finished()
-        if time.monotonic() < self._sweep_at and database.wait(self._worker.idle_time()):
+        if database.cut_documents() > 0:
+            return
+        database.promote_finished()
+        if time.monotonic() < self._sweep_at and \
+                "sweep" in database.wait(self._worker.config.poll, self._worker.stop_pipe):
             self._sweep_at = 0.0
 
-    def _embed_batch(self, database):
-        """One batch to its end; False if there is none."""
-        self._batch = database.claim(self._worker._config.providers, self._worker._config.lease)
-        if self._batch is None:
+
+class _Embedder(_Thread):
+    """What one provider is asked for, one batch or document after the other."""
+
+    def __init__(self, worker, dsn, source):
+        super().__init__(worker, dsn)
+        self._source = source
+        self._lease = worker.config.lease
+        self._leased = None         # a batch or a document
+        self._unstored = []         # batches with parts that a lock keeps from being stored
+        self._worked = False
+
+    def _step(self, database):
+        self._store_again(database)
+        if len(self._unstored) < MOST_UNSTORED and self._work(database):
+            self._worked = True
+            return
+        if self._worked:
+            database.promote_finished()
+            self._worked = False
+        database.wait(self._source.idle_time(self._worker.config.poll), self._worker.stop_pipe)
+
+    def _work(self, database):
+        """One batch or document to its end; False if there is none."""
+        turn = self._source.turn()
+        try:
+            return self._cut_document(database, turn) or self._embed_batch(database, turn)
+        finally:
+            turn.end()
+
+    def _embed_batch(self, database, turn):
+        batch = self._leased = database.claim([self._source.name], self._lease)
+        if batch is None:
             return False
-        with self._beating(self._batch, self._worker._config.lease):
-            for part in self._worker.embed(self._batch, self._batch.ids, self._batch.texts, database):
-                if part:
-                    self._store(database, self._batch, *part)
-        self._batch = None
+        with self._beating(batch, self._lease):
+            try:
+                for ids, vectors, error in turn.embed(batch.model, batch.ids, batch.texts):
+                    if error is None:
+                        self._store(database, batch, ids, vectors)
+                    else:
+                        log.warning("chunk %d of %s: %s", ids[0], batch.collection, error)
+                        database.fail(batch, error, "item", ids)
+            except Stopped:
+                database.fail(batch, "the worker stopped", "batch")
+            except UnknownModel as error:
+                log.warning("provider %s: %s", self._source.name, error)
+                attempts = 1 if self._source.gives_up(batch.model) else MOST_ATTEMPTS
+                database.fail(batch, str(error), "item", attempts=attempts)
+            except ProviderTrouble as trouble:
+                pause = self._source.trouble(trouble)
+                database.fail(batch, str(trouble), "provider", retry_after=pause)
+                self._source.paused(pause)
+        self._leased = None
         return True
 
     def _store(self, database, batch, ids, vectors):
@@ -186,31 +193,50 @@ class _Thread(threading.Thread):
         unstored, self._unstored = self._unstored, []
         for batch, ids, vectors in unstored:
             try:
-                database.heartbeat(batch, self._worker._config.lease)
+                database.heartbeat(batch, self._lease)
             except db.Locked:
                 pass
             self._store(database, batch, ids, vectors)
 
-    def _cut_document(self, database):
+    def _cut_document(self, database, turn):
         """One document, where its meaning changes; False if there is none."""
-        lease = 5 * self._worker._config.lease
-        document = database.claim_document(self._worker._config.providers, lease)
+        lease = 5 * self._lease
+        document = self._leased = database.claim_document([self._source.name], lease)
         if document is None:
             return False
         try:
             with self._beating(document, lease):
-                vectors = self._worker.embed_sentences(document)
-        except providers.ProviderTrouble as trouble:
-            pause = self._worker.trouble(document.provider, trouble)
+                vectors = self._embed_sentences(document, turn)
+        except Stopped:
+            database.release_document(document)
+        except UnknownModel as error:
+            log.warning("provider %s: %s", self._source.name, error)
+            if self._source.gives_up(document.model):
+                database.release_document(document, str(error))
+            else:
+                database.heartbeat(document, AGAIN_AFTER)
+        except ProviderTrouble as trouble:
+            pause = self._source.trouble(trouble)
             database.pause(document.provider, str(trouble), pause)
-            self._worker.paused(document.provider, pause)
-            vectors = None
-        if vectors is None:
+            self._source.paused(pause)
             database.release_document(document)
         else:
             database.complete_document(document, *semantic.cut(
                 document.starts, document.lengths, vectors, document.size, document.percentile))
+        self._leased = None
         return True
+
+    def _embed_sentences(self, document, turn):
+        """Vectors; a list without any if the provider refuses one of the sentences."""
+        vectors = []
+        for first in range(0, len(document.sentences), SENTENCES_AT_ONCE):
+            some = document.sentences[first:first + SENTENCES_AT_ONCE]
+            for _, part, error in turn.embed(document.model, range(len(some)), some):
+                if error is not None:
+                    log.warning("a document of %s is cut by size: %s", document.collection, error)
+                    return []
+                vectors += part
+        return vectors
 
     @contextlib.contextmanager
     def _beating(self, leased, lease):
@@ -233,16 +259,19 @@ class _Thread(threading.Thread):
                     database.heartbeat(leased, lease)
                 finally:
                     database.close()
-            except db.ConnectionLost:
-                pass
+            except db.Error as error:
+                log.warning("a lease was not prolonged: %s", type(error).__name__)
 
     def give_back(self):
-        for batch in [self._batch, *(unstored[0] for unstored in self._unstored)]:
-            if batch is None:
-                continue
-            try:
+        """What is leased, once the worker ends."""
+        leases = [lease for lease in [self._leased, *(unstored[0] for unstored in self._unstored)] if lease is not None]
+        try:
+            for leased in leases:
                 database = db.Database(self._dsn)
-                database.fail(batch, "the worker stopped", "batch")
+                if isinstance(leased, db.Document):
+                    database.release_document(leased)
+                else:
+                    database.fail(leased, "the worker stopped", "batch")
                 database.close()
-            except db.ConnectionLost:
-                log.warning("a lease is left to expire")
+        except db.Error as error:
+            log.warning("a lease is left to expire: %s", type(error).__name__)

@@ -4,97 +4,13 @@ import os
 import pathlib
 import signal
 import subprocess
-import sys
 import tempfile
-import time
 
 import piramid_server.config
 import psycopg
-from fake import Fake, vector
+from fake import Fake
+from harness import SECRET, Running, collection, conn, drained, finish, leased, ok, one, sql, wait_for, wrong
 from piramid_server import semantic
-
-SECRET = "a-key-that-stays-secret"
-n = failed = 0
-
-
-def ok(condition, name, detail=""):
-    global n, failed
-    n += 1
-    failed += not condition
-    print(f"{'ok' if condition else 'not ok'} {n} - {name}", flush=True)
-    if not condition and detail:
-        print(f"# {detail}", flush=True)
-
-
-def wait_for(condition, what, seconds=120):
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            raise SystemExit(f"timed out waiting for {what}")
-        time.sleep(0.05)
-
-
-conn = psycopg.connect(autocommit=True)
-
-
-def sql(statement, *values):
-    cursor = conn.execute(statement, values)
-    return cursor.fetchall() if cursor.description else None
-
-
-def one(statement, *values):
-    return sql(statement, *values)[0][0]
-
-
-class Running:
-    """A worker process."""
-
-    def __init__(self, providers, **settings):
-        self.directory = tempfile.TemporaryDirectory()
-        config = pathlib.Path(self.directory.name) / "worker.toml"
-        lines = ["[worker]", f'databases = ["dbname={conn.info.dbname}"]']
-        lines += [f"{name} = {value}" for name, value in ({"poll": 0.2} | settings).items()]
-        for name, (kind, url) in providers.items():
-            lines += [f"[providers.{name}]", f'type = "{kind}"', f'base_url = "{url}"', 'api_key_env = "FAKE_KEY"', "timeout = 30"]
-        config.write_text("\n".join(lines) + "\n")
-        self.log = pathlib.Path(self.directory.name) / "log"
-        self.process = subprocess.Popen(
-            ["piramid-server", "worker", "--config", str(config)], env=os.environ | {"FAKE_KEY": SECRET}, stderr=self.log.open("w"))
-
-    def end(self, number=signal.SIGTERM):
-        self.process.send_signal(number)
-        status = self.process.wait(60)
-        text = self.log.read_text()
-        ok(SECRET not in text and "Traceback" not in text and "sentence" not in text, "the log has no key, text or traceback", text)
-        return status
-
-
-def wrong(table):
-    """Vectors that are not of their text."""
-    rows = sql(f"SELECT text, embedding::text FROM {table}_chunk JOIN {table}_v1 ON chunk_id = id")
-    return [text for text, v in rows if [float(x) for x in v[1:-1].split(",")] != vector(text, 3)]
-
-
-def status(table):
-    row = sql("SELECT chunks, embedded, leased FROM piramid.collection_status WHERE collection = %s::regclass", table)
-    return row[0]
-
-
-def drained(table, but=0):
-    chunks, embedded, leased = status(table)
-    return chunks - embedded == but and leased == 0
-
-
-sql("CREATE EXTENSION piramid")
-sql("CREATE EXTENSION piramid_collections")
-
-
-def collection(table, provider, documents):
-    sql("SELECT piramid.register_model(%s, %s, 'm', 3, 100, batch_items => 16)", table, provider)
-    sql("SELECT piramid.create_collection(%s, %s)", table, table)
-    for i in range(documents):
-        sql("SELECT piramid.add_document(%s::regclass, %s)", table, f"This is sentence {i} of {table}.")
-
 
 # Each way to ask, with a provider that fails in every way, and then works.
 for kind, path, failures in (("openai", "/v1", ["reset", "short", 429, 401, "redirect"]), ("ollama", "", ["rubbish", 503])):
@@ -115,13 +31,13 @@ for kind, path, failures in (("openai", "/v1", ["reset", "short", 429, 401, "red
     sql("SELECT piramid.add_document(%s::regclass, 'One more sentence.')", kind)
     wait_for(lambda: drained(kind, but=4), f"{kind}: the further document")
     ok(worker.end() == 0, f"{kind}: SIGTERM ends the worker")
-    ok(one(f"SELECT count(*) FROM {kind}_job WHERE lease IS NOT NULL") == 0, f"{kind}: nothing stays leased")
+    ok(leased(kind) == 0, f"{kind}: nothing stays leased")
 
 # A provider that is dead, beside one that works.
 fake = Fake()
 collection("alive", "alive", 5)
 collection("dead", "dead", 5)
-worker = Running({"alive": ("openai", fake.url), "dead": ("openai", "http://127.0.0.1:1")}, threads=1)
+worker = Running({"alive": ("openai", fake.url + "/v1"), "dead": ("openai", "http://127.0.0.1:1")}, threads=1)
 wait_for(lambda: drained("alive") and one("SELECT count(*) FROM piramid.pause WHERE provider = 'dead'") == 1, "the provider that works")
 ok(wrong("alive") == [], "a dead provider does not hold up another")
 ok(one("SELECT max(attempts) FROM dead_job WHERE lease IS NULL") == 0, "and costs its jobs no attempts")
@@ -130,7 +46,7 @@ worker.end()
 # A worker that looks seldom goes on when the pause of a provider ends, of which nobody tells.
 fake.script = ["wait", "wait"]
 collection("busy", "alive", 5)
-worker = Running({"alive": ("openai", fake.url)}, threads=1, poll=10000)
+worker = Running({"alive": ("openai", fake.url + "/v1")}, threads=1, poll=10000)
 wait_for(lambda: drained("busy"), "the provider that was paused")
 ok(not fake.script and wrong("busy") == [], "a pause lasts as long as the provider says, and no longer")
 worker.end()
@@ -138,7 +54,7 @@ worker.end()
 # A worker that has always something to do begins another version, too.
 collection("never_idle", "alive", 5)
 sql("SELECT piramid.register_model('another', 'alive', 'm', 3, 100)")
-worker = Running({"alive": ("openai", fake.url)}, threads=1)
+worker = Running({"alive": ("openai", fake.url + "/v1")}, threads=1)
 wait_for(lambda: drained("never_idle"), "the first version")
 fake.requests.clear()
 busy = psycopg.connect(autocommit=True)
@@ -157,11 +73,11 @@ sql("SELECT piramid.drop_collection('never_idle')")  # its work is not done
 fake.script = ["hold"]
 fake.requests.clear()
 collection("killed", "alive", 10)
-worker = Running({"alive": ("openai", fake.url)}, threads=1, lease=2)
+worker = Running({"alive": ("openai", fake.url + "/v1")}, threads=1, lease=2)
 fake.held.wait()
-ok(one("SELECT count(*) > 0 FROM killed_job WHERE lease IS NOT NULL"), "a lease is held")
+ok(leased("killed") > 0, "a lease is held")
 worker.end(signal.SIGKILL)
-worker = Running({"alive": ("openai", fake.url)}, threads=2, lease=2)
+worker = Running({"alive": ("openai", fake.url + "/v1")}, threads=2, lease=2)
 sql("UPDATE killed SET body = body || ' It has changed.' WHERE id <= 3")
 wait_for(lambda: drained("killed"), "the second worker")
 fake.release.set()
@@ -175,7 +91,7 @@ sql("SELECT piramid.create_collection('meaning', 'later', chunking => '{\"strate
 for table in ("later", "meaning"):
     sql(f"INSERT INTO {table} (body) SELECT 'Here is sentence ' || n || '. There is another one. And a third follows at last.' FROM generate_series(1, 5) AS n")
 sql("INSERT INTO meaning (body) VALUES (''), (NULL), ('POISON cannot be embedded. But it can be cut. By its size alone, that is.')")
-worker = Running({"alive": ("openai", fake.url)}, threads=2)
+worker = Running({"alive": ("openai", fake.url + "/v1")}, threads=2)
 wait_for(lambda: one("SELECT bool_and(uncut = 0) FROM piramid.collection_status") and drained("later") and drained("meaning", but=1), "documents that are cut later")
 for table in ("later", "meaning"):
     ok(one(f"SELECT count(*) > 9 FROM {table}_chunk") and wrong(table) == [], f"{table}: cut, and embedded", wrong(table))
@@ -184,7 +100,7 @@ for table in ("later", "meaning"):
 # A document keeps its lease as long as its sentences take.
 worker.end()
 sql("SELECT piramid.drop_collection('meaning', false)")       # whose poison is asked for again
-worker = Running({"alive": ("openai", fake.url)}, threads=2, lease=0.5)
+worker = Running({"alive": ("openai", fake.url + "/v1")}, threads=2, lease=0.5)
 sql("SELECT piramid.create_collection('long', 'later', chunking => '{\"strategy\": \"semantic\"}')")
 fake.held.clear()
 fake.release.clear()
@@ -197,7 +113,7 @@ ok(one("SELECT lease FROM long_uncut") == lease, "a document keeps its lease as 
 fake.release.set()
 wait_for(lambda: one("SELECT count(*) FROM long_uncut") == 0 and drained("long"), "the document of a long request")
 worker.end()
-worker = Running({"alive": ("openai", fake.url)}, threads=2)
+worker = Running({"alive": ("openai", fake.url + "/v1")}, threads=2)
 
 # An owner's lock keeps one collection waiting, and no other; its vectors are not asked for twice.
 sql("SELECT piramid.create_collection('locked', 'alive'), piramid.create_collection('open', 'alive')")
@@ -211,7 +127,7 @@ locker.execute("LOCK TABLE locked_v1")
 fake.release.set()
 sql("SELECT piramid.add_document('open'::regclass, 'This is sentence 1 of open.')")
 wait_for(lambda: one("SELECT count(*) FROM open_v1") == 1, "a collection beside one that is locked")
-ok(one("SELECT count(*) FROM locked_job WHERE lease IS NOT NULL") == 1, "a lock: another collection goes on")
+ok(leased("locked") == 1, "a lock: another collection goes on")
 locker.rollback()
 wait_for(lambda: one("SELECT count(*) FROM locked_v1") == 1, "the collection that was locked")
 ok([texts for texts in fake.requests if "This is sentence 1 of locked." in texts] == [["This is sentence 1 of locked."]], "a lock: no vector is asked for twice")
@@ -220,7 +136,7 @@ ok([texts for texts in fake.requests if "This is sentence 1 of locked." in texts
 sql("SELECT piramid.register_model('wide', 'wide', 'm', 4, 100), piramid.alter_collection('later', '{\"auto_promote\": true}'), piramid.set_model('later', 'wide')")
 worker.end()
 wide = Fake(dims=4)
-worker = Running({"alive": ("openai", fake.url), "wide": ("openai", wide.url)}, threads=2)
+worker = Running({"alive": ("openai", fake.url + "/v1"), "wide": ("openai", wide.url + "/v1")}, threads=2)
 wait_for(lambda: one("SELECT version FROM piramid.version WHERE documents = 'later'::regclass AND state = 'active'") == 2, "the other model")
 ok(one("SELECT count(*) FROM later_chunk") == one("SELECT count(*) FROM later_v2"), "another model is promoted when it is complete")
 
@@ -229,7 +145,7 @@ def program(*arguments):
     return subprocess.run(["piramid-server", *map(str, arguments)], capture_output=True, text=True, env=os.environ | {"FAKE_KEY": SECRET})
 
 
-config = pathlib.Path(worker.directory.name) / "worker.toml"
+config = worker.config
 done = program("check", "--config", config)
 ok(done.returncode == 1 and "ok: provider alive, model m" in done.stdout and "ok: database 1" in done.stdout and
    "not ok: provider dead of" in done.stdout, "check: what is well, and what is not", done.stdout + done.stderr)
@@ -256,6 +172,10 @@ ok(semantic.cut([], [], [], 19, 90) == ([], []), "semantic: nothing")
 for text, said in (("", "databases is a list"), ('[worker]\ndatabases = ["x"]\n', "no providers"),
                    ('[worker]\ndatabases = ["x"]\n[providers.p]\ntype = "x"\n', 'type is "openai", "ollama" or "local"'),
                    ('[worker]\ndatabases = ["x"]\nthread = 1\n', "unknown thread"),
+                   ('[worker]\ndatabases = ["x"]\nthreads = 0\n', "threads is at least 1"),
+                   ('[worker]\ndatabases = ["x"]\nlease = 0\n', "lease is more than 0"),
+                   ('[worker]\ndatabases = ["x"]\n[providers.p]\ntype = "local"\nconcurrency = 0\n', "concurrency is at least 1"),
+                   ('[worker]\ndatabases = ["x"]\n[providers.p]\ntype = "openai"\nbase_url = "http://x"\nrequests_per_minute = -1\n', "requests_per_minute is"),
                    ('[worker]\ndatabases = ["x"]\n[providers.p]\ntype = "openai"\nbase_url = "file:///etc/passwd"\n', "begins with http"),
                    ('[worker]\ndatabases = ["x"]\n[providers.p]\ntype = "openai"\nbase_url = "http://x"\napi_key_env = "NO_SUCH"\n', "has no NO_SUCH")):
     with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
@@ -273,5 +193,4 @@ with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
     read = piramid_server.config.read(file.name)
 ok(set(read.providers) == {"my-provider", "my-ollama", "local"} and SECRET not in repr(read), "configuration: the documented one")
 
-print(f"1..{n}")
-sys.exit(failed > 0)
+finish()

@@ -370,14 +370,15 @@ END
 $$;
 COMMENT ON FUNCTION piramid.complete_document(regclass, uuid, integer[], integer[]) IS 'cut the document of a lease where these say; false if the lease is gone, or the document cannot be cut';
 
-CREATE FUNCTION piramid.release_document(collection regclass, lease_token uuid) RETURNS void
+CREATE FUNCTION piramid.release_document(collection regclass, lease_token uuid, error text DEFAULT NULL) RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	c piramid.collection := piramid.open_collection(collection, plain => true, wait => false);
 BEGIN
 	IF c.uncut IS NOT NULL THEN
-		EXECUTE format('UPDATE %s SET lease = NULL, lease_until = NULL WHERE lease = $1', c.uncut) USING lease_token;
+		EXECUTE format('UPDATE %s SET lease = NULL, lease_until = NULL, error = left($2, 500) WHERE lease = $1', c.uncut) USING lease_token, release_document.error;
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION piramid.release_document(regclass, uuid) IS 'give the document of a lease back';
+COMMENT ON FUNCTION piramid.release_document(regclass, uuid, text) IS
+	'give the document of a lease back; with an error, it waits until it changes, or requeue_failed()';

@@ -54,8 +54,9 @@ start_clients_server() {
 	clients_sql "CREATE ROLE client LOGIN CREATEDB CREATEROLE"
 }
 
-# One folder (its "run", if it is not one of test/clients), in a copy of its own, as the user who runs the tests: the caches
-# and the settings of npm, go and the others are that user's.
+# run_client NAME [RUN SECONDS]: one folder (its "run", and the seconds it may take, if it is not
+# one of test/clients), in a copy of its own, as the user who runs the tests: the caches and the
+# settings of npm, go and the others are that user's.
 run_client() {
 	local name=$1 dir=$work/clients/$1 log=$work/clients/$1.log database status=0 start=$SECONDS
 	database=client_${name//-/_}
@@ -65,7 +66,7 @@ run_client() {
 		PGTCPHOST=127.0.0.1 PGTCPPORT=$client_port \
 		JDBC_URL="jdbc:postgresql://127.0.0.1:$client_port/$database?user=client" \
 		PG_CONFIG=$pg_config WORK=$dir/work \
-		CLIENTS=$work/clients/src DOCS=$root/docs timeout 900 "${2:-$work/clients/src/$name/run}" </dev/null >"$log" 2>&1 || status=$?
+		CLIENTS=$work/clients/src DOCS=$root/docs timeout "${3:-900}" "${2:-$work/clients/src/$name/run}" </dev/null >"$log" 2>&1 || status=$?
 	if ! count_tap "$log" "$status" "client $name"; then
 		show_tap "$log"
 		show_crashes "$work/server.log"

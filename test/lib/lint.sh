@@ -90,6 +90,8 @@ stage_lint() {
 	check "buffers and WAL only in the *_page.c files" \
 		none '\b((Conditional)?LockBuffer\w*|(Unlock)?Release(AndRead)?Buffer|(Read|Prefetch|Extend)\w*Buffer\w*|MarkBufferDirty\w*|GenericXLog\w+|XLog(Begin)?(Insert|Register\w+)|log_newpage\w*)\(' \
 		--exclude='*_page.c' --exclude=compat.h src
+	check "db.py alone opens connections and sends SQL" \
+		none '\bpsycopg\b|\.(execute|executemany|copy)\(|\bcursor\(' --include='*.py' --exclude=db.py server/piramid_server
 	check "docs/clients.md quotes the tests" test/clients/quotes --check
 	check "no left-over markers" \
 		none '\b(TOD[O]|FIXM[E]|XX[X])\b' src test bench sql docs
