@@ -152,6 +152,42 @@ SELECT segments, documents, head_documents FROM piramid_bm25_info('e_body');
 SELECT piramid_bm25_check('e_body');
 SELECT error_of('SELECT piramid_bm25_merge(''d_pkey'')');
 
+-- Its words, of segments and of the head, and how many documents have each.
+INSERT INTO e VALUES ('word1 word1 fresh'), ('fresh wordy'), (repeat('fresh ', 9000) || 'Zebra');
+SELECT * FROM piramid_bm25_terms('e_body') WHERE term !~ '^number';
+SELECT * FROM piramid_bm25_terms('e_body', 'number399');
+SELECT count(*), sum(df) FROM piramid_bm25_terms('e_body', 'number');
+SELECT count(*) FROM piramid_bm25_terms('e_body', 'nothing');
+SELECT count(*) AS terms, count(*) FILTER (WHERE df IS DISTINCT FROM ndoc) AS wrong FROM piramid_bm25_terms('e_body')
+	FULL JOIN ts_stat($$SELECT to_tsvector('english', body) FROM e$$) ON term = word;
+VACUUM e;
+SELECT count(*) AS terms, count(*) FILTER (WHERE df IS DISTINCT FROM ndoc) AS wrong FROM piramid_bm25_terms('e_body')
+	FULL JOIN ts_stat($$SELECT to_tsvector('english', body) FROM e$$) ON term = word;
+SELECT * FROM piramid_bm25_terms('d_v', 'fo');
+SELECT error_of('SELECT piramid_bm25_terms(''d_pkey'')');
+SELECT piramid_bm25_prewarm('e_body') = pg_relation_size('e_body') / current_setting('block_size')::int AS all_blocks,
+	piramid_bm25_prewarm('u_body_idx') > 0 AS unlogged, piramid_bm25_prewarm('t_body_idx') > 0 AS temporary;
+SELECT error_of('SELECT piramid_bm25_prewarm(''e'')');
+-- Words tell of rows: not to those who may not read all of them.
+CREATE ROLE regress_bm25_user;
+SET ROLE regress_bm25_user;
+SELECT error_of('SELECT piramid_bm25_terms(''e_body'')');
+SELECT error_of('SELECT piramid_bm25_prewarm(''e_body'')');
+RESET ROLE;
+GRANT SELECT ON e TO regress_bm25_user;
+SET ROLE regress_bm25_user;
+SELECT count(*) > 0 AS allowed FROM piramid_bm25_terms('e_body');
+RESET ROLE;
+ALTER TABLE e ENABLE ROW LEVEL SECURITY;
+SET ROLE regress_bm25_user;
+SELECT error_of('SELECT piramid_bm25_terms(''e_body'')');
+RESET ROLE;
+ALTER TABLE e DISABLE ROW LEVEL SECURITY;
+REVOKE ALL ON e FROM regress_bm25_user;
+DROP ROLE regress_bm25_user;
+DELETE FROM e WHERE body ~ 'fresh';
+VACUUM e;
+
 -- piramid_check and piramid_repair know bm25, too.
 SELECT * FROM piramid_check('e_body', true);
 DELETE FROM e WHERE body LIKE 'word1%';

@@ -48,7 +48,40 @@ SELECT count(*), count(vector_rank) FROM piramid_hybrid('d', 'body', 'word3', 'v
 SELECT count(*) FROM piramid_hybrid('d', 'body', 'word3', 'v', '[1,2,3]', filter => 'false');
 SET enable_seqscan = off;
 SELECT line FROM piramid_hybrid_explain('d', 'body', 'word3', 'v', '[1,2,3]') line WHERE line ~ 'Index Scan|Order By|Tid Scan|TID Cond';
+-- With ANALYZE, each leg tells its time and rows.
+SELECT regexp_replace(trim(line), 'actual time=[0-9.]+ rows=([0-9]+)(\.00)?', 'actual time rows=\1') AS line
+FROM piramid_hybrid_explain('d', 'body', 'word3', 'v', '[1,2,3]', options => 'ANALYZE, COSTS OFF') line WHERE line ~ '(CTE|Index Scan using|WindowAgg)' AND line !~ 'CTE Scan';
 RESET enable_seqscan;
+
+-- A kept statement follows what changes: operators of new indexes, columns, names of schemas.
+CREATE SCHEMA first;
+CREATE TABLE first.k (id int, body text, v vector(3));
+INSERT INTO first.k SELECT id, body, v FROM d WHERE v IS NOT NULL;
+CREATE INDEX ON first.k USING bm25 (body) WITH (text_config = 'simple');
+CREATE FUNCTION kept() RETURNS TABLE (distance numeric, true_cosine boolean, true_l2 boolean) LANGUAGE plpgsql AS $$
+DECLARE
+	k regclass := (SELECT oid FROM pg_class WHERE relname = 'k');
+BEGIN
+	FOR i IN 1 .. 2 LOOP
+		RETURN QUERY EXECUTE format('SELECT round(h.distance::numeric, 4), abs(h.distance - (v <=> ''[1,2,4]'')) < 1e-6, abs(h.distance - (v <-> ''[1,2,4]'')) < 1e-6
+			FROM piramid_hybrid(%L, ''body'', ''word3'', ''v'', ''[1,2,4]'', 1, weight => 1) h JOIN %s ON ctid = tid', k, k);
+	END LOOP;
+END $$;
+SELECT * FROM kept();
+CREATE INDEX k_v ON first.k USING hnsw (v vector_l2_ops);
+SELECT * FROM kept();
+ALTER SCHEMA first RENAME TO second;
+SELECT * FROM kept();
+DROP INDEX second.k_v;
+SELECT * FROM kept();
+ALTER TABLE second.k ALTER v TYPE halfvec(3);
+SELECT round(distance::numeric, 3) FROM piramid_hybrid('second.k', 'body', 'word3', 'v', '[1,2,4]', 1, weight => 1);
+SET search_path = pg_catalog;
+SELECT round(distance::numeric, 3) FROM public.piramid_hybrid('second.k', 'body', 'word3', 'v', '[1,2,4]', 1, weight => 1);
+RESET search_path;
+DROP FUNCTION kept;
+DROP TABLE second.k;
+DROP SCHEMA second;
 
 -- Partitions, rights, and what is refused.
 CREATE TABLE p (LIKE d) PARTITION BY RANGE (id);

@@ -106,6 +106,36 @@ FROM (VALUES
 ) f (what, got, wanted),
 	(SELECT format(' LIMIT %s OFFSET %s', rows, past) AS bounds FROM unnest('{0,1,9,10,11,17,100,2000,20000}'::int[]) rows, unnest('{0,1,50}'::int[]) past UNION ALL SELECT ' LIMIT NULL') b
 GROUP BY 1 ORDER BY 1;
+-- With conditions: those that each row with a word of the order's meets, and others; rows without any
+-- such word come at the end.  Words are compared with the server's own.
+SET enable_seqscan = on;
+SET enable_indexscan = off;
+CREATE TABLE scored AS SELECT id, body <@> 'w1 w5 w9' AS score, to_tsvector('english', body) AS v FROM d;
+RESET enable_indexscan;
+SET enable_seqscan = off;
+SELECT kind, count(*) AS asked, count(*) FILTER (WHERE rows_of(got || bounds) IS DISTINCT FROM rows_of(wanted || bounds)) AS wrong
+FROM (SELECT kind || ', by id' AS kind, format('SELECT id FROM d WHERE %s ORDER BY body <@> ''w1 w5 w9'', id', own) AS got,
+		format('SELECT id FROM scored WHERE %s ORDER BY score, id', server) AS wanted FROM (VALUES
+			('any', $$body @@ to_bm25query('w1 w5 w9')$$, $$v @@ 'w1 | w5 | w9'$$),
+			('more than any', $$body @@ to_bm25query('w1 | (w2 | w5) | w9 | w1'::tsquery)$$, $$v @@ 'w1 | w2 | w5 | w9'$$),
+			('some', $$body @@ to_bm25query('w1 w2')$$, $$v @@ 'w1 | w2'$$),
+			('all', $$body @@ to_bm25query('w1 & w5 & w9'::tsquery)$$, $$v @@ 'w1 & w5 & w9'$$),
+			('both', $$body @@ to_bm25query('w1 w5 w9') AND body @@ to_bm25query('!w3'::tsquery)$$, $$v @@ '(w1 | w5 | w9) & !w3'$$),
+			('phrase', $$body @@ to_bm25query('w1 <-> w5 | w9'::tsquery)$$, $$v @@ 'w1 <-> w5 | w9'$$),
+			('prefix', $$body @@ to_bm25query('w1:* | w5 | w9'::tsquery)$$, $$v @@ 'w1:* | w5 | w9'$$),
+			('not', $$body @@ to_bm25query('!w1'::tsquery)$$, $$v @@ '!w1'$$),
+			('no word', $$body @@ to_bm25query('the')$$, 'false')) c (kind, own, server)
+	UNION ALL SELECT 'any, in the order of the table', $$SELECT id FROM d WHERE body @@ to_bm25query('w1 w5 w9') ORDER BY body <@> 'w1 w5 w9'$$, 'SELECT id FROM whole ORDER BY n'
+	UNION ALL SELECT 'any, half of them', $$SELECT id FROM d WHERE body @@ to_bm25query('w1 w5 w9') AND id % 2 = 1 ORDER BY body <@> 'w1 w5 w9'$$, 'SELECT id FROM whole WHERE id % 2 = 1 ORDER BY n'
+	UNION ALL SELECT 'all, in the order of the table', $$SELECT id FROM d WHERE body @@ to_bm25query('w1 & w5'::tsquery) ORDER BY body <@> 'w1 w5 w9'$$,
+		$$SELECT id FROM whole JOIN scored USING (id) WHERE v @@ 'w1 & w5' ORDER BY n$$) f,
+	(SELECT format(' LIMIT %s OFFSET %s', rows, past) AS bounds FROM unnest('{1,10,17,100,2000,20000}'::int[]) rows, unnest('{0,50}'::int[]) past UNION ALL SELECT ' LIMIT NULL') b
+GROUP BY 1 ORDER BY kind COLLATE "C";
+SET bm25.unmatched = on;
+SELECT count(*) AS asked, count(*) FILTER (WHERE rows_of('SELECT id FROM d ORDER BY body <@> ''w1 w5 w9'', id' || bounds) IS DISTINCT FROM rows_of('SELECT id FROM scored ORDER BY score, id' || bounds)) AS wrong
+FROM unnest(ARRAY[' LIMIT 10', ' LIMIT 20000', ' LIMIT NULL']) bounds;
+RESET bm25.unmatched;
+DROP TABLE scored;
 RESET enable_sort;
 RESET enable_seqscan;
 DROP TABLE whole;

@@ -10,9 +10,9 @@ SELECT n, n % 50, ARRAY(SELECT sin(n * i * i + i) FROM generate_series(1, 12) AS
 FROM generate_series(1, 2000) AS n;
 UPDATE t SET h = v::halfvec, s = v::sparsevec, b = (id * 7919 % 4096)::bit(12);
 VACUUM ANALYZE t;
--- recall of an index, as far as it is the same in each run
+-- recall of an index, as far as it is the same in each run; below 0.9 it is told
 CREATE FUNCTION seen(index regclass, queries int, k int, filter text DEFAULT NULL) RETURNS text LANGUAGE sql AS $$
-	SELECT format('found %s, interval %s, timed %s, searched %s', recall >= 0.9, low <= recall AND recall <= high AND high <= 1,
+	SELECT format('found %s, interval %s, timed %s, searched %s', least(recall, 0.9), low <= recall AND recall <= high AND high <= 1,
 		ms_index > 0 AND ms_exact > 0, width >= 2 * k)
 	FROM piramid_recall(index, queries, k, filter)
 $$;
@@ -55,7 +55,7 @@ SELECT recall FROM piramid_recall('t_v', filter => 'id IN (8, 9)');
 SELECT rows FROM piramid_last_scan();
 
 -- queries from outside
-SELECT recall >= 0.9 AS found, width FROM piramid_recall('t_v', ARRAY(SELECT v + v FROM t WHERE id < 30), 5);
+SELECT least(recall, 0.9) AS found, width FROM piramid_recall('t_v', ARRAY(SELECT v + v FROM t WHERE id < 30), 5);
 SELECT recall FROM piramid_recall('t_v', ARRAY(SELECT v FROM t WHERE id = 7), 1, 'id = 7');
 SELECT error_of(format('SELECT piramid_recall(''t_v'', %s)', queries)) FROM (VALUES
 	('ARRAY[]::vector[]'), ('ARRAY[NULL]::vector[]'), ('ARRAY[''[1,2]'']::vector[]'), ('ARRAY[1.5]'),

@@ -64,6 +64,10 @@ CREATE FUNCTION bm25query_for_index(bm25query, regclass) RETURNS bm25query
 	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION bm25query_for_index(bm25query, regclass) IS 'what the planner makes of a query that names no index';
 
+CREATE FUNCTION bm25query_for_index(bm25query, regclass, integer) RETURNS bm25query
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bm25query_for_index(bm25query, regclass, integer) IS 'the same, with the number of rows that LIMIT asks for';
+
 CREATE CAST (tsquery AS bm25query) WITH FUNCTION to_bm25query(tsquery) AS IMPLICIT;
 
 -- ===========================================================================
@@ -99,10 +103,11 @@ CREATE FUNCTION bm25_match(text, bm25query) RETURNS boolean
 	COST 1600 SUPPORT bm25_support;
 COMMENT ON FUNCTION bm25_match(text, bm25query) IS 'implementation of @@ operator';
 
-CREATE FUNCTION bm25_match(tsvector, bm25query) RETURNS boolean
+-- Of a tsvector.  Were it declared so, 'words' in "tsvector @@ 'words'" might be a tsquery or a bm25query.
+CREATE FUNCTION bm25_match(anynonarray, bm25query) RETURNS boolean
 	AS 'MODULE_PATHNAME', 'bm25_tsvector_match' LANGUAGE C STABLE STRICT PARALLEL SAFE
 	COST 100 SUPPORT bm25_support;
-COMMENT ON FUNCTION bm25_match(tsvector, bm25query) IS 'implementation of @@ operator';
+COMMENT ON FUNCTION bm25_match(anynonarray, bm25query) IS 'implementation of @@ operator';
 
 CREATE OPERATOR <@> (LEFTARG = text, RIGHTARG = bm25query, FUNCTION = bm25_score);
 COMMENT ON OPERATOR <@> (text, bm25query) IS 'BM25 score, negative: the best rows have the least';
@@ -115,9 +120,9 @@ COMMENT ON OPERATOR <@> (tsvector, text) IS 'BM25 score of free words, negative:
 CREATE OPERATOR @@ (LEFTARG = text, RIGHTARG = bm25query, FUNCTION = bm25_match,
 	RESTRICT = contsel, JOIN = contjoinsel);
 COMMENT ON OPERATOR @@ (text, bm25query) IS 'matches the tsquery, or has one of the words';
-CREATE OPERATOR @@ (LEFTARG = tsvector, RIGHTARG = bm25query, FUNCTION = bm25_match,
+CREATE OPERATOR @@ (LEFTARG = anynonarray, RIGHTARG = bm25query, FUNCTION = bm25_match,
 	RESTRICT = contsel, JOIN = contjoinsel);
-COMMENT ON OPERATOR @@ (tsvector, bm25query) IS 'matches the tsquery, or has one of the words';
+COMMENT ON OPERATOR @@ (anynonarray, bm25query) IS 'matches the tsquery, or has one of the words';
 
 -- ===========================================================================
 -- The access method
@@ -136,7 +141,8 @@ CREATE OPERATOR CLASS text_bm25_ops DEFAULT FOR TYPE text USING bm25 AS
 
 CREATE OPERATOR CLASS tsvector_bm25_ops DEFAULT FOR TYPE tsvector USING bm25 AS
 	OPERATOR 1 <@> (tsvector, bm25query) FOR ORDER BY float_ops,
-	OPERATOR 2 @@ (tsvector, bm25query);
+	OPERATOR 2 @@ (anynonarray, bm25query),
+	OPERATOR 3 pg_catalog.@@ (tsvector, tsquery);
 
 -- ===========================================================================
 -- Looking after an index
@@ -157,6 +163,15 @@ CREATE FUNCTION piramid_bm25_merge(index regclass) RETURNS void
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION piramid_bm25_merge(regclass) IS 'makes one segment of a bm25 index, without dead documents';
 
+CREATE FUNCTION piramid_bm25_terms(index regclass, prefix text DEFAULT '', OUT term text, OUT df bigint)
+	RETURNS SETOF record
+	AS 'MODULE_PATHNAME' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 1000 ROWS 10000;
+COMMENT ON FUNCTION piramid_bm25_terms(regclass, text) IS 'words of a bm25 index that begin with the prefix, and how many documents have each';
+
+CREATE FUNCTION piramid_bm25_prewarm(index regclass) RETURNS bigint
+	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION piramid_bm25_prewarm(regclass) IS 'reads a bm25 index into shared buffers; the number of its blocks';
+
 -- ===========================================================================
 -- Hybrid search
 -- ===========================================================================
@@ -171,6 +186,7 @@ DECLARE
 	distance text;
 	operator text;
 	vector_type pg_catalog.oid;
+	vector_name text;
 	vector_schema text;
 	limits bigint := COALESCE(pool, GREATEST(20, 2 * (max_rows::bigint + skip)));
 	source text;
@@ -186,7 +202,7 @@ BEGIN
 			MESSAGE = 'max_rows, skip, rrf_k, pool or weight is out of range',
 			HINT = 'weight is the share of the vector leg, from 0 to 1; pool is at least 1, the others at least 0.';
 	END IF;
-	SELECT a.atttypid, pg_catalog.quote_ident(n.nspname) INTO vector_type, vector_schema
+	SELECT a.atttypid, t.typname, pg_catalog.quote_ident(n.nspname) INTO vector_type, vector_name, vector_schema
 	FROM pg_catalog.pg_attribute a
 	JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
 	JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
@@ -212,8 +228,7 @@ BEGIN
 	SELECT pg_catalog.format('%I OPERATOR(%I.<@>) $1', text_column, n.nspname) INTO text_score
 	FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
 	WHERE e.extname = 'piramid_bm25';
-	distance := pg_catalog.format('%I OPERATOR(%s.%s) $2::%s', vector_column, vector_schema, operator,
-		pg_catalog.format_type(vector_type, NULL));
+	distance := pg_catalog.format('%1$I OPERATOR(%2$s.%3$s) $2::%2$s.%4$I', vector_column, vector_schema, operator, vector_name);
 
 	CASE method
 		WHEN 'score' THEN
@@ -272,22 +287,14 @@ CREATE FUNCTION piramid_hybrid(rel regclass, text_column text, query text, vecto
 	pool integer DEFAULT NULL, filter text DEFAULT NULL, skip integer DEFAULT 0, rrf_k integer DEFAULT 60)
 RETURNS TABLE (tid tid, score float8, text_score float8, distance float8, text_rank integer,
 	vector_rank integer, part regclass)
-LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 10 AS $$
-DECLARE
-	statement text;
-BEGIN
-	EXECUTE (SELECT pg_catalog.format('SELECT %I.piramid_hybrid_statement($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)', n.nspname)
-		FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
-		WHERE e.extname = 'piramid_bm25')
-	INTO statement USING rel, text_column, vector_column, max_rows, method, weight, pool, filter, skip, rrf_k;
-	RETURN QUERY EXECUTE statement USING query, embedding;
-END $$;
+	AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE COST 1000 ROWS 10;
 COMMENT ON FUNCTION piramid_hybrid(regclass, text, text, text, vector, integer, text, float8, integer, text, integer, integer)
 	IS 'the best rows by words and by vectors together';
 
 CREATE FUNCTION piramid_hybrid_explain(rel regclass, text_column text, query text, vector_column text,
 	embedding vector, max_rows integer DEFAULT 10, method text DEFAULT 'score', weight float8 DEFAULT 0.5,
-	pool integer DEFAULT NULL, filter text DEFAULT NULL, skip integer DEFAULT 0, rrf_k integer DEFAULT 60)
+	pool integer DEFAULT NULL, filter text DEFAULT NULL, skip integer DEFAULT 0, rrf_k integer DEFAULT 60,
+	options text DEFAULT 'COSTS OFF')
 RETURNS SETOF text LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE AS $$
 DECLARE
 	statement text;
@@ -296,7 +303,7 @@ BEGIN
 		FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
 		WHERE e.extname = 'piramid_bm25')
 	INTO statement USING rel, text_column, vector_column, max_rows, method, weight, pool, filter, skip, rrf_k;
-	RETURN QUERY EXECUTE 'EXPLAIN (COSTS OFF) ' || statement USING query, embedding;
+	RETURN QUERY EXECUTE pg_catalog.format('EXPLAIN (%s) %s', options, statement) USING query, embedding;
 END $$;
-COMMENT ON FUNCTION piramid_hybrid_explain(regclass, text, text, text, vector, integer, text, float8, integer, text, integer, integer)
-	IS 'the plan of piramid_hybrid';
+COMMENT ON FUNCTION piramid_hybrid_explain(regclass, text, text, text, vector, integer, text, float8, integer, text, integer, integer, text)
+	IS 'the plan of piramid_hybrid; options are those of EXPLAIN';

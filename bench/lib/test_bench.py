@@ -23,17 +23,19 @@ from sparse import SparseDataset, SparseRows
 class FileTest(unittest.TestCase):
     """Makes files."""
 
-    def make(self, distance, train, test, rows=None, k=2, kind="vector", dim=None, **more):
+    def make(self, distance, train, test, **options):
+        """A data set with these vectors, and with the truth that options call neighbors."""
+        truth = {name: options.pop(name) for name in list(options) if name.startswith("neighbors")}
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         path = Path(folder.name) / "Set-1.hdf5"
         with h5py.File(path, "w") as f:
             f.attrs["distance"] = distance
             f["train"], f["test"] = train, test
-            for name, value in more.items():
+            for name, value in truth.items():
                 f[name] = value
-        data = (BitDataset if kind == "bit" else DenseDataset)(path, kind, rows, k, dim)
-        if not dim:
+        data = (BitDataset if options.get("kind") == "bit" else DenseDataset)(path, **{"k": 2, **options})
+        if not options.get("dim"):
             self.addCleanup(data.file.close)
         return data
 

@@ -11,13 +11,11 @@
 #include "access/htup_details.h"
 #include "catalog/pg_amop.h"
 #include "catalog/pg_opclass.h"
+#include "catalog/pg_type.h"
 #include "commands/vacuum.h"
 #include "utils/lsyscache.h"
 #include "utils/regproc.h"
 #include "utils/syscache.h"
-
-/* The operators of a class: <@>, by which rows are ordered, and @@, which they match */
-#define BM25_STRATEGIES 2
 
 /* Called once, when the library is loaded. */
 void
@@ -43,10 +41,11 @@ bm25_validate(Oid opclassoid)
 	for (int i = 0; i < operators->n_members; i++)
 	{
 		Form_pg_amop op = (Form_pg_amop) GETSTRUCT(&operators->members[i]->tuple);
-		bool		ordering = op->amopstrategy == 1 && op->amoppurpose == AMOP_ORDER &&
+		bool		ordering = op->amopstrategy == BM25_ORDER && op->amoppurpose == AMOP_ORDER &&
 			get_op_rettype(op->amopopr) == FLOAT8OID &&
 			opfamily_can_sort_type(op->amopsortfamily, FLOAT8OID);
-		bool		search = op->amopstrategy == 2 && op->amoppurpose == AMOP_SEARCH &&
+		bool		search = op->amoppurpose == AMOP_SEARCH && op->amopstrategy > BM25_ORDER &&
+			(op->amopstrategy == BM25_MATCH_TSQUERY) == (op->amoprighttype == TSQUERYOID) &&
 			get_op_rettype(op->amopopr) == BOOLOID;
 
 		if (!ordering && !search)

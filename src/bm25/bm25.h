@@ -23,6 +23,12 @@
 #include "bm25/bm25_page.h"
 #include "page/page.h"
 
+/* Strategies of operator classes: <@>, by which rows are ordered, @@, and a tsvector's own @@ */
+#define BM25_ORDER 1
+#define BM25_MATCH 2
+#define BM25_MATCH_TSQUERY 3
+#define BM25_STRATEGIES 3
+
 #define BM25_DEFAULT_K1 1.2
 #define BM25_DEFAULT_B 0.75
 
@@ -184,6 +190,7 @@ extern void bm25_meta_read(Relation rel, Bm25MetaPageData *meta);
 extern void bm25_free_read(Relation rel, Bm25Space *space);
 typedef void (*Bm25MetaChange) (Bm25MetaPage meta, void *arg);
 extern void bm25_publish(Relation rel, Bm25MetaChange change, void *arg, const Bm25Space *space);
+extern int64 bm25_prewarm(Relation rel);
 extern void bm25_log_reuse(Relation rel, BlockNumber block, FullTransactionId horizon);
 
 /* functions in bm25_head_page.c */

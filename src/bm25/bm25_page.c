@@ -22,6 +22,10 @@
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "storage/smgr.h"
+#include "utils/spccache.h"
+
+/* What prewarming leaves to all other relations: one buffer in this many. */
+#define SPARED_SHARE 8
 
 void
 bm25_init_page(Page page, int kind, uint64 generation)
@@ -328,4 +332,26 @@ bm25_log_reuse(Relation rel, BlockNumber block, FullTransactionId horizon)
 	XLogBeginInsert();
 	XLogRegisterData((char *) &record, SizeOfBtreeReusePage);
 	XLogInsert(RM_BTREE_ID, XLOG_BTREE_REUSE_PAGE);
+}
+
+/* Read an index into shared buffers, as far as others are left some; returns how many blocks. */
+int64
+bm25_prewarm(Relation rel)
+{
+	BlockNumber nblocks = RelationGetNumberOfBlocks(rel);
+	BlockNumber ahead = get_tablespace_maintenance_io_concurrency(rel->rd_rel->reltablespace);
+	int			buffers;
+
+	/* A temporary index has its local buffers when it has been read from. */
+	ReleaseBuffer(ReadBuffer(rel, BM25_METAPAGE));
+	buffers = RelationUsesLocalBuffers(rel) ? NLocBuffer : NBuffers;
+	nblocks = Min(nblocks, buffers - buffers / SPARED_SHARE);
+	for (BlockNumber block = 0; block < nblocks; block++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (ahead > 0 && ahead < nblocks - block)
+			(void) PrefetchBuffer(rel, MAIN_FORKNUM, block + ahead);
+		ReleaseBuffer(ReadBuffer(rel, block));
+	}
+	return nblocks;
 }

@@ -49,7 +49,7 @@ named_index(Node *arg)
 	const char *name;
 	Const	   *index;
 
-	if (!IsA(arg, FuncExpr) || list_length(call->args) != 2)
+	if (!IsA(arg, FuncExpr) || list_length(call->args) < 2)
 		return InvalidOid;
 	index = lsecond(call->args);
 	if (!IsA(index, Const) || index->constisnull || index->consttype != REGCLASSOID)
@@ -82,6 +82,15 @@ array_constants(const Const *constant)
 	return result;
 }
 
+/* The query of a constant, which may be a tsquery */
+static Bm25Query
+constant_query(const Const *constant)
+{
+	return constant->consttype == TSQUERYOID ?
+		bm25_query_of_tsquery(DatumGetTSQuery(constant->constvalue), InvalidOid) :
+		DatumGetBm25Query(constant->constvalue);
+}
+
 /* Does a query, or one of an array of them, name another index? */
 static bool
 names_other(Relation rel, Node *arg)
@@ -97,7 +106,7 @@ names_other(Relation rel, Node *arg)
 		if (OidIsValid(get_element_type(constant->consttype)))
 			queries = array_constants(constant);
 		else
-			named = DatumGetBm25Query(constant->constvalue)->index;
+			named = constant_query(constant)->index;
 	}
 	foreach(cell, queries)
 		if (names_other(rel, lfirst(cell)))
@@ -126,7 +135,7 @@ estimate_query(Relation rel, Node *arg, bool condition, double ntuples, Estimate
 		estimate->matches = Min(estimate->matches, UNKNOWN_SHARE * ntuples);
 		return;
 	}
-	query = DatumGetBm25Query(((Const *) arg)->constvalue);
+	query = constant_query((Const *) arg);
 	bm25_search_init(&search, rel);
 	bm25_search_match(&search, query);
 	bm25_search_open(&search);

@@ -91,6 +91,18 @@ piramid_bm25_info(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }
 
+/* piramid_bm25_prewarm(regclass): read an index into shared buffers; returns how many blocks */
+PG_FUNCTION_INFO_V1(piramid_bm25_prewarm);
+Datum
+piramid_bm25_prewarm(PG_FUNCTION_ARGS)
+{
+	Relation	rel = bm25_open_readable(PG_GETARG_OID(0));
+	int64		blocks = bm25_prewarm(rel);
+
+	relation_close(rel, AccessShareLock);
+	PG_RETURN_INT64(blocks);
+}
+
 /* piramid_bm25_merge(regclass): make one segment of the whole index */
 PG_FUNCTION_INFO_V1(piramid_bm25_merge);
 Datum

@@ -20,6 +20,9 @@
 #include "utils/memutils.h"
 #include "utils/regproc.h"
 
+/* So many rows can be noted in a query. */
+#define MAX_ROWS 0xFFFF
+
 /* In text, a tsquery has this in front. */
 #define TSQUERY_MARK "@@ "
 
@@ -34,6 +37,13 @@ bm25_make_query(Bm25QueryKind kind, Oid index, const char *data, Size size)
 	query->index = index;
 	memcpy(query->data, data, size);
 	return query;
+}
+
+/* A query of a tsquery; the index may be invalid. */
+Bm25Query
+bm25_query_of_tsquery(TSQuery tree, Oid index)
+{
+	return bm25_make_query(BM25_QUERY_TSQUERY, index, (char *) tree, VARSIZE(tree));
 }
 
 /* May the user read all columns that an index is made of? */
@@ -257,12 +267,11 @@ PG_FUNCTION_INFO_V1(bm25query_from_tsquery);
 Datum
 bm25query_from_tsquery(PG_FUNCTION_ARGS)
 {
-	TSQuery		tree = PG_GETARG_TSQUERY(0);
 	Oid			index = PG_NARGS() > 1 ? PG_GETARG_OID(1) : InvalidOid;
 
 	if (OidIsValid(index))
 		check_index(index);
-	PG_RETURN_POINTER(bm25_make_query(BM25_QUERY_TSQUERY, index, (char *) tree, VARSIZE(tree)));
+	PG_RETURN_POINTER(bm25_query_of_tsquery(PG_GETARG_TSQUERY(0), index));
 }
 
 /*
@@ -295,6 +304,9 @@ bm25query_for_index(PG_FUNCTION_ARGS)
 	copy = palloc(VARSIZE(query));
 	memcpy(copy, query, VARSIZE(query));
 	copy->index = index;
+	if (PG_NARGS() > 2)
+		copy->kind_rows = bm25_query_kind(query) |
+			(uint32) Max(0, Min(PG_GETARG_INT32(2), MAX_ROWS)) << BM25_ROWS_SHIFT;
 	PG_RETURN_POINTER(copy);
 }
 
@@ -622,4 +634,42 @@ bm25_search_match(Bm25Search *search, Bm25Query query)
 	for (int i = 0; i < words.nwords; i++)
 		search->matches[search->nmatches].any[terms[i] / 64] |= UINT64CONST(1) << (terms[i] % 64);
 	search->nmatches++;
+}
+
+/* Is a tsquery any of some words, and nothing else?  They come into "words", a set of terms. */
+static bool
+is_any(const Bm25Match *match, QueryItem *item, uint64 *words)
+{
+	check_stack_depth();
+	if (item->type == QI_VAL)
+	{
+		int			term = match->terms[item - GETQUERY(match->tree)];
+
+		words[term / 64] |= UINT64CONST(1) << (term % 64);
+		return item->qoperand.weight == 0;
+	}
+	return item->qoperator.oper == OP_OR && is_any(match, item + 1, words) &&
+		is_any(match, item + item->qoperator.left, words);
+}
+
+/* Does each document match that has any of the words that the order asks for? */
+bool
+bm25_order_matches(Bm25Search *search)
+{
+	for (int i = 0; i < search->nmatches; i++)
+	{
+		const Bm25Match *match = &search->matches[i];
+		uint64	   *words = match->any;
+
+		if (match->tree != NULL)
+		{
+			words = new_set(search);
+			if (!is_any(match, GETQUERY(match->tree), words))
+				return false;
+		}
+		for (int term = 0; term < search->nterms; term++)
+			if (search->terms[term].freq > 0 && !(words[term / 64] >> (term % 64) & 1))
+				return false;
+	}
+	return true;
 }

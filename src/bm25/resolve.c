@@ -29,6 +29,9 @@
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
+/* The function that puts an index into a query whose words are not known yet */
+#define FOR_INDEX "bm25query_for_index"
+
 /* More than these are not worth looking for at once. */
 #define MOST_ROWS 10000
 
@@ -262,14 +265,15 @@ static Expr *
 query_with_index(PlannerInfo *root, FuncExpr *call, Oid query_type, Oid index)
 {
 	Node	   *arg = lsecond(call->args);
-	Oid			types[] = {query_type, REGCLASSOID};
-	Oid			for_index = function_beside(call->funcid, "bm25query_for_index", 2, types);
+	Oid			types[] = {query_type, REGCLASSOID, INT4OID};
+	int			rows = call->funcresulttype != BOOLOID ? guess_rows(root) : 0;
 	bool		is_text = exprType(arg) == TEXTOID;
+	List	   *args;
 
 	/* It has one, or names one itself. */
-	if (IsA(arg, FuncExpr) &&
-		(((FuncExpr *) arg)->funcid == for_index ||
-		 (exprType(arg) == query_type && list_length(((FuncExpr *) arg)->args) == 2)))
+	if (IsA(arg, FuncExpr) && exprType(arg) == query_type &&
+		(list_length(((FuncExpr *) arg)->args) == 2 ||
+		 strcmp(get_func_name(((FuncExpr *) arg)->funcid), FOR_INDEX) == 0))
 		return NULL;
 	if (IsA(arg, Const) && ((Const *) arg)->constisnull)
 		return NULL;
@@ -293,8 +297,7 @@ query_with_index(PlannerInfo *root, FuncExpr *call, Oid query_type, Oid index)
 			query = bm25_make_query(bm25_query_kind(old), index, old->data,
 									bm25_query_size(old));
 		}
-		if (call->funcresulttype != BOOLOID)
-			query->kind_rows |= (uint32) guess_rows(root) << BM25_ROWS_SHIFT;
+		query->kind_rows |= (uint32) rows << BM25_ROWS_SHIFT;
 		return (Expr *) makeConst(query_type, -1, InvalidOid, -1, PointerGetDatum(query), false,
 								  false);
 	}
@@ -303,10 +306,13 @@ query_with_index(PlannerInfo *root, FuncExpr *call, Oid query_type, Oid index)
 													(Oid[]) {TEXTOID}),
 									query_type, list_make1(arg), InvalidOid,
 									exprCollation(arg), COERCE_EXPLICIT_CALL);
-	return (Expr *) makeFuncExpr(for_index, query_type,
-								 list_make2(arg, makeConst(REGCLASSOID, -1, InvalidOid, sizeof(Oid),
-														   ObjectIdGetDatum(index), false, true)),
-								 InvalidOid, InvalidOid, COERCE_SQL_SYNTAX);
+	args = list_make2(arg, makeConst(REGCLASSOID, -1, InvalidOid, sizeof(Oid),
+									 ObjectIdGetDatum(index), false, true));
+	if (rows > 0)
+		args = lappend(args, makeConst(INT4OID, -1, InvalidOid, sizeof(int32),
+									   Int32GetDatum(rows), false, true));
+	return (Expr *) makeFuncExpr(function_beside(call->funcid, FOR_INDEX, list_length(args), types),
+								 query_type, args, InvalidOid, InvalidOid, COERCE_SQL_SYNTAX);
 }
 
 /* Planner support of the operators' functions. */
@@ -336,7 +342,8 @@ bm25_support(PG_FUNCTION_ARGS)
 	query = query_with_index(request->root, call, query_type, index);
 	if (query == NULL)
 		PG_RETURN_POINTER(NULL);
-	left = exprType(linitial(call->args)) == TSVECTOROID ? TSVECTOROID : TEXTOID;
+	left = getBaseType(exprType(linitial(call->args))) != TSVECTOROID ? TEXTOID :
+		call->funcresulttype == BOOLOID ? ANYNONARRAYOID : TSVECTOROID;
 	name = pstrdup(call->funcresulttype == BOOLOID ? "@@" : "<@>");
 	operator = OpernameGetOprid(list_make2(makeString(schema), makeString(name)), left, query_type);
 	PG_RETURN_POINTER(make_opclause(operator, call->funcresulttype, false, linitial(call->args),

@@ -9,6 +9,11 @@
  * four times as many whenever these have been handed out: no row is lost or comes
  * twice, as the next ones come after the last one in the order of rows, which is total.
  *
+ * With a condition, too, the best rows are looked for like this, if all rows with a word
+ * of the order's meet it.  Else each row that meets it is looked at, but only the best
+ * ones are kept, as many as the planner has noted; all, if there is no note or more are
+ * asked for.
+ *
  *-------------------------------------------------------------------------
  */
 #include "bm25/search.h"
@@ -23,6 +28,9 @@
 #define GROWTH 4
 #define MAX_ROWS (1 << 24)
 
+/* If more of the rows that meet a condition are asked for, all are looked for at once. */
+#define MOST_RANKED 1024
+
 /* So many rows of a condition, which stand near each other, get their TIDs together. */
 #define TIDS 32
 
@@ -32,7 +40,10 @@ typedef struct Bm25Scan
 	Bm25Search	search;
 	bool		nothing;		/* a NULL was asked for */
 	bool		started;
-	bool		all;			/* all rows are looked for at once: those that match, or any */
+	bool		conditional;	/* there are conditions, or rows without any word count, too */
+	bool		order_matches;	/* each row with a word of the order's meets them */
+	bool		bounded;		/* of those that meet them, only the best ones are kept */
+	bool		all;			/* what is handed out are all rows that are left */
 	Bm25Top		top;			/* what is handed out */
 	int			next;
 	ItemPointerData tids[TIDS]; /* of these, from "first_tid" on */
@@ -41,10 +52,7 @@ typedef struct Bm25Scan
 	Bm25Query	order;			/* with the statement that asks for it */
 	TimestampTz statement;
 	CommandId	command;
-	/* rows of a scan with conditions, all of them */
-	Bm25Hit    *hits;
-	Size		nhits;
-	Size		room;
+	int			room;			/* of what is handed out, if that is not a heap */
 } Bm25Scan;
 
 /* The ordered scan that has handed out a row last */
@@ -79,8 +87,11 @@ bm25_beginscan(Relation rel, int nkeys, int norderbys)
 static Bm25Query
 get_query(IndexScanDesc scan, ScanKey key)
 {
-	Bm25Query	query = DatumGetBm25Query(key->sk_argument);
+	Bm25Query	query;
 
+	if (key->sk_strategy == BM25_MATCH_TSQUERY)
+		return bm25_query_of_tsquery(DatumGetTSQuery(key->sk_argument), InvalidOid);
+	query = DatumGetBm25Query(key->sk_argument);
 	if (!bm25_is_named(RelationGetRelid(scan->indexRelation), query->index))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -168,53 +179,16 @@ start(IndexScanDesc scan)
 	}
 	if (!state->nothing)
 		bm25_search_open(search);
-	/* Without a condition, all rows match it. */
-	state->all = search->nmatches > 0 || bm25_unmatched();
+	state->conditional = search->nmatches > 0 || bm25_unmatched();
+	state->order_matches = search->ordered && bm25_order_matches(search);
 }
 
-/* Keep a row that conditions let through. */
+/* Make room for other rows than those that were handed out, which come after them. */
 static void
-add_hit(void *arg, uint32 segment, uint32 doc, uint32 points, bool recheck)
+begin_rows(Bm25Scan *state, int k)
 {
-	Bm25Scan  *state = arg;
-
-	if (state->nhits == state->room)
-	{
-		state->room = Max(1024, state->room * 2);
-		state->hits = state->hits == NULL ? palloc(sizeof(Bm25Hit) * state->room) :
-			repalloc_huge(state->hits, sizeof(Bm25Hit) * state->room);
-	}
-	state->hits[state->nhits++] = (Bm25Hit) {points, segment, doc};
-}
-
-/* Look for all matching rows; those of equal points stay in the table's order. */
-static void
-find_matches(Bm25Scan *state)
-{
-	Bm25Search *search = &state->search;
-
-	for (uint32 i = 0; i < search->meta.nsegments; i++)
-		bm25_match_segment(search, i, add_hit, state);
-	bm25_match_head(search, add_hit, state);
-	if (state->nhits > INT_MAX)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("too many rows match")));
-	state->top = (Bm25Top) {state->hits, (int) state->nhits, PG_INT32_MAX};
-	if (search->ordered)
-		bm25_top_sort(&state->top);
-}
-
-/* Look for the next best rows. */
-static void
-find_best(Bm25Scan *state)
-{
-	Bm25Search *search = &state->search;
 	Bm25Top    *top = &state->top;
-	int			k = Min(top->k * GROWTH, MAX_ROWS);
 
-	if (top->k == 0)
-		k = bm25_query_rows(state->order) > 0 ? bm25_query_rows(state->order) : FIRST_ROWS;
 	if (top->n > 0)
 	{
 		top->has_after = true;
@@ -225,6 +199,64 @@ find_best(Bm25Scan *state)
 	top->hits = palloc_extended(sizeof(Bm25Hit) * (Size) k, MCXT_ALLOC_HUGE);
 	top->k = k;
 	top->n = 0;
+	state->room = k;
+	state->next = state->ntids = 0;
+}
+
+/* Keep a row that conditions let through. */
+static void
+add_hit(void *arg, uint32 segment, uint32 doc, uint32 points, bool recheck)
+{
+	Bm25Scan   *state = arg;
+	Bm25Top    *top = &state->top;
+	Bm25Hit		hit = {points, segment, doc};
+
+	if (state->bounded)
+	{
+		bm25_top_add(top, &state->search, hit);
+		return;
+	}
+	if (top->has_after && !bm25_hit_before(&top->after, &hit))
+		return;
+	if (top->n == state->room)
+	{
+		if (state->room > INT_MAX / 2)
+			ereport(ERROR,
+					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+					 errmsg("too many rows match")));
+		state->room *= 2;
+		top->hits = repalloc_huge(top->hits, sizeof(Bm25Hit) * state->room);
+	}
+	top->hits[top->n++] = hit;
+}
+
+/*
+ * Look at all rows that meet the conditions, for the k best ones, or for all if k is 0;
+ * those of equal points stay in the table's order.
+ */
+static void
+find_matches(Bm25Scan *state, int k)
+{
+	Bm25Search *search = &state->search;
+
+	state->bounded = k > 0;
+	begin_rows(state, k > 0 ? k : 1024);
+	for (uint32 i = 0; i < search->meta.nsegments; i++)
+		bm25_match_segment(search, i, add_hit, state);
+	bm25_match_head(search, add_hit, state);
+	state->all = k == 0 || state->top.n < k;
+	if (search->ordered)
+		bm25_top_sort(&state->top);
+}
+
+/* Look for the k next best rows that have a word of the order's. */
+static void
+find_best(Bm25Scan *state, int k)
+{
+	Bm25Search *search = &state->search;
+	Bm25Top    *top = &state->top;
+
+	begin_rows(state, k);
 	for (uint32 i = 0; i < search->meta.nsegments; i++)
 		bm25_rank_segment(search, i, top);
 	for (uint32 i = 0; i < search->nhead; i++)
@@ -235,6 +267,27 @@ find_best(Bm25Scan *state)
 			bm25_top_add(top, search, (Bm25Hit) {points, search->meta.nsegments, i});
 	}
 	bm25_top_sort(top);
+	state->all = !state->conditional && top->n < k;
+}
+
+/* Look for the first rows, or for the next ones. */
+static void
+find_rows(Bm25Scan *state)
+{
+	Bm25Top    *top = &state->top;
+	bool		first = top->k == 0;
+	int			noted = state->order != NULL ? bm25_query_rows(state->order) : 0;
+	int			k = !first ? Min(top->k * GROWTH, MAX_ROWS) : noted > 0 ? noted : FIRST_ROWS;
+
+	if (!state->conditional)
+		find_best(state, k);
+	else if (!state->order_matches)
+		find_matches(state, first ? noted : 0);
+	/* The rows that meet the conditions without a word of the order's come at the end. */
+	else if (first || (top->n == top->k && k <= MOST_RANKED))
+		find_best(state, k);
+	else
+		find_matches(state, 0);
 }
 
 /* The heap TID of a row. */
@@ -271,13 +324,9 @@ next_tid(Bm25Scan *state)
 static bool
 have_row(Bm25Scan *state)
 {
-	if (state->next < state->top.n)
-		return true;
-	if (state->all || state->top.n < state->top.k)
-		return false;
-	state->next = state->ntids = 0;
-	find_best(state);
-	return state->top.n > 0;
+	while (state->next == state->top.n && !state->all)
+		find_rows(state);
+	return state->next < state->top.n;
 }
 
 bool
@@ -293,13 +342,7 @@ bm25_gettuple(IndexScanDesc scan, ScanDirection direction)
 	if (!IsMVCCSnapshot(scan->xs_snapshot))
 		elog(ERROR, "a bm25 index needs an MVCC snapshot");
 	if (!state->started)
-	{
 		start(scan);
-		if (!state->nothing && state->all)
-			find_matches(state);
-		else if (!state->nothing)
-			find_best(state);
-	}
 	found = !state->nothing && have_row(state);
 	if (found)
 	{

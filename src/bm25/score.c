@@ -10,10 +10,12 @@
 
 #include "access/genam.h"
 #include "access/xact.h"
+#include "catalog/pg_type.h"
 #include "nodes/primnodes.h"
 #include "tsearch/ts_utils.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
 /* Kept from one call to the next */
@@ -286,18 +288,26 @@ bm25_text_match(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(result);
 }
 
-/* tsvector @@ bm25query */
+/* tsvector @@ bm25query; what else may stand on the left side is none of ours. */
 PG_FUNCTION_INFO_V1(bm25_tsvector_match);
 Datum
 bm25_tsvector_match(PG_FUNCTION_ARGS)
 {
-	TSVector	vector = PG_GETARG_TSVECTOR(0);
-	ScoreState *state = get_state(fcinfo, PG_GETARG_BM25QUERY(1), false);
-	MemoryContext old = MemoryContextSwitchTo(state->scratch);
+	Oid			type = get_fn_expr_argtype(fcinfo->flinfo, 0);
+	TSVector	vector;
+	ScoreState *state;
+	MemoryContext old;
 	Bm25Document document;
 	bool		recheck = false;
 	bool		result;
 
+	if (!OidIsValid(type) || getBaseType(type) != TSVECTOROID)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION),
+				 errmsg("a bm25query is about a text or a tsvector, not %s", format_type_be(type))));
+	vector = PG_GETARG_TSVECTOR(0);
+	state = get_state(fcinfo, PG_GETARG_BM25QUERY(1), false);
+	old = MemoryContextSwitchTo(state->scratch);
 	bm25_parse_tsvector(vector, 0, &document);
 	result = match_document(state, &document, NULL, &recheck);
 	if (recheck)

@@ -162,10 +162,12 @@ bm25_top_threshold(const Bm25Top *top)
 extern void bm25_search_init(Bm25Search *search, Relation rel);
 extern void bm25_search_order_by(Bm25Search *search, Bm25Query query);
 extern void bm25_search_match(Bm25Search *search, Bm25Query query);
+extern bool bm25_order_matches(Bm25Search *search);
 extern bool bm25_matches(Bm25Search *search, const uint64 *mask, Bm25Positions *positions,
 						 bool *recheck);
 extern Bm25Query bm25_find_named(Bm25Query query);
 extern Bm25Query bm25_make_query(Bm25QueryKind kind, Oid index, const char *data, Size size);
+extern Bm25Query bm25_query_of_tsquery(TSQuery tree, Oid index);
 
 /* functions in search.c */
 extern bool bm25_is_named(Oid index, Oid named);

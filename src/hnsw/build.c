@@ -11,6 +11,7 @@
  *-------------------------------------------------------------------------
  */
 #include "hnsw/build.h"
+#include "hnsw/hnsw.h"
 #include "hnsw/vacuum.h"
 
 #include "access/tableam.h"

@@ -13,7 +13,7 @@
 #define PIRAMID_HNSW_BUILD_H
 
 #include "hnsw/graph.h"
-#include "hnsw/hnsw.h"
+#include "hnsw/options.h"
 #include "partition/partition.h"
 #include "storage/buffile.h"
 #include "storage/shm_toc.h"
@@ -137,7 +137,7 @@ extern void build_rows_copy(BuildRows *rows, const BuildRow *row, const char *pa
 extern Size build_row_size(const BuildRows *rows, uint32 i);
 extern const HnswValue *build_row_value(BuildState *state, uint32 i);
 
-/* functions in build_calibrate.c */
+/* functions in build_learn.c */
 extern int	build_compare_floats(const void *a, const void *b);
 extern void build_create_index(BuildState *state);
 extern void build_learn_step(BuildState *state);

@@ -18,8 +18,9 @@
 #define WRITE_PAGES 32
 
 /*
- * Sparse vectors mostly have few elements in common: EVIDENCE.md, "Diversity of
- * links".
+ * The slack of distances of sparse vectors' elements, which mostly have few in common
+ * (EVIDENCE.md, "Diversity of links").  Sketches, as inserts compare them, have that of
+ * the metric.
  */
 #define SPARSE_SLACK 1.39f
 

@@ -39,33 +39,73 @@ static const int check_widths[] = {40, 100, 200};
 #define ASTRAY 10
 
 /*
- * How often rows are looked for, each time twice as many; and the shares that may be
+ * How often rows are looked for, each time twice as many, while a lost group may be
+ * among those missed, or so much less is missed than before; and the shares that may be
  * missed at once and by the wider search, so that it pays to mend the graph, and by
  * the wider search in the last round
  */
 #define CHECK_ROUNDS 4
+#define HELPED_SHARE 0.75
 #define MENDED_SHARE 0.01
 #define MENDED_SHARE_AGAIN 0.005
 #define MISSED_SHARE 0.002
 
-/* Is so much missed that the graph is better thrown away? */
-static inline bool
-misses_many(int checks, int not_at_once, int missed)
+/* What looking for some rows has come to; each counts once. */
+typedef struct RowsSought
 {
-	return not_at_once > checks * MENDED_SHARE || missed > checks * MENDED_SHARE_AGAIN;
+	int			astray;			/* the first search went astray */
+	int			alone;			/* missed, but not the nearest of its neighbours */
+	int			not_at_once;	/* missed with it by the second search */
+	int			missed;			/* and by the third */
+} RowsSought;
+
+/* Rows that are nodes of the next level now */
+static inline int
+rows_promoted(const RowsSought *sought)
+{
+	return sought->astray + sought->not_at_once + sought->missed;
 }
 
 /*
- * How many of the check's widths miss a node, or another one that is as near?  None
- * if the first misses it without going astray.  The last page of a part may have
- * slots without a node, for which nobody searches.
+ * Is so much missed that the graph is better thrown away?  Where there is no structure,
+ * searches miss rows in any graph, but most of them alone.
  */
-static int
-count_misses(HnswFinder *finder, const HnswMetaPageData *meta, HnswNodeId id)
+static inline bool
+misses_many(const RowsSought *sought, int checks)
+{
+	int			lost = sought->not_at_once + sought->missed;
+
+	return lost > sought->alone &&
+		(lost > checks * MENDED_SHARE || sought->missed > checks * MENDED_SHARE_AGAIN);
+}
+
+/* Has the search that missed a node met the nearest one that it links to, or one as near? */
+static bool
+met_nearest(HnswFinder *finder, const HnswNeighbour *self)
+{
+	HnswSought	nearest;
+	HnswRead	read;
+	float		l2sq;
+
+	if (self->nlinks == 0)
+		return false;
+	nearest.id = self->links[0];
+	hnsw_read(finder->index, nearest.id, &read);
+	nearest.key = hnsw_node_key(finder->index, finder->query, read.node, &l2sq);
+	hnsw_read_end(&read);
+	return hnsw_finder_met(finder, &nearest);
+}
+
+/*
+ * Look for a base node, or another one that is as near, and count what comes of it.
+ * The last page of a part may have slots without a node, for which nobody searches.
+ */
+static void
+look_for(HnswFinder *finder, const HnswMetaPageData *meta, HnswNodeId id, RowsSought *sought)
 {
 	HnswIndex  *index = finder->index;
 	MemoryContext old = MemoryContextSwitchTo(finder->context);
-	HnswSought	sought = {.id = id};
+	HnswSought	node = {.id = id};
 	HnswNeighbour self;
 	HnswRead	read;
 	float		l2sq;
@@ -77,32 +117,40 @@ count_misses(HnswFinder *finder, const HnswMetaPageData *meta, HnswNodeId id)
 	if (used)
 	{
 		hnsw_finder_ask(finder, id, read.node, &self);
-		sought.key = hnsw_node_key(index, finder->query, read.node, &l2sq);
+		node.key = hnsw_node_key(index, finder->query, read.node, &l2sq);
 	}
 	hnsw_read_end(&read);
 	if (used)
-		misses = hnsw_finder_misses(finder, meta, &sought, check_widths, lengthof(check_widths));
-	if (misses == 1 && finder->astray < ASTRAY)
-		misses = 0;
+		misses = hnsw_finder_misses(finder, meta, &node, check_widths, lengthof(check_widths));
+	if (misses == 1)
+		sought->astray += finder->astray >= ASTRAY;
+	else if (misses > 1 && met_nearest(finder, &self))
+		sought->alone++;
+	else
+	{
+		sought->not_at_once += misses == 2;
+		sought->missed += misses == lengthof(check_widths);
+	}
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(finder->context);
-	return misses;
 }
 
 /*
  * Do searches find the rows, whose base nodes are from "first" on?  Some are
  * looked for.  Where one is missed, a whole group may be, to which no links lead
  * and in which no row has an upper node: so it gets one, and others are looked
- * for.  Many that are missed are more than that can mend.  By inner product,
- * something better than the row will do.
+ * for, as long as that helps.  Many that are missed are more than that can mend.  By
+ * inner product, something better than the row will do.
  */
 bool
 build_finds_rows(BuildState *state, HnswNodeId first)
 {
 	uint32		n = (uint32) state->done;
 	int			checks = Max(MIN_CHECKS, Min(n / ROWS_PER_CHECK, MAX_CHECKS));
-	int			missed = 0;
+	RowsSought	sought = {0};
+	double		share = 1;
 	bool		many = false;
+	bool		few = true;
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "hnsw build check",
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
@@ -115,36 +163,34 @@ build_finds_rows(BuildState *state, HnswNodeId first)
 	hnsw_meta_read(state->rel, &meta);
 	for (int round = 0; round < CHECK_ROUNDS && meta.entry != HNSW_NO_NODE; round++)
 	{
-		int			promoted = 0;
-		int			not_at_once = 0;
+		double		before = share;
 
-		missed = 0;
+		sought = (RowsSought) {0};
 		checks *= round > 0 ? 2 : 1;
-		for (int i = 0; i < checks && !misses_many(checks, not_at_once, missed); i++)
+		for (int i = 0; i < checks && !misses_many(&sought, checks); i++)
 		{
 			uint32		row = (uint32) pg_prng_uint64_range(&random, 0, n - 1);
 			HnswNodeId	id = build_nth_node(&state->layout, first, row);
-			int			misses;
+			int			promoted = rows_promoted(&sought);
 
 			finder->search->keep_vectors = false;
-			misses = count_misses(finder, &meta, id);
-			if (misses == 0)
+			look_for(finder, &meta, id, &sought);
+			if (rows_promoted(&sought) == promoted)
 				continue;
-			missed += misses == lengthof(check_widths);
-			not_at_once += misses > 1;
-			promoted++;
 			finder->search->keep_vectors = true;
 			hnsw_promote(finder, id);
 		}
-		elog(DEBUG1, "hnsw build: %d of %d vectors were not found at once, %d not at all; %d groups",
-			 not_at_once, checks, missed, promoted);
-		many = misses_many(checks, not_at_once, missed);
-		if (promoted == 0 || many)
+		elog(DEBUG1, "hnsw build: of %d vectors, %d were not found, %d later; %d alone, %d astray",
+			 checks, sought.missed, sought.not_at_once, sought.alone, sought.astray);
+		many = misses_many(&sought, checks);
+		few = sought.missed <= Max(Max(1, checks * MISSED_SHARE), sought.alone);
+		share = (double) rows_promoted(&sought) / checks;
+		if (many || share == 0 || (few && share > before * HELPED_SHARE))
 			break;
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
-	return !many && missed <= Max(1, checks * MISSED_SHARE);
+	return !many && few;
 }
 
 /* Rows on their way into an order that is not the table's */

@@ -35,9 +35,6 @@
 #define ROW_LOCKS 256
 #define LOCKS_NAME "PiramidBuildRows"
 
-/* Shared memory of several things begins at multiples of this */
-#define SHARE_ALIGN 64
-
 typedef struct TeamShared
 {
 	Oid			rel;
@@ -238,7 +235,7 @@ carve(char **memory, Size size)
 {
 	char	   *carved = *memory;
 
-	*memory += TYPEALIGN(SHARE_ALIGN, size);
+	*memory += TYPEALIGN(PARTITION_ALIGN, size);
 	return carved;
 }
 
@@ -261,7 +258,7 @@ Size
 build_team_memory(const BuildState *state, const BuildChunk *chunk, Size data_size)
 {
 	return sizeof(BuildRow) * chunk->n + data_size + build_chunk_memory(state, chunk) +
-		5 * SHARE_ALIGN;
+		5 * PARTITION_ALIGN;
 }
 
 /*

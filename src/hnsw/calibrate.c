@@ -6,6 +6,7 @@
  *
  *-------------------------------------------------------------------------
  */
+#include "hnsw/hnsw.h"
 #include "hnsw/measure.h"
 
 #include "access/htup_details.h"

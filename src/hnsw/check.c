@@ -7,7 +7,8 @@
  */
 #include "hnsw/check.h"
 
-#include "hnsw/hnsw.h"
+#include "access/amapi.h"
+#include "hnsw/scan.h"
 #include "storage/bufmgr.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"

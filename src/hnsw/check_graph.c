@@ -14,7 +14,7 @@
 #include "hnsw/check.h"
 
 #include "hnsw/graph.h"
-#include "hnsw/hnsw.h"
+#include "hnsw/options.h"
 #include "hnsw/paths.h"
 #include "miscadmin.h"
 #include "utils/float.h"

@@ -54,7 +54,7 @@ exists(HnswCheck *check, HnswNodeId id, int level)
 	return what != NODE_NONE && (what & NODE_LEVEL) == level;
 }
 
-/* The same, as far as we know; nothing is copied if we do. */
+/* Does a node of this level exist?  Its page is copied only if we do not know yet. */
 static inline bool
 leads_on(HnswCheck *check, HnswNodeId id, int level)
 {

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * check_lists.c
- *		Lists of pages with free slots, chains of calibration pages, and maps.
+ *		Lists of pages with free slots, the chain of pages of the mean, and maps.
  *
  * Inserts take pages off a list, vacuum puts some on it, while we walk.  So a fault
  * counts if it is met in each of several walks.
@@ -130,7 +130,7 @@ check_lists(HnswCheck *check)
 {
 	check_phase(check->check, "lists of free slots");
 	check_free_lists(check);
-	check_fixed_chain(check, check->meta.calibration, HNSW_PAGE_CALIBRATION);
+	check_fixed_chain(check, check->meta.mean, HNSW_PAGE_MEAN);
 	if (check->meta.projection != 0)
 		check_fixed_chain(check, check->meta.projection, HNSW_PAGE_PROJECTION);
 	if (check->meta.recall != 0)

@@ -42,7 +42,10 @@ check_tids(HnswCheck *check, const ItemPointerData *tids, int n)
 	return NULL;
 }
 
-/* The same of a node.  One that still is there was there while the table was too short. */
+/*
+ * What is wrong with the heap TIDs in a node?  A TID past the end of the table that still is
+ * there was there while the table was too short.
+ */
 static const char *
 tids_fault(HnswCheck *check, HnswNodeId id, const HnswNodeHeaderData *node)
 {

@@ -210,7 +210,7 @@ compare_row(HnswCheck *check, CheckPlace place, const ItemPointerData *tid, cons
 	return true;
 }
 
-/* The same for what only counts a second time. */
+/* Note an entry for the table, in a second pass that looks at nothing else. */
 static bool
 count_row(HnswCheck *check, CheckPlace place, const ItemPointerData *tid, const uint8 *key)
 {

@@ -6,7 +6,7 @@
  *-------------------------------------------------------------------------
  */
 #include "hnsw/hnsw.h"
-#include "hnsw/pages.h"
+#include "hnsw/scan.h"
 
 #include <math.h>
 
@@ -21,14 +21,17 @@
 #include "utils/selfuncs.h"
 #include "utils/spccache.h"
 
-/* A node met in a sweep, beside its share of a page, and a row that the index returns */
+/*
+ * A node met in a sweep, beside its share of a page, and a row that the index returns:
+ * fitted to measured plans (EVIDENCE.md, "The planner's cost").
+ */
 #define SWEPT_NODE_COST (20 * cpu_tuple_cost)
 #define RETURNED_ROW_COST (50 * cpu_tuple_cost)
 
 /* Hops for each candidate of the width, each to a page that may not be in memory */
 #define HOPS_PER_CANDIDATE 1.2
 
-/* Hops that lead down to the base level */
+/* Hops that lead down to the base level: two or four at each of some levels.  Chosen. */
 #define DESCENT_HOPS 12
 
 /* A page of keys or sketches, in pages that are only read */
@@ -40,7 +43,10 @@
 /* A distance, in operators */
 #define DISTANCE_OPERATORS(dimensions) (20 + (dimensions) / 2.0)
 
-/* The pages of the index that are in memory, of those that could be */
+/*
+ * The pages of the index that are in memory, of those that could be: others need room,
+ * too.  Chosen, not measured.
+ */
 #define CACHED_SHARE 0.75
 
 /* What a scan of an index costs */

@@ -151,9 +151,12 @@ hnsw_neighbours_keep(const HnswIndex *index, const HnswNeighbour *neighbours, in
 	sort_neighbours(kept->all, kept->n);
 }
 
-static bool
-met(const HnswSearch *search, const HnswSought *sought)
+/* Has the finder's last search met what is sought? */
+bool
+hnsw_finder_met(const HnswFinder *finder, const HnswSought *sought)
 {
+	const HnswSearch *search = finder->search;
+
 	for (uint32 i = 0; i < search->nfound; i++)
 		if (search->found[i].id == sought->id || search->found[i].key <= sought->key)
 			return true;
@@ -193,7 +196,7 @@ hnsw_finder_misses(HnswFinder *finder, const HnswMetaPageData *meta, const HnswS
 		hnsw_search_run(search);
 		if (i == 0)
 			nearest = nearest_key(search);
-		if (met(search, sought))
+		if (hnsw_finder_met(finder, sought))
 		{
 			for (uint32 f = 0; f < search->nfound; f++)
 				finder->astray += search->found[f].key < nearest;

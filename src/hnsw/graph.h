@@ -10,7 +10,9 @@
 
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "common/pg_prng.h"
+#include "nodes/execnodes.h"
 
 #include "hnsw/key.h"
 #include "hnsw/pool.h"
@@ -24,26 +26,6 @@
 #define HNSW_DESCENT_WIDTH 4
 #define HNSW_MAX_SEEDS 128
 #define HNSW_TOP_WIDTH 2
-
-/* What a search keeps of a node that it has expanded. */
-typedef struct HnswFound
-{
-	HnswNodeId	id;
-	float		key;
-	float		error;
-	float		norm;
-	uint32		tids;			/* index into the search's tids */
-	uint16		ntids;
-	bool		dying;
-	bool		emitted;
-	uint32		below;			/* upper: node a level down */
-	uint32		more_tids;		/* base: first chunk */
-	XLogRecPtr	lsn;			/* of its page */
-} HnswFound;
-
-/* functions in bounds.c */
-extern void hnsw_key_bounds(const HnswIndex *index, const HnswQuery *query,
-							const HnswFound *found, double *lower, double *upper);
 
 /* The state of a search over one level; resumable with a larger width. */
 typedef struct HnswSearch
@@ -169,6 +151,8 @@ typedef struct HnswFinder
 	HnswValue  *unpacked;		/* room for what a build would make of it */
 	MemoryContext context;		/* reset after each row */
 	int			astray;			/* by hnsw_finder_misses */
+	int64		inserted;		/* rows, by this statement */
+	int64		outliers;		/* of them, as it seemed */
 } HnswFinder;
 
 /* What a search for a node has to meet: the node, or anything with as small a key */
@@ -197,6 +181,7 @@ extern void hnsw_neighbour_keep(const HnswIndex *index, const HnswNeighbour *fou
 								HnswNeighbour *kept);
 extern void hnsw_neighbours_keep(const HnswIndex *index, const HnswNeighbour *neighbours, int n,
 								 HnswNeighbours *kept);
+extern bool hnsw_finder_met(const HnswFinder *finder, const HnswSought *sought);
 extern int	hnsw_finder_misses(HnswFinder *finder, const HnswMetaPageData *meta,
 							   const HnswSought *sought, const int *widths, int n);
 extern bool hnsw_link_back(HnswFinder *finder, const HnswNeighbour *self,
@@ -207,6 +192,9 @@ extern int	hnsw_overflow_store(HnswFinder *finder, const HnswNeighbour *to, Hnsw
 								int n);
 
 /* functions in insert.c */
+extern bool hnsw_insert(Relation rel, Datum *values, bool *isnull, ItemPointer tid,
+						Relation heap, IndexUniqueCheck check_unique,
+						bool index_unchanged, IndexInfo *index_info);
 extern void hnsw_promote(HnswFinder *finder, HnswNodeId id);
 
 #endif							/* PIRAMID_HNSW_GRAPH_H */

@@ -65,7 +65,7 @@ static const struct
 	{HNSW_MAX_SKETCH_MAPS, HNSW_PAGE_SKETCH_MAP, HNSW_PAGE_SKETCHES, "impossible sketches"},
 };
 
-/* How many pages of a list there are, as far as we know. */
+/* How many pages that a list's maps name there are, as far as we know. */
 static inline uint32 *
 known_pages(HnswIndex *index, HnswMapList list)
 {
@@ -74,7 +74,7 @@ known_pages(HnswIndex *index, HnswMapList list)
 	return counts[list];
 }
 
-/* The same in the metapage. */
+/* The metapage's count of pages that a list's maps name. */
 static uint32 *
 counted_pages(Page metapage, HnswMapList list)
 {

@@ -329,7 +329,7 @@ hnsw_extend(Relation rel, ForkNumber fork)
 }
 
 /* ---------------------------------------------------------------------
- * Metapage and calibration
+ * Metapage and mean
  * ---------------------------------------------------------------------
  */
 
@@ -341,7 +341,7 @@ hnsw_meta_init(HnswMetaPageData *meta, const HnswLayout *layout)
 	meta->version = HNSW_VERSION;
 	hnsw_layout_to_meta(layout, meta);
 	meta->seed = UINT64CONST(0x70697261);
-	meta->calibration = InvalidBlockNumber;
+	meta->mean = InvalidBlockNumber;
 	meta->entry = HNSW_NO_NODE;
 	meta->free_node[0] = InvalidBlockNumber;
 	meta->free_node[1] = InvalidBlockNumber;
@@ -398,7 +398,7 @@ hnsw_read_chain(Relation rel, BlockNumber block, int kind, char *data, Size size
 		block = HnswPageGetOpaque(page)->next;
 		UnlockReleaseBuffer(buffer);
 		if (block == InvalidBlockNumber && start + HNSW_PAGE_SPACE < size)
-			page_report_corrupt(rel, first, "an incomplete calibration");
+			page_report_corrupt(rel, first, "an incomplete mean");
 	}
 }
 
@@ -442,7 +442,7 @@ hnsw_create(Relation rel, ForkNumber fork, HnswMetaPageData *meta, const float *
 	LockRelationForExtension(rel, ExclusiveLock);
 	metabuf = hnsw_extend(rel, fork);
 	if (mean != NULL)
-		meta->calibration = write_chain(rel, fork, HNSW_PAGE_CALIBRATION, (const char *) mean,
+		meta->mean = write_chain(rel, fork, HNSW_PAGE_MEAN, (const char *) mean,
 										sizeof(float) * meta->dim);
 	if (projection != NULL)
 		meta->projection = write_projection(rel, fork, projection);

@@ -22,11 +22,11 @@
  * look at: column_dim in the metapage (a column can lose its declared dimensions by
  * ALTER TABLE and keep the index), and sequence in chunks of heap TIDs.
  *
- * "None" is InvalidBlockNumber for calibration and the lists of free slots, and
+ * "None" is InvalidBlockNumber for the mean and the lists of free slots, and
  * 0 for projections, recall, maps, pages of overflow links, keys and sketches, below and
  * more_tids.
  *
- * An index is a metapage (block 0), calibration pages, node pages, pages of heap
+ * An index is a metapage (block 0), pages of the mean, node pages, pages of heap
  * TIDs, of overflow links, keys and sketches, and a page of recall, in any order.
  * Every page has a standard header, no line pointers, and 16 bytes of special space:
  *
@@ -125,7 +125,7 @@ typedef uint32 HnswNodeId;
 
 /* Kinds of pages */
 #define HNSW_PAGE_META			1
-#define HNSW_PAGE_CALIBRATION	2	/* the mean vector, as float32 */
+#define HNSW_PAGE_MEAN			2	/* the mean vector, as float32 */
 #define HNSW_PAGE_NODE			3
 #define HNSW_PAGE_NODE_PART		4	/* continuation of a node */
 #define HNSW_PAGE_TIDS			5	/* further heap TIDs of nodes */
@@ -147,7 +147,7 @@ typedef struct HnswPageOpaqueData
 	uint8		listed;			/* 1 while in the list of pages with free slots */
 	uint16		nfree;			/* slots (nodes, TID chunks) freed since first used */
 	uint16		nused;			/* slots ever used; those beyond are virgin */
-	BlockNumber next;			/* next page of that list, or of the calibration;
+	BlockNumber next;			/* next page of that list, or of the mean;
 								 * overflow links: their group; keys and
 								 * sketches: ordinal */
 } HnswPageOpaqueData;
@@ -206,7 +206,7 @@ typedef struct HnswMetaPageData
 	uint64		seed;			/* of the rotation */
 	float		norm;			/* typical length of the vectors, 0 if unknown; by inner
 								 * product it grows in an index created empty */
-	BlockNumber calibration;	/* first page of the mean, or InvalidBlockNumber */
+	BlockNumber mean;			/* first page of the mean, or InvalidBlockNumber */
 	/* changing */
 	HnswNodeId	entry;			/* entry point, or HNSW_NO_NODE when empty */
 	int32		entry_level;

@@ -7,8 +7,8 @@
  */
 #include "hnsw/hnsw_buffer.h"
 
-#include "hnsw/hnsw.h"
-#include "hnsw/value.h"
+#include "hnsw/open.h"
+#include "hnsw/options.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
@@ -111,8 +111,8 @@ hnsw_open(Relation rel)
 		rotation_init(&index->rotation, meta.dim, meta.seed,
 					  cache->floats + meta.dim + out_dim);
 		memset(cache->floats, 0, sizeof(float) * meta.dim);
-		if (meta.calibration != InvalidBlockNumber)
-			hnsw_read_chain(rel, meta.calibration, HNSW_PAGE_CALIBRATION, (char *) cache->floats,
+		if (meta.mean != InvalidBlockNumber)
+			hnsw_read_chain(rel, meta.mean, HNSW_PAGE_MEAN, (char *) cache->floats,
 					   sizeof(float) * meta.dim);
 		rotation_apply(&index->rotation, cache->floats, cache->floats + meta.dim);
 		rel->rd_amcache = MemoryContextAlloc(rel->rd_indexcxt, size);

@@ -108,7 +108,7 @@ typedef struct HnswProjectionName
 } HnswProjectionName;
 
 /*
- * An index as the code sees it: layout, rotation, calibration.  Made by
+ * An index as the code sees it: layout, rotation, mean.  Made by
  * hnsw_open in the current memory context.
  */
 typedef struct HnswIndex
@@ -146,7 +146,6 @@ typedef struct HnswIndex
 
 /* Parts of a node */
 #define HnswNodeTids(layout, node) ((ItemPointer) ((char *) (node) + (layout)->tids))
-#define HnswNodeKeys(layout, node) ((uint8 *) (node) + (layout)->keys)
 #define HnswNodeKept(layout, node) ((uint8 *) (node) + (layout)->kept)
 #define HnswNodeKeys(layout, node) ((uint8 *) (node) + (layout)->keys)
 #define HnswNodeLinks(layout, node) ((HnswNodeId *) ((char *) (node) + (layout)->links))
@@ -227,8 +226,5 @@ extern bool hnsw_layout_sketchable(const HnswLayout *layout);
 extern void hnsw_layout_set_sketch(HnswLayout *layout, int bits);
 extern void hnsw_layout_from_meta(HnswLayout *layout, const HnswMetaPageData *meta);
 extern void hnsw_layout_to_meta(const HnswLayout *layout, HnswMetaPageData *meta);
-
-/* functions in index.c */
-extern HnswIndex *hnsw_open(Relation rel);
 
 #endif							/* PIRAMID_HNSW_INDEX_H */

@@ -7,6 +7,7 @@
  */
 #include "hnsw/check.h"
 #include "hnsw/hnsw.h"
+#include "hnsw/scan.h"
 
 #include "access/htup_details.h"
 #include "access/relation.h"

@@ -11,7 +11,6 @@
  *-------------------------------------------------------------------------
  */
 #include "hnsw/graph.h"
-#include "hnsw/hnsw.h"
 
 #include "miscadmin.h"
 #include "storage/lmgr.h"
@@ -33,6 +32,12 @@
  */
 #define UPPER_WIDTH 4
 #define PROMOTED_WIDTH 16
+
+/*
+ * Where more than one in so many rows of a statement seems an outlier, few of them begin
+ * a group, and the levels above are not searched that wide for them.
+ */
+#define OUTLIER_ROWS 4
 
 /* Width of the search for an equal vector, which comes first; by inner product */
 #define DUPLICATE_WIDTH 8
@@ -286,6 +291,15 @@ search_width(const HnswLayout *layout)
 		layout->ef_construction;
 }
 
+/* Width of a search above the base: so many times as wide, or where many rows are outliers */
+static int
+upper_width(const HnswFinder *finder, int times, int times_of_many)
+{
+	bool		many = finder->outliers * OUTLIER_ROWS > finder->inserted;
+
+	return (many ? times_of_many : times) * search_width(&finder->index->layout);
+}
+
 static HnswNodeId
 nearest_found(const HnswSearch *search)
 {
@@ -320,7 +334,7 @@ link_promoted(HnswFinder *finder, const HnswMetaPageData *meta, const HnswNeighb
 	int			n;
 
 	hnsw_search_enter(finder->search, meta, at,
-					  PROMOTED_WIDTH * search_width(&finder->index->layout));
+					  upper_width(finder, PROMOTED_WIDTH, UPPER_WIDTH));
 	hnsw_search_run(finder->search);
 	n = hnsw_finder_neighbours(finder, self, false, &neighbours);
 	choose_links(finder, self, neighbours, n, &levels[at]);
@@ -379,7 +393,7 @@ search_levels(HnswFinder *finder, const InsertRow *row, const HnswMetaPageData *
 {
 	HnswSearch *search = finder->search;
 	const HnswNeighbour self = {.norm = row->stored.inserted.norm};
-	int			upper = UPPER_WIDTH * search_width(&finder->index->layout);
+	int			upper = upper_width(finder, UPPER_WIDTH, 1);
 	bool		outlier = false;
 
 	search->query = finder->asked;
@@ -441,8 +455,10 @@ find_links(HnswFinder *finder, const InsertRow *row, const HnswMetaPageData *met
 	if (find_near(finder, row, meta, &near))
 		return true;
 	found = search_levels(finder, row, meta, &near, levels, *top, width);
+	finder->inserted++;
 	if (found == FOUND_FAR)
 	{
+		finder->outliers++;
 		found = search_levels(finder, row, meta, &near, levels, above, OUTLIER_WIDTH * width);
 		if (found == FOUND_FAR && above > *top && above <= meta->entry_level)
 			link_promoted(finder, meta, &self, levels, above);
@@ -467,7 +483,7 @@ learn_norm(HnswIndex *index, const HnswMetaPageData *meta, float norm)
 	bool		is_longer = length > meta->norm;
 
 	if (!index->layout.space->lifted || index->layout.code.units == 0 ||
-		meta->calibration != InvalidBlockNumber || !(length < HNSW_MAX_KEY) ||
+		meta->mean != InvalidBlockNumber || !(length < HNSW_MAX_KEY) ||
 		(!is_longer && pg_prng_uint64_range(&pg_global_prng_state, 1, NORM_ROWS) > 1))
 		return;
 	step = 1 + Min(NORM_STEP, NORM_GAIN / ((float) RelationGetNumberOfBlocks(index->rel) *

@@ -11,8 +11,8 @@
  */
 #include "compat.h"
 
-#include "hnsw/hnsw.h"
 #include "hnsw/key_filter.h"
+#include "hnsw/options.h"
 
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"

@@ -30,7 +30,11 @@
 /* Share of the rotated coordinates that a code must have. */
 #define MIN_CODED_SHARE 0.7
 
-/* Bytes of a code of projected vectors for which further links are given up */
+/*
+ * Bytes of a code of projected vectors for which further links are given up: about
+ * those of the best shapes of 768 and 1,536 dimensions (EVIDENCE.md, "Choosing the
+ * layout").
+ */
 #define PROJECTED_BYTES(dim) Min(12 + (dim) / 128 * 4, 64)
 
 /* Coordinates in a code of a compact node that no page holds */

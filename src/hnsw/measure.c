@@ -9,6 +9,7 @@
  *
  *-------------------------------------------------------------------------
  */
+#include "hnsw/hnsw.h"
 #include "hnsw/measure.h"
 
 #include "access/relation.h"

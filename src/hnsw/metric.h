@@ -4,8 +4,9 @@
  *		The table of metrics: what each asks of the graph.
  *
  * To add a metric: a value of HnswMetric (hnsw_page.h), a row here (metric.c),
- * its keys (score.c) and their bounds (bounds.c).  Their switches have no
- * default, so that the compiler names each that lacks the new metric.
+ * its keys and their bounds (bounds.c).  The switches there have no default, so
+ * that the compiler names each that lacks the new metric.  Nobody else asks
+ * which metric it is.
  *
  *-------------------------------------------------------------------------
  */

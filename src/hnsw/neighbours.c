@@ -13,7 +13,11 @@
 
 #include "miscadmin.h"
 
-/* The typical factor as it is stored, and the largest: binary16 ends at 65504. */
+/*
+ * The typical factor as it is stored, the smallest and the largest.  binary16 ends at
+ * 65504, and has fewer bits below 2^-14: so factors may be 4,000 times as large as the
+ * typical one and 1,600 times as small.
+ */
 #define FACTOR_TYPICAL 16.0f
 #define FACTOR_SMALL 0.01f
 #define FACTOR_LIMIT 65000.0f
@@ -277,7 +281,7 @@ farthest(const HnswLayout *layout, HnswNodeHeader node, const Distances *d, bool
 
 /* The metric's slack for Distances, which are not squared */
 static inline float
-alpha_of(const HnswLayout *layout)
+plain_slack(const HnswLayout *layout)
 {
 	return layout->space->euclidean ? sqrtf(layout->space->slack) : layout->space->slack;
 }
@@ -291,7 +295,7 @@ alpha_of(const HnswLayout *layout)
 static int
 choose_victim(const HnswLayout *layout, HnswNodeHeader node, const Distances *d, bool diverse)
 {
-	float		alpha = alpha_of(layout);
+	float		slack = plain_slack(layout);
 	int			filler = farthest(layout, node, d, false);
 	int			best = -1;
 
@@ -301,7 +305,7 @@ choose_victim(const HnswLayout *layout, HnswNodeHeader node, const Distances *d,
 		return -1;
 	for (int i = 0; i < node->nlinks; i++)
 		if (d->may_go[i] && d->lengths[i] > d->length &&
-			alpha * d->estimates[i] < d->lengths[i] &&
+			slack * d->estimates[i] < d->lengths[i] &&
 			(best < 0 || d->lengths[i] > d->lengths[best]))
 			best = i;
 	if (best >= 0)
@@ -374,10 +378,10 @@ plain_distances(HnswIndex *index, const HnswNodeId *links, int nlinks,
 static bool
 is_diverse(const HnswLayout *layout, HnswNodeHeader node, const Distances *d)
 {
-	float		alpha = alpha_of(layout);
+	float		slack = plain_slack(layout);
 
 	for (int i = 0; i < node->nlinks; i++)
-		if (d->lengths[i] < d->length && alpha * d->estimates[i] < d->length &&
+		if (d->lengths[i] < d->length && slack * d->estimates[i] < d->length &&
 			hnsw_kept(HnswNodeKept(layout, node), i))
 			return false;
 	return true;

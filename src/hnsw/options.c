@@ -8,8 +8,7 @@
  */
 #include "compat.h"
 
-#include "hnsw/hnsw.h"
-#include "hnsw/key.h"
+#include "hnsw/options.h"
 
 #include "access/reloptions.h"
 #include "utils/guc.h"

@@ -10,7 +10,8 @@
  *
  * Nobody holds a page when a function of this file is called, or afterwards.
  * While links move, the lock of their group's page (a heavyweight one) keeps
- * others from moving them too; who does not get it makes links in their nodes.
+ * others from moving them, too.  A backend that does not get this lock writes its
+ * links into their nodes.
  *
  *-------------------------------------------------------------------------
  */

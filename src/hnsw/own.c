@@ -242,8 +242,8 @@ hnsw_own_encode(const HnswIndex *index, const HnswValue *value, HnswOwn *own)
 }
 
 /*
- * The same for a row that a build packed.  error is how far the packed value is
- * from the row's.
+ * Encode the own vector of a row that a build packed.  error is how far the packed
+ * value is from the row's.
  */
 void
 hnsw_own_encode_packed(const HnswIndex *index, const char *packed, float scale, float error,
@@ -399,7 +399,10 @@ hnsw_rotated(const HnswIndex *index, const float *vector)
 	return rotated;
 }
 
-/* The same of sparse vectors: elements that are not stored count, too. */
+/*
+ * How far a sparse value is from a node's own vector: elements that are not stored count,
+ * too.
+ */
 static double
 sparse_distance(const HnswLayout *layout, const HnswNodeHeaderData *node, const HnswValue *value,
 				double length)

@@ -11,7 +11,7 @@
  */
 #include "hnsw/bitmap.h"
 #include "hnsw/hnsw.h"
-#include "hnsw/pages.h"
+#include "hnsw/open.h"
 
 #include "access/relation.h"
 #include "miscadmin.h"

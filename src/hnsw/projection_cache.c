@@ -5,7 +5,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "hnsw/value.h"
+#include "hnsw/open.h"
 
 #include "lib/ilist.h"
 #include "utils/memutils.h"

@@ -32,14 +32,20 @@
 /* Width of the search that shall find a node: that of a scan by default */
 static const int verify_width = HNSW_DEFAULT_EF_SEARCH;
 
-/* Nodes that shall link to a lost one, and those asked for it */
+/*
+ * Nodes that shall link to a lost one: two, as one link may give way again; and those
+ * asked for it.  Both chosen, not measured.
+ */
 #define ENTRANCES 2
 #define ENTRANCES_ASKED 8
 
 /* A node has few links if it has less than this share of what there is room for. */
 #define FEW_LINKS_SHARE 4
 
-/* Links of one node may have given way for those of another. */
+/*
+ * Links of one node may have given way for those of another.  A round in which nothing
+ * was lost is the last; this only bounds the time, and is chosen, not measured.
+ */
 #define MAX_ROUNDS 6
 
 typedef struct Reach

@@ -103,7 +103,7 @@ remove_links(HnswCheck *check, VacuumState *state)
 	check_repaired(check->check, n, "links removed that led nowhere, back or twice to the same node");
 }
 
-/* The same of overflow links. */
+/* Remove overflow links that lead nowhere, or do not belong where they are. */
 static void
 remove_overflow(HnswCheck *check)
 {

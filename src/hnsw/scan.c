@@ -5,7 +5,7 @@
  *
  * A scan searches as wide as hnsw.ef_search or the plan's demand asks, and
  * hands out the nearer half of the pool's rows by the lower bound of their
- * distance.  Whoever takes more gets a search twice as wide, and so on, until
+ * distance.  If more rows are asked for, the width doubles each time, until
  * reading all nodes once is cheaper; then the scan sweeps over them, so that
  * every row is met once.  Rows whose place is certain are returned as they are;
  * the distances of others are read from the table (lookup.c), and they wait
@@ -44,7 +44,10 @@
 /* How far the planner's guess of what filters leave may be off beside a sample */
 #define SAMPLE_SLACK 1.25
 
-/* Rows of a compact index that are looked up before the first is returned */
+/*
+ * Rows of a compact index that are looked up before the first is returned: EVIDENCE.md,
+ * "Compact", has what that finds.  What follows is chosen, not measured.
+ */
 #define RANKED_ROWS 20
 
 /* and, of a demand for more, its share beyond it; then how many ahead */

@@ -1,21 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * score.c
- *		Keys and estimates: everything that depends on the metric, but for
- *		bounds.c.
+ *		Queries, and estimates of keys by codes.
  *
- * A search orders nodes by key, smaller is nearer:
- *
- *	L2		|q - x|^2
- *	cosine	|q - x|^2 with both of unit length (= 2 * cosine distance)
- *	IP		-2 <q, x>, with q rescaled to the typical length of the rows
- *	L1		sum |q - x|
- *	Hamming	number of bits that differ
- *	Jaccard	1 - common bits / bits of either
- *
- * An expanded node u gives the exact key of its own (stored) vector and, from
- * one rotated query, estimates of the keys of its neighbours v.  With
- * r = x_v - x_u:
+ * An expanded node u gives the exact key of its own (stored) vector (bounds.c)
+ * and, from one rotated query, estimates of the keys of its neighbours v.
+ * Codes are for Euclidean distances alone; by inner product the key is the
+ * product.  With r = x_v - x_u:
  *
  *	|q - x_v|^2 = |q - x_u|^2 + |r|^2 - 2 <q - x_u, r>
  *	-2 <q, x_v> = -2 <q, x_u> - 2 <x_u, r> - 2 <q - x_u, r>
@@ -222,156 +213,6 @@ hnsw_query_set_node(HnswIndex *index, HnswQuery *query, const HnswNodeHeaderData
 	finish_query(index, query);
 }
 
-static inline float
-finite_key(float key)
-{
-	if (key <= -HNSW_MAX_KEY)
-		return -HNSW_MAX_KEY;
-	return (key < HNSW_MAX_KEY) ? key : HNSW_MAX_KEY;	/* also if NaN */
-}
-
-static inline float
-rotated_key(const HnswLayout *layout, const HnswQuery *query, const HnswNodeHeaderData *node,
-			float *l2sq)
-{
-	const char *own = HnswNodeOwn(layout, node);
-	float		dot = node->scale *
-		(layout->own_kind == HNSW_OWN_INT8 ?
-		 distance->i8_ip(layout->out_dim, query->rotated, (const int8 *) own) :
-		 distance->i4_ip(layout->out_dim, query->rotated, (const uint8 *) own));
-
-	/* NaN, as infinite lengths give it, must not become the nearest. */
-	*l2sq = query->rotated_norm + node->own_norm - 2 * dot;
-	if (*l2sq < 0)
-		*l2sq = 0;
-	return layout->space->lifted ? *l2sq - query->norm - node->norm : *l2sq;
-}
-
-static inline float
-half_key(const HnswLayout *layout, const HnswQuery *query, const HnswNodeHeaderData *node,
-		 float *l2sq)
-{
-	const half *h = (const half *) HnswNodeOwn(layout, node);
-	float		key;
-
-	switch (layout->metric)
-	{
-		case HNSW_L2:
-			return *l2sq = distance->half_l2sq(layout->dim, query->x, h, node->scale);
-		case HNSW_COSINE:
-			return *l2sq = Max(2 - 2 * node->scale *
-							   distance->half_ip(layout->dim, query->x, h), 0);
-		case HNSW_IP:
-			key = -2 * node->scale * distance->half_ip(layout->dim, query->x, h);
-			*l2sq = Max(query->norm + node->norm + key, 0);
-			return key;
-		case HNSW_L1:
-			return *l2sq = distance->half_l1(layout->dim, query->x, h, node->scale);
-		case HNSW_HAMMING:
-		case HNSW_JACCARD:
-			break;
-	}
-	pg_unreachable();
-}
-
-static inline float
-bits_key(const HnswLayout *layout, const HnswQuery *query, const HnswNodeHeaderData *node)
-{
-	const uint8 *own = (const uint8 *) HnswNodeOwn(layout, node);
-	int			bytes = (layout->dim + 7) / 8;
-	uint32		both;
-	uint32		either;
-
-	switch (layout->metric)
-	{
-		case HNSW_HAMMING:
-			return (float) distance->hamming(bytes, query->bits, own);
-		case HNSW_JACCARD:
-			distance->bit_counts(bytes, query->bits, own, &both, &either);
-			return either == 0 ? 1 : (float) (1 - (double) both / (double) either);
-		case HNSW_L2:
-		case HNSW_IP:
-		case HNSW_COSINE:
-		case HNSW_L1:
-			break;
-	}
-	pg_unreachable();
-}
-
-static inline float
-sparse_key(const HnswLayout *layout, const HnswQuery *query, const HnswNodeHeaderData *node,
-		   float *l2sq)
-{
-	HnswSparseQuery *sparse = query->sparse;
-	double		dot;
-
-	switch (layout->metric)
-	{
-		case HNSW_L2:
-			return *l2sq = (float) hnsw_sparse_l2sq(layout, sparse, node);
-		case HNSW_L1:
-			return *l2sq = (float) hnsw_sparse_l1(layout, sparse, node);
-		case HNSW_COSINE:
-			return *l2sq = (float) Max(2 - 2 * hnsw_sparse_ip(layout, sparse, node), 0);
-		case HNSW_IP:
-			dot = hnsw_sparse_ip(layout, sparse, node);
-			*l2sq = (float) Max(query->norm + node->norm - 2 * dot, 0);
-			return (float) (-2 * dot);
-		case HNSW_HAMMING:
-		case HNSW_JACCARD:
-			break;
-	}
-	pg_unreachable();
-}
-
-/*
- * The key of a node's own vector.  *l2sq gets the squared Euclidean distance
- * (unless distances are unsquared: the key).  Both are finite.
- */
-float
-hnsw_node_key(const HnswIndex *index, const HnswQuery *query,
-			  const HnswNodeHeaderData *node, float *l2sq)
-{
-	const HnswLayout *layout = &index->layout;
-	float		key;
-
-	switch (layout->own_kind)
-	{
-		case HNSW_OWN_INT8:
-		case HNSW_OWN_INT4:
-			key = rotated_key(layout, query, node, l2sq);
-			break;
-		case HNSW_OWN_BITS:
-			key = *l2sq = bits_key(layout, query, node);
-			break;
-		case HNSW_OWN_SPARSE:
-			key = sparse_key(layout, query, node, l2sq);
-			break;
-		default:
-			key = half_key(layout, query, node, l2sq);
-			break;
-	}
-	*l2sq = finite_key(*l2sq);
-	return finite_key(key);
-}
-
-/*
- * The distance of a row that is the query from a node, as the graph sees it, squared
- * if Euclidean.  It is the key but for inner product.
- */
-float
-hnsw_graph_key(const HnswIndex *index, const HnswQuery *query,
-			   const HnswNodeHeaderData *node, float *l2sq)
-{
-	float		key = hnsw_node_key(index, query, node, l2sq);
-	float		extra;
-
-	if (!index->layout.space->lifted)
-		return key;
-	extra = hnsw_extra(index, query->norm) - hnsw_extra(index, node->norm);
-	return finite_key(*l2sq + extra * extra);
-}
-
 /* How long a link with this factor b is. */
 float
 hnsw_code_length(const HnswLayout *layout, float b)
@@ -429,8 +270,9 @@ estimate(const HnswLayout *layout, const HnswQuery *query, CodedLinks links, flo
 }
 
 /*
- * The same as hnsw_node_estimates for n links of a node with this key, whose
- * factors a and b are in estimates and lengths.
+ * Estimate the keys of n neighbours of a node with this key from codes that are
+ * not in the node, as hnsw_node_estimates does from those that are.  Before the
+ * call, estimates and lengths hold the factors a and b.
  */
 void
 hnsw_code_estimates(const HnswIndex *index, const HnswQuery *query, const uint8 *codes, int n,

@@ -6,10 +6,10 @@
  * A best-first search with a pool of the best "width" candidates.  Expanding
  * a candidate reads its node, which gives its exact key and, with codes,
  * estimates for its neighbours; with plain links the neighbours are read.
- * Estimates of one node from several expanded neighbours are averaged, each
- * weighted by the inverse of its variance, which is proportional to
- * |q - u|^2 |v - u|^2: two with variances V and v make one with
- * V v / (V + v).  The search ends when the whole pool is expanded; it can then
+ * If several expanded nodes u give estimates of the same node v, these are
+ * averaged, each weighted by the inverse of its variance.  The variance is
+ * proportional to |q - u|^2 |v - u|^2.  The mean of two estimates with variances
+ * V and W has the variance V W / (V + W).  The search ends when the whole pool is expanded; it can then
  * be resumed with a larger width and does not expand a node again.
  *
  *-------------------------------------------------------------------------

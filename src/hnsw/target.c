@@ -6,17 +6,20 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "hnsw/pages.h"
+#include "hnsw/open.h"
 
 #include <math.h>
 
-#include "hnsw/hnsw.h"
+#include "hnsw/options.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
-/* Rows as queries are easier than others, though masked: what widths are multiplied by. */
+/*
+ * Rows as queries are easier than others, though masked (EVIDENCE.md, "Recall"): what
+ * widths are multiplied by.
+ */
 #define MASKED_FACTOR 1.2
 
 /* By how much more the width has to be for an index of twice the nodes */

@@ -21,6 +21,7 @@
  */
 #include "hnsw/vacuum.h"
 
+#include "hnsw/hnsw.h"
 #include "commands/vacuum.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"

@@ -10,7 +10,7 @@
 
 #include "hnsw/bitmap.h"
 #include "hnsw/graph.h"
-#include "hnsw/hnsw.h"
+#include "hnsw/options.h"
 #include "hnsw/paths.h"
 
 /*

@@ -12,7 +12,7 @@
 
 #include <math.h>
 
-#include "hnsw/pages.h"
+#include "hnsw/open.h"
 
 /* A row's value or a query's, decoded. */
 typedef struct HnswValue
@@ -114,10 +114,6 @@ extern void hnsw_query_set(HnswIndex *index, HnswQuery *query, const HnswValue *
 extern void hnsw_query_set_node(HnswIndex *index, HnswQuery *query,
 								const HnswNodeHeaderData *node, const float *vector);
 extern const float *hnsw_query_vector(const HnswIndex *index, const HnswQuery *query);
-extern float hnsw_node_key(const HnswIndex *index, const HnswQuery *query,
-						   const HnswNodeHeaderData *node, float *l2sq);
-extern float hnsw_graph_key(const HnswIndex *index, const HnswQuery *query,
-							const HnswNodeHeaderData *node, float *l2sq);
 extern int	hnsw_node_estimates(const HnswIndex *index, const HnswQuery *query,
 								const HnswNodeHeaderData *node, float key, float *estimates,
 								float *lengths);
@@ -133,6 +129,30 @@ extern void hnsw_rotate_only(const HnswIndex *index, const float *x, float *rota
 extern void hnsw_project(const HnswIndex *index, float *rotated);
 extern void hnsw_link_encode(const HnswIndex *index, const float *from, const float *to,
 							 uint8 *code, float *a, float *b);
+
+/* What a search keeps of a node that it has expanded. */
+typedef struct HnswFound
+{
+	HnswNodeId	id;
+	float		key;
+	float		error;
+	float		norm;
+	uint32		tids;			/* index into the search's tids */
+	uint16		ntids;
+	bool		dying;
+	bool		emitted;
+	uint32		below;			/* upper: node a level down */
+	uint32		more_tids;		/* base: first chunk */
+	XLogRecPtr	lsn;			/* of its page */
+} HnswFound;
+
+/* functions in bounds.c */
+extern float hnsw_node_key(const HnswIndex *index, const HnswQuery *query,
+						   const HnswNodeHeaderData *node, float *l2sq);
+extern float hnsw_graph_key(const HnswIndex *index, const HnswQuery *query,
+							const HnswNodeHeaderData *node, float *l2sq);
+extern void hnsw_key_bounds(const HnswIndex *index, const HnswQuery *query,
+							const HnswFound *found, double *lower, double *upper);
 
 /* Beyond these squared lengths, float32 cosine distances are NaN or imprecise. */
 #define COSINE_MIN_NORM 1e-30
@@ -163,10 +183,6 @@ extern void hnsw_own_bits(const HnswLayout *layout, const float *x, uint8 *bits)
 extern int	hnsw_own_sparse(const HnswLayout *layout, const HnswNodeHeaderData *node,
 							int32 *indices, float *values);
 extern const float *hnsw_rotated(const HnswIndex *index, const float *vector);
-
-/* functions in projection_cache.c */
-extern void hnsw_projection_open(HnswIndex *index, const HnswProjectionName *name,
-								 Projection *projection);
 
 /* Room for a sketch */
 typedef union HnswSketchRoom

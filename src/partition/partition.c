@@ -12,11 +12,16 @@
 #include "distance/distance.h"
 #include "partition/partition_build.h"
 
-/* Rows whose norms or hashes are computed between two progress reports. */
-#define ROWS_PER_REPORT 1024
-
-/* What the team shares begins at multiples of this. */
-#define SHARE_ALIGN 64
+/*
+ * The phases' shares of the time, for reports of progress: most sets take three
+ * quarters for partitions and leaves, those with many links more for pruning
+ * (EVIDENCE.md, "Measurements").
+ */
+#define NORMS_SHARE 0.01
+#define COPIES_SHARE 0.01
+#define SPLIT_SHARE 0.58
+#define PRUNE_SHARE 0.35
+#define CONNECT_SHARE 0.05
 
 /* Arrays that partition_memory counts together, at most */
 #define MAX_SHARED 16
@@ -48,7 +53,7 @@ partition_share(PartitionBuild *build, Size size)
 	if (build->team == NULL)
 		return partition_alloc(size);
 	memory = build->team->memory + build->used;
-	build->used += TYPEALIGN(SHARE_ALIGN, size);
+	build->used += TYPEALIGN(PARTITION_ALIGN, size);
 	return memory;
 }
 
@@ -75,7 +80,8 @@ partition_progress(PartitionBuild *build, double fraction)
 }
 
 /*
- * The same in a loop that does not know how much of the phase it is.
+ * Report the same progress again, in a loop that does not know how much of the
+ * phase it is: so that the callback is called often.
  */
 void
 partition_tick(PartitionBuild *build)
@@ -105,7 +111,7 @@ partition_products(PartitionBuild *build, int na, const int8 *a,
 	ByteRows	arows = {na, a, build->stride};
 	ByteRows	brows = {nb, b, build->stride};
 
-	if (build->params->metric == PARTITION_L1)
+	if (build->metric->absolute)
 		distance->i8_l1_matrix(build->stride, arows, brows, out, ldo);
 	else
 		distance->i8_dot_matrix(build->stride, arows, brows, out, ldo);
@@ -122,7 +128,7 @@ partition_distance(PartitionBuild *build, uint32 a, uint32 b)
 
 	if (build->params->distance != NULL)
 		return build->params->distance(build->params->distance_arg, a, b);
-	if (build->params->metric == PARTITION_L1)
+	if (build->metric->absolute)
 		return distance->i8_l1(build->stride, va, vb);
 	return product_distance(build->params->metric, distance->i8_dot(build->stride, va, vb),
 							build->norms[a], build->norms[b]);
@@ -138,6 +144,7 @@ set_parameters(PartitionBuild *build, uint32 n, int stride,
 	double		overlap = 1.25 * sqrt((double) params->quality);
 
 	build->params = params;
+	build->metric = &partition_metrics[params->metric];
 	build->team = params->team;
 	build->n = n;
 	build->nhome = n - params->nguests;
@@ -152,8 +159,8 @@ set_parameters(PartitionBuild *build, uint32 n, int stride,
 					   Min(params->degree + 16,
 						   build->overlap * build->leaf_best));
 
-	/* Unlike rows are all nearly 1 apart: more candidates for the few links between them. */
-	if (params->metric == PARTITION_JACCARD)
+	/* Unlike rows are all nearly equally far: more candidates for the few links between them. */
+	if (build->metric->flat)
 	{
 		build->leaf_best *= 2;
 		build->width = Max(build->width,
@@ -188,7 +195,7 @@ partition_memory(uint32 n, int stride, const PartitionParams *params)
 {
 	PartitionBuild build = {0};
 	Size		rows = n;
-	Size		whole = MAX_SHARED * SHARE_ALIGN;
+	Size		whole = MAX_SHARED * PARTITION_ALIGN;
 	Size		phase;
 
 	set_parameters(&build, n, stride, params);
@@ -317,9 +324,9 @@ partition_build(uint32 n, const int8 *vectors, int stride,
 	build.vectors = vectors;
 	pg_prng_seed(&build.random, params->seed);
 
-	begin_phase(&build, 0.01);
+	begin_phase(&build, NORMS_SHARE);
 	compute_norms(&build);
-	begin_phase(&build, 0.01);
+	begin_phase(&build, COPIES_SHARE);
 	build.same_as = same_as = partition_share(&build, sizeof(uint32) * (Size) n);
 	ndistinct = partition_share(&build, sizeof(uint32));
 	if (is_leader(&build))
@@ -331,7 +338,7 @@ partition_build(uint32 n, const int8 *vectors, int stride,
 	if (build.ndistinct == n)
 		build.same_as = NULL;
 
-	begin_phase(&build, 0.58);
+	begin_phase(&build, SPLIT_SHARE);
 	build.order = partition_share(&build, sizeof(uint32) * (Size) build.ndistinct);
 	split_rows(&build);
 
@@ -339,11 +346,11 @@ partition_build(uint32 n, const int8 *vectors, int stride,
 	graph->degree = params->degree;
 	graph->nlinks = partition_share(&build, sizeof(uint16) * (Size) n);
 	graph->nkept = partition_share(&build, sizeof(uint16) * (Size) n);
-	begin_phase(&build, 0.35);
+	begin_phase(&build, PRUNE_SHARE);
 	prune_rows(&build, graph);
 	link_hubs(&build, graph);
 
-	begin_phase(&build, 0.05);
+	begin_phase(&build, CONNECT_SHARE);
 	graph->links = compact_links(&build);
 	if (is_leader(&build))
 		connect_rows(&build, graph);

@@ -44,10 +44,13 @@ typedef struct PartitionTeam
 	void		(*unlock) (void *arg, uint32 row);
 } PartitionTeam;
 
+/* What is shared begins at multiples of this: no two members write into one cache line. */
+#define PARTITION_ALIGN 64
+
 /* Tasks that a team claims, numbered from 0 */
 #define PARTITION_TASKS 8
 
-/* Of squared Euclidean distances: Vamana's alpha 1.1 */
+/* Of squared Euclidean distances: 1.1 for true ones, as Vamana's alpha */
 #define PARTITION_SLACK 1.21f
 
 typedef struct PartitionParams
@@ -107,6 +110,12 @@ extern PartitionGraph *partition_build(uint32 n, const int8 *vectors, int stride
 									   const PartitionParams *params);
 extern void partition_free(PartitionGraph *graph);
 
+/*
+ * Rows that the matrix kernel multiplies with others in one call.  It packs the
+ * others' columns each time, which is then a small part of the work.
+ */
+#define PARTITION_BLOCK 128
+
 /* A division of the space into the cells of pivots; see partition_pivots.c. */
 typedef struct PartitionPivots
 {
@@ -118,8 +127,7 @@ typedef struct PartitionPivots
 	int32	   *products;		/* room: of PARTITION_BLOCK rows with all */
 } PartitionPivots;
 
-/* Rows, and pivots of each, in one call of partition_nearest */
-#define PARTITION_BLOCK 128
+/* Pivots of each row in one call of partition_nearest */
 #define PARTITION_NEAREST 3
 
 extern PartitionPivots *partition_pivots(uint32 n, const int8 *vectors, int stride,

@@ -22,10 +22,12 @@
 
 #include "common/pg_prng.h"
 #include "partition/partition.h"
+#include "partition/partition_metric.h"
 
 typedef struct PartitionBuild
 {
 	const PartitionParams *params;
+	const PartitionMetricInfo *metric;
 	uint32		n;
 	const int8 *vectors;
 	int			stride;
@@ -40,7 +42,7 @@ typedef struct PartitionBuild
 	int			width;			/* candidates kept per row */
 	int			forward;		/* diverse links per row before reverse ones */
 
-	int32	   *norms;			/* squared norm of each row; unused for L1 */
+	int32	   *norms;			/* squared norm of each row */
 	uint32	   *same_as;		/* first row with the same vector; NULL if all
 								 * differ */
 	uint32		ndistinct;		/* rows that are their own same_as */
@@ -58,6 +60,9 @@ typedef struct PartitionBuild
 	double		progress_span;	/* fraction that the current phase takes */
 	double		progress_done;	/* part of the current phase that is done */
 } PartitionBuild;
+
+/* Rows between two progress reports, where little is done for each */
+#define ROWS_PER_REPORT 1024
 
 /* Is this row built into the graph, not a copy of an earlier one? */
 #define ROW_IS_DISTINCT(build, row) \
@@ -104,28 +109,6 @@ static inline int32
 candidate_dist(uint64 key)
 {
 	return (int32) (key >> 32);
-}
-
-/*
- * Candidates have integer distances: Jaccard's, from 0 to 1, in units that
- * float32 holds exactly.
- */
-#define JACCARD_ONE 16777216.0f
-
-/*
- * The distance of two rows from their dot product (for L1: their distance) and
- * their squared norms; squared for L2.
- */
-static pg_attribute_always_inline int32
-product_distance(PartitionMetric metric, int32 product, int32 norm_a, int32 norm_b)
-{
-	int32		differing = norm_a + norm_b - 2 * product;
-
-	if (metric == PARTITION_L1)
-		return product;
-	if (metric == PARTITION_L2)
-		return differing;
-	return (int32) ((float) differing / Max((float) (differing + product), 1.0f) * JACCARD_ONE);
 }
 
 /* What members do together; each phase has its own. */

@@ -17,8 +17,6 @@
 /* Random rows tried before all rows are, to fill or to connect. */
 #define RANDOM_TRIES 256
 
-#define ROWS_PER_REPORT 1024
-
 /* Instead of a parent: not reached so far; a guest, which has no links */
 #define NOT_REACHED PG_UINT32_MAX
 #define OUTSIDE (PG_UINT32_MAX - 1)

@@ -24,8 +24,8 @@
 /* Links to hubs, as a part of all */
 #define LINK_SHARE 4
 
-/* Rows multiplied with all hubs in one call */
-#define BLOCK 64
+/* Rows multiplied with all hubs in one call: their products are 512 kB at most. */
+#define HUB_BLOCK 64
 
 #define ST_SORT sort_lengths
 #define ST_ELEMENT_TYPE int32
@@ -63,8 +63,8 @@ hubs_memory(const PartitionBuild *build)
 {
 	return build->params->extra > 0 ?
 		(Size) build->n * sizeof(int32) +
-		(MAX_HUBS + BLOCK) * ((Size) build->stride + sizeof(uint32)) +
-		MAX_HUBS * BLOCK * sizeof(int32) : 0;
+		(MAX_HUBS + HUB_BLOCK) * ((Size) build->stride + sizeof(uint32)) +
+		MAX_HUBS * HUB_BLOCK * sizeof(int32) : 0;
 }
 
 /*
@@ -172,8 +172,7 @@ link_hubs(PartitionBuild *build, PartitionGraph *graph)
 	uint32		from;
 	uint32		to;
 
-	if (build->params->extra == 0 || build->params->metric != PARTITION_L2 ||
-		build->n < 2 * HUB_SHARE)
+	if (build->params->extra == 0 || !build->metric->euclidean || build->n < 2 * HUB_SHARE)
 		return;
 	shared = partition_share(build, sizeof(uint32) * (MAX_HUBS + 1));
 	hubs = shared + 1;
@@ -184,8 +183,8 @@ link_hubs(PartitionBuild *build, PartitionGraph *graph)
 	if (nhubs > 0)
 	{
 		scratch.hubs = partition_alloc((Size) nhubs * build->stride);
-		scratch.vectors = partition_alloc((Size) BLOCK * build->stride);
-		scratch.products = partition_alloc(sizeof(int32) * nhubs * BLOCK);
+		scratch.vectors = partition_alloc((Size) HUB_BLOCK * build->stride);
+		scratch.products = partition_alloc(sizeof(int32) * nhubs * HUB_BLOCK);
 		scratch.best = partition_alloc(sizeof(uint64) * Max(hub_links(build), 1));
 		for (uint32 h = 0; h < nhubs; h++)
 		{
@@ -194,7 +193,7 @@ link_hubs(PartitionBuild *build, PartitionGraph *graph)
 			memcpy(hub, ROW_VECTOR(build, hubs[h]), build->stride);
 			hub[build->params->extra - 1] = 0;
 		}
-		while (claim_range(build, TASK_HUBS, BLOCK, build->ndistinct, &from, &to))
+		while (claim_range(build, TASK_HUBS, HUB_BLOCK, build->ndistinct, &from, &to))
 		{
 			partition_tick(build);
 			link_block(build, graph, &scratch, hubs, nhubs, build->order + from, to - from);

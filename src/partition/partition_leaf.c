@@ -14,9 +14,6 @@
 #include "partition/partition_scan.h"
 #include "port/pg_bitutils.h"
 
-/* Rows of the leaf that are multiplied with the others in one call. */
-#define BLOCK 128
-
 /*
  * The rows of one leaf.  Arrays of leaf_max are rounded up to whole chunks.
  */
@@ -28,7 +25,7 @@ struct LeafScratch
 	int8	   *vectors;		/* leaf_max rows, gathered */
 	int32	   *norms;
 	int32	   *limits;			/* only nearer candidates than this are wanted */
-	int32	   *products;		/* of BLOCK rows with all */
+	int32	   *products;		/* of PARTITION_BLOCK rows with all */
 	int			ldo;
 	uint64	   *best;			/* leaf_best candidates per row, ascending */
 	uint64	   *merged;			/* a copy of one candidate list */
@@ -46,7 +43,7 @@ leaf_memory(const PartitionBuild *build)
 	Size		columns = leaf_columns(build);
 
 	return columns * (build->stride + 2 * sizeof(int32) +
-					  BLOCK * sizeof(int32) +
+					  PARTITION_BLOCK * sizeof(int32) +
 					  build->leaf_best * sizeof(uint64)) +
 		build->width * sizeof(uint64);
 }
@@ -64,8 +61,8 @@ leaf_scratch(PartitionBuild *build)
 	memset(leaf->norms, 0, columns * sizeof(int32));
 	leaf->limits = partition_alloc(columns * sizeof(int32));
 	memset(leaf->limits, 0, columns * sizeof(int32));
-	leaf->products = partition_alloc(columns * BLOCK * sizeof(int32));
-	memset(leaf->products, 0, columns * BLOCK * sizeof(int32));
+	leaf->products = partition_alloc(columns * PARTITION_BLOCK * sizeof(int32));
+	memset(leaf->products, 0, columns * PARTITION_BLOCK * sizeof(int32));
 	leaf->best = partition_alloc(columns * build->leaf_best * sizeof(uint64));
 	leaf->merged = partition_alloc(build->width * sizeof(uint64));
 	return leaf;
@@ -207,9 +204,9 @@ leaf_join(PartitionBuild *build, LeafScratch *leaf, const uint32 *rows,
 		  int nrows)
 {
 	load_leaf(build, leaf, rows, nrows);
-	for (int start = 0; start < nrows; start += BLOCK)
+	for (int start = 0; start < nrows; start += PARTITION_BLOCK)
 	{
-		int			count = Min(BLOCK, nrows - start);
+		int			count = Min(PARTITION_BLOCK, nrows - start);
 
 		partition_products(build,
 						   count, leaf->vectors + (Size) start * build->stride,
@@ -220,18 +217,7 @@ leaf_join(PartitionBuild *build, LeafScratch *leaf, const uint32 *rows,
 		{
 			const int32 *products = leaf->products + (Size) i * leaf->ldo;
 
-			switch (build->params->metric)
-			{
-				case PARTITION_L2:
-					scan_row(leaf, start + i, products, PARTITION_L2);
-					break;
-				case PARTITION_L1:
-					scan_row(leaf, start + i, products, PARTITION_L1);
-					break;
-				case PARTITION_JACCARD:
-					scan_row(leaf, start + i, products, PARTITION_JACCARD);
-					break;
-			}
+			CALL_FOR_METRIC(build->params->metric, scan_row, leaf, start + i, products);
 		}
 		partition_tick(build);
 	}

@@ -15,21 +15,14 @@
 /* Rounds of Lloyd's algorithm; the cells hardly change after these. */
 #define ROUNDS 8
 
-/* What elements of means are multiplied by: Jaccard's are between 0 and 1. */
-static int
-mean_scale(const PartitionPivots *pivots)
-{
-	return pivots->metric == PARTITION_JACCARD ? PG_INT8_MAX : 1;
-}
-
-/* Products (L1 distances) of some rows with all pivots. */
+/* Products of some rows with all pivots, or their L1 distances. */
 static void
 multiply(const PartitionPivots *pivots, int count, const int8 *vectors)
 {
 	ByteRows	rows = {count, vectors, pivots->stride};
 	ByteRows	all = {pivots->n, pivots->vectors, pivots->stride};
 
-	if (pivots->metric == PARTITION_L1)
+	if (partition_metrics[pivots->metric].absolute)
 		distance->i8_l1_matrix(pivots->stride, rows, all, pivots->products, pivots->n);
 	else
 		distance->i8_dot_matrix(pivots->stride, rows, all, pivots->products, pivots->n);
@@ -47,34 +40,15 @@ compute_pivot_norms(PartitionPivots *pivots)
 }
 
 /*
- * The pivot's distance from a row of squared length "norm", less what all
- * pivots' have in common.  Jaccard's is of vectors that need not be 0 and 1
- * (Tanimoto's).
- */
-static inline int32
-relative_distance(const PartitionPivots *pivots, const int32 *products, int p, int32 norm)
-{
-	float		product;
-	float		norms;
-
-	if (pivots->metric == PARTITION_L1)
-		return products[p];
-	if (pivots->metric == PARTITION_L2)
-		return pivots->norms[p] - 2 * products[p];
-	product = (float) products[p] / mean_scale(pivots);
-	norms = norm + (float) pivots->norms[p] / (mean_scale(pivots) * mean_scale(pivots));
-	return (int32) ((norms - 2 * product) / Max(norms - product, 1.0f) * JACCARD_ONE);
-}
-
-/*
  * Find the "nearest" nearest pivots of each of at most PARTITION_BLOCK rows.
- * The margin of one is how much further it is than the first: for L2, the
- * distance from the plane between them.
+ * The margin of one is how much further it is than the first: of Euclidean
+ * distances, that from the plane between them.
  */
 void
 partition_nearest(PartitionPivots *pivots, int count, const int8 *vectors, int nearest,
 				  uint16 *which, float *margins)
 {
+	bool		euclidean = partition_metrics[pivots->metric].euclidean;
 	int32		best[PARTITION_NEAREST];
 
 	Assert(count <= PARTITION_BLOCK && nearest <= PARTITION_NEAREST && nearest <= pivots->n);
@@ -88,7 +62,7 @@ partition_nearest(PartitionPivots *pivots, int count, const int8 *vectors, int n
 
 		for (int p = 0; p < pivots->n; p++)
 		{
-			int32		dist = relative_distance(pivots, products, p, norm);
+			int32		dist = mean_distance(pivots->metric, products[p], norm, pivots->norms[p]);
 			int			at;
 
 			if (found == nearest && dist >= best[nearest - 1])
@@ -105,7 +79,7 @@ partition_nearest(PartitionPivots *pivots, int count, const int8 *vectors, int n
 		for (int j = 0; j < nearest; j++)
 		{
 			margins[j] = (float) best[j] - best[0];
-			if (pivots->metric == PARTITION_L2 && j > 0)
+			if (euclidean && j > 0)
 				margins[j] /= 2 * sqrtf(1.0f + distance->i8_l2sq(pivots->stride,
 																 pivots->vectors + (Size) which[0] * pivots->stride,
 																 pivots->vectors + (Size) which[j] * pivots->stride));
@@ -117,10 +91,12 @@ partition_nearest(PartitionPivots *pivots, int count, const int8 *vectors, int n
 static void
 move_pivots(PartitionPivots *pivots, const double *sums, const uint32 *counts)
 {
+	int			scale = partition_metrics[pivots->metric].mean_scale;
+
 	for (int p = 0; p < pivots->n; p++)
 		for (int j = 0; j < pivots->stride && counts[p] > 0; j++)
 			pivots->vectors[(Size) p * pivots->stride + j] =
-				(int8) rint(sums[(Size) p * pivots->stride + j] * mean_scale(pivots) / counts[p]);
+				(int8) rint(sums[(Size) p * pivots->stride + j] * scale / counts[p]);
 	compute_pivot_norms(pivots);
 }
 
@@ -145,7 +121,8 @@ partition_pivots(uint32 n, const int8 *vectors, int stride, const PartitionParam
 	for (int p = 0; p < npivots; p++)
 		for (int j = 0; j < stride; j++)
 			pivots->vectors[(Size) p * stride + j] =
-				vectors[(Size) p * n / npivots * stride + j] * mean_scale(pivots);
+				vectors[(Size) p * n / npivots * stride + j] *
+				partition_metrics[params->metric].mean_scale;
 	compute_pivot_norms(pivots);
 
 	for (int round = 0; round < ROUNDS; round++)

@@ -8,10 +8,10 @@
  */
 #include "partition/partition_build.h"
 
-/* Rows whose links are chosen between two progress reports. */
-#define ROWS_PER_REPORT 64
+/* Rows whose links a member chooses at a time; then it reports progress. */
+#define ROWS_PER_CLAIM 64
 
-/* The same where little is done for each. */
+/* Rows between two ticks where a member only looks at the links of each. */
 #define ROWS_PER_TICK 16384
 
 #define ST_SORT sort_keys
@@ -319,7 +319,7 @@ prune_rows(PartitionBuild *build, PartitionGraph *graph)
 		memset(graph->nkept, 0, sizeof(uint16) * (Size) build->n);
 	}
 	wait_for_team(build);
-	while (claim_range(build, TASK_DIVERSE, ROWS_PER_REPORT, n, &from, &to))
+	while (claim_range(build, TASK_DIVERSE, ROWS_PER_CLAIM, n, &from, &to))
 	{
 		partition_progress(build, 0.5 * from / n);
 		for (uint32 i = from; i < to; i++)
@@ -339,7 +339,7 @@ prune_rows(PartitionBuild *build, PartitionGraph *graph)
 	for (uint32 row = 0; row < build->nhome; row++)
 		nwork = Max(nwork, reverse.starts[(Size) row + 1] - reverse.starts[row]);
 	work = partition_alloc(sizeof(uint64) * nwork);
-	while (claim_range(build, TASK_REVERSE, ROWS_PER_REPORT, n, &from, &to))
+	while (claim_range(build, TASK_REVERSE, ROWS_PER_CLAIM, n, &from, &to))
 	{
 		partition_progress(build, 0.5 + 0.5 * from / n);
 		for (uint32 i = from; i < to; i++)

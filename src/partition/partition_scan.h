@@ -12,10 +12,6 @@
 #ifndef PIRAMID_PARTITION_SCAN_H
 #define PIRAMID_PARTITION_SCAN_H
 
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
-
 #include "partition/partition_build.h"
 
 /* Pairs tested together. */
@@ -69,25 +65,11 @@ chunk_hits(const int32 *products, const int32 *norms, const int32 *limits,
 
 	for (int c = 0; c < CHUNK / 4; c++)
 	{
-		__m128i		d = _mm_loadu_si128((const __m128i *) products + c);
 		__m128i		other = _mm_loadu_si128((const __m128i *) limits + c);
+		__m128i		d = product_distances(metric, _mm_loadu_si128((const __m128i *) products + c),
+										  _mm_loadu_si128((const __m128i *) norms + c),
+										  _mm_set1_epi32(norm));
 
-		if (metric != PARTITION_L1)
-		{
-			__m128i		product = d;
-
-			d = _mm_sub_epi32(_mm_add_epi32(_mm_loadu_si128((const __m128i *) norms + c),
-											_mm_set1_epi32(norm)),
-							  _mm_add_epi32(d, d));
-			if (metric == PARTITION_JACCARD)
-			{
-				__m128		either = _mm_cvtepi32_ps(_mm_add_epi32(d, product));
-
-				d = _mm_cvttps_epi32(_mm_mul_ps(_mm_div_ps(_mm_cvtepi32_ps(d),
-														   _mm_max_ps(either, _mm_set1_ps(1))),
-												_mm_set1_ps(JACCARD_ONE)));
-			}
-		}
 		_mm_storeu_si128((__m128i *) dist + c, d);
 		hit[c] = _mm_or_si128(_mm_cmplt_epi32(d, other),
 							  _mm_cmplt_epi32(d, _mm_set1_epi32(limit)));

@@ -8,9 +8,6 @@
 #include "partition/partition_scan.h"
 #include "port/pg_bitutils.h"
 
-/* Rows compared with the pivots in one call. */
-#define BLOCK 128
-
 /* Partitions of one split; the second and later splits aim at half a leaf. */
 #define MAX_PIVOTS 1000
 
@@ -35,8 +32,8 @@ split_size(const PartitionBuild *build, int npivots, int nearest)
 {
 	Size		columns = TYPEALIGN(CHUNK, npivots);
 
-	return columns * (build->stride + sizeof(int32) * (1 + BLOCK)) +
-		(Size) BLOCK * build->stride + nearest * sizeof(uint64);
+	return columns * (build->stride + sizeof(int32) * (1 + PARTITION_BLOCK)) +
+		(Size) PARTITION_BLOCK * build->stride + nearest * sizeof(uint64);
 }
 
 Size
@@ -69,9 +66,9 @@ split_begin(PartitionBuild *build, const uint32 *rows, Size nrows,
 	split->pivots = partition_alloc(columns * build->stride);
 	split->norms = partition_alloc(columns * sizeof(int32));
 	memset(split->norms, 0, columns * sizeof(int32));
-	split->vectors = partition_alloc((Size) BLOCK * build->stride);
-	split->products = partition_alloc(columns * BLOCK * sizeof(int32));
-	memset(split->products, 0, columns * BLOCK * sizeof(int32));
+	split->vectors = partition_alloc((Size) PARTITION_BLOCK * build->stride);
+	split->products = partition_alloc(columns * PARTITION_BLOCK * sizeof(int32));
+	memset(split->products, 0, columns * PARTITION_BLOCK * sizeof(int32));
 	split->best = partition_alloc(split->nearest * sizeof(uint64));
 
 	for (int c = 0; c < CHUNK; c++)
@@ -164,18 +161,7 @@ assign_block(PartitionBuild *build, Split *split, const uint32 *rows,
 		const int32 *products = split->products + (Size) i * split->ldo;
 		uint32		row = rows != NULL ? rows[i] : first + i;
 
-		switch (build->params->metric)
-		{
-			case PARTITION_L2:
-				nearest_pivots(build, split, row, products, PARTITION_L2);
-				break;
-			case PARTITION_L1:
-				nearest_pivots(build, split, row, products, PARTITION_L1);
-				break;
-			case PARTITION_JACCARD:
-				nearest_pivots(build, split, row, products, PARTITION_JACCARD);
-				break;
-		}
+		CALL_FOR_METRIC(build->params->metric, nearest_pivots, build, split, row, products);
 		for (int j = 0; j < split->nearest; j++)
 			*assigned++ = (uint16) candidate_row(split->best[j], row);
 	}
@@ -193,9 +179,9 @@ split_partition(PartitionBuild *build, uint32 *rows, uint32 nrows,
 	uint16	   *assigned = partition_alloc(sizeof(uint16) * (Size) nrows);
 	uint32	   *copy = partition_alloc(sizeof(uint32) * (Size) nrows);
 
-	for (uint32 i = 0; i < nrows; i += BLOCK)
+	for (uint32 i = 0; i < nrows; i += PARTITION_BLOCK)
 	{
-		assign_block(build, split, rows + i, 0, Min(BLOCK, nrows - i),
+		assign_block(build, split, rows + i, 0, Min(PARTITION_BLOCK, nrows - i),
 					 assigned + i);
 		partition_tick(build);
 	}
@@ -267,7 +253,7 @@ assign_rows(PartitionBuild *build, int *nearest)
 
 	*nearest = split->nearest;
 	assigned = partition_share(build, sizeof(uint16) * *nearest * (Size) build->n);
-	while (claim_range(build, TASK_ASSIGN, BLOCK, build->n, &from, &to))
+	while (claim_range(build, TASK_ASSIGN, PARTITION_BLOCK, build->n, &from, &to))
 	{
 		partition_progress(build, 0.2 * from / build->n);
 		assign_block(build, split, NULL, from, to - from,

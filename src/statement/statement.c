@@ -265,7 +265,8 @@ uint64
 statement_execute(const char *sql, ParamListInfo params, DestReceiver *dest, int flags)
 {
 	Oid			types[FUNC_MAX_ARGS];
-	SPIExecuteOptions options = {.params = params,.dest = dest,.must_return_tuples = dest != NULL};
+	SPIExecuteOptions options = {.params = params,.dest = dest,.must_return_tuples = dest != NULL,
+		.read_only = (flags & STATEMENT_READ_ONLY) != 0};
 	Statement  *statement;
 	int			result;
 	uint64		rows;

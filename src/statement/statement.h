@@ -17,6 +17,8 @@
 #define STATEMENT_GENERIC 1
 /* Look names up in pg_catalog, for a caller that has no search path of its own. */
 #define STATEMENT_FIXED_PATH 2
+/* See what the statement sees that calls, as a STABLE function has to. */
+#define STATEMENT_READ_ONLY 4
 
 extern uint64 statement_execute(const char *sql, ParamListInfo params, DestReceiver *dest, int flags);
 

@@ -1,4 +1,4 @@
-# Damage.pm: what tests share that damage the file of an hnsw index.
+# Damage.pm: what tests share that read or damage the file of an index.
 #
 # $file has the contents of the file, which the functions read and change;
 # test/lib/hnsw_fields.c tells where things are.
@@ -31,10 +31,11 @@ sub damage_init
 		'test/lib/hnsw_fields.c', 'src/hnsw/layout.c', 'src/hnsw/metric.c', 'src/quant/rotation.c', '-lm');
 }
 
+# Of the index in a file; without one, what all indexes have in common.
 sub read_fields
 {
-	my ($path) = @_;
-	my ($stdout, $stderr) = run_command([ $fields_program, $path ]);
+	my @path = @_;
+	my ($stdout, $stderr) = run_command([ $fields_program, @path ]);
 	foreach my $line (split /\n/, $stdout)
 	{
 		my ($name, $offset, $type) = split / /, $line;

@@ -1,13 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * hnsw_fields.c
- *		Where the fields of an hnsw index's pages are, for tests that damage
- *		them: lines of "NAME OFFSET TYPE", TYPE as Perl's pack() has it, or of
- *		"NAME VALUE" for constants.  The argument is the file of an index, whose
- *		metapage tells where the links of its nodes begin.
+ *		Where the fields of an index's pages are, for tests that damage them:
+ *		lines of "NAME OFFSET TYPE", TYPE as Perl's pack() has it, or of
+ *		"NAME VALUE" for constants.  The argument, if there is one, is the file
+ *		of an hnsw index, whose metapage tells where the links of its nodes begin.
  *
  *-------------------------------------------------------------------------
  */
+#include "bm25/bm25_page.h"
 #include "distance/distance.h"
 #include "hnsw/index.h"
 
@@ -20,11 +21,13 @@ PGDLLIMPORT const DistanceKernels *distance;
 #define FIELD(prefix, type, field) \
 	printf("%s.%s %zu %s\n", prefix, #field, offsetof(type, field), \
 		   _Generic(((type *) NULL)->field, uint8: "C", uint16: "S", uint32: "L", \
-					int32: "l", float: "f", ItemPointerData: "a6"))
+					int32: "l", uint64: "Q", float: "f", ItemPointerData: "a6"))
 #define META(field) FIELD("meta", HnswMetaPageData, field)
 #define PAGE_END(field) FIELD("opaque", HnswPageOpaqueData, field)
 #define NODE(field) FIELD("node", HnswNodeHeaderData, field)
 #define CHUNK(field) FIELD("chunk", HnswTidChunkData, field)
+#define RECALL(field) FIELD("recall", HnswRecallData, field)
+#define BM25(field) FIELD("bm25", Bm25PageOpaqueData, field)
 #define CONSTANT(name, value) printf("%s %zu\n", name, (Size) (value))
 
 static void
@@ -43,7 +46,7 @@ print_fields(void)
 	META(nodes_per_page);
 	META(pages_per_node);
 	META(node_size);
-	META(calibration);
+	META(mean);
 	META(entry);
 	META(entry_level);
 	META(free_node[0]);
@@ -56,6 +59,8 @@ print_fields(void)
 	META(sketch_projection);
 	META(sketch_pages);
 	META(overflow_pages);
+	META(link_key_bytes);
+	META(recall);
 	PAGE_END(magic);
 	PAGE_END(version);
 	PAGE_END(kind);
@@ -81,6 +86,13 @@ print_fields(void)
 	CHUNK(ntids);
 	CHUNK(sequence);
 	CHUNK(tids[0]);
+	RECALL(nodes);
+	RECALL(points[0][0].width);
+	RECALL(points[0][0].recall);
+	RECALL(points[0][1].width);
+	BM25(magic);
+	BM25(kind);
+	BM25(generation);
 }
 
 static void
@@ -90,9 +102,14 @@ print_constants(void)
 	CONSTANT("START", HNSW_PAGE_START);
 	CONSTANT("SPECIAL", BLCKSZ - MAXALIGN(sizeof(HnswPageOpaqueData)));
 	CONSTANT("PD_SPECIAL", offsetof(PageHeaderData, pd_special));
+	CONSTANT("MAGIC", HNSW_MAGIC);
+	CONSTANT("META", sizeof(HnswMetaPageData));
+	CONSTANT("OLD_META", hnsw_meta_size(HNSW_KEY_VERSION - 1));
+	CONSTANT("OVERFLOW_MAPS", HNSW_MAX_MAPS * sizeof(BlockNumber));
+	CONSTANT("BM25_MAGIC", BM25_MAGIC);
 	CONSTANT("CHUNK", sizeof(HnswTidChunkData));
 	CONSTANT("CHUNKS", HNSW_CHUNKS_PER_PAGE);
-	CONSTANT("KIND_CALIBRATION", HNSW_PAGE_CALIBRATION);
+	CONSTANT("KIND_MEAN", HNSW_PAGE_MEAN);
 	CONSTANT("KIND_NODE", HNSW_PAGE_NODE);
 	CONSTANT("KIND_PART", HNSW_PAGE_NODE_PART);
 	CONSTANT("KIND_TIDS", HNSW_PAGE_TIDS);
@@ -102,6 +119,30 @@ print_constants(void)
 	CONSTANT("KIND_OVERFLOW", HNSW_PAGE_OVERFLOW);
 	CONSTANT("KIND_KEYS", HNSW_PAGE_KEYS);
 	CONSTANT("KIND_KEY_MAP", HNSW_PAGE_KEY_MAP);
+	CONSTANT("KIND_RECALL", HNSW_PAGE_RECALL);
+}
+
+/* What follows from the metapage */
+static void
+print_layout(Page page)
+{
+	HnswLayout	layout;
+
+	hnsw_layout_from_meta(&layout, HnswPageGetMeta(page));
+	printf("node.tid %d a6\n", layout.tids);
+	printf("node.links %d L\n", layout.links);
+	printf("node.keys %d C\n", layout.keys);
+	printf("node.own %d C\n", layout.own);
+	printf("node.codes %d C\n", layout.codes);
+	printf("meta.overflow_map %zu L\n",
+		   (char *) HnswPageGetMaps(page) - (char *) HnswPageGetMeta(page));
+	printf("OWN_SIZE %d\n", layout.own_size);
+	printf("OVERFLOW_LINKS %d\n", layout.overflow_links);
+	printf("OVERFLOW_SIZE %d\n", layout.overflow_size);
+	printf("meta.key_map %zu L\n",
+		   (char *) HnswPageGetKeyMaps(page) - (char *) HnswPageGetMeta(page));
+	printf("CHUNK_TIDS %d\n", layout.chunk_tids);
+	printf("KEY_ENTRIES %d\n", layout.key_entries);
 }
 
 int
@@ -109,30 +150,15 @@ main(int argc, char **argv)
 {
 	FILE	   *file = argc == 2 ? fopen(argv[1], "rb") : NULL;
 	PGAlignedBlock page;
-	HnswLayout	layout;
 
-	if (file == NULL || fread(page.data, 1, BLCKSZ, file) != BLCKSZ)
+	if (argc > 2 || (argc == 2 && (file == NULL || fread(page.data, 1, BLCKSZ, file) != BLCKSZ)))
 	{
-		fprintf(stderr, "usage: hnsw_fields INDEX-FILE\n");
+		fprintf(stderr, "usage: hnsw_fields [INDEX-FILE]\n");
 		return 1;
 	}
-	fclose(file);
-	hnsw_layout_from_meta(&layout, HnswPageGetMeta(page.data));
 	print_fields();
-	printf("node.tid %d a6\n", layout.tids);
-	printf("node.links %d L\n", layout.links);
-	printf("node.keys %d C\n", layout.keys);
-	printf("node.own %d C\n", layout.own);
-	printf("node.codes %d C\n", layout.codes);
-	printf("meta.overflow_map %zu L\n",
-		   (char *) HnswPageGetMaps(page.data) - (char *) HnswPageGetMeta(page.data));
-	printf("OWN_SIZE %d\n", layout.own_size);
-	printf("OVERFLOW_LINKS %d\n", layout.overflow_links);
-	printf("OVERFLOW_SIZE %d\n", layout.overflow_size);
-	printf("meta.key_map %zu L\n",
-		   (char *) HnswPageGetKeyMaps(page.data) - (char *) HnswPageGetMeta(page.data));
-	printf("CHUNK_TIDS %d\n", layout.chunk_tids);
-	printf("KEY_ENTRIES %d\n", layout.key_entries);
 	print_constants();
+	if (file != NULL)
+		print_layout(page.data);
 	return 0;
 }

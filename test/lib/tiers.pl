@@ -1,19 +1,27 @@
 #!/usr/bin/env perl
 #
-# tiers.pl README: do calls between the files of a directory run downward?
+# tiers.pl README [HEADER]: do calls and includes between the files of a directory run
+# downward?
 #
 # The README beside the code has a table whose first column is "tier", from the
 # lowest to the highest, and whose second column names the tier's files.  A file
 # may call functions of its own tier and of those above it in the table, and no
-# more than five files may call each other in a circle.  Prints what breaks the
-# rule; the exit status tells whether something does.
+# more than five files may call each other in a circle.
+#
+# A header belongs to the highest tier of the files that define what it declares;
+# without any, to that of the headers it includes.  It may be included by files
+# and headers of that tier and higher ones, and by files that define a part of
+# it.  A directory may have one header for all its files, named after it, which is
+# no interface of a tier: HEADER.
+#
+# Prints what breaks the rules; the exit status tells whether something does.
 use strict;
 use warnings;
 
 use File::Basename;
 
 my $max_circle = 5;
-my ($readme) = @ARGV;
+my ($readme, $shared) = @ARGV;
 my $dir = dirname($readme);
 
 sub slurp
@@ -45,16 +53,20 @@ for my $line (split /\n/, slurp($readme))
 }
 die "$readme has no table of tiers\n" unless $ntiers > 1;
 
-# Code without comments and strings, and who defines which function
-my (%code, %owner);
-for my $path (sort glob "$dir/*.c")
+# Code without comments and strings, who includes what, and who defines which
+# function or variable
+my (%code, %owner, %includes);
+for my $path (sort glob "$dir/*.[ch]")
 {
 	my $file = basename($path);
 	my $text = slurp($path);
-	push @problems, "$readme: $file has no tier" unless exists $tier{$file};
 	$text =~ s{/\*.*?\*/}{}gs;
+	$includes{$file} = [ grep { -e "$dir/$_" } $text =~ m{^#include "(?:\w+/)?(\w+\.h)"}mg ];
 	$text =~ s{"(?:\\.|[^"\\\n])*"}{""}g;
 	$code{$file} = $text;
+	next if $file =~ /\.h$/;
+	push @problems, "$readme: $file has no tier" unless exists $tier{$file};
+	$owner{$1} = $file while $text =~ /^(?!extern|static|typedef)\w[\w \t*]*?\b(\w+)(?:\[\w*\])*(?: = [^;]*)?;$/mg;
 	while ($text =~ /^(\w[\w \t*]*)\n(\w+)\([^;{]*\)\n\{/mg)
 	{
 		my ($type, $name) = ($1, $2);
@@ -62,8 +74,43 @@ for my $path (sort glob "$dir/*.c")
 	}
 }
 
-my %calls;
+# The files that define what a header declares, and the header's tier
+my %defines;
+for my $header (grep { /\.h$/ } sort keys %code)
+{
+	while ($code{$header} =~ /^extern\b[^;]*?\b(\w+)(?:\[\w*\])*(?:\([^;]*\))?(?: pg_attribute_\w+(?:\([\w, ]*\))?)*;/mg)
+	{
+		my $file = $owner{$1} // next;
+		$defines{$header}{$file} = 1;
+		$tier{$header} = $tier{$file} if ($tier{$file} // 0) > ($tier{$header} // -1);
+	}
+}
+sub header_tier
+{
+	my ($header) = @_;
+	return $tier{$header} if exists $tier{$header};
+	$tier{$header} = 0;			# if headers include each other
+	my $highest = 0;
+	for my $included (grep { $_ ne ($shared // '') } @{ $includes{$header} })
+	{
+		my $t = header_tier($included);
+		$highest = $t if $t > $highest;
+	}
+	return $tier{$header} = $highest;
+}
 for my $file (sort keys %code)
+{
+	for my $header (@{ $includes{$file} })
+	{
+		my $own = $file =~ /\.h$/ ? header_tier($file) : $tier{$file} // $ntiers;
+		next if $header eq ($shared // '') || $defines{$header}{$file} || header_tier($header) <= $own;
+		push @problems, "$file includes up, $header, which declares what is in "
+			. join(' ', grep { $tier{$_} > $own } sort keys %{ $defines{$header} });
+	}
+}
+
+my %calls;
+for my $file (grep { /\.c$/ } sort keys %code)
 {
 	for my $name ($code{$file} =~ /\b(\w+)\b/g)
 	{
@@ -109,7 +156,7 @@ sub visit
 		if @circle > $max_circle;
 	print "# circle of " . @circle . ": @{[sort @circle]}\n" if @circle > 1;
 }
-visit($_) for grep { !defined $index{$_} } sort keys %code;
+visit($_) for grep { /\.c$/ && !defined $index{$_} } sort keys %code;
 
 print map { "$_\n" } @problems;
 exit(@problems ? 1 : 0);

@@ -26,7 +26,7 @@ my @damage = (
 	[ 'no node page but empty ones', sub { zero($_) foreach blocks_of('NODE') } ],
 	[ 'empty continuations', sub { zero($_) foreach blocks_of('PART') } ],
 	[ 'empty pages of TIDs', sub { zero($_) foreach blocks_of('TIDS') } ],
-	[ 'empty calibration', sub { zero($_) foreach blocks_of('CALIBRATION') } ],
+	[ 'empty mean', sub { zero($_) foreach blocks_of('MEAN') } ],
 	[ 'pages of another access method', sub { set_special($_) foreach blocks_of('NODE') } ],
 	[ 'a metapage of another access method', sub { set_special(0) } ],
 	[ 'half of the file', sub { $file = substr($file, 0, int(blocks() / 2) * $size{PAGE}) } ],
@@ -44,7 +44,7 @@ foreach my $case (
 	[ dim => 0, 1, 65535 ], [ metric => 0, 9 ], [ own_kind => 0, 3 ], [ degree => 0, 15, 256, 65520 ],
 	[ code_dims => 0, 32, 65504 ], [ code_bits => 0, 3, 255 ], [ inline_tids => 0, 200, 65535 ],
 	[ nodes_per_page => 0, 1, 400, 65535 ], [ pages_per_node => 0, 2, 65535 ], [ node_size => 0, 8, 4294967295 ],
-	[ calibration => 0, 2, 1000000, 4294967294 ], [ entry => 0, 1, 1000000000, 4294967295 ],
+	[ mean => 0, 2, 1000000, 4294967294 ], [ entry => 0, 1, 1000000000, 4294967295 ],
 	[ entry_level => -1, 1, 7, 1000000000 ], [ 'free_node[0]' => 0, 1, 1000000, 4294967294 ],
 	[ 'free_node[1]' => 0, 1, 1000000 ], [ free_tids => 0, 1, 1000000 ], [ column_dim => 1, 4294967295 ])
 {

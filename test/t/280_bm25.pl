@@ -9,6 +9,7 @@ use warnings;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Damage;
 use Piramid;
 
 my $node = piramid_node('bm25',
@@ -84,8 +85,32 @@ foreach my $round (1 .. 2)
 	is_right($node, "vacuumed, round $round");
 }
 
-# Merges that are cancelled leave blocks that belong to nobody, until VACUUM.
-$node->psql('postgres', "SET statement_timeout = '${_}ms'; SELECT piramid_bm25_merge('t_body')") foreach 3, 10, 20, 30;
+# Merges that are cancelled leave blocks that belong to nobody, until VACUUM.  Whoever
+# cancels looks for a merge again and again, and lets some looks go by.
+$node->safe_psql('postgres', 'CREATE TABLE enough ()');
+my $canceller = start_sql($node, q{DO $$
+	DECLARE
+		merger int;
+	BEGIN
+		WHILE NOT EXISTS (SELECT FROM enough) LOOP
+			PERFORM pg_stat_clear_snapshot();
+			SELECT pid INTO merger FROM pg_stat_activity
+			WHERE application_name = 'merges' AND state = 'active' AND query LIKE 'SELECT piramid_bm25_merge%';
+			IF FOUND AND random() < 0.03 THEN
+				PERFORM pg_cancel_backend(merger);
+			END IF;
+		END LOOP;
+	END $$});
+my ($merges, $cancelled) = (0, 0);
+while ($cancelled < 4 && $merges++ < 200)
+{
+	my ($status, $stdout, $stderr) = $node->psql('postgres', q{SET application_name = 'merges';
+		UPDATE t SET body = body WHERE id % 50 = 0; SELECT piramid_bm25_merge('t_body')});
+	$cancelled++ if $stderr =~ /canceling statement due to user request/;
+}
+$node->safe_psql('postgres', 'INSERT INTO enough DEFAULT VALUES');
+$canceller->finish;
+is($cancelled, 4, "merges cancelled, of $merges");
 $node->safe_psql('postgres', "SELECT piramid_bm25_merge('t_body')");
 is_right($node, 'merges cancelled');
 $node->safe_psql('postgres', 'VACUUM t');
@@ -161,12 +186,15 @@ is($standby->safe_psql('restored', $told), $standby->safe_psql('postgres', $told
 my $path = $standby->data_dir . '/' . $standby->safe_psql('postgres', "VACUUM t; SELECT pg_relation_filepath('t_body')");
 $standby->safe_psql('postgres', 'INSERT INTO t SELECT -9999, string_agg(md5(i::text), \' \') FROM generate_series(1, 300) i');
 $standby->stop;
-my $good = slurp_file($path);
+damage_init($standby);
+read_fields();
+my $good = $file = slurp_file($path);
+sub bm25_field { my ($block, $name, $value) = @_; return field($block * $size{PAGE} + $size{SPECIAL}, "bm25.$name", $value) }
 $standby->append_conf('postgresql.conf', 'ignore_checksum_failure = on');
 my (%block, %newest);
-for my $i (0 .. length($good) / 8192 - 1)
+for my $i (0 .. blocks() - 1)
 {
-	my ($kind, $generation) = unpack('x6 S Q', substr($good, ($i + 1) * 8192 - 16, 16));
+	my ($kind, $generation) = map { bm25_field($i, $_) } 'kind', 'generation';
 	# Of free blocks, nobody reads what is in them.
 	next if $i == 1 || ($newest{$kind} // -1) >= $generation;
 	($block{$kind}, $newest{$kind}) = ($i, $generation);
@@ -174,11 +202,9 @@ for my $i (0 .. length($good) / 8192 - 1)
 at_least(scalar(keys %block), 10, 'kinds of pages');
 foreach my $kind (sort { $a <=> $b } keys %block)
 {
-	my $bad = $good;
-	substr($bad, $block{$kind} * 8192 + 8192 - 16, 4) = 'oops';
-	open my $fh, '>:raw', $path or die;
-	print $fh $bad;
-	close $fh;
+	$file = $good;
+	bm25_field($block{$kind}, 'magic', unpack('L', 'oops'));
+	write_file($path);
 	$standby->start;
 	fails_like($standby, "SELECT piramid_bm25_check('t_body')",
 		qr/index "t_body" has a foreign page at block $block{$kind}\b/, "a page of kind $kind");

@@ -7,6 +7,7 @@ use warnings;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Damage;
 use Piramid;
 
 my $node = piramid_node('recall', conf => "autovacuum = off\nignore_checksum_failure = on");
@@ -48,31 +49,31 @@ like($output, qr/canceling statement due to user request.*\nt\n5$/s, 'it is canc
 
 # Damage of its page is told, by whoever reads it.
 is_sound($node, 'calibrated');
-use constant { PAGE => 8192, START => 24, KIND => 8176 + 5, RECALL => 12 };
+damage_init($node);
+read_fields();
 my $name = $node->data_dir . '/' . $node->safe_psql('postgres', "SELECT pg_relation_filepath('slices_v')");
 $node->safe_psql('postgres', 'CHECKPOINT');
 $node->stop;
-my $good = slurp_file($name);
-my ($block) = grep { unpack('C', substr($good, $_ * PAGE + KIND, 1)) == RECALL } 0 .. length($good) / PAGE - 1;
+my $good = $file = slurp_file($name);
+my ($block) = blocks_of('RECALL');
 ok(defined $block, 'there is a page for it');
+sub recall_field { my ($field, $value) = @_; field(start_of($block, 0, 0), "recall.$field", $value) }
 my @damages = (
-	[ 'of another kind', $block * PAGE + KIND, pack('C', 3) ],
-	[ 'without nodes', $block * PAGE + START, pack('L', 0) ],
-	[ 'with a wide search', $block * PAGE + START + 16, pack('L', 0xFFFFFFFF) ],
-	[ 'with widths that descend', $block * PAGE + START + 32, pack('L', 1) ],
-	[ 'without points', $block * PAGE + START + 16, pack('L', 0) ],
-	[ 'with a recall of NaN', $block * PAGE + START + 20, pack('L', 0x7FC00000) ],
-	[ 'past the end', START + 124, pack('L', 1000000) ],
-	[ 'that is a node', START + 124, pack('L', $block - 1) ]);
+	[ 'of another kind', sub { opaque($block, 'kind', $size{KIND_NODE}) } ],
+	[ 'without nodes', sub { recall_field('nodes', 0) } ],
+	[ 'with a wide search', sub { recall_field('points[0][0].width', 0xFFFFFFFF) } ],
+	[ 'with widths that descend', sub { recall_field('points[0][1].width', 1) } ],
+	[ 'without points', sub { recall_field('points[0][0].width', 0) } ],
+	[ 'with a recall of NaN', sub { recall_field('points[0][0].recall', 'NaN') } ],
+	[ 'past the end', sub { meta('recall', 1000000) } ],
+	[ 'that is a node', sub { meta('recall', $block - 1) } ]);
 foreach my $damage (@damages)
 {
-	my ($what, $place, $bytes) = @$damage;
-	my $bad = $good;
+	my ($what, $change) = @$damage;
 
-	substr($bad, $place, length $bytes) = $bytes;
-	open my $handle, '>:raw', $name or die "$name: $!";
-	print $handle $bad;
-	close $handle;
+	$file = $good;
+	$change->();
+	write_file($name);
 	$node->start;
 	foreach my $sql (q{SELECT * FROM piramid_calibration('slices_v')},
 		q{SET hnsw.target_recall = 0.9; SELECT id FROM slices ORDER BY v <-> (SELECT v FROM slices WHERE id = 5) LIMIT 1})

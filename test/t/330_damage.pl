@@ -12,12 +12,12 @@ use List::Util qw(min max);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Damage qw(damage_init read_fields %size %place);
 use Piramid;
 
 my $mutations = $ENV{PIRAMID_DAMAGE_MUTATIONS} || 500;
 my $seed = $ENV{PIRAMID_DAMAGE_SEED} // 1;
 my $copies = 12;
-my $page = 8192;
 
 # name => column, an expression for row n, operator class, operator, columns beside; method
 my %shape = (
@@ -63,6 +63,9 @@ $node->safe_psql('postgres', join ";\n", 'CHECKPOINT',
 my %file = map { split /\|/ } split /\n/, $node->safe_psql('postgres',
 	q{SELECT relname, pg_relation_filepath(oid) FROM pg_class WHERE relname ~ '_\d+_idx$'});
 cmp_ok(scalar(keys %file), '==', $copies * keys %shape, 'indexes');
+damage_init($node);
+read_fields();
+my ($page, $start, $special) = @size{qw(PAGE START SPECIAL)};
 at_least($node->safe_psql('postgres', "SELECT piramid_overflow_links('codes_1_idx')"), 1, 'overflow links');
 is_sound($node, 'before damage');
 $node->stop;
@@ -76,7 +79,6 @@ system_or_bail('cp', '-a', $data, $pristine);
 # ---------------------------------------------------------------------
 
 my @words = (0, 1, 2, 3, 0x7f, 0x80, 0xff, 0x100, 0x7fff, 0x8000, 0xffff, 0x10000, 0x7fffffff, 0x80000000, 0xffffffff, 0x7fc00000, 0x7f800000, 0xff800000);
-my $special = $page - 16;
 
 sub any { return $_[ int(rand(@_)) ] }
 
@@ -94,8 +96,8 @@ sub put { my ($file, $at, $bytes) = @_; substr($$file, $at, length $bytes) = $by
 sub kind_of
 {
 	my ($file, $block) = @_;
-	my $opaque = substr($$file, $block * $page + $special, 8);
-	return substr($opaque, 0, 4) eq 'BM25' ? 'words ' . unpack('x6 S', $opaque) : ord(substr($opaque, 5, 1));
+	my $read = sub { my ($at, $type) = @{ $place{ $_[0] } }; return unpack("x$at $type", substr($$file, $block * $page + $special, $page - $special)) };
+	return $read->('bm25.magic') == $size{BM25_MAGIC} ? 'words ' . $read->('bm25.kind') : $read->('opaque.kind');
 }
 
 # Kinds of pages: each is as likely to be hit as another.
@@ -112,12 +114,12 @@ sub any_block
 my %damage = (
 	bits => sub { my ($file) = @_; put($file, $_, chr(ord(substr($$file, $_, 1)) ^ 1 << rand(8))) foreach map { any_block($file) * $page + int(rand($page)) } 1 .. any(1, 1, 2, 8, 64) },
 	words => sub { my ($file) = @_; put($file, any_block($file) * $page + 2 * int(rand($page / 2)), word(length($$file) / $page)) foreach 1 .. any(1, 1, 4, 32) },
-	header => sub { my ($file) = @_; put($file, any_block($file) * $page + int(rand(24)), chr(rand(256))) },
-	special => sub { my ($file) = @_; put($file, any_block($file) * $page + $special + int(rand(16)), chr(any(0, 1, 2, 63, 64, 255, rand(256)))) foreach 1 .. any(1, 1, 2) },
-	meta => sub { my ($file) = @_; put($file, 24 + int(rand(140)), chr(any(0, 1, 2, 3, 255, rand(256)))) foreach 1 .. any(1, 1, 2) },
+	header => sub { my ($file) = @_; put($file, any_block($file) * $page + int(rand($start)), chr(rand(256))) },
+	special => sub { my ($file) = @_; put($file, any_block($file) * $page + $special + int(rand($page - $special)), chr(any(0, 1, 2, 63, 64, 255, rand(256)))) foreach 1 .. any(1, 1, 2) },
+	meta => sub { my ($file) = @_; put($file, $start + int(rand($size{META} + 12)), chr(any(0, 1, 2, 3, 255, rand(256)))) foreach 1 .. any(1, 1, 2) },
 	zero => sub { my ($file) = @_; put($file, any_block($file) * $page, "\0" x $page) },
 	half => sub { my ($file) = @_; my $from = any(512, 1024, 4096); put($file, any_block($file) * $page + $from, "\0" x ($page - $from)) },
-	noise => sub { my ($file) = @_; my $n = any(4, 16, 64, 512, 2000); put($file, any_block($file) * $page + 24 + int(rand($special - 24 - $n)), join '', map { chr(rand(256)) } 1 .. $n) },
+	noise => sub { my ($file) = @_; my $n = any(4, 16, 64, 512, 2000); put($file, any_block($file) * $page + $start + int(rand($special - $start - $n)), join '', map { chr(rand(256)) } 1 .. $n) },
 	copy => sub { my ($file) = @_; put($file, any_block($file) * $page, substr($$file, any_block($file) * $page, $page)) },
 	swap => sub {
 		my ($file) = @_;
@@ -129,22 +131,22 @@ my %damage = (
 	cut => sub { my ($file) = @_; $$file = substr($$file, 0, rand() < 0.8 ? $page * int(rand(length($$file) / $page)) : int(rand(length $$file))) },
 	nodes => sub {
 		my ($file) = @_;
-		my $size = kind_of($file, 0) =~ /^words/ ? 64 : unpack('L', substr($$file, 24 + 32, 4));
-		my @blocks = grep { kind_of($file, $_) =~ /^3$|^words/ } 1 .. length($$file) / $page - 1;
+		my $size = kind_of($file, 0) =~ /^words/ ? 64 : unpack('L', substr($$file, $start + $place{'meta.node_size'}[0], 4));
+		my @blocks = grep { kind_of($file, $_) =~ /^$size{KIND_NODE}$|^words/ } 1 .. length($$file) / $page - 1;
 		foreach (1 .. any(1, 1, 5, 50))
 		{
-			my $slot = $size < $special - 24 ? int(rand(int(($special - 24) / $size))) : 0;
-			put($file, any(@blocks) * $page + 24 + $slot * $size + any(0, 1, 2, 4, 6, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44 + rand(80)), word(length($$file) / $page));
+			my $slot = $size < $special - $start ? int(rand(int(($special - $start) / $size))) : 0;
+			put($file, any(@blocks) * $page + $start + $slot * $size + any(0, 1, 2, 4, 6, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44 + rand(80)), word(length($$file) / $page));
 		}
 	},
 	field => sub {
 		my ($file) = @_;
 		my $at = any(12, 14, 16, 24, 28, 32, 36, 40, 56, map { $special + $_ } 4 .. 12);
 		my $word = word(length($$file) / $page);
-		my $kind = any(map { substr($$file, $_ * $page + $special + 5, 1) } 0 .. length($$file) / $page - 1);
+		my $kind = any(map { kind_of($file, $_) } 0 .. length($$file) / $page - 1);
 		foreach my $block (0 .. length($$file) / $page - 1)
 		{
-			put($file, $block * $page + $at, $word) if substr($$file, $block * $page + $special + 5, 1) eq $kind;
+			put($file, $block * $page + $at, $word) if kind_of($file, $block) eq $kind;
 		}
 	});
 

@@ -203,8 +203,7 @@ $_->finish foreach @clients;
 my @errors = grep { !/^(40P01|40001|42P07|42704|42P01|55000|55006)|could not open relation with OID/ } join('', @output) =~ /(?:ERROR|FATAL|PANIC):  (.*)/g;
 is(join("\n", @errors), '', 'no error but deadlocks and what others have changed');
 is(join("\n", grep { /WARNING|^found: / } map { split /\n/ } @output), '', 'each row is found');
-note($node->safe_psql('postgres', "SELECT last_value FROM looked") . ' searches');
-at_least($node->safe_psql('postgres', 'SELECT last_value FROM looked'), 20 * $seconds, 'searches');
+at_least($node->safe_psql('postgres', 'SELECT last_value FROM looked'), 2, 'searches');
 
 drop_leftovers($node);
 foreach my $name (@kinds)

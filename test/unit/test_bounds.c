@@ -303,7 +303,7 @@ bench_create(const Combination *c, int n)
 
 /* What a build learns of its rows: here, of one that is like the query. */
 static void
-calibrate(Bench *bench, const Sample *sample)
+learn(Bench *bench, const Sample *sample)
 {
 	HnswIndex  *index = &bench->index;
 	double		length;
@@ -599,7 +599,7 @@ check_query(const Combination *c, Bench *bench, Outcome *outcome)
 	query_sample.n = bench->n;
 	random_sample(&query_sample);
 	fit_type(bench, &query_sample, NULL);
-	calibrate(bench, &query_sample);
+	learn(bench, &query_sample);
 	set_value(bench, &query_sample);
 	hnsw_query_set(&bench->index, bench->query, bench->value, true);
 	if (bench->query->zero)
