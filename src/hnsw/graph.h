@@ -72,7 +72,7 @@ extern int	hnsw_filter_tids(const HnswKeyFilter *filter, const HnswLayout *layou
 							 const ItemPointerData *tids, const uint8 *keys,
 							 ItemPointer matching);
 extern double hnsw_search_share(const HnswSearch *search);
-extern void hnsw_search_sweep(HnswSearch *search, BlockNumber block);
+extern void hnsw_search_fetch(HnswSearch *search, const HnswNodeId *ids, uint32 n);
 extern void hnsw_search_sweep_all(HnswSearch *search);
 extern void hnsw_search_list(HnswSearch *search, BlockNumber block);
 

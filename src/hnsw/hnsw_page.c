@@ -689,7 +689,8 @@ lock_block(HnswIndex *index, BlockNumber block, Buffer *buffer)
 	Page		page;
 	HnswPageOpaque opaque;
 
-	*buffer = ReadBufferExtended(index->rel, MAIN_FORKNUM, block, RBM_NORMAL, index->strategy);
+	*buffer = index->strategy == NULL ? hnsw_read_buffer(index->rel, block) :
+		ReadBufferExtended(index->rel, MAIN_FORKNUM, block, RBM_NORMAL, index->strategy);
 	page = BufferGetPage(*buffer);
 	LockBuffer(*buffer, BUFFER_LOCK_SHARE);
 	if (PageIsNew(page))

@@ -229,19 +229,7 @@ hnsw_matches_widen(HnswMatches *matches, HnswSearch *search, const HnswMetaPageD
  * ---------------------------------------------------------------------
  */
 
-/* Read a block's nodes, once. */
-static void
-sweep_block(HnswMatches *matches, HnswSearch *search, BlockNumber block)
-{
-	const HnswLayout *layout = &search->index->layout;
-
-	CHECK_FOR_INTERRUPTS();
-	hnsw_search_sweep(search, block);
-	for (int slot = 0; slot < layout->nodes_per_page; slot++)
-		bitmap_clear(&matches->matching, HnswMakeNodeId(layout, block, slot));
-}
-
-/* The next node that matches and was not read, from this one on; false if there is none. */
+/* The next node that matches and was not read by the search, from this one on; false if there is none. */
 static bool
 next_match(const HnswMatches *matches, const HnswSearch *search, uint64 *id)
 {
@@ -309,11 +297,22 @@ sweep_sketched(HnswMatches *matches, HnswSearch *search)
 			heap_replace(heap, matches->nsketched, heap[matches->nsketched]);
 	}
 	qsort(ids, n, sizeof(HnswNodeId), compare_ids);
-	for (uint32 i = 0; i < n; i++)
-		if (bitmap_get(&matches->matching, ids[i]))
-			sweep_block(matches, search, HnswNodeBlock(&search->index->layout, ids[i]));
+	hnsw_search_fetch(search, ids, n);
 	pfree(ids);
 	matches->nswept += n;
+}
+
+/* Find all nodes that match. */
+static void
+sweep_matching(const HnswMatches *matches, HnswSearch *search)
+{
+	HnswNodeId *ids = palloc_extended(sizeof(HnswNodeId) * Max(matches->n, 1), MCXT_ALLOC_HUGE);
+	uint32		n = 0;
+
+	for (uint64 id = 0; next_match(matches, search, &id); id++)
+		ids[n++] = (HnswNodeId) id;
+	hnsw_search_fetch(search, ids, n);
+	pfree(ids);
 }
 
 /* How many of the nodes that a search has met have rows that match? */
@@ -355,7 +354,6 @@ hnsw_matches_sweep(HnswMatches *matches, HnswSearch *search)
 				 search->nfound < hnsw_max_scan_nodes());
 		return matches->nsketched > 0;
 	}
-	for (uint64 id = 0; next_match(matches, search, &id); id++)
-		sweep_block(matches, search, HnswNodeBlock(&search->index->layout, id));
+	sweep_matching(matches, search);
 	return false;
 }

@@ -32,6 +32,10 @@
 /* How far to look for them among those that come next */
 #define MAX_UPCOMING 64
 
+/* How far ahead a fetch of many nodes asks for their hints and pages, and for their memory */
+#define FETCH_HINTED 16
+#define FETCH_ASKED 3
+
 /* A seed's key is exact: no estimate changes it. */
 #define SEED_VARIANCE 1e-35f
 #define MIN_VARIANCE 1e-30f
@@ -658,9 +662,27 @@ hnsw_search_enter(HnswSearch *search, const HnswMetaPageData *meta, int level, i
 	search->keep_vectors = keep_vectors;
 }
 
-/* Find the nodes of a block that the search has not expanded, without their links. */
+/* Find a node that the search has not expanded, without its links; it is locked. */
 static void
-find_unmet(HnswSearch *search, BlockNumber block, const HnswQuery *query)
+find_unmet(HnswSearch *search, HnswNodeId id, HnswNodeHeader node, XLogRecPtr lsn,
+		   const HnswQuery *query)
+{
+	uint32		found;
+	float		l2sq;
+
+	if (!node_usable(search, node) || pool_was_expanded(&search->pool, id))
+		return;
+	found = record_found(search, id, node, lsn, 0);
+	/* Under conditions most are of no use. */
+	if (!has_rows(&search->found[found]))
+		search->nfound--;
+	else if (query != NULL)
+		search->found[found].key = hnsw_node_key(search->index, query, node, &l2sq);
+}
+
+/* The same for all nodes of a block */
+static void
+find_block(HnswSearch *search, BlockNumber block, const HnswQuery *query)
 {
 	HnswIndex  *index = search->index;
 	HnswRead	read;
@@ -669,37 +691,58 @@ find_unmet(HnswSearch *search, BlockNumber block, const HnswQuery *query)
 	search->running = true;
 	n = hnsw_read_block(index, block, &read);
 	for (int slot = 0; slot < n; slot++)
-	{
-		HnswNodeHeader node = hnsw_block_node(index, &read, slot);
-		HnswNodeId	id = HnswMakeNodeId(&index->layout, block, slot);
-		uint32		found;
-		float		l2sq;
-
-		if (!node_usable(search, node) || pool_was_expanded(&search->pool, id))
-			continue;
-		found = record_found(search, id, node, read.lsn, 0);
-		/* Under conditions most are of no use. */
-		if (!has_rows(&search->found[found]))
-			search->nfound--;
-		else if (query != NULL)
-			search->found[found].key = hnsw_node_key(index, query, node, &l2sq);
-	}
+		find_unmet(search, HnswMakeNodeId(&index->layout, block, slot),
+				   hnsw_block_node(index, &read, slot), read.lsn, query);
 	if (n > 0)
 		hnsw_read_end(&read);
 	search->running = false;
 }
 
 /*
- * Find the nodes of a block that the search has not met, and their keys.  The
- * search cannot go on after that, as it does not know what was found.
+ * Find nodes that the search has not met, in the order of the file, and their keys.
+ * There need not be such nodes.  The search cannot go on after that, as it does not
+ * know what was found.
  */
 void
-hnsw_search_sweep(HnswSearch *search, BlockNumber block)
+hnsw_search_fetch(HnswSearch *search, const HnswNodeId *ids, uint32 n)
 {
-	find_unmet(search, block, search->query);
+	HnswIndex  *index = search->index;
+	uint32		i = 0;
+
+	search->running = true;
+	while (i < n)
+	{
+		BlockNumber block = HnswNodeBlock(&index->layout, ids[i]);
+		int64		reads = hnsw_blocks_read();
+		HnswRead	read;
+		int			nslots;
+
+		CHECK_FOR_INTERRUPTS();
+		if (i + FETCH_HINTED < n)
+		{
+			hnsw_prefetch_hint(index, ids[i + FETCH_HINTED]);
+			if (search->cold > 0)
+				hnsw_read_ahead(index, ids[i + FETCH_HINTED]);
+		}
+		if (i + FETCH_ASKED < n)
+			hnsw_prefetch(index, ids[i + FETCH_ASKED]);
+		nslots = hnsw_read_block(index, block, &read);
+		for (; i < n && HnswNodeBlock(&index->layout, ids[i]) == block; i++)
+		{
+			int			slot = HnswNodeSlot(&index->layout, ids[i]);
+
+			if (slot < nslots)
+				find_unmet(search, ids[i], hnsw_block_node(index, &read, slot), read.lsn,
+						   search->query);
+		}
+		if (nslots > 0)
+			hnsw_read_end(&read);
+		note_reads(search, reads);
+	}
+	search->running = false;
 }
 
-/* The same for all blocks. */
+/* The same for all nodes there are. */
 void
 hnsw_search_sweep_all(HnswSearch *search)
 {
@@ -708,7 +751,7 @@ hnsw_search_sweep_all(HnswSearch *search)
 	for (BlockNumber block = HNSW_METAPAGE + 1; block < nblocks; block++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		hnsw_search_sweep(search, block);
+		find_block(search, block, search->query);
 	}
 }
 
@@ -716,5 +759,5 @@ hnsw_search_sweep_all(HnswSearch *search)
 void
 hnsw_search_list(HnswSearch *search, BlockNumber block)
 {
-	find_unmet(search, block, NULL);
+	find_block(search, block, NULL);
 }
