@@ -1,8 +1,9 @@
 """Millions of real 128-d descriptors: SIFT of the photographs that Debian's wallpaper packages ship.
 
-Each photograph is taken at several sizes, and each of these in crops of CROP pixels; every crop gives
-some thousand descriptors (Lowe, 2004; OpenCV).  Equal descriptors are taken once, and the order is
-random but always the same, so that the first million is like the whole.
+Each photograph is taken at several sizes, from small to large until there are enough rows, and in
+crops of CROP pixels; every crop gives some thousand descriptors (Lowe, 2004; OpenCV).  Equal
+descriptors are taken once, and the order is random but always the same, so that the first million is
+like the whole.
 """
 
 import multiprocessing
@@ -26,8 +27,7 @@ KINDS = (".jpg", ".jpeg", ".png", ".webp")
 LEAST_PIXELS = 700_000
 CROP = 768
 CONTRAST = 0.01         # of SIFT; 0.04 is OpenCV's: a lower one gives more descriptors of plain parts
-SIZES = [0.85 ** i for i in range(12)]
-LEAST_SIDE = 300
+SIZES = [0.85 ** i for i in reversed(range(12))]
 QUERIES = 1000
 SEED = 20
 
@@ -64,26 +64,39 @@ def images(directory):
     return sorted(largest.values())
 
 
-def descriptors(path):
-    """All descriptors of a photograph, as bytes, each once."""
+def descriptors(task):
+    """All descriptors of a photograph at one size, as bytes."""
     import cv2
 
+    path, size = task
     cv2.setNumThreads(1)
     sift = cv2.SIFT_create(contrastThreshold=CONTRAST)
     image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-    if image is None or image.size < LEAST_PIXELS:
-        return np.empty((0, 128), dtype=np.uint8)
-    found = []
-    for size in SIZES:
-        at = cv2.resize(image, None, fx=size, fy=size, interpolation=cv2.INTER_AREA) if size < 1 else image
-        if min(at.shape) < LEAST_SIDE:
-            break
-        for y in range(0, at.shape[0], CROP):
-            for x in range(0, at.shape[1], CROP):
-                _, rows = sift.detectAndCompute(at[y:y + CROP, x:x + CROP], None)
+    found = [np.empty((0, 128), dtype=np.uint8)]
+    if image is not None and image.size >= LEAST_PIXELS:
+        if size < 1:
+            image = cv2.resize(image, None, fx=size, fy=size, interpolation=cv2.INTER_AREA)
+        for y in range(0, image.shape[0], CROP):
+            for x in range(0, image.shape[1], CROP):
+                _, rows = sift.detectAndCompute(image[y:y + CROP, x:x + CROP], None)
                 if rows is not None:
                     found.append(rows.astype(np.uint8))
-    return unique(np.concatenate(found)) if found else np.empty((0, 128), dtype=np.uint8)
+    return np.concatenate(found)
+
+
+def collect(found, total):
+    """Descriptors of the photographs, each once: at least so many, or all there are."""
+    everything = np.empty((0, 128), dtype=np.uint8)
+    with multiprocessing.Pool(os.cpu_count()) as pool:
+        for size in SIZES:
+            tasks = [(path, size) for path in found]
+            parts = list(tqdm(pool.imap(descriptors, tasks), total=len(tasks), desc=f"descriptors at {size:.2f}",
+                              unit="photograph", disable=None))
+            everything = unique(np.concatenate([everything, *parts]))
+            note(f"{len(everything):,} descriptors")
+            if len(everything) >= total:
+                break
+    return everything
 
 
 def unique(rows):
@@ -103,19 +116,7 @@ def make(path, rows, spare, prefixes):
     found = images(pictures)
     total = rows + spare + QUERIES
     note(f"{len(found)} photographs")
-    parts = []
-    # The largest first, so that no process ends long after the others.
-    found.sort(key=lambda image: -image.stat().st_size)
-    with multiprocessing.Pool(os.cpu_count()) as pool, \
-         tqdm(total=len(found), desc="descriptors", unit="photograph", disable=None) as bar:
-        for part in pool.imap_unordered(descriptors, found):
-            parts.append(part)
-            bar.update()
-            bar.set_postfix_str(f"{sum(map(len, parts)):,} rows")
-    # In an order that does not depend on which process was faster.
-    parts.sort(key=lambda part: (len(part), part[:32].tobytes()))
-    everything = unique(np.concatenate(parts))
-    parts.clear()
+    everything = collect(found, total)
     if len(everything) < total:
         raise SystemExit(f"these photographs give {len(everything):,} descriptors; {total:,} are wanted: use --rows")
     chosen = np.random.default_rng(SEED).permutation(len(everything))[:total]
@@ -140,6 +141,6 @@ def file_for(cache, rows, spare, prefixes):
     """The file of that many rows, made if it is not there."""
     path = Path(cache) / f"photographs-{rows // 1000}k-128-euclidean.hdf5"
     if not path.exists():
-        note(f"making {path.name}: an hour of processor time for ten million rows")
+        note(f"making {path.name}: for ten million rows an hour of processor time, or less")
         make(path, rows, spare, prefixes)
     return path

@@ -35,8 +35,11 @@ def parse():
     if {"-h", "--help"} & set(sys.argv):
         print(__doc__, mine.format_help(), "and options of bench/run:", sep="\n\n")
     own, rest = mine.parse_known_args()
+    given = sys.argv[:]
     sys.argv[1:] = ["--parallel-workers", "1", "--connections", "1", "--seconds", "1", "--ef", EF, *rest, "photographs"]
-    return own, bench.parse()
+    theirs = bench.parse()
+    sys.argv = given        # with which a mount namespace starts over
+    return own, theirs
 
 
 class Memory:
