@@ -141,6 +141,7 @@ BEGIN
 END $$;
 INSERT INTO t VALUES (9001, NULL, 'rare:1 word:2');
 SELECT uses_index($$v @@ 'rare & word'$$) AS rare, uses_index($$v @@ 'a | !a'$$) AS "all";
+SELECT uses_index($$'rare & word' @@ v$$) AS rare, uses_index($$'a | !a' @@ v$$) AS "all";
 -- Both together: the best of the rows that match, by the index alone.
 SET enable_seqscan = off;
 SET enable_bitmapscan = off;

@@ -181,7 +181,8 @@ bm25_costestimate(PlannerInfo *root, IndexPath *path, double loop_count,
 	foreach(cell, path->indexclauses)
 	{
 		IndexClause *clause = lfirst(cell);
-		Node	   *arg = (Node *) clause->rinfo->clause;
+		/* Not as it was written: "tsquery @@ tsvector" is turned round for the index. */
+		Node	   *arg = (Node *) linitial_node(RestrictInfo, clause->indexquals)->clause;
 
 		/* Of "@@ ANY (array)", the executor asks one query after the other. */
 		arg = IsA(arg, ScalarArrayOpExpr) ? lsecond(((ScalarArrayOpExpr *) arg)->args) :

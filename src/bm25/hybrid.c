@@ -18,6 +18,7 @@
 #include "nodes/params.h"
 #include "parser/parse_func.h"
 #include "statement/statement.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -140,6 +141,9 @@ find_statement(FunctionCallInfo fcinfo, const Oid *types)
 	uint64		changes_before;
 
 	watch_catalogs();
+	/* With the lock comes what others have changed; nobody changes it before the text is planned. */
+	if (!PG_ARGISNULL(0))
+		LockRelationOid(PG_GETARG_OID(0), AccessShareLock);
 	initStringInfo(&arguments);
 	describe_arguments(fcinfo, types, &arguments);
 	for (int i = 0; i < KEPT; i++)
@@ -188,9 +192,10 @@ piramid_hybrid(PG_FUNCTION_ARGS)
 	}
 	statement = find_statement(fcinfo, types);
 	dest = CreateDestReceiver(DestTuplestore);
+	/* A filter that closes the parenthesis around it may make other columns of the rest. */
 	SetTuplestoreDestReceiverParams(dest, rsinfo->setResult,
 									rsinfo->econtext->ecxt_per_query_memory, false,
-									rsinfo->setDesc, NULL);
+									rsinfo->setDesc, "the filter is no condition");
 	statement_execute(statement, params, dest, STATEMENT_GENERIC | STATEMENT_READ_ONLY);
 	dest->rDestroy(dest);
 	return (Datum) 0;
