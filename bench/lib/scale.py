@@ -16,7 +16,6 @@ import measure
 import photographs
 import report
 import server
-import writes
 from dataset import DenseDataset
 from system import Spent, System, note
 
@@ -29,7 +28,8 @@ GB = 1 << 30
 def parse():
     mine = argparse.ArgumentParser(prog="bench/scale", add_help=False)
     mine.add_argument("--rows", type=int, default=10_000_000)
-    mine.add_argument("--peer-rows", type=bench.numbers, default=[1_000_000, 2_000_000],
+    mine.add_argument("--peer-rows", type=lambda text: bench.numbers(text) if text else [],
+                      default=[1_000_000, 2_000_000],
                       help="sizes at which pgvector is measured, too (empty: none)")
     mine.add_argument("--layouts", default="default,compact")
     if {"-h", "--help"} & set(sys.argv):

@@ -41,29 +41,26 @@ static const int check_widths[] = {40, 100, 200};
 /*
  * How often rows are looked for, each time twice as many, while a lost group may be
  * among those missed, or so much less is missed than before; and the shares that may be
- * missed at once and by the wider search, so that it pays to mend the graph, and by
- * the wider search in the last round
+ * missed so that it pays to mend the graph, and in the last round
  */
 #define CHECK_ROUNDS 4
 #define HELPED_SHARE 0.75
-#define MENDED_SHARE 0.01
-#define MENDED_SHARE_AGAIN 0.005
+#define MENDED_SHARE 0.005
 #define MISSED_SHARE 0.002
 
 /* What looking for some rows has come to; each counts once. */
 typedef struct RowsSought
 {
-	int			astray;			/* the first search went astray */
-	int			alone;			/* missed, but not the nearest of its neighbours */
-	int			not_at_once;	/* missed with it by the second search */
-	int			missed;			/* and by the third */
+	int			astray;			/* found after the first search went astray */
+	int			alone;			/* not found at once, but what is nearest to it */
+	int			missed;			/* by all searches, with what is nearest to it */
 } RowsSought;
 
 /* Rows that are nodes of the next level now */
 static inline int
 rows_promoted(const RowsSought *sought)
 {
-	return sought->astray + sought->not_at_once + sought->missed;
+	return sought->astray + sought->missed;
 }
 
 /*
@@ -73,10 +70,7 @@ rows_promoted(const RowsSought *sought)
 static inline bool
 misses_many(const RowsSought *sought, int checks)
 {
-	int			lost = sought->not_at_once + sought->missed;
-
-	return lost > sought->alone &&
-		(lost > checks * MENDED_SHARE || sought->missed > checks * MENDED_SHARE_AGAIN);
+	return sought->missed > sought->alone && sought->missed > checks * MENDED_SHARE;
 }
 
 /* Has the search that missed a node met the nearest one that it links to, or one as near? */
@@ -122,15 +116,17 @@ look_for(HnswFinder *finder, const HnswMetaPageData *meta, HnswNodeId id, RowsSo
 	hnsw_read_end(&read);
 	if (used)
 		misses = hnsw_finder_misses(finder, meta, &node, check_widths, lengthof(check_widths));
-	if (misses == 1)
-		sought->astray += finder->astray >= ASTRAY;
-	else if (misses > 1 && met_nearest(finder, &self))
-		sought->alone++;
-	else
+	if (misses == lengthof(check_widths))
 	{
-		sought->not_at_once += misses == 2;
-		sought->missed += misses == lengthof(check_widths);
+		if (met_nearest(finder, &self))
+			sought->alone++;
+		else
+			sought->missed++;
 	}
+	else if (misses > 0 && finder->astray >= ASTRAY)
+		sought->astray++;
+	else if (misses > 1)
+		sought->alone++;
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(finder->context);
 }
@@ -180,8 +176,8 @@ build_finds_rows(BuildState *state, HnswNodeId first)
 			finder->search->keep_vectors = true;
 			hnsw_promote(finder, id);
 		}
-		elog(DEBUG1, "hnsw build: of %d vectors, %d were not found, %d later; %d alone, %d astray",
-			 checks, sought.missed, sought.not_at_once, sought.alone, sought.astray);
+		elog(DEBUG1, "hnsw build: of %d vectors, %d were not found, %d alone, %d astray",
+			 checks, sought.missed, sought.alone, sought.astray);
 		many = misses_many(&sought, checks);
 		few = sought.missed <= Max(Max(1, checks * MISSED_SHARE), sought.alone);
 		share = (double) rows_promoted(&sought) / checks;

@@ -9,8 +9,8 @@
  * If several expanded nodes u give estimates of the same node v, these are
  * averaged, each weighted by the inverse of its variance.  The variance is
  * proportional to |q - u|^2 |v - u|^2.  The mean of two estimates with variances
- * V and W has the variance V W / (V + W).  The search ends when the whole pool is expanded; it can then
- * be resumed with a larger width and does not expand a node again.
+ * V and W has the variance V W / (V + W).  The search ends when the whole pool is
+ * expanded; it can then be resumed with a larger width and does not expand a node again.
  *
  *-------------------------------------------------------------------------
  */
