@@ -15,7 +15,7 @@ use Worker;
 my $publisher = piramid_node('publisher', init => [ allows_streaming => 'logical' ]);
 my $subscriber = PostgreSQL::Test::Cluster->new('subscriber');
 $subscriber->init;
-$subscriber->append_conf('postgresql.conf', 'jit = off');
+$subscriber->append_conf('postgresql.conf', "jit = off\nwal_level = logical");
 $subscriber->start;
 
 my ($recipe) = slurp_file('docs/collections.md') =~ /^## Logical replication\n(.*?)(?=^## |\z)/ms;
@@ -102,5 +102,31 @@ is($different, $asked, 'and none of them twice, at one server or the other');
 is(join("\n", @said[4 .. $#said]), join("\n", @expected[4 .. $#expected]), 'vectors are of their texts, and what is new is found');
 is($subscriber->safe_psql('library', q{SELECT piramid.promote('docs', 2); SELECT bool_and(coverage = 1) FROM piramid.collection_status; SELECT count(*) FROM piramid.search('docs', '[9,9,9]')}), "\nt\n10", 'the other version is promoted there');
 $subscriber->safe_psql('library', "SET piramid.tenant = 'acme'; SELECT piramid.add_document('shared', 'And more.')");
-$subscriber->stop;
+
+# A subscriber of the documents alone, in another database, embeds by itself what rechunk_all() finds.
+$subscriber->safe_psql('library', q{CREATE PUBLICATION texts FOR TABLE docs; SELECT pg_create_logical_replication_slot('texts', 'pgoutput')});
+$subscriber->safe_psql('postgres', 'CREATE DATABASE own TEMPLATE template0');
+$subscriber->safe_psql('own', qq{
+	CREATE EXTENSION piramid;
+	CREATE EXTENSION piramid_collections;
+	SELECT piramid.register_model('own', 'fake', 'm', 3, 100);
+	SELECT piramid.create_collection('docs', 'own', chunking => '{"size": 30, "overlap": 0}');
+	$worker
+	CREATE SUBSCRIPTION texts CONNECTION \$\$} . $subscriber->connstr('library') . q{$$ PUBLICATION texts WITH (create_slot = false, slot_name = 'texts')});
+$subscriber->wait_for_subscription_sync($subscriber, 'texts', 'own');
+my $catch_up = q{SELECT piramid.rechunk_all('docs') > 0; CALL work(); SELECT count(*) FROM asked;
+	SELECT count(*) > 0, count(*) FILTER (WHERE embedding::text IS DISTINCT FROM embed(text) OR substr(body, start, length) IS DISTINCT FROM text)
+	FROM docs_chunk AS c LEFT JOIN docs_v1 ON chunk_id = c.id LEFT JOIN docs AS d ON d.id = document_id};
+my (undef, $first, $good) = split /\n/, $subscriber->safe_psql('own', $catch_up);
+is($good, 't|0', 'a subscriber with a model of its own: all is embedded');
+$subscriber->safe_psql('library', q{
+	UPDATE docs SET body = body || ' And so on.' WHERE id = 5;
+	DELETE FROM docs WHERE id IN (6, 7);
+	INSERT INTO docs (body) VALUES ('A last one.')});
+$subscriber->wait_for_catchup('texts');
+(undef, my $second, $good) = split /\n/, $subscriber->safe_psql('own', $catch_up);
+is($good, 't|0', 'and what has changed, come or gone');
+at_most($second - $first, 3, 'texts embedded again, and the new one');
+$subscriber->safe_psql('own', 'DROP SUBSCRIPTION texts');
+check_and_stop($subscriber);
 done_testing();
