@@ -14,8 +14,8 @@ use Worker;
 
 my $publisher = piramid_node('publisher', init => [ allows_streaming => 'logical' ]);
 my $subscriber = PostgreSQL::Test::Cluster->new('subscriber');
-$subscriber->init;
-$subscriber->append_conf('postgresql.conf', "jit = off\nwal_level = logical");
+$subscriber->init(allows_streaming => 'logical');
+$subscriber->append_conf('postgresql.conf', 'jit = off');
 $subscriber->start;
 
 my ($recipe) = slurp_file('docs/collections.md') =~ /^## Logical replication\n(.*?)(?=^## |\z)/ms;
