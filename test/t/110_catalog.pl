@@ -65,6 +65,45 @@ foreach my $kind (sort keys %kinds)
 
 note("beyond pgvector:\n", map { "  $_\t$ours{$_}\n" } grep { !exists $theirs{$_} } sort keys %ours);
 
+# What a database of an older version has: each type, an index of each operator class, and
+# objects that depend on operators and functions.
+sub fill
+{
+	my ($database) = @_;
+
+	$node->safe_psql($database, q{
+		CREATE TABLE kept (id int PRIMARY KEY, v vector(3), h halfvec(3), s sparsevec(5), b bit(8));
+		INSERT INTO kept SELECT n, v, v, format('{1:%s,3:%s}/5', n, n % 7 + 1)::sparsevec, n::bit(8)
+		FROM generate_series(1, 300) AS n, LATERAL (SELECT format('[%s,%s,%s]', n % 10, n / 10 % 10, n / 100)::vector AS v) AS x;
+		DO $$ DECLARE c record; BEGIN
+			FOR c IN SELECT opcname, attname FROM pg_opclass JOIN pg_am AS a ON a.oid = opcmethod
+				JOIN pg_attribute ON attrelid = 'kept'::regclass AND atttypid = opcintype AND attnum > 1 WHERE amname = 'hnsw' LOOP
+				EXECUTE format('CREATE INDEX ON kept USING hnsw (%I %I)', c.attname, c.opcname);
+			END LOOP;
+		END $$;
+		CREATE VIEW nearest AS SELECT id FROM kept ORDER BY v <-> '[1,2,1]', id LIMIT 5;
+		CREATE FUNCTION far(a vector, b vector) RETURNS boolean IMMUTABLE LANGUAGE sql RETURN l2_distance(a, b) > 3;
+		CREATE TABLE checked (v vector(3) DEFAULT '[1,1,1]' CHECK (vector_norm(v) > 0));
+		INSERT INTO checked DEFAULT VALUES});
+	return answers($database);
+}
+
+sub answers
+{
+	my ($database) = @_;
+
+	return join "\n", map { $node->safe_psql($database, "SET enable_seqscan = off; SET enable_sort = off; $_") }
+		'SELECT count(*) > 2 FROM pg_index WHERE indrelid = \'kept\'::regclass AND indisvalid',
+		'SELECT * FROM nearest', 'SELECT count(*) FROM kept WHERE far(v, \'[0,0,0]\')',
+		'SELECT v, avg(id) FROM kept GROUP BY v HAVING count(*) > 1 ORDER BY v LIMIT 3', 'SELECT * FROM checked',
+		map { "SELECT $_ <-> (SELECT $_ FROM kept WHERE id = 77) FROM kept ORDER BY 1 LIMIT 5" } qw(v h s);
+}
+
+my $add = q{SET enable_seqscan = off; SET enable_sort = off;
+	INSERT INTO kept VALUES (1000, '[50,50,50]', '[50,50,50]', '{1:50}/5', B'11111111');
+	SELECT (SELECT id FROM kept ORDER BY v <-> '[49,50,50]' LIMIT 1) = 1000,
+		NOT EXISTS (SELECT FROM pg_class AS c JOIN pg_am AS a ON a.oid = relam, piramid_check(c.oid, true) WHERE amname = 'hnsw')};
+
 # Whoever updates from a released version has what a new database gets.
 my ($newest) = slurp_file('piramid.control') =~ /^default_version = '(.*)'$/m;
 my @released = slurp_file('CHANGELOG.md') =~ /^## (\d+\.\d+\.\d+)/mg;
@@ -75,7 +114,11 @@ foreach my $version (@released)
 	my $database = "from_$version" =~ tr/./_/r;
 
 	$node->safe_psql('postgres', "CREATE DATABASE $database");
-	$node->safe_psql($database, "CREATE EXTENSION piramid VERSION '$version'; ALTER EXTENSION piramid UPDATE");
+	$node->safe_psql($database, "CREATE EXTENSION piramid VERSION '$version'");
+	my $before = fill($database);
+	$node->safe_psql($database, 'ALTER EXTENSION piramid UPDATE');
+	is(answers($database), $before, "$version: tables, indexes, views and functions answer as before the update");
+	is($node->safe_psql($database, $add), 't|t', "$version, updated: rows are added and found, and indexes are sound");
 	is($node->safe_psql($database, "SELECT extversion FROM pg_extension WHERE extname = 'piramid'"), $newest, "$version is brought up to date");
 	is(members($node, $database), $members, "$version, updated, is a new $newest");
 }
