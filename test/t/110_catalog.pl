@@ -128,4 +128,5 @@ foreach my $scan ('off', 'strict_order', 'relaxed_order')
 	}
 }
 
+check_and_stop($node);
 done_testing();
