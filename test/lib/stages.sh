@@ -53,6 +53,8 @@ prepare_stages() {
 				have_apt || die "the TAP tests need Perl with IPC::Run and Test::More"
 				apt_install perl libipc-run-perl
 			}
+			# No other file is to be skipped for want of a small package.
+			[ -z "${CI:-}" ] || [ -n "$by_version" ] || ! apt_has sqlsmith || apt_install sqlsmith
 			prepare_pgvector ;;
 		unit)
 			# The kernels of arm64, emulated, where nobody waits for it.
