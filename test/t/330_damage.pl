@@ -3,7 +3,7 @@
 # name, a block and a hint; nothing crashes or hangs.  Where a scan returns a row twice, out of
 # order, or that does not match, piramid_check finds something.
 #
-# PIRAMID_DAMAGE_MUTATIONS says how many (2,000), PIRAMID_DAMAGE_FIRST with which to begin (0), so
+# PIRAMID_DAMAGE_MUTATIONS says how many (1,000), PIRAMID_DAMAGE_FIRST with which to begin (0), so
 # that many can run in parts, and PIRAMID_DAMAGE_SEED with which the random numbers begin (1).
 
 use strict;
@@ -17,7 +17,7 @@ use Damage qw(damage_init read_fields %size %place);
 use Piramid;
 
 my $first = $ENV{PIRAMID_DAMAGE_FIRST} // 0;
-my $end = $first + ($ENV{PIRAMID_DAMAGE_MUTATIONS} || 2000);
+my $end = $first + ($ENV{PIRAMID_DAMAGE_MUTATIONS} || 1000);
 # Statements that take longer hang; slow builds are given more time.
 my $patience = int($PostgreSQL::Test::Utils::timeout_default / 6);
 my $seed = $ENV{PIRAMID_DAMAGE_SEED} // 1;
