@@ -170,12 +170,31 @@ SELECT piramid.attach_collection('items', 'body', 'three');
 SELECT piramid.attach_collection('batch', 'text', 'three');
 
 -- What is refused at the beginning
+CREATE FUNCTION refused(statement text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE statement;
+	RETURN NULL;
+EXCEPTION WHEN others THEN
+	RETURN format('%s: %s', SQLSTATE, SQLERRM);
+END $$;
 SELECT piramid.create_collection('bad', 'none');
 SELECT piramid.create_collection('bad', 'three', distance => 'far');
 SELECT piramid.create_collection('bad', 'three', chunking => '{"strategy": "x"}');
 SELECT piramid.create_collection('bad', 'three', chunking => '{"tokens": 1}');
 SELECT piramid.create_collection('bad', 'three', filter_columns => '{"text": "text"}');
 SELECT piramid.create_collection('bad', 'three', index_options => '{"m); DROP TABLE docs; --": 1}');
+SELECT bad.options, bad.column_types, refused(format('SELECT piramid.create_collection(''bad'', ''three'', chunking => %L, filter_columns => %L)', options, column_types))
+FROM (VALUES ('[]', '{}'), ('{"size": "big"}', '{}'), ('{"size": 10.5}', '{}'), ('{"size": 1e30}', '{}'), ('{"overlap": -1}', '{}'), ('null', '{}'), (NULL, '{}'),
+	('{}', '[]'), ('{}', '"x"'), ('{}', '{"a": 16}'), ('{}', '{"a": null}'), ('{}', '{"a": "16"}'), ('{}', '{"a": "nothing"}'), ('{}', '{"": "text"}'),
+	('{}', '{"a": "int); DROP TABLE docs; --"}'), ('{}', '{"a\" int); DROP TABLE docs; --": "none"}'), ('{}', NULL)) AS bad(options, column_types);
+SELECT name, refused(format('SELECT piramid.create_collection(%L, ''three'')', name)) FROM unnest(ARRAY['', NULL]) AS name;
+SELECT refused('SELECT piramid.create_collection(''bad'', ''three'', index_options => ''[]'')');
+SELECT refused('SELECT piramid.set_quota(''docs'', max_chunks => -1)');
+-- a filter that is none must not pass everything, or nothing: delete_documents() takes it, too
+SELECT f, refused(format('SELECT piramid.delete_documents(''docs'', %L)', f)), refused(format('SELECT * FROM piramid.search(''docs'', ''[1,2,3,4]'', filter => %L)', f))
+FROM unnest(ARRAY['{"$ne": 1}', '{"$gt": 1}', '{"$exists": true}', '{"year": {}}', '{"$and": [{"year": {}}]}', '{"$not": null}', '{"$or": {}}', '{"year": {"a": 1}}', '5']) AS f;
+SELECT w, refused(format('SELECT * FROM piramid.search(''docs'', ''[1,2,3,4]'', ''thing'', weights => %L)', w)) FROM unnest(ARRAY['{"words": 1}', '{"text": 1, "vectors": 1}', '[1]', '1', '{"text": []}', '{"text": "x"}']) AS w;
+SELECT count(*) > 0 AS found FROM piramid.search('docs', '[1,2,3,4]', 'thing', weights => '{"text": 2, "vector": null}');
 SELECT piramid.create_collection('bad"; DROP TABLE docs; --', 'three');
 SELECT piramid.add_document('"bad""; DROP TABLE docs; --"', 'It is a name.') AS id, count(*) FROM docs;
 
@@ -232,7 +251,7 @@ SELECT piramid.drop_collection('guide', keep_documents => false), piramid.drop_c
 SELECT piramid.drop_collection('"bad""; DROP TABLE docs; --"');
 SELECT count(*) FROM piramid.collection;
 DROP TABLE docs, items, "bad""; DROP TABLE docs; --";
-DROP FUNCTION passing;
+DROP FUNCTION passing, refused;
 DROP TABLE batch, lost;
 RESET ROLE;
 DELETE FROM piramid.model;

@@ -553,6 +553,30 @@ SELECT piramid.drop_collection('fused', keep_documents => false);
 DROP EXTENSION piramid_bm25;
 SET ROLE regress_owner;
 
+-- Metrics do not read chunks where there are many; what waits is counted all the same.
+SELECT piramid.register_model('many', 'alone', 'm-3', 3, 100);
+SELECT piramid.create_collection('many', 'many');
+INSERT INTO many (body) SELECT repeat('Some words of it. ', 20) || n FROM generate_series(1, 2000) AS n;
+-- nor do workers read all that waits
+ANALYZE many_job;
+BEGIN;
+SELECT count(*) FROM piramid.claim(items => 5, providers => '{alone}');
+SELECT seq_tup_read + idx_tup_fetch < 100 AS few FROM pg_stat_xact_user_tables WHERE relname = 'many_job';
+ROLLBACK;
+SELECT piramid.import_vectors('many', array_agg(text), array_agg(format('[1,2,%s]', id)::piramid.embedding)) FROM many_chunk WHERE id > 10;
+ANALYZE many_chunk;
+BEGIN;
+SELECT name, value FROM piramid.metrics WHERE labels ->> 'collection' LIKE '%many' AND name ~ 'chunks|ratio|jobs' ORDER BY name;
+SELECT check_name, ok FROM piramid.health('0 s') WHERE check_name IN ('jobs', 'workers');
+SELECT count(*) AS scans FROM pg_stat_xact_user_tables WHERE relname IN ('many_chunk', 'many_v1') AND seq_scan + idx_scan > 0;
+SELECT chunks, embedded, pending, coverage FROM piramid.collection_status WHERE collection = 'many'::regclass;
+SELECT count(*) AS scans FROM pg_stat_xact_user_tables WHERE relname IN ('many_chunk', 'many_v1') AND seq_scan + idx_scan > 0;
+COMMIT;
+-- A version that is built has chunks without a job: they are counted.
+SELECT piramid.set_model('many', 'many');
+SELECT name, value FROM piramid.metrics WHERE labels ->> 'collection' LIKE '%many' AND labels ->> 'state' = 'building' AND name ~ 'chunks|ratio|jobs' ORDER BY name;
+SELECT piramid.drop_collection('many', keep_documents => false);
+
 SELECT piramid.drop_collection('shared', keep_documents => false), piramid.drop_collection('notes', keep_documents => false);
 RESET ROLE;
 DELETE FROM piramid.model;

@@ -40,3 +40,36 @@ SELECT incomplete();
 SELECT sketches > 2000 AS sketches, several > 200 AS several FROM piramid_hnsw_keys('t_v');
 DROP FUNCTION incomplete;
 DROP TABLE t, wanted;
+
+-- Where all that matches is about equally far, more nodes are read than where it is near, and
+-- the more, the better the answer shall be
+SELECT setseed(0.7);
+CREATE TABLE centres AS
+SELECT c, ARRAY(SELECT random() - 0.5 FROM generate_series(1, 64) WHERE c >= 0)::vector AS v FROM generate_series(0, 39) AS c;
+CREATE TABLE t (f int, v vector(64));
+INSERT INTO t
+SELECT c % 10, v + ARRAY(SELECT (random() - 0.5) * 0.6 FROM generate_series(1, 64) WHERE n > 0)::vector
+FROM generate_series(1, 20000) AS n JOIN centres ON c = n % 40;
+CREATE INDEX t_v ON t USING hnsw (v vector_l2_ops, f);
+ANALYZE t;
+CREATE FUNCTION far_recall(OUT recall float8, OUT nodes bigint) LANGUAGE plpgsql AS $$
+BEGIN
+	SELECT r.recall INTO recall FROM piramid_recall('t_v', ARRAY(SELECT v FROM centres WHERE c % 10 <> 1), 10, 'f = 1') AS r;
+	nodes := (SELECT s.nodes FROM piramid_last_scan() AS s);
+END $$;
+CREATE TABLE seen AS SELECT 40 AS ef, * FROM far_recall();
+SET hnsw.ef_search = 1000;
+INSERT INTO seen SELECT 1000, * FROM far_recall();
+RESET hnsw.ef_search;
+SELECT a.recall >= 0.9 AS recall, b.recall >= 0.98 AND b.recall >= a.recall AS wider, b.nodes > 1.5 * a.nodes AS nodes
+FROM seen AS a, seen AS b WHERE a.ef = 40 AND b.ef = 1000;
+-- rows loaded together: a sample of pages finds too few, the planner knows better
+CREATE TABLE sorted AS SELECT f, v FROM t ORDER BY f;
+CREATE INDEX sorted_v ON sorted USING hnsw (v vector_l2_ops, f);
+ANALYZE sorted;
+SET enable_seqscan = off;
+SELECT count(*) FROM (SELECT f FROM sorted WHERE f = 1 ORDER BY v <-> (SELECT v FROM centres WHERE c = 1) LIMIT 10) AS x;
+SELECT selectivity > 0.08 AS selectivity FROM piramid_last_scan();
+RESET enable_seqscan;
+DROP FUNCTION far_recall;
+DROP TABLE centres, t, seen, sorted;

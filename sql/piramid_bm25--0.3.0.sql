@@ -151,7 +151,7 @@ CREATE OPERATOR CLASS tsvector_bm25_ops DEFAULT FOR TYPE tsvector USING bm25 AS
 CREATE FUNCTION piramid_bm25_info(index regclass,
 	OUT text_config text, OUT k1 real, OUT b real, OUT documents bigint, OUT dead_documents bigint,
 	OUT head_documents bigint, OUT average_length float8, OUT segments integer, OUT head_pages bigint,
-	OUT pages bigint, OUT positions boolean, OUT position_bytes bigint) RETURNS record
+	OUT pages bigint, OUT positions boolean, OUT position_bytes bigint, OUT free_pages bigint) RETURNS record
 	AS 'MODULE_PATHNAME' LANGUAGE C STABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION piramid_bm25_info(regclass) IS 'configuration, counts and pages of a bm25 index';
 

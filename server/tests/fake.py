@@ -110,6 +110,12 @@ class _Handler(BaseHTTPRequestHandler):
             fake.release.wait()
         elif act == "reset":
             self.connection.close()
+        elif act == "half":
+            self.send_response(200)
+            self.send_header("Content-Length", "1000000")
+            self.end_headers()
+            self.wfile.write(b'{"object": "list", "data": [{"object": "embedding", "index": 0, "embedding": [1.0, 2.')
+            self.close_connection = True
         elif act == "rubbish":
             self._send(200, {"what": "?"})
         elif act == "redirect":
@@ -152,6 +158,12 @@ class _Handler(BaseHTTPRequestHandler):
                     vectors[i] = [0.0] * fake.dims
                 elif "WIDE" in text:
                     vectors[i] = vectors[i] + [1.0]
+                elif "HUGE" in text:
+                    vectors[i] = [1e39] * fake.dims
+                elif "EMPTY" in text:
+                    vectors[i] = []
+                elif "LETTERS" in text:
+                    vectors[i] = ["a"] * fake.dims
             self._answer(question, model, vectors)
 
     def _answer(self, question, model, vectors):

@@ -13,34 +13,44 @@ from harness import SECRET, Running, collection, conn, drained, finish, leased, 
 from piramid_server import semantic
 
 # Each way to ask, with a provider that fails in every way, and then works.
-for kind, path, failures in (("openai", "/v1", ["reset", "short", 429, 401, "redirect"]), ("ollama", "", ["rubbish", 503])):
+for kind, path, failures in (("openai", "/v1", ["reset", "short", 429, 401, "redirect", "half"]), ("ollama", "", ["rubbish", 503, "half"])):
     fake = Fake(most=5)
     fake.script = failures
     collection(kind, kind, 12)
-    for word in ("POISON", "NAN", "ZERO", "WIDE"):
+    words = ("POISON", "NAN", "ZERO", "WIDE", "HUGE", "EMPTY", "LETTERS")
+    for word in words:
         sql("SELECT piramid.add_document(%s::regclass, %s)", kind, f"A sentence with {word}.")
     worker = Running({kind: (kind, fake.url + path)}, threads=1)
-    wait_for(lambda: drained(kind, but=4), f"{kind}: vectors")
+    wait_for(lambda: drained(kind, but=len(words)), f"{kind}: vectors")
     ok(True, f"{kind}: all that can be embedded is")
     ok(not fake.script, f"{kind}: after every kind of failure")
     ok(wrong(kind) == [], f"{kind}: each vector is of its text", wrong(kind))
     ok(fake.keys == {f"Bearer {SECRET}"}, f"{kind}: the key is sent")
     ok(max(map(len, fake.requests[-20:])) <= 16, f"{kind}: batches are as large as the model says")
     errors = dict(sql(f"SELECT split_part(text, ' ', 4), error FROM {kind}_job JOIN {kind}_chunk ON id = chunk_id"))
-    ok(len(errors) == 4 and all(errors.values()), f"{kind}: what cannot be tells why", errors)
+    ok(len(errors) == len(words) and all(errors.values()), f"{kind}: what cannot be tells why", errors)
     sql("SELECT piramid.add_document(%s::regclass, 'One more sentence.')", kind)
-    wait_for(lambda: drained(kind, but=4), f"{kind}: the further document")
+    wait_for(lambda: drained(kind, but=len(words)), f"{kind}: the further document")
     ok(worker.end() == 0, f"{kind}: SIGTERM ends the worker")
     ok(leased(kind) == 0, f"{kind}: nothing stays leased")
 
-# A provider that is dead, beside one that works.
-fake = Fake()
+# Providers that are dead, or have no address, or refuse the key, beside one that works.
+fake, refuses = Fake(), Fake()
+refuses.always = 401
+none = {"dead": ("http://127.0.0.1:1", "no answer: URLError"), "nowhere": ("http://nowhere.invalid/v1", "no answer: URLError"), "refuses": (refuses.url + "/v1", "HTTP 401")}
 collection("alive", "alive", 5)
-collection("dead", "dead", 5)
-worker = Running({"alive": ("openai", fake.url + "/v1"), "dead": ("openai", "http://127.0.0.1:1")}, threads=1)
-wait_for(lambda: drained("alive") and one("SELECT count(*) FROM piramid.pause WHERE provider = 'dead'") == 1, "the provider that works")
+for name in none:
+    collection(name, name, 5)
+worker = Running({"alive": ("openai", fake.url + "/v1")} | {name: ("openai", url) for name, (url, _) in none.items()}, threads=1)
+wait_for(lambda: drained("alive") and one("SELECT count(*) FROM piramid.pause WHERE provider = ANY (%s)", list(none)) == 3, "the provider that works")
 ok(wrong("alive") == [], "a dead provider does not hold up another")
-ok(one("SELECT max(attempts) FROM dead_job WHERE lease IS NULL") == 0, "and costs its jobs no attempts")
+for name, (_, error) in none.items():
+    ok(one(f"SELECT max(attempts) FROM {name}_job WHERE lease IS NULL") == 0, f"{name}: costs its jobs no attempts")
+    ok(one("SELECT error FROM piramid.paused WHERE provider = %s", name) == error, f"{name}: is told", sql("SELECT provider, error FROM piramid.paused"))
+refuses.always = None
+sql("DELETE FROM piramid.pause WHERE provider = 'refuses'")
+wait_for(lambda: drained("refuses"), "a key that is accepted")
+ok(wrong("refuses") == [], "once the key is accepted, all is embedded")
 worker.end()
 
 # A worker that looks seldom goes on when the pause of a provider ends, of which nobody tells.

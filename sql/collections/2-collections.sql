@@ -12,11 +12,26 @@ CREATE FUNCTION piramid.name_of(documents regclass, suffix text) RETURNS text
 $$;
 COMMENT ON FUNCTION piramid.name_of(regclass, text) IS 'name of a further table of a collection';
 
+-- to_regtype() fails at what cannot be a name.
+CREATE FUNCTION piramid.type_named(name text) RETURNS regtype
+	LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN to_regtype(name);
+EXCEPTION WHEN syntax_error_or_access_rule_violation OR data_exception THEN
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION piramid.type_named(text) IS 'the type of a name; NULL if there is none';
+
 CREATE FUNCTION piramid.check_options(chunking jsonb, filter_columns jsonb, index_options jsonb) RETURNS void
 	LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	option text;
+	value jsonb;
 BEGIN
+	IF jsonb_typeof(chunking) IS DISTINCT FROM 'object' OR jsonb_typeof(filter_columns) IS DISTINCT FROM 'object' OR jsonb_typeof(index_options) IS DISTINCT FROM 'object' THEN
+		RAISE EXCEPTION 'chunking, filter_columns and index_options are JSON objects' USING ERRCODE = 'invalid_parameter_value';
+	END IF;
 	FOR option IN SELECT jsonb_object_keys(chunking) EXCEPT SELECT unnest(ARRAY['strategy', 'size', 'overlap', 'unit', 'deferred', 'percentile']) LOOP
 		RAISE EXCEPTION 'there is no option "%" of chunking', option
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'There are strategy, size, overlap, unit, deferred and percentile.';
@@ -27,6 +42,17 @@ BEGIN
 		RAISE EXCEPTION '"deferred" is true or false; the strategy semantic has size, in characters, and percentile, from 0 to 100, and is always deferred'
 			USING ERRCODE = 'invalid_parameter_value';
 	END IF;
+	FOR option, value IN SELECT * FROM jsonb_each(chunking) AS e WHERE e.key IN ('size', 'overlap') AND e.value <> 'null' LOOP
+		IF jsonb_typeof(value) <> 'number' OR NOT (value::numeric BETWEEN 0 AND 2147483647 AND value::numeric % 1 = 0) THEN
+			RAISE EXCEPTION '"%" of chunking is a whole number, not %', option, value USING ERRCODE = 'invalid_parameter_value';
+		END IF;
+	END LOOP;
+	FOR option, value IN SELECT * FROM jsonb_each(filter_columns) LOOP
+		IF option = '' OR jsonb_typeof(value) <> 'string' OR piramid.type_named(value #>> '{}') IS NULL THEN
+			RAISE EXCEPTION 'the filter column "%" has no type of the name %', option, value
+				USING ERRCODE = 'invalid_parameter_value', HINT = 'filter_columns are an object of names and types, as {"lang": "text"}.';
+		END IF;
+	END LOOP;
 	FOR option IN SELECT jsonb_object_keys(index_options) EXCEPT SELECT unnest(ARRAY['m', 'ef_construction', 'layout']) LOOP
 		RAISE EXCEPTION 'there is no option "%" of the index', option
 			USING ERRCODE = 'invalid_parameter_value', HINT = 'There are m, ef_construction and layout.';
@@ -138,7 +164,8 @@ BEGIN
 			created_at timestamptz NOT NULL DEFAULT now(),
 			lost integer NOT NULL DEFAULT 0,
 			PRIMARY KEY (chunk_id, version))', jobs, chunks);
-	EXECUTE format('CREATE INDEX ON %s (version, due)', jobs);
+	-- In the order of claim(): after a large load all are due at the same moment.
+	EXECUTE format('CREATE INDEX ON %s (version, due, chunk_id)', jobs);
 	EXECUTE format('CREATE INDEX ON %s (lease)', jobs);
 	c.chunks := chunks;
 	c.jobs := jobs;
@@ -264,11 +291,14 @@ CREATE FUNCTION piramid.create_collection(name text, model text DEFAULT 'local-m
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	c piramid.collection;
-	documents text := format('%I.%I', schema, name);
+	documents text := quote_ident(schema) || '.' || quote_ident(name);
 	tenant text := CASE isolation WHEN 'rls' THEN 'NULLIF(current_setting(''piramid.tenant'', true), '''')' ELSE '''''' END;
 BEGIN
-	chunking := piramid.fit_chunking(chunking, model);
+	IF coalesce(name, '') = '' OR coalesce(schema, '') = '' THEN
+		RAISE EXCEPTION 'a collection has a name, and a schema' USING ERRCODE = 'invalid_name';
+	END IF;
 	PERFORM piramid.check_options(chunking, filter_columns, index_options), piramid.check_schema(metadata_schema);
+	chunking := piramid.fit_chunking(chunking, model);
 	EXECUTE format('CREATE TABLE %s (
 			id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 			external_id text,
@@ -322,8 +352,8 @@ BEGIN
 	END LOOP;
 	SELECT coalesce(jsonb_object_agg(attname, format_type(atttypid, NULL)), '{}') INTO types
 	FROM pg_attribute WHERE attrelid = source AND attname = ANY (filter_columns);
-	chunking := piramid.fit_chunking(chunking, model);
 	PERFORM piramid.check_options(chunking, types, index_options);
+	chunking := piramid.fit_chunking(chunking, model);
 	c := ROW(source, NULL, NULL, true, key.attname, text_column,
 		ARRAY(SELECT unnest(metadata_columns) UNION SELECT unnest(filter_columns)), distance, chunking, types,
 		piramid.config_name(text_config), index_options, 'none', NULL, false, NULL, NULL, NULL, NULL, now());
@@ -456,6 +486,9 @@ CREATE FUNCTION piramid.set_quota(collection regclass, max_documents bigint DEFA
 BEGIN
 	IF piramid.is_deferred((piramid.open_collection(collection)).chunking) AND (max_chunks IS NOT NULL OR max_bytes IS NOT NULL) THEN
 		RAISE EXCEPTION 'chunks of "%" are made later, so only its documents can be limited', collection USING ERRCODE = 'feature_not_supported';
+	END IF;
+	IF least(max_documents, max_chunks, max_bytes) < 0 THEN
+		RAISE EXCEPTION 'a quota is not negative' USING ERRCODE = 'invalid_parameter_value', HINT = 'NULL is no limit.';
 	END IF;
 	UPDATE piramid.collection AS c SET max_documents = set_quota.max_documents, max_chunks = set_quota.max_chunks, max_bytes = set_quota.max_bytes
 	WHERE c.documents = collection;

@@ -81,8 +81,9 @@ BEGIN
 				FROM jsonb_array_elements(e.value) AS x);
 		ELSIF e.key = '$not' THEN
 			parts := parts || format('(%s) IS NOT TRUE', piramid.filter_sql(c, e.value, depth + 1));
-		ELSIF e.key LIKE '$%' THEN
-			parts := parts || piramid.condition_sql(c, NULL, e.key, e.value);
+		ELSIF e.key LIKE '$%' OR e.value = '{}' THEN
+			RAISE EXCEPTION 'the filter says nothing of a key: %', left(jsonb_build_object(e.key, e.value)::text, 60) USING ERRCODE = 'invalid_parameter_value',
+				HINT = 'A key has a value, as {"lang": "en"}, or an operator, as {"year": {"$gt": 2000}}. $and and $or have arrays of filters.';
 		ELSIF jsonb_typeof(e.value) = 'object' THEN
 			FOR o IN SELECT key, value FROM jsonb_each(e.value) LOOP
 				parts := parts || piramid.condition_sql(c, e.key, o.key, o.value);
@@ -121,7 +122,7 @@ BEGIN
 				parts := parts || sub.condition;
 				whole := whole AND sub.whole;
 			END LOOP;
-		ELSIF NOT c.filter_columns ? e.key THEN
+		ELSIF NOT c.filter_columns ? e.key OR e.value = '{}' THEN
 			whole := false;
 		ELSE
 			FOR o IN SELECT key, value FROM jsonb_each(CASE jsonb_typeof(e.value) WHEN 'object' THEN e.value ELSE jsonb_build_object('$eq', e.value) END) LOOP
@@ -346,7 +347,7 @@ BEGIN
 				HINT = 'There are query, query_text, mode, k, filter, min_score, weights, expand and per_document.';
 		END LOOP;
 		RETURN QUERY SELECT q.n, s.* FROM piramid.search(collection, (q.x ->> 'query')::piramid.embedding, q.x ->> 'query_text', q.x ->> 'mode',
-			coalesce((q.x ->> 'k')::int, 10), coalesce(NULLIF(q.x -> 'filter', 'null'), '{}'), (q.x ->> 'min_score')::float8, coalesce(q.x -> 'weights', '{}'),
+			coalesce((q.x ->> 'k')::int, 10), coalesce(NULLIF(q.x -> 'filter', 'null'), '{}'), (q.x ->> 'min_score')::float8, coalesce(NULLIF(q.x -> 'weights', 'null'), '{}'),
 			coalesce((q.x ->> 'expand')::int, 0), coalesce((q.x ->> 'per_document')::boolean, false)) AS s;
 	END LOOP;
 END

@@ -43,6 +43,9 @@ typedef struct Bm25Word
 	const char *positions;		/* as they are stored; NULL: not known */
 } Bm25Word;
 
+/* A text has at most so many words, repeated ones too. */
+#define BM25_MOST_WORDS ((int) (MaxAllocSize / sizeof(ParsedWord)))
+
 /* A document: its different words, ascending */
 typedef struct Bm25Document
 {

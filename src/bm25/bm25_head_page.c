@@ -20,12 +20,11 @@ typedef struct NewRecord
 	Size		size;			/* with padding */
 } NewRecord;
 
-/* Write the terms of a large record to pages of their own; returns the first one. */
+/* Write the terms of a large record to so many pages of their own; returns the first one. */
 static BlockNumber
-write_overflow(Relation rel, const char *terms, uint32 bytes)
+write_overflow(Relation rel, const char *terms, uint32 bytes, uint32 pages)
 {
 	BlockNumber next = InvalidBlockNumber;
-	uint32		pages = (bytes + BM25_OVERFLOW_SPACE - 1) / BM25_OVERFLOW_SPACE;
 	BlockNumber first = bm25_extend_run(rel, pages);
 	char		data[BM25_SPACE];
 
@@ -52,12 +51,12 @@ put_item(char *to, const NewRecord *item)
 }
 
 /*
- * Link a new page behind the last one, which is locked exclusively, with a record
- * or without; one WAL record for both and the metapage.  Returns how many pages the
- * head has now.
+ * Link a new page behind the last one, which is locked exclusively, with a record, which
+ * may have overflow pages, or without; one WAL record for both and the metapage.  Returns
+ * how many pages the head has now.
  */
 static uint32
-add_page(Relation rel, Buffer last, const NewRecord *item)
+add_page(Relation rel, Buffer last, const NewRecord *item, uint32 overflow_pages)
 {
 	Buffer		metabuf = bm25_get_page(rel, BM25_METAPAGE, BUFFER_LOCK_EXCLUSIVE,
 										BM25_PAGE_META, 0);
@@ -94,7 +93,7 @@ add_page(Relation rel, Buffer last, const NewRecord *item)
 		meta->spare[spare].pages--;
 	}
 	meta->head_last = BufferGetBlockNumber(buffer);
-	meta->head_pages++;
+	meta->head_pages += 1 + overflow_pages;
 	page = GenericXLogRegisterBuffer(xlog, last, 0);
 	((Bm25HeadPage) PageGetContents(page))->next = BufferGetBlockNumber(buffer);
 	head_pages = meta->head_pages;
@@ -149,45 +148,67 @@ lock_last(Relation rel)
 	}
 }
 
+/* Write a record behind those of the last page, which is locked and has room for it. */
+static void
+add_record(Relation rel, Buffer last, const NewRecord *item, Buffer metabuf, uint32 head_pages)
+{
+	Page		page = BufferGetPage(last);
+	Bm25HeadPageData head = *(Bm25HeadPage) PageGetContents(page);
+	char		data[MAXALIGN(BM25_MAX_RECORD)];
+	int			start = PageGetContents(page) - page;
+	LocationIndex lower = start + head.used + item->size;
+	PageEdit	edits[4];
+	int			n = 0;
+
+	put_item(data, item);
+	edits[n++] = (PageEdit) {last, offsetof(PageHeaderData, pd_lower), sizeof(lower), &lower};
+	edits[n++] = (PageEdit) {last, start + head.used, item->size, data};
+	head.used += item->size;
+	head.nrecords++;
+	edits[n++] = (PageEdit) {last, start, sizeof(head), &head};
+	if (BufferIsValid(metabuf))
+		edits[n++] = (PageEdit) {metabuf, start + offsetof(Bm25MetaPageData, head_pages),
+		sizeof(head_pages), &head_pages};
+	page_edit(rel, edits, n);
+}
+
 /*
- * Append a record to the head.  If that began a page, returns how many pages the head
- * has now, else 0.
+ * Append a record to the head.  If that added pages, returns how many pages the head has
+ * now, those of large records too, else 0.
  */
 uint32
 bm25_head_append(Relation rel, Bm25Record *record, const char *terms)
 {
 	Buffer		buffer = lock_last(rel);
-	Page		page = BufferGetPage(buffer);
-	Bm25HeadPageData head = *(Bm25HeadPage) PageGetContents(page);
+	Bm25HeadPage head = (Bm25HeadPage) PageGetContents(BufferGetPage(buffer));
 	BlockNumber overflow;
-	NewRecord		item = {record, terms, record->bytes};
+	uint32		overflow_pages = 0;
+	NewRecord	item = {record, terms, record->bytes};
 	uint32		head_pages = 0;
 
 	if (sizeof(Bm25Record) + record->bytes > BM25_MAX_RECORD)
 	{
-		overflow = write_overflow(rel, terms, record->bytes);
+		overflow_pages = (record->bytes + BM25_OVERFLOW_SPACE - 1) / BM25_OVERFLOW_SPACE;
+		overflow = write_overflow(rel, terms, record->bytes, overflow_pages);
 		record->flags |= BM25_RECORD_OVERFLOW;
 		item.rest = (const char *) &overflow;
 		item.rest_size = sizeof(overflow);
 	}
 	item.size = bm25_record_size(record);
-	if (head.used + item.size > BM25_SPACE)
-		head_pages = add_page(rel, buffer, &item);
-	else
+	if (head->used + item.size > BM25_SPACE)
+		head_pages = add_page(rel, buffer, &item, overflow_pages);
+	else if (overflow_pages > 0)
 	{
-		char		data[MAXALIGN(BM25_MAX_RECORD)];
-		int			start = PageGetContents(page) - page;
-		LocationIndex lower = start + head.used + item.size;
-		PageEdit	edits[3];
+		Buffer		metabuf = bm25_get_page(rel, BM25_METAPAGE, BUFFER_LOCK_EXCLUSIVE,
+											BM25_PAGE_META, 0);
+		Bm25MetaPage meta = (Bm25MetaPage) PageGetContents(BufferGetPage(metabuf));
 
-		put_item(data, &item);
-		edits[0] = (PageEdit) {buffer, offsetof(PageHeaderData, pd_lower), sizeof(lower), &lower};
-		edits[1] = (PageEdit) {buffer, start + head.used, item.size, data};
-		head.used += item.size;
-		head.nrecords++;
-		edits[2] = (PageEdit) {buffer, start, sizeof(head), &head};
-		page_edit(rel, edits, lengthof(edits));
+		head_pages = meta->head_pages + overflow_pages;
+		add_record(rel, buffer, &item, metabuf, head_pages);
+		UnlockReleaseBuffer(metabuf);
 	}
+	else
+		add_record(rel, buffer, &item, InvalidBuffer, 0);
 	UnlockReleaseBuffer(buffer);
 	return head_pages;
 }
@@ -198,7 +219,7 @@ bm25_head_close(Relation rel)
 {
 	Buffer		buffer = lock_last(rel);
 
-	add_page(rel, buffer, NULL);
+	add_page(rel, buffer, NULL, 0);
 	UnlockReleaseBuffer(buffer);
 }
 

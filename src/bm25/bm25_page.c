@@ -243,7 +243,7 @@ bm25_meta_read(Relation rel, Bm25MetaPageData *meta)
 	check_meta(rel, meta);
 }
 
-/* Copy the list of free runs.  The caller holds the maintenance lock. */
+/* Copy the list of free runs.  Who means to change it holds the maintenance lock. */
 void
 bm25_free_read(Relation rel, Bm25Space *space)
 {

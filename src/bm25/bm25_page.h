@@ -115,7 +115,7 @@ typedef struct Bm25MetaPageData
 	uint64		building;		/* generation of a segment that is being written, or 0 */
 	BlockNumber head_first;
 	BlockNumber head_last;		/* inserts begin here */
-	uint32		head_pages;
+	uint32		head_pages;		/* those of large records too */
 	Bm25Extent	spare[2];		/* free blocks for the head, taken in this order */
 	uint32		nsegments;
 	uint32		reserved[15];	/* 0 */

@@ -38,10 +38,12 @@ piramid_bm25_info(PG_FUNCTION_ARGS)
 	Bm25MetaPageData meta;
 	char		copy[BM25_SPACE];
 	TupleDesc	desc;
-	Datum		values[12];
-	bool		nulls[12] = {0};
+	Bm25Space	space;
+	Datum		values[13];
+	bool		nulls[13] = {0};
 	int64		documents = 0;
 	int64		dead = 0;
+	int64		free_pages = 0;
 	int64		head = 0;
 	double		sumlen = 0;
 	uint64		positions = 0;
@@ -87,6 +89,10 @@ piramid_bm25_info(PG_FUNCTION_ARGS)
 	values[9] = Int64GetDatum(RelationGetNumberOfBlocks(rel));
 	values[10] = BoolGetDatum((meta.flags & BM25_HAS_POSITIONS) != 0);
 	values[11] = Int64GetDatum(positions);
+	bm25_free_read(rel, &space);
+	for (int i = 0; i < space.nruns; i++)
+		free_pages += space.runs[i].run.pages;
+	values[12] = Int64GetDatum(free_pages);
 	relation_close(rel, AccessShareLock);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }

@@ -13,6 +13,7 @@
 
 #include "access/transam.h"
 #include "common/hashfn.h"
+#include "miscadmin.h"
 #include "tsearch/ts_cache.h"
 #include "tsearch/ts_public.h"
 #include "tsearch/ts_utils.h"
@@ -127,7 +128,12 @@ add_word(ParsedText *parsed, char *word, int len)
 
 	if (parsed->curwords == parsed->lenwords)
 	{
-		parsed->lenwords *= 2;
+		if (parsed->lenwords == BM25_MOST_WORDS)
+			ereport(ERROR,
+					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+					 errmsg("text has more than %d words", BM25_MOST_WORDS),
+					 errhint("Index its parts as rows of their own.")));
+		parsed->lenwords = Min(parsed->lenwords * 2, BM25_MOST_WORDS);
 		parsed->words = repalloc(parsed->words, sizeof(ParsedWord) * parsed->lenwords);
 	}
 	added = &parsed->words[parsed->curwords++];
@@ -235,6 +241,7 @@ bm25_parse_words(Oid config_oid, ParsedText *parsed, char *text, int len)
 											   PointerGetDatum(&word),
 											   PointerGetDatum(&word_len)))) > 0)
 	{
+		CHECK_FOR_INTERRUPTS();
 		if (word_len >= MAXSTRLEN)
 			ereport(NOTICE,
 					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),

@@ -252,7 +252,7 @@ typedef struct Replacement
 	uint32		at;				/* where in the metapage's list */
 	uint32		removed;		/* segments from there on */
 	BlockNumber head_first;		/* or invalid: the head stays */
-	uint32		head_removed;	/* pages of the head */
+	uint32		head_removed;	/* pages of the head, those of large records too */
 	Bm25Extent	spare[2];		/* for the head, where it has none; of no pages: as it was */
 } Replacement;
 
@@ -273,7 +273,7 @@ replace(Bm25MetaPage meta, void *arg)
 	if (new->head_first != InvalidBlockNumber)
 	{
 		meta->head_first = new->head_first;
-		meta->head_pages -= new->head_removed;
+		meta->head_pages -= Min(new->head_removed, meta->head_pages - 1);
 	}
 	/* Only who has the maintenance lock adds to them, so what was empty is so still. */
 	for (int i = 0; i < lengthof(meta->spare); i++)
@@ -335,7 +335,10 @@ read_closed(Bm25Space *space, const Bm25MetaPageData *meta, Replacement *new,
 			record = (const Bm25Record *) ((const char *) record + bm25_record_size(record));
 		}
 		for (int i = 0; i < overflow.nruns; i++)
+		{
 			bm25_space_add(space, overflow.runs[i].run, xid);
+			new->head_removed += overflow.runs[i].run.pages;
+		}
 		bm25_space_add(space, (Bm25Extent) {new->head_first, 1}, xid);
 		new->head_removed++;
 		new->head_first = head->next;

@@ -111,7 +111,7 @@ bm25_parse_text(Oid config, const char *text, int len, uint32 flags, Bm25Documen
 	ParsedText	parsed = {0};
 
 	/* as to_tsvector guesses */
-	parsed.lenwords = Min(Max(len / 6, 2), MaxAllocSize / (int) sizeof(ParsedWord));
+	parsed.lenwords = Min(Max(len / 6, 2), BM25_MOST_WORDS);
 	parsed.words = palloc(sizeof(ParsedWord) * parsed.lenwords);
 	bm25_parse_words(config, &parsed, unconstify(char *, text), len);
 	document->words = palloc_extended(sizeof(Bm25Word) * Max(parsed.curwords, 1), MCXT_ALLOC_HUGE);

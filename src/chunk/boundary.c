@@ -597,6 +597,54 @@ chunk_rank(const ChunkText *text, const ChunkBoundary *boundary)
 	return ((uint32) boundary->level << 28) | (uint32) (hash >> 36);
 }
 
+/* The place behind so many units from pos, or "to" if there are fewer; *units is what is missing then. */
+static uint32
+step_forward(const ChunkText *text, uint32 pos, uint32 to, uint32 *units)
+{
+	if (text->max_char == 1 || text->unit == CHUNK_BYTES)
+	{
+		uint32		n = Min(*units, to - pos);
+
+		*units -= n;
+		return pos + n;
+	}
+	while (*units > 0 && pos < to)
+	{
+		uint32		n = Min(*units, to - pos);
+
+		n = Min(n, 8);
+		if (!chunk_is_ascii(text, pos, pos + n))
+			n = 1;
+		pos += n == 1 ? chunk_char_size(text, pos) : n;
+		*units -= n;
+	}
+	return pos;
+}
+
+/* chunk_exact() where any character may begin a piece, by steps over all that fits */
+static ChunkBoundary
+exact_by_steps(const ChunkText *text, const ChunkBoundary *from, uint32 units, uint32 to)
+{
+	ChunkBoundary next = {.level = CHUNK_CHAR};
+	uint32		missing = units;
+	uint32		pos = step_forward(text, from->pos, to, &missing);
+
+	if (text->unit == CHUNK_BYTES && text->max_char > 1 && pos < to)
+	{
+		uint32		stop = pos;
+
+		while (pos > from->pos && ((unsigned char) text->data[pos] & 0xc0) == 0x80)
+			pos--;
+		if (pos == from->pos)
+			pos += chunk_char_size(text, pos);
+		missing += stop - pos;
+	}
+	next.pos = chunk_skip_blanks(text, pos, to);
+	next.unit = from->unit + (units - missing) + (next.pos - pos);
+	next.end = next.unit - (next.pos - chunk_trim(text, from->pos, next.pos));
+	return next;
+}
+
 /*
  * The boundary before which as many units stand behind "from" as there may be,
  * whatever is cut there; "to" if all of it is fewer.
@@ -608,6 +656,8 @@ chunk_exact(const ChunkText *text, const ChunkBoundary *from, uint32 units, uint
 	ChunkBoundary next;
 	ChunkBoundary last = *from;
 
+	if (text->nblocks == 0 && text->unit != CHUNK_WORDS && (text->max_char == 1 || text->encoding == PG_UTF8))
+		return exact_by_steps(text, from, units, to);
 	chunk_scan_start(&scan, text, from, to, CHUNK_CHAR);
 	while (chunk_scan_next(&scan, &next))
 	{

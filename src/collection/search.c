@@ -182,6 +182,12 @@ put_together(FunctionCallInfo fcinfo, Search *search)
 						  lengthof(types), types, values, nulls);
 }
 
+static bool
+is_name(JsonbValue *v, const char *name)
+{
+	return v->val.string.len == (int) strlen(name) && memcmp(v->val.string.val, name, v->val.string.len) == 0;
+}
+
 /* How much a leg of a hybrid counts */
 static double
 weight_of(FunctionCallInfo fcinfo, const char *leg)
@@ -199,6 +205,33 @@ weight_of(FunctionCallInfo fcinfo, const char *leg)
 				 errmsg("a weight is a number")));
 	text = pnstrdup(value->val.string.val, value->val.string.len);
 	return DatumGetFloat8(DirectFunctionCall1(float8in, CStringGetDatum(text)));
+}
+
+/* A name of another leg would be passed over, and so the weight. */
+static void
+check_weights(FunctionCallInfo fcinfo)
+{
+	Jsonb	   *weights;
+	JsonbIterator *next;
+	JsonbValue	v;
+	JsonbIteratorToken token;
+
+	if (PG_ARGISNULL(ARG_WEIGHTS))
+		return;
+	weights = PG_GETARG_JSONB_P(ARG_WEIGHTS);
+	next = JsonbIteratorInit(&weights->root);
+	token = JsonbIteratorNext(&next, &v, true);
+	while (token == WJB_BEGIN_OBJECT || token == WJB_KEY || token == WJB_VALUE)
+	{
+		if (token == WJB_KEY && !is_name(&v, "vector") && !is_name(&v, "text"))
+			break;
+		token = JsonbIteratorNext(&next, &v, true);
+	}
+	if (token != WJB_END_OBJECT)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("weights are of the legs \"vector\" and \"text\""),
+				 errhint("For example {\"vector\": 1, \"text\": 0.5}.")));
 }
 
 static void
@@ -290,6 +323,7 @@ piramid_collection_search(PG_FUNCTION_ARGS)
 		keep_statement(&key, tables, sql);
 	}
 	check_dimensions(fcinfo, &search);
+	check_weights(fcinfo);
 
 	params = make_parameters(fcinfo, &search);
 	dest = CreateDestReceiver(DestTuplestore);

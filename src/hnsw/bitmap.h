@@ -10,6 +10,8 @@
 
 #include "postgres.h"
 
+#include "port/pg_bitutils.h"
+#include "port/pg_bswap.h"
 #include "utils/memutils.h"
 #include "utils/palloc.h"
 
@@ -20,12 +22,19 @@ typedef struct HnswBitmap
 	uint64		size;			/* in bits */
 } HnswBitmap;
 
+/* Room for so many bits, in bytes: whole words, see bitmap_next() */
+static inline Size
+bitmap_room(uint64 size)
+{
+	return (size / 64 + 1) * sizeof(uint64);
+}
+
 /* Make a bitmap of zeros in the current memory context. */
 static inline HnswBitmap
 bitmap_make(uint64 size)
 {
 	HnswBitmap	map = {
-		.bytes = palloc_extended(size / 8 + 1, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO),
+		.bytes = palloc_extended(bitmap_room(size), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO),
 		.size = size
 	};
 
@@ -42,18 +51,17 @@ bitmap_get(const HnswBitmap *map, uint64 i)
 static inline uint64
 bitmap_next(const HnswBitmap *map, uint64 i)
 {
-	for (; i < map->size; i++)
+	for (; i < map->size; i = (i | 63) + 1)
 	{
-		uint64		word = 1;
+		uint64		word;
 
-		if (i % 64 == 0 && map->size - i >= 64)
-			memcpy(&word, map->bytes + i / 8, sizeof(word));
-		if (word == 0)
-			i |= 63;
-		else if (map->bytes[i / 8] == 0)
-			i |= 7;
-		else if (bitmap_get(map, i))
-			return i;
+		memcpy(&word, map->bytes + i / 64 * sizeof(word), sizeof(word));
+#ifdef WORDS_BIGENDIAN
+		word = pg_bswap64(word);
+#endif
+		word &= PG_UINT64_MAX << (i % 64);
+		if (word != 0)
+			return (i & ~UINT64CONST(63)) + pg_rightmost_one_pos64(word);
 	}
 	return map->size;
 }
@@ -75,15 +83,15 @@ bitmap_clear(HnswBitmap *map, uint64 i)
 static inline void
 bitmap_clear_all(HnswBitmap *map)
 {
-	memset(map->bytes, 0, map->size / 8 + 1);
+	memset(map->bytes, 0, bitmap_room(map->size));
 }
 
 /* There are more nodes by now. */
 static inline void
 bitmap_grow(HnswBitmap *map, uint64 size)
 {
-	Size		old = map->size / 8 + 1;
-	Size		new = size / 8 + 1;
+	Size		old = bitmap_room(map->size);
+	Size		new = bitmap_room(size);
 
 	if (new > old)
 	{

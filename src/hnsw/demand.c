@@ -381,6 +381,7 @@ read_filters(HnswDemand *demand, IndexScanState *node)
 		demand->nlimits++;
 	}
 	demand->node = node;
+	demand->planned = node->ss.ps.plan->plan_rows;
 
 	/* The planner's guess of what the filters let pass */
 	demand->share = 1;

@@ -91,6 +91,9 @@ hnsw_sketch_page_keys(HnswIndex *index, uint32 ordinal, const HnswNodeId *ids, i
 	}
 	buffer = hnsw_map_get_page(index, HNSW_MAP_SKETCHES, block, ordinal, BUFFER_LOCK_SHARE);
 	page = BufferGetPage(buffer);
+	/* The sketches lie far apart: ask for all before the first is needed. */
+	for (int i = 0; i < n; i++)
+		__builtin_prefetch(page_entry(layout, page, ids[i] % layout->sketch_entries));
 	for (int i = 0; i < n; i++)
 		keys[i] = hnsw_sketch_key(&layout->sketch, query, (const HnswSketchData *)
 								  page_entry(layout, page, ids[i] % layout->sketch_entries));

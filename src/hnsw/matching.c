@@ -37,13 +37,19 @@
 #define WIDENED_HOPS 4
 
 /*
- * Rows that a sweep by sketches looks for at least, and how many times more when it
- * goes on.  How many more nodes it reads if a search found too few: sketches tell
- * less of what is far away.
+ * A sweep by sketches looks for so many rows at least, and for so many times more when it
+ * goes on.  It reads a part of the nodes that it takes typically, and then half as many
+ * again as long as rows seem to be missing; but not more than so many times the typical.
+ * EVIDENCE.md, "Sketches".
  */
 #define SKETCHED_ROWS 10
 #define SKETCHED_GROWTH 4
-#define SKETCHED_FAR 1.5
+#define SKETCHED_FIRST 0.5
+#define SKETCHED_LEAST 100
+#define SKETCHED_MOST 4
+
+/* Standard deviations behind which no row is expected */
+#define SKETCHED_FARTHEST 4
 
 /*
  * No sketches where fewer nodes than this for each row wanted match for sure: some have only
@@ -132,25 +138,34 @@ hnsw_matches_create(HnswIndex *index, const HnswKeyFilter *filter, double nodes,
 	matches->ids = palloc(sizeof(HnswNodeId) * capacity);
 	MemoryContextSwitchTo(old);
 	read_sample(matches);
+	/* Rows that are alike were often loaded together: then a sample of pages misses them. */
+	matches->share = Min(Max(matches->share, demand->planned / Max(nodes, 1)), 1);
 	return matches;
 }
 
 /* ---------------------------------------------------------------------
- * What a scan costs, in pages
+ * What a scan costs, in nodes that a search expands
  * ---------------------------------------------------------------------
  */
 
 /*
- * Nodes to read, by their sketches, of so many that match, so that nearly all of the
- * nearest rows are among them.  EVIDENCE.md, "Sketches".
+ * A page of keys or sketches, which are read in the order of the file, and a sketch there.
+ * Measured with 1,000,000 rows in memory; EVIDENCE.md, "Conditions".
+ */
+#define MAP_PAGE 0.25
+#define SKETCH 0.02
+
+/*
+ * Nodes that have to be read typically, by their sketches, of so many that match, so that
+ * nearly all of the nearest rows are among them.  EVIDENCE.md, "Sketches".
  */
 double
 hnsw_sketched_nodes(double matching, double rows)
 {
-	return Max(4 * sqrt(matching * Max(rows / 10, 1)), 100);
+	return Max(4 * sqrt(matching * Max(rows / 10, 1)), SKETCHED_LEAST);
 }
 
-/* Sketches and nodes to read; infinity if there are no sketches, or all rows are wanted */
+/* Pages of sketches and nodes to read; infinity if there are no sketches, or all rows are wanted */
 static double
 sketched_cost(const HnswMatches *matches)
 {
@@ -163,14 +178,15 @@ sketched_cost(const HnswMatches *matches)
 		return INFINITY;
 	/* Few nodes have their sketches on as many pages. */
 	pages = matches->nodes / layout->sketch_entries;
-	return pages * (1 - exp(-n / pages)) + hnsw_sketched_nodes(n, matches->rows);
+	return MAP_PAGE * pages * (1 - exp(-n / pages)) + SKETCH * n +
+		hnsw_sketched_nodes(n, matches->rows);
 }
 
 /* What it costs to go without a search, from what is known on */
 static double
 sweep_cost(const HnswMatches *matches)
 {
-	return matches->npages - matches->nread +
+	return MAP_PAGE * (matches->npages - matches->nread) +
 		Min(matches->share * matches->nodes, sketched_cost(matches));
 }
 
@@ -249,18 +265,19 @@ estimate_keys(HnswMatches *matches, const HnswSearch *search)
 	HnswNodeId *ids = palloc(sizeof(HnswNodeId) * capacity);
 	float	   *keys = palloc(sizeof(float) * capacity);
 	uint64		id = 0;
+	bool		more = next_match(matches, search, &id);
 	CodeQuery	query;
 
 	hnsw_sketch_query(index, search->query, &query);
 	matches->sketched = MemoryContextAllocHuge(GetMemoryChunkContext(matches),
 											   sizeof(HnswPoolEntry) * Max(matches->n, 1));
-	while (next_match(matches, search, &id))
+	while (more)
 	{
 		uint32		ordinal = id / capacity;
 		int			n = 0;
 
 		CHECK_FOR_INTERRUPTS();
-		for (; next_match(matches, search, &id) && id / capacity == ordinal; id++)
+		for (; more && id / capacity == ordinal; id++, more = next_match(matches, search, &id))
 			ids[n++] = id;
 		hnsw_sketch_page_keys(index, ordinal, ids, n, &query, keys);
 		for (int i = 0; i < n; i++)
@@ -272,32 +289,68 @@ estimate_keys(HnswMatches *matches, const HnswSearch *search)
 }
 
 static int
-compare_ids(const void *a, const void *b)
+compare_candidates(const void *a, const void *b)
 {
-	HnswNodeId	x = *(const HnswNodeId *) a;
-	HnswNodeId	y = *(const HnswNodeId *) b;
+	uint32		x = ((const HnswPoolEntry *) a)->candidate;
+	uint32		y = ((const HnswPoolEntry *) b)->candidate;
 
 	return (x > y) - (x < y);
 }
 
-/* Find the next nodes by their sketches, in the order of the file. */
+/*
+ * Note what keys the nodes have that were found from a place on, for what sketches told
+ * of them.  Both are in the order of ids.
+ */
 static void
-sweep_sketched(HnswMatches *matches, HnswSearch *search)
+note_keys(HnswMatches *matches, const HnswSearch *search, uint32 first,
+		  const HnswPoolEntry *entries, uint32 n)
+{
+	HnswSketchFit *fit = &matches->fit;
+	uint32		at = 0;
+
+	for (uint32 i = first; i < search->nfound; i++)
+	{
+		double		told;
+		double		key = search->found[i].key;
+
+		while (at < n && entries[at].candidate < search->found[i].id)
+			at++;
+		if (at == n)
+			break;
+		told = entries[at].key;
+		if (entries[at].candidate != search->found[i].id || told <= -HNSW_MAX_KEY)
+			continue;
+		fit->n++;
+		fit->told += told;
+		fit->key += key;
+		fit->told_told += told * told;
+		fit->told_key += told * key;
+		fit->key_key += key * key;
+	}
+}
+
+/* Find the next so many nodes by their sketches, in the order of the file. */
+static void
+sweep_sketched(HnswMatches *matches, HnswSearch *search, double wanted)
 {
 	HnswPoolEntry *heap = matches->sketched;
-	double		wanted = hnsw_sketched_nodes(matches->n, matches->rows) *
-		(search->pool.ncandidates > 0 ? SKETCHED_FAR : 1) - matches->nswept;
 	uint32		n = (uint32) Max(Min(wanted, matches->nsketched), 0);
+	uint32		first = search->nfound;
+	HnswPoolEntry *entries = palloc_extended(sizeof(HnswPoolEntry) * Max(n, 1), MCXT_ALLOC_HUGE);
 	HnswNodeId *ids = palloc_extended(sizeof(HnswNodeId) * Max(n, 1), MCXT_ALLOC_HUGE);
 
 	for (uint32 i = 0; i < n; i++)
 	{
-		ids[i] = heap[0].candidate;
+		entries[i] = heap[0];
 		if (--matches->nsketched > 0)
 			heap_replace(heap, matches->nsketched, heap[matches->nsketched]);
 	}
-	qsort(ids, n, sizeof(HnswNodeId), compare_ids);
+	qsort(entries, n, sizeof(HnswPoolEntry), compare_candidates);
+	for (uint32 i = 0; i < n; i++)
+		ids[i] = entries[i].candidate;
 	hnsw_search_fetch(search, ids, n);
+	note_keys(matches, search, first, entries, n);
+	pfree(entries);
 	pfree(ids);
 	matches->nswept += n;
 }
@@ -326,6 +379,83 @@ count_found(const HnswSearch *search)
 	return n;
 }
 
+static int
+compare_floats(const void *a, const void *b)
+{
+	float		x = *(const float *) a;
+	float		y = *(const float *) b;
+
+	return (x > y) - (x < y);
+}
+
+/*
+ * The key of the last of so many nodes, the nearest that were found and have rows that
+ * match; infinity if they are fewer.
+ */
+static float
+last_wanted(const HnswSearch *search, uint32 rows)
+{
+	float	   *keys = palloc_extended(sizeof(float) * Max(search->nfound, 1), MCXT_ALLOC_HUGE);
+	uint32		n = 0;
+	float		last;
+
+	for (uint32 i = 0; i < search->nfound; i++)
+		if (search->found[i].ntids > 0 || search->found[i].more_tids != 0)
+			keys[n++] = search->found[i].key;
+	qsort(keys, n, sizeof(float), compare_floats);
+	last = n < rows ? get_float4_infinity() : keys[rows - 1];
+	pfree(keys);
+	return last;
+}
+
+/*
+ * How many of the rows wanted are to be expected among the nodes that were not read.
+ * Of those that were, it is known how keys follow from what sketches tell, and how
+ * much they differ from that: a regression, which does not mind that the nodes were
+ * chosen by their sketches.
+ */
+static double
+expected_missing(const HnswMatches *matches, const HnswSearch *search)
+{
+	const HnswSketchFit *fit = &matches->fit;
+	double		n = Max(fit->n, 1);
+	double		told = fit->told / n;
+	double		key = fit->key / n;
+	double		variance = Max(fit->told_told / n - told * told, 0);
+	double		covariance = fit->told_key / n - told * key;
+	double		slope = variance > 0 ? Max(covariance / variance, 0) : 0;
+	double		spread = sqrt(Max(fit->key_key / n - key * key - slope * covariance, 0));
+	double		last = last_wanted(search, matches->trusted);
+	double		missing = 0;
+
+	for (uint32 i = 0; i < matches->nsketched; i++)
+	{
+		double		behind = key + slope * (matches->sketched[i].key - told) - last;
+
+		if (spread == 0)
+			missing += behind < 0;
+		else if (behind < SKETCHED_FARTHEST * spread)
+			missing += 0.5 * erfc(behind / (spread * M_SQRT2));
+	}
+	return missing;
+}
+
+/* Have enough nodes been read by their sketches for the rows that are wanted next? */
+static bool
+is_settled(const HnswMatches *matches, const HnswSearch *search)
+{
+	double		most = hnsw_sketched_nodes(matches->n, matches->trusted) * SKETCHED_MOST;
+	double		loss = hnsw_sketch_loss();
+
+	if (matches->nsketched == 0 || search->nfound >= hnsw_max_scan_nodes())
+		return true;
+	if (count_found(search) < SKETCHED_SLACK * matches->trusted)
+		return false;
+	/* Who asks for more than by default pays for more, and who asks for all for all. */
+	return loss > 0 && (matches->nswept >= most * Max(HNSW_SKETCH_LOSS / loss, 1) ||
+						expected_missing(matches, search) <= loss * matches->trusted);
+}
+
 /*
  * Find nodes that meet the search's conditions and that it has not met, and their
  * keys: those that seem nearest, or all.  The search cannot go on after that.  True
@@ -344,14 +474,13 @@ hnsw_matches_sweep(HnswMatches *matches, HnswSearch *search)
 	}
 	if (matches->sketched != NULL)
 	{
+		double		first = SKETCHED_FIRST * hnsw_sketched_nodes(matches->n, matches->rows);
+
 		matches->trusted = (uint32) Min(matches->rows, PG_UINT32_MAX);
-		do
-		{
-			sweep_sketched(matches, search);
-			matches->rows *= SKETCHED_GROWTH;
-		} while (matches->nsketched > 0 &&
-				 count_found(search) < SKETCHED_SLACK * matches->trusted &&
-				 search->nfound < hnsw_max_scan_nodes());
+		sweep_sketched(matches, search, Max(first, SKETCHED_LEAST) - matches->nswept);
+		while (!is_settled(matches, search))
+			sweep_sketched(matches, search, Max(matches->nswept / 2, SKETCHED_LEAST));
+		matches->rows *= SKETCHED_GROWTH;
 		return matches->nsketched > 0;
 	}
 	sweep_matching(matches, search);

@@ -121,6 +121,19 @@ hnsw_target_recall(void)
 }
 
 /*
+ * Which share of the rows wanted a sweep by sketches may miss, as far as it can tell:
+ * half of what the user's target leaves, or the less the wider searches shall be.
+ */
+double
+hnsw_sketch_loss(void)
+{
+	double		recall = hnsw_target_recall();
+
+	return recall > 0 ? (1 - recall) / 2 :
+		HNSW_SKETCH_LOSS * HNSW_DEFAULT_EF_SEARCH / hnsw_ef_search();
+}
+
+/*
  * How many times as wide a search has to be as the rows are that it is trusted
  * for, if this share of the nodes meets the conditions on filter columns.  Only these
  * count, and the fewer they are, the more others the search meets on its way.

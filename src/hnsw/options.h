@@ -23,6 +23,9 @@
 #define HNSW_MIN_EF_CONSTRUCTION 4
 #define HNSW_MAX_EF_CONSTRUCTION 1000
 #define HNSW_DEFAULT_EF_SEARCH 40
+
+/* Share of the rows wanted that a sweep by sketches may miss; EVIDENCE.md, "Sketches" */
+#define HNSW_SKETCH_LOSS 0.02
 #define HNSW_MIN_EF_SEARCH 1
 #define HNSW_MAX_EF_SEARCH 1000
 #define HNSW_DEFAULT_MAX_SCAN_TUPLES 20000	/* stands for no bound */
@@ -77,6 +80,7 @@ extern void hnsw_add_reloptions(bits32 kind);
 extern bool hnsw_setting_is_taken(const char *name);
 extern int	hnsw_ef_search(void);
 extern double hnsw_target_recall(void);
+extern double hnsw_sketch_loss(void);
 extern double hnsw_spread(double share);
 extern double hnsw_matching_width(double share);
 extern uint32 hnsw_max_scan_nodes(void);

@@ -47,6 +47,7 @@ typedef struct HnswDemand
 	bool		complete;		/* a cursor may take all rows, so none shall be late */
 	/* found once for each node of a plan */
 	IndexScanState *node;
+	double		planned;		/* rows that the planner expects of the node */
 	double		share;			/* of the rows may pass the node's filters */
 	int			nlimits;
 	HnswDistanceLimit limits[HNSW_DISTANCE_LIMITS];
@@ -104,6 +105,17 @@ extern HnswLookup *hnsw_lookup_create(IndexScanDesc scan);
 extern bool hnsw_lookup_distance(HnswLookup *lookup, const ItemPointerData *tid, double *distance);
 extern void hnsw_lookup_end(HnswLookup *lookup);
 
+/* Of nodes that were read, what sketches told of their keys, and these: how many, and sums */
+typedef struct HnswSketchFit
+{
+	double		n;
+	double		told;
+	double		key;
+	double		told_told;
+	double		told_key;
+	double		key_key;
+} HnswSketchFit;
+
 /* The nodes that meet a scan's conditions, or may, as far as key pages were read */
 typedef struct HnswMatches
 {
@@ -124,6 +136,7 @@ typedef struct HnswMatches
 	uint32		nsketched;
 	uint32		nswept;			/* nodes that were read from it */
 	uint32		trusted;		/* rows that are good after that */
+	HnswSketchFit fit;
 } HnswMatches;
 
 /* functions in matching.c */

@@ -14,33 +14,29 @@ use Piramid;
 my $inputs = $ENV{PIRAMID_CHUNK_INPUTS} // 600;
 my $node = piramid_node('chunk', init => [ extra => [ '--no-locale' ] ]);
 
-# What of the law a result breaks, or NULL.
 my $law = <<'SQL';
-CREATE FUNCTION broken_law(body text, strategy text, size int, overlap int, unit text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-	blank constant text := E'[ \t\n\r\f\v]+';
-	c record;
-	ended int := 0;
-	began int := 0;
-	units int;
-BEGIN
-	FOR c IN SELECT * FROM piramid_chunk(body, strategy, size, overlap, unit) LOOP
-		units := CASE unit WHEN 'chars' THEN length(c.text) WHEN 'bytes' THEN octet_length(c.text)
-			ELSE (SELECT count(*) FROM regexp_split_to_table(c.text, blank) AS w WHERE w <> '') END;
-		IF substr(body, c.start, c.length) IS DISTINCT FROM c.text THEN RETURN 'text of ' || c.ordinal; END IF;
-		IF length(c.text) <> c.length THEN RETURN 'length of ' || c.ordinal; END IF;
-		IF c.start <= began THEN RETURN 'order of ' || c.ordinal; END IF;
-		IF regexp_replace(substr(body, ended + 1, greatest(c.start - ended - 1, 0)), blank, '', 'g') <> '' THEN
-			RETURN 'not covered before ' || c.ordinal;
-		END IF;
-		IF units > size THEN RETURN format('%s has %s', c.ordinal, units); END IF;
-		IF c.parent >= c.ordinal THEN RETURN 'parent of ' || c.ordinal; END IF;
-		began := c.start;
-		ended := greatest(ended, c.start + c.length - 1);
-	END LOOP;
-	IF regexp_replace(substr(body, ended + 1), blank, '', 'g') <> '' THEN RETURN 'not covered at the end'; END IF;
-	RETURN NULL;
-END $$;
+-- Texts to be cut, and how
+CREATE UNLOGGED TABLE given (i int, body text, strategy text, size int, overlap int, unit text);
+
+-- What of the law their chunks break: each row of a result, then what is left behind the last.
+CREATE FUNCTION broken_laws() RETURNS SETOF text LANGUAGE sql AS $$
+	WITH cut AS MATERIALIZED (
+		SELECT g.*, c.*, lag(c.start, 1, 0) OVER by_ordinal AS began,
+			coalesce(max(c.start + c.length - 1) OVER (by_ordinal ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS ended,
+			CASE unit WHEN 'chars' THEN length(c.text) WHEN 'bytes' THEN octet_length(c.text) ELSE regexp_count(c.text, E'[^ \t\n\r\f\v]+') END AS units
+		FROM given AS g, piramid_chunk(body, strategy, size, overlap, unit) WITH ORDINALITY AS c(ordinal, parent, start, length, text, heading_path, nth)
+		WINDOW by_ordinal AS (PARTITION BY g.i ORDER BY c.ordinal)),
+	broken AS (
+		SELECT i, concat_ws(', ', CASE WHEN substr(body, start, length) IS DISTINCT FROM text THEN 'text of ' || ordinal END,
+			CASE WHEN length(text) <> length THEN 'length of ' || ordinal END,
+			CASE WHEN start <= began OR nth <> ordinal + 1 THEN 'order of ' || ordinal END,
+			CASE WHEN translate(substr(body, ended + 1, greatest(start - ended - 1, 0)), E' \t\n\r\f\v', '') <> '' THEN 'not covered before ' || ordinal END,
+			CASE WHEN units > size THEN format('%s has %s', ordinal, units) END,
+			CASE WHEN parent >= ordinal THEN 'parent of ' || ordinal END) AS what FROM cut
+		UNION ALL SELECT g.i, 'not covered at the end' FROM given AS g LEFT JOIN (SELECT i, max(start + length - 1) AS ended FROM cut GROUP BY i) AS e USING (i)
+		WHERE translate(substr(body, coalesce(ended, 0) + 1), E' \t\n\r\f\v', '') <> '')
+	SELECT format('%s: %s, %s, %s, %s of %s', what, strategy, size, overlap, unit, to_json(body)) FROM broken JOIN given USING (i) WHERE what <> ''
+$$;
 
 -- A random text from parts that mean something to the function, and letters.
 CREATE FUNCTION random_text(letters text[]) RETURNS text LANGUAGE sql VOLATILE AS $$
@@ -53,26 +49,16 @@ CREATE FUNCTION random_text(letters text[]) RETURNS text LANGUAGE sql VOLATILE A
 $$;
 
 CREATE FUNCTION try_many(n int, seed float8, letters text[]) RETURNS SETOF text LANGUAGE plpgsql AS $$
-DECLARE
-	body text;
-	strategy text;
-	unit text;
-	size int;
-	overlap int;
-	broken text;
 BEGIN
 	PERFORM setseed(seed);
-	FOR i IN 1 .. n LOOP
-		body := random_text(letters);
-		strategy := (ARRAY['fixed', 'recursive', 'markdown', 'sentence'])[1 + floor(random() * 4)];
-		unit := (ARRAY['chars', 'words', 'bytes'])[1 + floor(random() * 3)];
-		size := CASE WHEN unit = 'bytes' THEN 8 ELSE 1 END
-			+ floor(CASE WHEN random() < 0.3 THEN 600 ELSE 40 END * random());
-		overlap := floor(random() * (size / 2 + 1));
-		broken := broken_law(body, strategy, size, overlap, unit);
-		IF broken IS NOT NULL THEN
-			RETURN NEXT format('%s: %s, %s, %s, %s of %s', broken, strategy, size, overlap, unit, to_json(body));
-		END IF;
+	WHILE n > 0 LOOP
+		TRUNCATE given;
+		INSERT INTO given SELECT i, random_text(letters), strategy, size, floor(random() * (size / 2 + 1)), unit
+			FROM (SELECT *, CASE WHEN unit = 'bytes' THEN 8 ELSE 1 END + floor(CASE WHEN random() < 0.3 THEN 600 ELSE 40 END * random())::int AS size
+				FROM (SELECT i, (ARRAY['fixed', 'recursive', 'markdown', 'sentence'])[1 + floor(random() * 4)] AS strategy,
+					(ARRAY['chars', 'words', 'bytes'])[1 + floor(random() * 3)] AS unit FROM generate_series(1, least(n, 2000)) AS i OFFSET 0) AS x OFFSET 0) AS y;
+		RETURN QUERY SELECT * FROM broken_laws();
+		n := n - 2000;
 	END LOOP;
 END $$;
 SQL
