@@ -21,10 +21,12 @@ use Time::HiRes qw(usleep);
 
 our @EXPORT = qw(
   piramid_node load_words load_slices create_pause
-  start_sql wait_until crash fails_like is_consistent is_sound check_and_stop at_least at_most
+  start_sql wait_until crash fails_like is_consistent is_sound check_and_stop
+  at_least at_most $check_all
 );
 
-my $demo = abs_path(dirname(__FILE__) . '/../../bench/data/wordnet-demo.tsv.gz');
+my $source = abs_path(dirname(__FILE__) . '/../..');
+my $demo = "$source/bench/data/wordnet-demo.tsv.gz";
 
 # Functions of the schema "test".  "nearest" asks with or without an index;
 # answers are compared by distance, so that ties do no harm.
@@ -274,18 +276,9 @@ sub is_consistent
 		int(0.003 * $rows), "$name: rows that their own vector does not find");
 }
 
-# docs/durability.md has this query: what is wrong with all indexes of a database.
-# MATERIALIZED: the function is for indexes of piramid alone.
-my $check_all = <<'SQL';
-WITH indexes AS MATERIALIZED (
-	SELECT indexrelid::regclass AS index
-	FROM pg_index JOIN pg_class c ON c.oid = indexrelid JOIN pg_am a ON a.oid = relam
-	WHERE amname IN ('hnsw', 'ivfflat') AND relkind = 'i' AND indisvalid
-		AND NOT pg_is_other_temp_schema(relnamespace)
-)
-SELECT index, found.*
-FROM indexes, piramid_check(index, heapallindexed => true) AS found
-SQL
+# The query of docs/durability.md: what is wrong with all indexes of a database.
+our ($check_all) = slurp_file("$source/docs/durability.md") =~ /^(WITH indexes AS .*?);\n```$/ms
+  or die 'docs/durability.md has no query over all indexes';
 
 # Nothing is wrong with the indexes of any database.  Nodes that no link leads to are
 # noted only: inserts may leave some behind, which scans of all rows find.

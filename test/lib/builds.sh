@@ -35,6 +35,14 @@ prepare_build() {
 	esac
 }
 
+# Seconds that a TAP test waits for what it waits for.
+patience() {
+	case $build in
+	asan | valgrind | coverage) echo 1200 ;;
+	*) echo "${PG_TEST_TIMEOUT_DEFAULT:-180}" ;;
+	esac
+}
+
 # Assertions that a server has itself run, too.
 asserts_in_server() {
 	[[ $("$pg_config" --configure) == *--enable-cassert* ]]
@@ -108,10 +116,23 @@ count_reports() {
 	as_server find "$work/reports" -type f -delete
 }
 
-# Lines of src that ran, by directory.
+least_coverage=92	# percent of the lines of src that the whole run goes through
+
+# Lines of src that ran, by directory.  Of a run of everything, too few are a failure.
 report_coverage() {
+	local all
 	[ "$build" = coverage ] || return 0
 	say "lines of src that ran:"
+	count_lines | as_server tee "$work/coverage"
+	all=$(awk '$1 == "all" { print int($5) }' "$work/coverage")
+	if [ ${#names[@]} -eq 0 ] && [ "${#stages[@]}" -ge 3 ] && [ "${all:-0}" -lt "$least_coverage" ]; then
+		not_ok "coverage: $all% of lines, and $least_coverage% are wanted"
+	fi
+	[ -z "$keep" ] || in_work sh -c 'gcov -r src/*.gcda src/*/*.gcda >/dev/null 2>&1' || true
+}
+
+# For each directory: its name, "N of M" and a percentage; then files of which many did not run.
+count_lines() {
 	in_work sh -c 'gcov -r -t src/*.gcda src/*/*.gcda 2>/dev/null' | awk -F: '
 		/^ *-: *0:Source:/ { file = $4; next }
 		file ~ /^src\// && $1 !~ /-$/ {
@@ -135,5 +156,4 @@ report_coverage() {
 				if (missed[f] > 15)
 					printf "    %-40s %4d of %4d did not\n", f, missed[f], of[f] | "sort -k2nr"
 		}'
-	[ -z "$keep" ] || in_work sh -c 'gcov -r src/*.gcda src/*/*.gcda >/dev/null 2>&1' || true
 }

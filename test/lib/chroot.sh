@@ -95,11 +95,30 @@ need_chroot() {
 	return "$status"
 }
 
+# give_old_server VERSION DIR: for pg_upgrade to 17, this machine's 15 in DIR/opt: its files, which
+# find each other there, and the libraries that DIR has not.
+give_old_server() {
+	local dir=$2 to=$2/opt/pg15 path=/usr/lib/postgresql/15/bin
+	[ "$1" = 17 ] && [ ! -e "$to" ] && [ -x "$path/postgres" ] || return 0
+	as_root rm -rf "$to.tmp"
+	as_root mkdir -p "$to.tmp/libraries"
+	as_root tar -C / --exclude=bitcode -cf - usr/lib/postgresql/15 usr/share/postgresql/15 \
+		usr/include/postgresql/15/server | as_root tar -C "$to.tmp" -xf -
+	ldd "$path/postgres" "$path/psql" "$path/pg_ctl" | awk '$2 == "=>" { print $3 }' | sort -u |
+		while read -r path; do
+			[ -e "$dir$path" ] || [ -e "$dir/usr$path" ] || as_root cp -L "$path" "$to.tmp/libraries/"
+		done
+	as_root mv "$to.tmp" "$to"
+	echo /opt/pg15/libraries | as_root tee "$dir/etc/ld.so.conf.d/pg15.conf" >/dev/null
+	in_chroot "$dir" ldconfig
+}
+
 # run_in_chroot VERSION: this same script inside, its results added to ours.
 run_in_chroot() {
 	local version=$1 dir=$cache/pg$1 inside only line counts
 	need_chroot "$version" || return 0
 	[ -z "$prepare" ] || return 0
+	give_old_server "$version" "$dir"
 	inside=/build/run.$$
 	chroot_copy=$dir$inside
 	copy_into_chroot "$dir" "$inside"

@@ -53,6 +53,8 @@ prepare_stages() {
 				have_apt || die "the TAP tests need Perl with IPC::Run and Test::More"
 				apt_install perl libipc-run-perl
 			}
+			# No other file is to be skipped for want of a small package.
+			[ -z "${CI:-}" ] || [ -n "$by_version" ] || ! apt_has sqlsmith || apt_install sqlsmith
 			prepare_pgvector ;;
 		unit)
 			# The kernels of arm64, emulated, where nobody waits for it.
@@ -175,10 +177,17 @@ show_tap() {
 	tail -n 15 "$1"
 }
 
-# show_crashes LOG...: what server logs say of crashes, but for our own kills.
-show_crashes() {
-	grep -hE 'PANIC|TRAP|was terminated by signal' "$@" 2>/dev/null |
-		grep -v 'by signal 9' | head -n 20 || true
+# no_crash NAME KILLS LOG...: one failure if server logs say that a process died.  KILLS
+# tells that the test itself kills some, which dies by signal 9.
+no_crash() {
+	local name=$1 ours='^$' crashes
+	[ -z "$2" ] || ours='by signal 9'
+	shift 2
+	crashes=$(grep -hE 'PANIC: |TRAP: |was terminated by signal|was terminated by exception' "$@" 2>/dev/null |
+		grep -vE "$ours" | head -n 20) || true
+	[ -n "$crashes" ] || return 0
+	not_ok "$name: a process of a server died"
+	say "$crashes"
 }
 
 # unit_tests TARGET DIRECTORY [ASSIGNMENT...]: the programs keep their TAP in
@@ -259,13 +268,27 @@ installcheck() {
 	count "$log" "$status" "$1" '^ok |\.\.\. ok( |$)' '^not ok |\.\.\. FAILED' || {
 		grep -E '^not ok |\.\.\. FAILED' "$log" || tail -n 20 "$log"
 		head -n 120 "$work/src/$5/regression.diffs" 2>/dev/null || true
-		show_crashes "$work/server.log"
 	}
+	no_crash "$1" '' "$work/server.log"
 	stop_server
 }
 
 stage_regress()   { installcheck REGRESS ISOLATION sql sql .; }
 stage_isolation() { installcheck ISOLATION REGRESS test/specs spec output_iso; }
+
+old_bindir=		# the programs of the version before, if they are there with the extension
+
+# For pg_upgrade: the extension for the server that give_old_server has brought.
+prepare_old_server() {
+	local found=(/opt/pg*/usr/lib/postgresql/*/bin/pg_config)
+	[ -z "$inside" ] || [[ $(tap_files) != *380_copies* ]] || [ ! -x "${found[0]}" ] || {
+		copy_source "$root" "$work/old"
+		check "build for $("${found[0]}" --version)" as_server make -s -j"$(nproc)" -C "$work/old" PG_CONFIG="${found[0]}" \
+			with_llvm=no COPT=-O0 all
+		as_root make -s -C "$work/old" PG_CONFIG="${found[0]}" with_llvm=no install >/dev/null 2>&1 || true
+		old_bindir=${found[0]%/*}
+	}
+}
 
 # The TAP files to run: those named; or all; or, with --by-version, those whose
 # head says "By version:" and why, or "By version, on N:" for this version.
@@ -288,8 +311,8 @@ run_tap() {
 	pgxs=${pgxs%/src/makefiles/pgxs.mk}
 	as_server mkdir -p "$dir/tmp_check/log"
 	in_work env PATH="$(server_bin):$("$pg_config" --bindir):$PATH" PG_TEST_PORT_DIR="$work/tap" \
-		PG_REGRESS="$pgxs/src/test/regress/pg_regress" TEMP_CONFIG="$work/extension.conf" \
-		TESTDIR="$dir" TESTDATADIR="$dir/tmp_check" TESTLOGDIR="$dir/tmp_check/log" \
+		${old_bindir:+PIRAMID_OLD_BINDIR="$old_bindir"} PG_REGRESS="$pgxs/src/test/regress/pg_regress" TEMP_CONFIG="$work/extension.conf" \
+		PG_TEST_TIMEOUT_DEFAULT="$(patience)" TESTDIR="$dir" TESTDATADIR="$dir/tmp_check" TESTLOGDIR="$dir/tmp_check/log" \
 		perl -I "$pgxs/src/test/perl" -I test/lib "test/t/$name.pl" </dev/null 2>&1 |
 		as_server tee "$dir/log" >/dev/null || status=$?
 	printf '%d %d\n' "$status" $((SECONDS - start)) | as_server tee "$dir/ended" >/dev/null
@@ -312,8 +335,8 @@ end_tap() {
 			say "  $name ($seconds s)"
 		else
 			show_tap "$dir/log"
-			show_crashes "$dir"/tmp_check/log/*.log
 		fi
+		no_crash "$name" "$(grep -lE "\\bcrash\(|'KILL'|kill9" "$root/test/t/$name.pl")" "$dir"/tmp_check/log/*.log
 	done
 }
 
@@ -330,6 +353,7 @@ stop_tap() {
 # as many at once as --jobs says.
 stage_tap() {
 	local name
+	prepare_old_server
 	for name in $(tap_files); do
 		while [ ${#tap_running[@]} -ge "$jobs" ]; do
 			end_tap

@@ -295,8 +295,10 @@ foreach my $shape (
 	write_file($node->data_dir . "/$path");
 	is($node->safe_psql('postgres', "ALTER INDEX t_v_idx SET TABLESPACE $tablespaces[0]; REINDEX INDEX t_v_idx; SELECT test.reachable('t', '$op')"),
 		$rows + 60, "$shape_name: REINDEX repairs");
+	is_sound($node, "$shape_name, after REINDEX");
 	$node->safe_psql('postgres', 'DROP TABLE t, kept, more');
 }
 
-$node->stop;
+# Each damaged index was repaired, and found sound, before it went.
+check_and_stop($node);
 done_testing();

@@ -171,4 +171,5 @@ foreach my $scan ('off', 'strict_order', 'relaxed_order')
 	}
 }
 
+check_and_stop($node);
 done_testing();

@@ -72,6 +72,7 @@ foreach my $file (qw(
 	docs/hybrid.md
 	docs/collections.md
 	docs/embedding.md
+	docs/durability.md
 	docs/performance.md))
 {
 	my $n = 0;
@@ -95,4 +96,5 @@ foreach my $file (qw(
 	is("$stdout\n", $said =~ /\S/ ? $said : "\n", "$file: they return what is said");
 }
 
+check_and_stop($node);
 done_testing();

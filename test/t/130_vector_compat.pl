@@ -219,6 +219,6 @@ SKIP:
 	is(contents($old, 'shop'), $contents, 'which goes on');
 }
 
-$old->stop;
-$new->stop;
+check_and_stop($old);
+check_and_stop($new);
 done_testing();

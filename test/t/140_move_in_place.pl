@@ -122,6 +122,7 @@ ok($ok, 'check');
 like($output, qr/piramid +\| \d+\.\d+\.\d+.*\n not_usable \n-+\n\(0 rows\)/s, 'piramid, and all indexes usable');
 is(contents($node, 'shop'), $contents, 'rows stay');
 answers_well($node, 'shop', 'moved');
+is_sound($node, 'moved');
 ($ok, $output) = follow('leftover', %at);
 is($output, "0\n", 'nothing of pgvector is left');
 is($node->safe_psql('shop', "SELECT (piramid_hnsw_info('by_lists')).nodes"), 2000, 'an ivfflat index is an hnsw index');
@@ -150,5 +151,5 @@ is(index_definitions($node, 'shop'), $indexes, 'back: index definitions stay');
 is($node->safe_psql('shop', $pending), 0, 'back: nothing remains');
 answers_well($node, 'shop', 'back');
 
-$node->stop;
+check_and_stop($node);
 done_testing();

@@ -114,6 +114,7 @@ foreach my $shape (
 	$node->safe_psql('postgres', 'DELETE FROM t WHERE id % 3 = 0; VACUUM t;
 		INSERT INTO t SELECT * FROM slices WHERE id BETWEEN 2601 AND 2800');
 	all_found("$name: an old index after a vacuum");
+	is_sound($node, "$name, an old index");
 
 	# Once more as an old file, now with maps
 	$before = $node->safe_psql('postgres', $answers);
@@ -125,6 +126,7 @@ foreach my $shape (
 	change_file('t_idx', sub { make_old(2) });
 	is($node->safe_psql('postgres', "SELECT piramid_overflow_links('t_idx')"), $links, "$name: maps of version 2");
 	ok($node->safe_psql('postgres', $answers) eq $before, "$name: version 2 gives the same answers");
+	is_sound($node, "$name, version 2");
 }
 
 # A write that went to the wrong block
@@ -143,4 +145,7 @@ foreach my $case ([ version => 2 ], [ link_key_bytes => 1 ])
 		"metapage: $field");
 }
 
+# What was damaged above is built again.
+$node->safe_psql('postgres', 'REINDEX INDEX t_idx');
+check_and_stop($node);
 done_testing();

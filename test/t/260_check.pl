@@ -178,9 +178,38 @@ foreach my $case (@damage)
 	is(findings(), '', "$name: nothing is left");
 	is($node->safe_psql('postgres', "SELECT test.reachable('t')"), $node->safe_psql('postgres', 'SELECT count(*) FROM t'), "$name: all rows");
 }
+# A sample reads other blocks each time: it finds what is wrong in many blocks at once, and
+# what is wrong in one in the end.  It says nothing of a sound one.
+sub sampled { return $node->safe_psql('postgres', "SELECT * FROM piramid_check('t_idx', sample => $_[0])") }
+$file = $built;
+set_pages('NODE', 'kind', 77);
+load();
+like(sampled(0.2), qr/^error\|\d+\|\|a page of an unknown kind/m, 'a sample of many damaged pages');
+$file = $built;
+my $damaged = last_of('NODE');
+opaque($damaged, 'kind', 77);
+load();
+my $samples = 1;
+$samples++ while ($samples < 200 && sampled(0.3) !~ /^error\|$damaged\|/m);
+at_most($samples, 199, 'samples until the damaged page is in one');
 $file = $built;
 load();
+is(join('', map { sampled(0.3) } 1 .. 10), '', 'samples of the index as it was');
 is(findings(), '', 'the index as it was');
+
+# Cancelled, wherever it is: it ends, holds nothing, and the next one works.
+my ($cancelled, $ended) = (0, 0);
+foreach my $step (1 .. 60)
+{
+	my ($status, $stdout, $stderr) = $node->psql('postgres', "\\set VERBOSITY verbose\nSET statement_timeout = " . int(1 + $step * $step / 50) . "; SELECT * FROM piramid_check('t_idx', true)");
+	if ($status == 0) { $ended++ }
+	elsif ($stderr =~ /ERROR:  57014/) { $cancelled++ }
+	else { fail("cancelled: $stderr") }
+	last if $ended > 3;
+}
+at_least($cancelled, 1, 'checks that were cancelled');
+is(findings(), '', 'after checks that were cancelled');
+unlike(slurp_file($node->logfile), qr/leak/, 'nothing was left pinned or locked');
 
 # Rows that are nobody's near neighbours: CREATE INDEX and VACUUM lead to them all the same.
 $node->safe_psql('postgres', q{

@@ -132,4 +132,5 @@ foreach my $strategy ('recursive', 'markdown')
 	}
 }
 
+check_and_stop($node);
 done_testing();

@@ -215,5 +215,5 @@ foreach my $kind (sort { $a <=> $b } keys %block)
 $standby->start;
 $standby->safe_psql('postgres', 'REINDEX INDEX t_body');
 is_right($standby, 'REINDEX');
-$standby->stop;
+check_and_stop($standby);
 done_testing();

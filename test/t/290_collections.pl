@@ -368,5 +368,5 @@ like(as('writer', q{SET piramid.tenant = a; INSERT INTO alice.shared (tenant, bo
 is(as('worker', q{SELECT string_agg(text, ' ' ORDER BY text) FROM piramid.claim(providers => '{alice}') WHERE collection = 'alice.shared'::regclass}) || 'none',
 	'A text of a. A text of b.', 'a worker embeds for all tenants') or diag(as('worker', 'SELECT * FROM piramid.claim()'));
 
-$node->stop;
+check_and_stop($node);
 done_testing();

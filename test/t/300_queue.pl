@@ -138,5 +138,5 @@ is($node->safe_psql('postgres', 'SELECT what, n FROM wrong() WHERE n > 0'), '', 
 $node->safe_psql('postgres', "SELECT piramid.promote('docs', 2)") if $rounds >= 2;
 is($node->safe_psql('postgres', q{SELECT count(*) = least(10, (SELECT count(*) FROM docs_chunk)) FROM piramid.search('docs', '[1,2,3,4]')}), 't', 'and the new model answers');
 
-$node->stop;
+check_and_stop($node);
 done_testing();

@@ -87,4 +87,9 @@ foreach my $damage (@damages)
 	$node->stop;
 }
 
+# Without the damage
+$file = $good;
+write_file($name);
+$node->start;
+check_and_stop($node);
 done_testing();

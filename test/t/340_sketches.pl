@@ -145,4 +145,5 @@ $node->safe_psql('postgres', 'REINDEX INDEX later_idx');
 is($node->safe_psql('postgres', "SELECT sketch_bits, sketches = (SELECT count(DISTINCT v) FROM later) FROM piramid_hnsw_keys('later_idx')"),
 	'64|t', 'REINDEX makes them');
 
+check_and_stop($node);
 done_testing();

@@ -31,8 +31,12 @@ $node->safe_psql(
 	CREATE TABLE until AS SELECT clock_timestamp() + interval '$seconds s' AS t;
 	CREATE SEQUENCE numbers START 2000000;
 	CREATE SEQUENCE looked;
-} . q{
-	CREATE FUNCTION over() RETURNS bool LANGUAGE sql AS 'SELECT clock_timestamp() > t FROM until';
+	} . join('', map { "CREATE SEQUENCE loops_$_ MINVALUE 0 START 0;\n" } 0 .. 6 + 2 * $filters) . qq{
+	-- Time is over when each client has got through its loop once, however slow the machine is;
+	-- one that never does is not waited for without end.
+	CREATE FUNCTION over() RETURNS bool LANGUAGE sql AS '
+		SELECT clock_timestamp() > t AND (clock_timestamp() > t + interval ''$PostgreSQL::Test::Utils::timeout_default s''
+			OR (SELECT bool_and(is_called) FROM (} . join(' UNION ALL ', map { "SELECT is_called FROM loops_$_" } 0 .. 6 + 2 * $filters) . q{) AS x)) FROM until';
 
 	-- Is the row (id) among the nearest of number n?
 	CREATE FUNCTION found(kind kinds, id bigint, n bigint) RETURNS bool LANGUAGE plpgsql AS $$
@@ -46,7 +50,7 @@ $node->safe_psql(
 	END $$;
 
 	-- A writer's life.  Its numbers are nobody else's, so each row is the only nearest of its own.
-	CREATE PROCEDURE writes() LANGUAGE plpgsql AS $$
+	CREATE PROCEDURE writes(client int) LANGUAGE plpgsql AS $$
 	DECLARE
 		kind kinds;
 		first bigint;
@@ -83,11 +87,12 @@ $node->safe_psql(
 				EXECUTE format('INSERT INTO %I (n, v, a, b) SELECT -1, make_%1$s($1), -1, NULL', kind.name) USING first;
 				ROLLBACK;
 			END IF;
+			PERFORM nextval('loops_' || client);
 		END LOOP;
 	END $$;
 
 	-- Rows that are there from first to last; now and then all rows of a snapshot, twice.
-	CREATE PROCEDURE reads() LANGUAGE plpgsql AS $$
+	CREATE PROCEDURE reads(client int) LANGUAGE plpgsql AS $$
 	DECLARE
 		kind kinds;
 		my record;
@@ -116,11 +121,12 @@ $node->safe_psql(
 				END LOOP;
 				COMMIT;
 			END IF;
+			PERFORM nextval('loops_' || client);
 		END LOOP;
 	END $$;
 
 	-- Filter columns of rows that stay
-	CREATE PROCEDURE changes() LANGUAGE plpgsql AS $$
+	CREATE PROCEDURE changes(client int) LANGUAGE plpgsql AS $$
 	DECLARE
 		most bigint := (SELECT kept FROM kinds WHERE name = 'keys');
 		my bigint;
@@ -129,11 +135,12 @@ $node->safe_psql(
 			my := 1 + floor(random() * most);
 			UPDATE keys SET a = floor(random() * 10), b = nullif('b' || floor(random() * 4), 'b3') WHERE id = my;
 			IF random() < 0.1 THEN ROLLBACK; ELSE COMMIT; END IF;
+			PERFORM nextval('loops_' || client);
 		END LOOP;
 	END $$;
 
 	-- The nearest ten, or all rows, that meet a condition, by the index and by the table.
-	CREATE PROCEDURE filters() LANGUAGE plpgsql AS $$
+	CREATE PROCEDURE filters(client int) LANGUAGE plpgsql AS $$
 	DECLARE
 		condition text;
 		most int;
@@ -156,22 +163,27 @@ $node->safe_psql(
 				RAISE WARNING 'by a condition: %, LIMIT %: % of %', condition, most, cardinality(rows), cardinality(wanted);
 			END IF;
 			COMMIT;
+			PERFORM nextval('loops_' || client);
 		END LOOP;
 	END $$;
 });
 
 # A client that calls a procedure, again after each deadlock or serialization failure.
+my @output = ('') x (7 + 2 * $filters);
+my @does;
 sub client
 {
-	my ($output, $isolation, $procedure) = @_;
+	my ($number, $isolation, $procedure) = @_;
+
+	$does[$number] = "$procedure, $isolation";
 	return start_sql($node, "\\set ON_ERROR_STOP 0\n\\set VERBOSITY verbose\nSET default_transaction_isolation = '$isolation'; SET enable_seqscan = off; SET enable_sort = off; SET bm25.unmatched = on; SET hnsw.ef_search = 100;\n"
-		  . "CALL $procedure();\n" x 2000, $output);
+		  . "CALL $procedure($number);\n" x 2000, \$output[$number]);
 }
 
 # Maintenance, until time is over
 sub maintenance
 {
-	my ($output) = @_;
+	my ($number) = @_;
 	my $script = "\\set ON_ERROR_STOP 0\n\\set VERBOSITY verbose\nSET client_min_messages = error;\n";
 
 	foreach my $i (1 .. 20 * $seconds)
@@ -183,27 +195,29 @@ sub maintenance
 			create_index($name, "${name}_b0", $name, 'CONCURRENTLY') . "; DROP INDEX CONCURRENTLY ${name}_b0",
 			"SELECT 'found: ' || f FROM piramid_check('${name}_idx', true) AS f WHERE severity = 'error'",
 			$name eq 'words' ? "SELECT piramid_bm25_merge('words_idx')" : "SELECT piramid_repair('${name}_idx')");
-		$script .= "SELECT over() AS over \\gset\n\\if :over\n\\q\n\\endif\n$sql;\n";
+		$script .= "SELECT over() AS over \\gset\n\\if :over\n\\q\n\\endif\n$sql;\nSELECT nextval('loops_$number') AS n \\gset\n";
 	}
-	return start_sql($node, $script, $output);
+	$does[$number] = 'maintenance';
+	return start_sql($node, $script, \$output[$number]);
 }
 
 srand(1);
-my @output = ('') x (7 + 2 * $filters);
 my @clients = (
-	client(\$output[0], 'read committed', 'writes'),
-	client(\$output[1], 'repeatable read', 'writes'),
-	client(\$output[2], 'serializable', 'writes'),
-	client(\$output[3], 'read committed', 'reads'),
-	client(\$output[4], 'repeatable read', 'reads'),
-	maintenance(\$output[5]), maintenance(\$output[6]),
-	map { (client(\$output[5 + 2 * $_], 'read committed', 'changes'), client(\$output[6 + 2 * $_], 'repeatable read', 'filters')) } 1 .. $filters);
+	client(0, 'read committed', 'writes'),
+	client(1, 'repeatable read', 'writes'),
+	client(2, 'serializable', 'writes'),
+	client(3, 'read committed', 'reads'),
+	client(4, 'repeatable read', 'reads'),
+	maintenance(5), maintenance(6),
+	map { (client(5 + 2 * $_, 'read committed', 'changes'), client(6 + 2 * $_, 'repeatable read', 'filters')) } 1 .. $filters);
 $_->finish foreach @clients;
 
 my @errors = grep { !/^(40P01|40001|42P07|42704|42P01|55000|55006)|could not open relation with OID/ } join('', @output) =~ /(?:ERROR|FATAL|PANIC):  (.*)/g;
 is(join("\n", @errors), '', 'no error but deadlocks and what others have changed');
 is(join("\n", grep { /WARNING|^found: / } map { split /\n/ } @output), '', 'each row is found');
-at_least($node->safe_psql('postgres', 'SELECT last_value FROM looked'), 2, 'searches');
+note($node->safe_psql('postgres', 'SELECT last_value FROM looked') . ' searches');
+# A client that ends at once, or never gets on, would find nothing wrong.
+at_least($node->safe_psql('postgres', "SELECT last_value + is_called::int FROM loops_$_"), 1 + int($seconds / 60), "loops of client $_ ($does[$_])") foreach 0 .. $#does;
 
 drop_leftovers($node);
 foreach my $name (@kinds)

@@ -3,8 +3,9 @@
 # not too many farther ones in place of near ones.  What differs is made smaller, and
 # printed as a script with its seed.
 #
-# PIRAMID_SQL_CASES says how many tables (10), PIRAMID_SQL_QUERIES how many queries of
-# each (24), PIRAMID_SQL_SEED with which the random numbers begin (1).
+# PIRAMID_SQL_CASES says how many tables (10), or PIRAMID_SQL_SECONDS for how long there are
+# further ones, PIRAMID_SQL_QUERIES how many queries of each (24), PIRAMID_SQL_SEED with which
+# the random numbers begin (1).
 
 use strict;
 use warnings;
@@ -17,6 +18,7 @@ use Piramid;
 use Kinds;
 
 my $cases = $ENV{PIRAMID_SQL_CASES} || 10;
+my $until = $ENV{PIRAMID_SQL_SECONDS} ? time + $ENV{PIRAMID_SQL_SECONDS} : undef;
 my $queries = $ENV{PIRAMID_SQL_QUERIES} || 24;
 my $seed = $ENV{PIRAMID_SQL_SEED} // 1;
 my $node = piramid_node('random_sql', conf => "autovacuum = off\nmin_parallel_table_scan_size = 0");
@@ -293,7 +295,7 @@ sub minimize
 }
 
 my ($n, $hits, $of, $failed) = (0, 0, 0, 0);
-foreach my $number (1 .. $cases)
+for (my $number = 1; $until ? time < $until : $number <= $cases; $number++)
 {
 	srand($seed * 100_000 + $number);
 	my $case = random_case();
@@ -305,16 +307,20 @@ foreach my $number (1 .. $cases)
 	my @got = answers($case, 0, @queries);
 	my @truth = answers($case, 1, @queries);
 	my @wrong;
+	my ($case_hits, $case_of) = (0, 0);
 	foreach my $i (0 .. $#queries)
 	{
 		my $what = compare($queries[$i], $got[$i], $truth[$i]);
 		push @wrong, "$what\n" . minimize($case, $queries[$i]) if $what && @wrong < 2;
 		$n++;
 		next if $what || !defined $queries[$i]{of} || $queries[$i]{set}{'hnsw.ef_search'} < 40;
-		$hits += $queries[$i]{hits};
-		$of += $queries[$i]{of};
+		$case_hits += $queries[$i]{hits};
+		$case_of += $queries[$i]{of};
 	}
 	is(join("\n", @wrong), '', "$name, $queries queries");
+	at_least($case_hits / $case_of, 0.9, "$name: of the $case_of nearest rows, found") if $case_of >= 50;
+	$hits += $case_hits;
+	$of += $case_of;
 	last if @wrong && ++$failed > 5;
 }
 note("$n queries");

@@ -3,6 +3,8 @@
 # PIRAMID_OLD_BINDIR names the programs of an older server that has the extension, to
 # upgrade from; else pg_upgrade is given two servers of one version.  Collections go with
 # pg_upgrade, too: with what is embedded, and what still waits.
+#
+# By version, on 17: incremental backups, pg_upgrade from 15.
 
 use strict;
 use warnings;
