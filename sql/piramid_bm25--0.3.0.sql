@@ -144,6 +144,14 @@ CREATE OPERATOR CLASS tsvector_bm25_ops DEFAULT FOR TYPE tsvector USING bm25 AS
 	OPERATOR 2 @@ (anynonarray, bm25query),
 	OPERATOR 3 pg_catalog.@@ (tsvector, tsquery);
 
+CREATE FUNCTION bm25_sparsevec_type(internal) RETURNS internal
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bm25_sparsevec_type(internal) IS 'tells that an operator class is one of sparse vectors';
+
+CREATE OPERATOR CLASS sparsevec_ip_ops FOR TYPE sparsevec USING bm25 AS
+	OPERATOR 1 <#> (sparsevec, sparsevec) FOR ORDER BY float_ops,
+	FUNCTION 1 bm25_sparsevec_type(internal);
+
 -- ===========================================================================
 -- Looking after an index
 -- ===========================================================================

@@ -29,6 +29,10 @@
 #define BM25_MATCH_TSQUERY 3
 #define BM25_STRATEGIES 3
 
+/* The support function of operator classes of sparse vectors, whose <#> is BM25_ORDER */
+#define BM25_SPARSEVEC_PROC 1
+#define BM25_PROCS 1
+
 #define BM25_DEFAULT_K1 1.2
 #define BM25_DEFAULT_B 0.75
 
@@ -84,6 +88,7 @@ typedef struct Bm25Entry
 	uint32		df;
 	Bm25Form	form;
 	uint8		bound;			/* of a list of blocks */
+	uint32		greatest;		/* impact, if the index has them */
 	uint32		bytes;			/* of a list without */
 	uint64		offset;			/* of these, or of the blocks' data */
 	uint64		heads;
@@ -127,6 +132,7 @@ typedef struct Bm25Cursor
 	bool		has_tfs;		/* of the block */
 	Bm25Kept	data_page;
 	const char *packed;			/* the block's bytes */
+	uint32		least;			/* what its frequencies are counted from */
 	/* positions; read when somebody asks for them */
 	uint64		positions;		/* where the list's begin */
 	uint64		position_bytes;
@@ -344,6 +350,14 @@ extern void bm25_parse_value(Relation rel, Oid config, uint32 flags, Datum value
 							 Bm25Document *document);
 extern char *bm25_encode_words(const Bm25Document *document, uint32 *bytes);
 extern const char *bm25_decode_word(const char *p, const char *end, uint32 flags, Bm25Word *word);
+
+/* functions in sparse.c */
+struct SparseVector;
+extern bool bm25_is_sparse(Relation rel);
+extern uint32 bm25_column_dimensions(Relation rel);
+extern void bm25_check_dimensions(const struct SparseVector *vector, uint32 dim);
+extern void bm25_put_dimension(char *to, uint32 dimension, bool negative);
+extern void bm25_parse_sparse(const struct SparseVector *vector, Bm25Document *document);
 
 /* functions in insert.c */
 extern bool bm25_insert(Relation rel, Datum *values, bool *isnull, ItemPointer tid,

@@ -30,6 +30,26 @@ check_positions(Bm25Cursor *cursor)
 	return size;
 }
 
+/* The share of what its bound is one of that a posting has; verifies its frequency. */
+static float
+posting_share(Bm25Reader *reader, const Bm25Entry *entry, const Bm25Cursor *cursor, uint32 at,
+			  Bm25Norm norm)
+{
+	uint32		tf = cursor->tfs[at];
+	uint32		length = bm25_length(reader, cursor->docs[at]);
+
+	if (reader->segment.flags & BM25_HAS_IMPACTS)
+	{
+		if (tf == 0 || tf > entry->greatest || length == 0)
+			page_report_corrupt(reader->rel, reader->segment.header, "a broken impact");
+		return bm25_impact_half(tf) / bm25_impact_half(entry->greatest);
+	}
+	if (tf == 0 || tf > length)
+		page_report_corrupt(reader->rel, reader->segment.header,
+							"a posting that its document is too short for");
+	return bm25_part(norm, tf, length);
+}
+
 /*
  * Verify a term's postings: their number and order, the bounds of their blocks, their
  * positions.
@@ -41,6 +61,7 @@ check_postings(Bm25Reader *reader, const Bm25Entry *entry, Bm25Norm norm)
 	Bm25Cursor *cursor = bm25_cursor_open(reader, entry);
 	uint64		position_bytes = sizeof(uint32) * (uint64) cursor->nblocks;
 	uint64		n = 0;
+	uint32		greatest = 0;
 
 	for (uint32 block = 0; block < Max(cursor->nblocks, 1); block++)
 	{
@@ -49,17 +70,16 @@ check_postings(Bm25Reader *reader, const Bm25Entry *entry, Bm25Norm norm)
 		bm25_cursor_load_tfs(cursor);
 		for (uint32 i = 0; i < cursor->n; i++)
 		{
-			uint32		length = bm25_length(reader, cursor->docs[i]);
+			float		share;
 
 			if (cursor->docs[i] >= reader->segment.ndocs)
 				page_report_corrupt(reader->rel, header, "a posting of no document");
-			if (cursor->tfs[i] == 0 || cursor->tfs[i] > length)
-				page_report_corrupt(reader->rel, header,
-									"a posting that its document is too short for");
+			share = posting_share(reader, entry, cursor, i, norm);
 			if (cursor->nblocks > 0 &&
-				(bm25_part(norm, cursor->tfs[i], length) * 256 > cursor->heads[block].bound + 1 ||
+				(share * 256 > cursor->heads[block].bound + 1 ||
 				 cursor->heads[block].bound > entry->bound))
 				page_report_corrupt(reader->rel, header, "a wrong bound of a block");
+			greatest = Max(greatest, cursor->tfs[i]);
 			cursor->at = i;
 			if (reader->segment.flags & BM25_HAS_POSITIONS)
 				position_bytes += check_positions(cursor);
@@ -68,6 +88,8 @@ check_postings(Bm25Reader *reader, const Bm25Entry *entry, Bm25Norm norm)
 	}
 	if (reader->segment.flags & BM25_HAS_POSITIONS && position_bytes != entry->position_bytes)
 		page_report_corrupt(reader->rel, header, "broken positions of words");
+	if (reader->segment.flags & BM25_HAS_IMPACTS && greatest != entry->greatest)
+		page_report_corrupt(reader->rel, header, "a wrong bound of a list");
 	if (n != entry->df)
 		page_report_corrupt(reader->rel, header, "a wrong number of postings");
 }
@@ -163,7 +185,10 @@ check_record(Relation rel, const Bm25MetaPageData *meta, BlockNumber block,
 			pfree(positions);
 		}
 		nterms++;
-		length += word.tf;
+		length += meta->flags & BM25_HAS_IMPACTS ? 1 : word.tf;
+		if (p != NULL && meta->flags & BM25_HAS_IMPACTS &&
+			(word.len != BM25_DIMENSION_BYTES || word.tf == 0 || word.tf > IMPACT_MOST))
+			page_report_corrupt(rel, block, "a broken impact");
 	}
 	if (p == NULL || nterms != record->nterms || length != record->length)
 		page_report_corrupt(rel, block, "a broken record of a document");

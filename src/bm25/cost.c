@@ -14,6 +14,7 @@
 #include "nodes/pathnodes.h"
 #include "optimizer/cost.h"
 #include "optimizer/optimizer.h"
+#include "type/sparsevec.h"
 #include "utils/array.h"
 #include "utils/float.h"
 #include "utils/lsyscache.h"
@@ -28,6 +29,13 @@
 #define POSTING_COST (0.25 * cpu_operator_cost)
 #define WORD_PAGES 3
 #define MISS_SHARE 0.1
+
+/*
+ * Queries of sparse vectors have so many elements, if it is not known.  They ask for
+ * dimensions that many rows have, more than the mean by this factor.
+ */
+#define UNKNOWN_ELEMENTS 40
+#define COMMON_FACTOR 8
 
 /* What is known of a scan's queries */
 typedef struct Estimate
@@ -152,6 +160,27 @@ estimate_query(Relation rel, Node *arg, bool condition, double ntuples, Estimate
 	estimate->postings += sum;
 }
 
+/* Look at the order of an index of sparse vectors. */
+static void
+estimate_sparse(const Bm25MetaPageData *meta, Node *arg, double ntuples, Estimate *estimate)
+{
+	double		elements = 0;
+	double		dimensions = 1;
+	double		share;
+
+	estimate->words = UNKNOWN_ELEMENTS;
+	if (IsA(arg, Const) && !((Const *) arg)->constisnull)
+		estimate->words = DatumGetSparseVector(((Const *) arg)->constvalue)->nnz;
+	for (uint32 i = 0; i < meta->nsegments; i++)
+	{
+		elements += meta->segments[i].sumlen;
+		dimensions = Max(dimensions, meta->segments[i].nterms);
+	}
+	share = Min(1, COMMON_FACTOR / dimensions *
+				elements / Max(ntuples, 1));
+	estimate->postings = estimate->words * share * ntuples;
+}
+
 void
 bm25_costestimate(PlannerInfo *root, IndexPath *path, double loop_count,
 				  Cost *startup, Cost *total, Selectivity *selectivity,
@@ -160,6 +189,7 @@ bm25_costestimate(PlannerInfo *root, IndexPath *path, double loop_count,
 	double		ntuples = Max(path->indexinfo->rel->tuples, 1);
 	Estimate	estimate = {.matches = ntuples};
 	Relation	rel;
+	Bm25MetaPageData meta;
 	double		page_cost;
 	ListCell   *cell;
 
@@ -175,9 +205,17 @@ bm25_costestimate(PlannerInfo *root, IndexPath *path, double loop_count,
 		return;
 	}
 	rel = index_open(path->indexinfo->indexoid, NoLock);
+	if (bm25_is_sparse(rel))
+		bm25_meta_read(rel, &meta);
 	foreach(cell, path->indexorderbys)
-		estimate_query(rel, estimate_expression_value(root, get_rightop(lfirst(cell))), false,
-					   ntuples, &estimate);
+	{
+		Node	   *arg = estimate_expression_value(root, get_rightop(lfirst(cell)));
+
+		if (bm25_is_sparse(rel))
+			estimate_sparse(&meta, arg, ntuples, &estimate);
+		else
+			estimate_query(rel, arg, false, ntuples, &estimate);
+	}
 	foreach(cell, path->indexclauses)
 	{
 		IndexClause *clause = lfirst(cell);

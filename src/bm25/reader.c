@@ -204,6 +204,14 @@ bm25_walk_next(Bm25DictWalk *walk)
 		default:
 			report_stream(walk->reader, "a broken page of terms");
 	}
+	if (walk->reader->segment.flags & BM25_HAS_IMPACTS)
+	{
+		found->bound = PG_UINT8_MAX;
+		found->greatest = (uint32) take(walk);
+		if (found->greatest == 0 || found->greatest > IMPACT_MOST ||
+			walk->len != BM25_DIMENSION_BYTES)
+			report_stream(walk->reader, "a broken page of terms");
+	}
 	if (walk->reader->segment.flags & BM25_HAS_POSITIONS)
 	{
 		if (walk->entry % BM25_RESTART == 0)
@@ -341,6 +349,7 @@ bm25_cursor_open(Bm25Reader *reader, const Bm25Entry *entry)
 
 	cursor->reader = reader;
 	cursor->loops = bm25_loops();
+	cursor->least = 1;
 	cursor->df = entry->df;
 	cursor->positions = entry->positions;
 	cursor->position_bytes = entry->position_bytes;
@@ -397,11 +406,21 @@ bm25_cursor_load(Bm25Cursor *cursor, uint32 block)
 {
 	const Bm25BlockHead *head = &cursor->heads[block];
 	int			n = head->count + 1;
-	int			size = packed_size(n, head->gap_bits) + packed_size(n, head->tf_bits);
+	bool		impacts = (cursor->reader->segment.flags & BM25_HAS_IMPACTS) != 0;
+	int			size = packed_size(n, head->gap_bits) + packed_size(n, head->tf_bits) +
+		(impacts ? BM25_LEAST_BYTES : 0);
 	uint64		doc = block == 0 ? 0 : (uint64) cursor->heads[block - 1].last + 1;
 
 	cursor->packed = bm25_stream_near(cursor->reader, BM25_POSTINGS, cursor->data + head->offset,
 									  size, &cursor->data_page);
+	if (impacts)
+	{
+		uint16		less_one;
+
+		memcpy(&less_one, cursor->packed, sizeof(less_one));
+		cursor->packed += BM25_LEAST_BYTES;
+		cursor->least = (uint32) less_one + 1;
+	}
 	/* Small gaps cannot overflow and still end at the last document. */
 	if (head->gap_bits <= BLOCK_MAX_BITS)
 	{
@@ -435,7 +454,7 @@ bm25_cursor_load_tfs(Bm25Cursor *cursor)
 		return;
 	head = &cursor->heads[cursor->block];
 	cursor->loops->unpack(cursor->packed + packed_size(cursor->n, head->gap_bits), cursor->tfs,
-						  cursor->n, head->tf_bits, 1);
+						  cursor->n, head->tf_bits, cursor->least);
 	cursor->has_tfs = true;
 }
 
@@ -549,6 +568,7 @@ bm25_cursor_of_prefix(Bm25Reader *reader, const char *prefix, int len)
 	cursor = palloc0(sizeof(Bm25Cursor));
 	cursor->reader = reader;
 	cursor->loops = bm25_loops();
+	cursor->least = 1;
 	cursor->df = cursor->n = postings.n;
 	cursor->docs = palloc_extended(sizeof(uint32) * (postings.n * 2 + BLOCK_LANES),
 								   MCXT_ALLOC_HUGE);
