@@ -131,6 +131,8 @@ typedef struct Bm25Cursor
 	uint8		bound;			/* as in a block's head */
 	bool		has_tfs;		/* of the block */
 	Bm25Kept	data_page;
+	char	   *all;			/* the blocks' data, if they were read at once; not as allocated */
+	Size		all_size;
 	const char *packed;			/* the block's bytes */
 	uint32		least;			/* what its frequencies are counted from */
 	/* positions; read when somebody asks for them */

@@ -15,6 +15,9 @@
 #define WINDOW 8192
 #define MIN_WINDOW 64
 
+/* Of impacts, few windows can be skipped. */
+#define IMPACT_WINDOW 4096
+
 /* Looking a document up in a list takes as long as adding so many postings. */
 #define LOOKUP_POSTINGS 4
 
@@ -36,6 +39,7 @@ typedef struct RankList
 	double		most;			/* points that a bound of 256 stands for */
 	double		per_bound;		/* points for each 1/256 of a bound, and a little more */
 	int64		list_bound;		/* points that no posting is above */
+	double		price;			/* of leaving it out of the essential ones: the bound, or that per posting */
 	int64		bound;			/* nor one in the window */
 	uint32		block;			/* in which the window begins */
 	uint32		nblocks;		/* that it meets */
@@ -49,11 +53,11 @@ typedef struct Engine
 	const Bm25BlockLoops *loops;
 	Bm25Top    *top;
 	int64		floor;			/* as many rows as are asked for have more points */
-	RankList   *lists;			/* ascending by list_bound */
+	RankList   *lists;			/* ascending by price */
 	int			n;
 	RankList   *against;		/* lists that take points away */
 	int			nagainst;
-	RankList  **order;			/* ascending by bound */
+	RankList  **order;			/* of words, ascending by bound; else as "lists" */
 	int64	   *rest;			/* the sum of the bounds in "order" before this one */
 	uint32	   *points;			/* of a window's documents; all zero between windows */
 	bool	   *met;			/* which groups of them are not */
@@ -391,7 +395,7 @@ search_window(Engine *engine, int first, uint32 base, uint32 end)
 	for (int i = first; i < engine->n; i++)
 		added += accumulate(engine, engine->order[i], base, end);
 	/* Many documents are not looked up one by one, if the next list can be added. */
-	while (first > 0 && guess_postings(engine->order[first - 1], base, end) < added)
+	while (first > 0 && !engine->search->weights->impact && guess_postings(engine->order[first - 1], base, end) < added)
 		added += accumulate(engine, engine->order[--first], base, end);
 	while ((found = engine->loops->select(engine->points, engine->met, groups,
 										  get_bar(engine, first), engine->places)) > 0 &&
@@ -408,11 +412,11 @@ search_window(Engine *engine, int first, uint32 base, uint32 end)
 	engine->loops->clear(engine->points, engine->met, groups);
 }
 
-/* Sort "order" by bound; few lists, mostly in order. */
+/* Sort "order" by bound; few lists, mostly in order.  Those of impacts stay as they are. */
 static void
 sort_order(Engine *engine)
 {
-	for (int i = 1; i < engine->n; i++)
+	for (int i = 1; i < engine->n && !engine->search->weights->impact; i++)
 	{
 		RankList   *list = engine->order[i];
 		int			j = i;
@@ -455,7 +459,7 @@ bound_words(RankList *list, float drift)
 	}
 }
 
-/* Open the lists of the segment; those with the lowest bounds come first. */
+/* Open the lists of the segment; those that are cheapest to leave out come first. */
 static void
 open_lists(Engine *engine)
 {
@@ -485,7 +489,8 @@ open_lists(Engine *engine)
 			bound_impacts(&list, &search->entries[engine->segment][i]);
 		else
 			bound_words(&list, drift);
-		for (; j > 0 && engine->lists[j - 1].list_bound > list.list_bound; j--)
+		list.price = (double) list.list_bound / (weights->impact ? list.cursor->df : 1);
+		for (; j > 0 && engine->lists[j - 1].price > list.price; j--)
 			engine->lists[j] = engine->lists[j - 1];
 		engine->lists[j] = list;
 		engine->n++;
@@ -560,7 +565,7 @@ bm25_rank_segment(Bm25Search *search, uint32 segment, Bm25Top *top)
 	Engine	   *engine = palloc0(sizeof(Engine));
 	Space	   *space = take_space();
 	uint32		ndocs = search->readers[segment]->segment.ndocs;
-	uint32		shortest = 1;
+	uint32		shortest = search->weights->impact ? IMPACT_WINDOW : 1;
 	uint32		windows = 0;
 	uint32		skipped = 0;
 	uint64		covered = 0;
