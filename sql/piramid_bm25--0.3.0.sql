@@ -225,7 +225,7 @@ BEGIN
 	SELECT o.oprname INTO operator
 	FROM pg_catalog.pg_index i
 	JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
-	JOIN pg_catalog.pg_am m ON m.oid = c.relam AND m.amname IN ('hnsw', 'ivfflat')
+	JOIN pg_catalog.pg_am m ON m.oid = c.relam AND m.amname IN ('hnsw', 'ivfflat', 'bm25')
 	JOIN pg_catalog.pg_attribute a ON a.attrelid = rel AND a.attname = vector_column
 	JOIN pg_catalog.pg_opclass k ON k.oid = ANY (i.indclass) AND k.opcintype = vector_type
 	JOIN pg_catalog.pg_amop f ON f.amopfamily = k.opcfamily AND f.amopstrategy = 1 AND f.amoppurpose = 'o'

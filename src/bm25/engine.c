@@ -15,8 +15,11 @@
 #define WINDOW 8192
 #define MIN_WINDOW 64
 
-/* Of impacts, few windows can be skipped. */
-#define IMPACT_WINDOW 4096
+/*
+ * Of impacts, few windows can be skipped.  They begin short, as the first ones are searched
+ * without a threshold, and double.
+ */
+#define IMPACT_WINDOW 1024
 
 /* Looking a document up in a list takes as long as adding so many postings. */
 #define LOOKUP_POSTINGS 4
@@ -621,7 +624,9 @@ bm25_rank_segment(Bm25Search *search, uint32 segment, Bm25Top *top)
 			skipped++;
 		covered += end - base + 1;
 		doc = end + 1;
-		if (++windows == WATCHED)
+		if (search->weights->impact)
+			shortest = Min(WINDOW, shortest * 2);
+		else if (++windows == WATCHED)
 		{
 			if (skipped < WATCHED / 4 && covered < WATCHED * SHORT_WINDOW)
 				shortest = Min(WINDOW, Max(MIN_WINDOW, shortest * 4));

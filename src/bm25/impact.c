@@ -149,8 +149,14 @@ bm25_impact_weights(const Bm25Search *search)
 		double		scaled = ldexp(2.0 * search->terms[i].weight, weights->shift);
 
 		/* A term that nothing has may have too large a weight: it does not count. */
-		scaled *= 1 + (i < search->nfor ? SCALE_MARGIN : -SCALE_MARGIN);
-		weights->scaled[i] = (float) Max(-FLT_MAX, Min(FLT_MAX, scaled));
+		if (i < search->nfor)
+			weights->scaled[i] = (float) Min(FLT_MAX, scaled * (1 + SCALE_MARGIN));
+		else
+		{
+			/* The sign tells that the list is against a row; so little takes no point away. */
+			scaled = Min(-FLT_MIN, scaled * (1 - SCALE_MARGIN));
+			weights->scaled[i] = (float) Max(-FLT_MAX, scaled);
+		}
 	}
 	/* What the operator may lose when it adds up doubles */
 	weights->lost = all * (search->nterms + 8) * DBL_EPSILON;

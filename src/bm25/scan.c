@@ -44,6 +44,7 @@ typedef struct Bm25Scan
 	Bm25Search	search;
 	bool		nothing;		/* a NULL was asked for */
 	bool		sparse;			/* rows are sparse vectors */
+	bool		null_order;		/* all are equally far from NULL */
 	bool		started;
 	bool		conditional;	/* there are conditions, or rows without any word count, too */
 	bool		order_matches;	/* each row with a word of the order's meets them */
@@ -181,10 +182,14 @@ start(IndexScanDesc scan)
 	pgstat_count_index_scan(scan->indexRelation);
 	piramid_count_search(scan);
 	bm25_search_init(search, scan->indexRelation);
+	state->sparse = (search->meta.flags & BM25_HAS_IMPACTS) != 0;
 	for (int i = 0; i < scan->numberOfOrderBys; i++)
 	{
 		if (scan->orderByData[i].sk_flags & SK_ISNULL)
-			state->nothing = true;
+		{
+			state->nothing = !state->sparse;
+			state->null_order = search->ordered = state->sparse;
+		}
 		else
 			start_order(scan, &scan->orderByData[i]);
 	}
@@ -197,7 +202,6 @@ start(IndexScanDesc scan)
 	}
 	if (!state->nothing)
 		bm25_search_open(search);
-	state->sparse = (search->meta.flags & BM25_HAS_IMPACTS) != 0;
 	/* A vector has a distance from any other: such a scan ends with all rows. */
 	state->conditional = search->nmatches > 0 || state->sparse || bm25_unmatched();
 	state->order_matches = search->ordered && bm25_order_matches(search);
@@ -354,7 +358,7 @@ tell_order(IndexScanDesc scan, uint32 points)
 	scan->xs_recheckorderby = state->sparse;
 	scan->xs_orderbyvals[0] = Float8GetDatum(state->sparse ? bm25_impact_distance(weights, points) :
 											 bm25_score(weights, points));
-	scan->xs_orderbynulls[0] = false;
+	scan->xs_orderbynulls[0] = state->null_order;
 	if (!state->sparse)
 		latest = scan;
 }

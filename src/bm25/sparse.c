@@ -7,6 +7,7 @@
  */
 #include "bm25/bm25.h"
 
+#include "port/pg_bswap.h"
 #include "type/sparsevec.h"
 
 /* Support function 1 of an operator class: its values are sparse vectors. */
