@@ -20,9 +20,13 @@
  * without a threshold, and double.
  */
 #define IMPACT_WINDOW 1024
+#define MAX_IMPACT_WINDOW 4096
 
 /* Looking a document up in a list takes as long as adding so many postings. */
 #define LOOKUP_POSTINGS 4
+
+/* Of impacts, of which postings are added faster, and whose lists are longer */
+#define IMPACT_LOOKUP_POSTINGS 6
 
 /* Bounds, made with one average length, are held against parts made with another. */
 #define ROUNDING 0.99999f
@@ -387,24 +391,59 @@ guess_postings(const RankList *list, uint32 base, uint32 end)
 	return BM25_BLOCK * (end - base + 1.0) / (cursor->heads[list->block].last - from + 1.0);
 }
 
+/*
+ * Add lists of impacts before "first" until few documents may be among the best, which are
+ * left to be looked up.  Returns how many; "first" is the first list that has been added.
+ */
+static uint32
+narrow_down(Engine *engine, int *first, uint32 base, uint32 end)
+{
+	int			groups = (end - base) / BLOCK_LANES + 1;
+
+	for (;;)
+	{
+		uint32		found = engine->loops->select(engine->points, engine->met, groups,
+												  get_bar(engine, *first), engine->places);
+		double		left = (double) found * IMPACT_LOOKUP_POSTINGS;
+		int			before = *first;
+
+		while (*first > 0 &&
+			   (left -= guess_postings(engine->order[*first - 1], base, end)) > 0)
+			(void) accumulate(engine, engine->order[--*first], base, end);
+		if (*first == before)
+			return found;
+	}
+}
+
+/* The same for words */
+static uint32
+narrow_words(Engine *engine, int *first, uint32 base, uint32 end, uint32 added)
+{
+	int			groups = (end - base) / BLOCK_LANES + 1;
+	uint32		found;
+
+	/* Many documents are not looked up one by one, if the next list can be added. */
+	while (*first > 0 && guess_postings(engine->order[*first - 1], base, end) < added)
+		added += accumulate(engine, engine->order[--*first], base, end);
+	while ((found = engine->loops->select(engine->points, engine->met, groups,
+										  get_bar(engine, *first), engine->places)) > 0 &&
+		   *first > 0 && guess_postings(engine->order[*first - 1], base, end) <
+		   (double) found * LOOKUP_POSTINGS)
+		(void) accumulate(engine, engine->order[--*first], base, end);
+	return found;
+}
+
 /* Search a window, with the lists from "first" on in "order" essential. */
 static void
 search_window(Engine *engine, int first, uint32 base, uint32 end)
 {
-	int			groups = (end - base) / BLOCK_LANES + 1;
 	uint32		added = 0;
 	uint32		found;
 
 	for (int i = first; i < engine->n; i++)
 		added += accumulate(engine, engine->order[i], base, end);
-	/* Many documents are not looked up one by one, if the next list can be added. */
-	while (first > 0 && !engine->search->weights->impact && guess_postings(engine->order[first - 1], base, end) < added)
-		added += accumulate(engine, engine->order[--first], base, end);
-	while ((found = engine->loops->select(engine->points, engine->met, groups,
-										  get_bar(engine, first), engine->places)) > 0 &&
-		   first > 0 && guess_postings(engine->order[first - 1], base, end) <
-		   (double) found * LOOKUP_POSTINGS)
-		(void) accumulate(engine, engine->order[--first], base, end);
+	found = engine->search->weights->impact ? narrow_down(engine, &first, base, end) :
+		narrow_words(engine, &first, base, end, added);
 	for (uint32 i = 0; i < found; i++)
 	{
 		uint32		place = engine->places[i];
@@ -412,7 +451,7 @@ search_window(Engine *engine, int first, uint32 base, uint32 end)
 		if (engine->points[place] > get_bar(engine, first))
 			finish(engine, first, base + place, engine->points[place]);
 	}
-	engine->loops->clear(engine->points, engine->met, groups);
+	engine->loops->clear(engine->points, engine->met, (end - base) / BLOCK_LANES + 1);
 }
 
 /* Sort "order" by bound; few lists, mostly in order.  Those of impacts stay as they are. */
@@ -625,7 +664,7 @@ bm25_rank_segment(Bm25Search *search, uint32 segment, Bm25Top *top)
 		covered += end - base + 1;
 		doc = end + 1;
 		if (search->weights->impact)
-			shortest = Min(WINDOW, shortest * 2);
+			shortest = Min(MAX_IMPACT_WINDOW, shortest * 2);
 		else if (++windows == WATCHED)
 		{
 			if (skipped < WATCHED / 4 && covered < WATCHED * SHORT_WINDOW)
