@@ -355,8 +355,6 @@ extern const char *bm25_decode_word(const char *p, const char *end, uint32 flags
 
 /* functions in sparse.c */
 struct SparseVector;
-extern bool bm25_is_sparse(Relation rel);
-extern uint32 bm25_column_dimensions(Relation rel);
 extern void bm25_check_dimensions(const struct SparseVector *vector, uint32 dim);
 extern void bm25_put_dimension(char *to, uint32 dimension, bool negative);
 extern void bm25_parse_sparse(const struct SparseVector *vector, Bm25Document *document);
@@ -386,6 +384,7 @@ extern bytea *bm25_options(Datum reloptions, bool validate);
 extern void bm25_options_init(void);
 extern void bm25_meta_init(Relation rel, Bm25MetaPageData *meta);
 extern bool bm25_unmatched(void);
+extern bool bm25_is_sparse(Relation rel);
 
 /* functions in scan.c */
 extern IndexScanDesc bm25_beginscan(Relation rel, int nkeys, int norderbys);

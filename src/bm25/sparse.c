@@ -18,27 +18,6 @@ bm25_sparsevec_type(PG_FUNCTION_ARGS)
 	PG_RETURN_POINTER(NULL);
 }
 
-/* Are the values of an index sparse vectors? */
-bool
-bm25_is_sparse(Relation rel)
-{
-	return OidIsValid(index_getprocid(rel, 1, BM25_SPARSEVEC_PROC));
-}
-
-/* The dimensions of an index's column, which must have them. */
-uint32
-bm25_column_dimensions(Relation rel)
-{
-	int			dim = TupleDescAttr(RelationGetDescr(rel), 0)->atttypmod;
-
-	if (dim < 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("column does not have dimensions"),
-				 errhint("Declare the column as sparsevec(n), or index an expression such as (column::sparsevec(n)).")));
-	return dim;
-}
-
 /* An error like that of the operator. */
 void
 bm25_check_dimensions(const SparseVector *vector, uint32 dim)
