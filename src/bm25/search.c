@@ -355,7 +355,7 @@ find_weights(Bm25Search *search)
 
 	initStringInfo(&terms);
 	describe_terms(search, &terms);
-	search->weights = palloc(sizeof(Bm25Weights));
+	search->weights = palloc0(sizeof(Bm25Weights));
 	search->weights->n = search->nterms;
 	search->weights->scaled = palloc(sizeof(float) * Max(search->nterms, 1));
 	for (int i = 0; i < KEPT; i++)
