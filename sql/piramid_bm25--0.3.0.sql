@@ -151,6 +151,7 @@ COMMENT ON FUNCTION bm25_sparsevec_type(internal) IS 'tells that an operator cla
 CREATE OPERATOR CLASS sparsevec_ip_ops FOR TYPE sparsevec USING bm25 AS
 	OPERATOR 1 <#> (sparsevec, sparsevec) FOR ORDER BY float_ops,
 	FUNCTION 1 bm25_sparsevec_type(internal);
+COMMENT ON OPERATOR CLASS sparsevec_ip_ops USING bm25 IS 'negative inner product, <#>';
 
 -- ===========================================================================
 -- Looking after an index
