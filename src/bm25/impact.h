@@ -68,7 +68,7 @@ bm25_impact_least_points(float scaled, uint32 impact)
 
 	if (points < IMPACT_MARGIN)
 		return 0;
-	return points < PG_INT32_MAX ? (uint32) points - IMPACT_MARGIN : PG_INT32_MAX;
+	return points < 2147483648.0f ? (uint32) points - IMPACT_MARGIN : PG_INT32_MAX;
 }
 
 /*
