@@ -35,7 +35,7 @@ $node->safe_psql('postgres', q{
 		RETURN result;
 	END $$;
 	CREATE FUNCTION sparse(seed int, n int) RETURNS sparsevec LANGUAGE sql IMMUTABLE AS $$
-		SELECT ('{' || string_agg(d || ':' || (hashint4(seed * 31 + d) & 255) - 60.5, ',') || '}/700')::sparsevec
+		SELECT ('{' || string_agg(d || ':' || (hashint4(seed * 31 + d) & 255) - 60.5, ',') || '}/700')::public.sparsevec
 		FROM (SELECT DISTINCT exp(6.5 * (hashint4(seed * 1009 + i)::bigint & 1023) / 1023)::int AS d
 			FROM generate_series(1, n) i) x $$;
 	CREATE FUNCTION near(by_index boolean, q sparsevec) RETURNS json LANGUAGE plpgsql AS $$
