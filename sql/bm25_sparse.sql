@@ -48,6 +48,7 @@ CREATE INDEX d_v ON d USING bm25 (v sparsevec_ip_ops);
 SELECT text_config, k1, documents, head_documents, segments, positions FROM piramid_bm25_info('d_v');
 SELECT piramid_bm25_check('d_v');
 EXPLAIN (COSTS OFF) SELECT id FROM d ORDER BY v <#> '{1:1,9:2}/400' LIMIT 5;
+EXPLAIN (COSTS OFF) SELECT id FROM d ORDER BY v <#> '{1:1,9:2}/400';
 SELECT kind, sum(wrong('d', query, k)) FROM asked GROUP BY kind ORDER BY kind;
 -- Of one kind alone, so that pruning is not the others' doing.
 CREATE TABLE d0 (v sparsevec(400));

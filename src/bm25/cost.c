@@ -37,12 +37,16 @@
 #define UNKNOWN_ELEMENTS 40
 #define COMMON_FACTOR 8
 
+/* A row of them: after the first ones, the next are looked for again, and then all are. */
+#define SPARSE_ROW_COST (20 * cpu_index_tuple_cost)
+
 /* What is known of a scan's queries */
 typedef struct Estimate
 {
 	double		words;
 	double		postings;
 	double		matches;		/* rows */
+	Cost		row_cost;
 	bool		other_index;	/* a query names another one */
 } Estimate;
 
@@ -179,6 +183,7 @@ estimate_sparse(const Bm25MetaPageData *meta, Node *arg, double ntuples, Estimat
 	share = Min(1, COMMON_FACTOR / dimensions *
 				elements / Max(ntuples, 1));
 	estimate->postings = estimate->words * share * ntuples;
+	estimate->row_cost = SPARSE_ROW_COST;
 }
 
 void
@@ -187,7 +192,7 @@ bm25_costestimate(PlannerInfo *root, IndexPath *path, double loop_count,
 				  double *correlation, double *pages)
 {
 	double		ntuples = Max(path->indexinfo->rel->tuples, 1);
-	Estimate	estimate = {.matches = ntuples};
+	Estimate	estimate = {.matches = ntuples,.row_cost = cpu_index_tuple_cost};
 	Relation	rel;
 	Bm25MetaPageData meta;
 	double		page_cost;
@@ -236,7 +241,7 @@ bm25_costestimate(PlannerInfo *root, IndexPath *path, double loop_count,
 	get_tablespace_page_costs(path->indexinfo->reltablespace, &page_cost, NULL);
 	*startup = estimate.words * WORD_PAGES * MISS_SHARE * page_cost +
 		estimate.postings * POSTING_COST;
-	*total = *startup + estimate.matches * cpu_index_tuple_cost;
+	*total = *startup + estimate.matches * estimate.row_cost;
 	/* A bitmap of rows by their order alone would leave out those without any word. */
 	if (path->indexclauses != NIL)
 		*selectivity = Min(1, Max(estimate.matches, 1) / ntuples);
