@@ -144,6 +144,15 @@ CREATE OPERATOR CLASS tsvector_bm25_ops DEFAULT FOR TYPE tsvector USING bm25 AS
 	OPERATOR 2 @@ (anynonarray, bm25query),
 	OPERATOR 3 pg_catalog.@@ (tsvector, tsquery);
 
+CREATE FUNCTION bm25_sparsevec_type(internal) RETURNS internal
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION bm25_sparsevec_type(internal) IS 'tells that an operator class is one of sparse vectors';
+
+CREATE OPERATOR CLASS sparsevec_ip_ops FOR TYPE sparsevec USING bm25 AS
+	OPERATOR 1 <#> (sparsevec, sparsevec) FOR ORDER BY float_ops,
+	FUNCTION 1 bm25_sparsevec_type(internal);
+COMMENT ON OPERATOR CLASS sparsevec_ip_ops USING bm25 IS 'negative inner product, <#>';
+
 -- ===========================================================================
 -- Looking after an index
 -- ===========================================================================
@@ -217,7 +226,7 @@ BEGIN
 	SELECT o.oprname INTO operator
 	FROM pg_catalog.pg_index i
 	JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
-	JOIN pg_catalog.pg_am m ON m.oid = c.relam AND m.amname IN ('hnsw', 'ivfflat')
+	JOIN pg_catalog.pg_am m ON m.oid = c.relam AND m.amname IN ('hnsw', 'ivfflat', 'bm25')
 	JOIN pg_catalog.pg_attribute a ON a.attrelid = rel AND a.attname = vector_column
 	JOIN pg_catalog.pg_opclass k ON k.oid = ANY (i.indclass) AND k.opcintype = vector_type
 	JOIN pg_catalog.pg_amop f ON f.amopfamily = k.opcfamily AND f.amopstrategy = 1 AND f.amoppurpose = 'o'

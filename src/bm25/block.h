@@ -13,6 +13,7 @@
 
 #include "c.h"
 
+#include "bm25/impact.h"
 #include "bm25/part.h"
 #include "distance/distance.h"
 
@@ -57,6 +58,9 @@ typedef struct Bm25BlockLoops
 	/* The points of n postings. */
 	void		(*points) (const Bm25Weight *weight, const Bm25Lengths *lengths, const uint32 *docs,
 						   const uint32 *tfs, uint32 n, uint32 *points);
+
+	/* The points of n impacts; "scaled" is not negative. */
+	void		(*impacts) (float scaled, const uint32 *impacts, uint32 n, uint32 *points);
 
 	/*
 	 * Where in an array numbers are above "bar"; returns how many.  Only groups of

@@ -153,6 +153,25 @@ compute_points(const Bm25Weight *weight, const Bm25Lengths *lengths, const uint3
 	bm25_loops_scalar.points(weight, lengths, docs + i, tfs + i, n - i, points + i);
 }
 
+static void
+compute_impacts(float scaled, const uint32 *impacts, uint32 n, uint32 *points)
+{
+	__m256i		base = _mm256_set1_epi32(IMPACT_BASE);
+	__m256		factor = _mm256_set1_ps(scaled);
+	uint32		i;
+
+	for (i = 0; i + LANES <= n; i += LANES)
+	{
+		__m256i		bits = _mm256_add_epi32(_mm256_loadu_si256((const __m256i *) (impacts + i)), base);
+		__m256		half = _mm256_castsi256_ps(_mm256_slli_epi32(bits, IMPACT_SHIFT));
+		__m256i		result = _mm256_cvttps_epi32(_mm256_mul_ps(factor, half));
+
+		_mm256_storeu_si256((__m256i *) (points + i),
+							_mm256_add_epi32(result, _mm256_set1_epi32(IMPACT_MARGIN)));
+	}
+	bm25_loops_scalar.impacts(scaled, impacts + i, n - i, points + i);
+}
+
 /* Which of the first 32 groups are met */
 static inline uint32
 find_met(const bool *met, int ngroups)
@@ -232,6 +251,7 @@ const Bm25BlockLoops bm25_loops_avx2 = {
 	unpack_docs,
 	find,
 	compute_points,
+	compute_impacts,
 	select_above,
 	clear_met,
 };

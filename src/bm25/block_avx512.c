@@ -139,6 +139,24 @@ compute_points(const Bm25Weight *weight, const Bm25Lengths *lengths, const uint3
 	}
 }
 
+static void
+compute_impacts(float scaled, const uint32 *impacts, uint32 n, uint32 *points)
+{
+	__m512i		base = _mm512_set1_epi32(IMPACT_BASE);
+	__m512		factor = _mm512_set1_ps(scaled);
+
+	for (uint32 i = 0; i < n; i += LANES)
+	{
+		__mmask16	some = n - i >= LANES ? 0xFFFF : (1u << (n - i)) - 1;
+		__m512i		bits = _mm512_add_epi32(_mm512_maskz_loadu_epi32(some, impacts + i), base);
+		__m512		half = _mm512_castsi512_ps(_mm512_slli_epi32(bits, IMPACT_SHIFT));
+		__m512i		result = _mm512_cvttps_epu32(_mm512_mul_ps(factor, half));
+
+		_mm512_mask_storeu_epi32(points + i, some,
+								 _mm512_add_epi32(result, _mm512_set1_epi32(IMPACT_MARGIN)));
+	}
+}
+
 /* Which of the first 64 groups are met */
 static inline uint64
 find_met(const bool *met, int ngroups)
@@ -186,6 +204,7 @@ const Bm25BlockLoops bm25_loops_avx512 = {
 	unpack_docs,
 	find,
 	compute_points,
+	compute_impacts,
 	select_above,
 	clear_met,
 };

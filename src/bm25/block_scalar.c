@@ -65,6 +65,13 @@ compute_points(const Bm25Weight *weight, const Bm25Lengths *lengths, const uint3
 								get_length(lengths, docs[i]));
 }
 
+static void
+compute_impacts(float scaled, const uint32 *impacts, uint32 n, uint32 *points)
+{
+	for (uint32 i = 0; i < n; i++)
+		points[i] = bm25_impact_points(scaled, impacts[i]);
+}
+
 /* Which of the next 8 groups are met: a byte of a number for each, the lowest one first */
 static inline uint64
 find_met(const bool *met, int ngroups)
@@ -119,6 +126,7 @@ const Bm25BlockLoops bm25_loops_scalar = {
 	unpack_docs,
 	find,
 	compute_points,
+	compute_impacts,
 	select_above,
 	clear_met,
 };

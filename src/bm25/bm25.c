@@ -69,6 +69,7 @@ bm25_handler(PG_FUNCTION_ARGS)
 	IndexAmRoutine *am = makeNode(IndexAmRoutine);
 
 	am->amstrategies = BM25_STRATEGIES;
+	am->amsupport = BM25_PROCS;
 	am->amcanorderbyop = true;
 	am->amoptionalkey = true;
 	am->amparallelvacuumoptions = VACUUM_OPTION_PARALLEL_BULKDEL;

@@ -29,6 +29,10 @@
 #define BM25_MATCH_TSQUERY 3
 #define BM25_STRATEGIES 3
 
+/* The support function of operator classes of sparse vectors, whose <#> is BM25_ORDER */
+#define BM25_SPARSEVEC_PROC 1
+#define BM25_PROCS 1
+
 #define BM25_DEFAULT_K1 1.2
 #define BM25_DEFAULT_B 0.75
 
@@ -87,6 +91,7 @@ typedef struct Bm25Entry
 	uint32		df;
 	Bm25Form	form;
 	uint8		bound;			/* of a list of blocks */
+	uint32		greatest;		/* impact, if the index has them */
 	uint32		bytes;			/* of a list without */
 	uint64		offset;			/* of these, or of the blocks' data */
 	uint64		heads;
@@ -129,7 +134,10 @@ typedef struct Bm25Cursor
 	uint8		bound;			/* as in a block's head */
 	bool		has_tfs;		/* of the block */
 	Bm25Kept	data_page;
+	char	   *all;			/* the blocks' data, if they were read at once; not as allocated */
+	Size		all_size;
 	const char *packed;			/* the block's bytes */
+	uint32		least;			/* what its frequencies are counted from */
 	/* positions; read when somebody asks for them */
 	uint64		positions;		/* where the list's begin */
 	uint64		position_bytes;
@@ -348,6 +356,12 @@ extern void bm25_parse_value(Relation rel, Oid config, uint32 flags, Datum value
 extern char *bm25_encode_words(const Bm25Document *document, uint32 *bytes);
 extern const char *bm25_decode_word(const char *p, const char *end, uint32 flags, Bm25Word *word);
 
+/* functions in sparse.c */
+struct SparseVector;
+extern void bm25_check_dimensions(const struct SparseVector *vector, uint32 dim);
+extern void bm25_put_dimension(char *to, uint32 dimension, bool negative);
+extern void bm25_parse_sparse(const struct SparseVector *vector, Bm25Document *document);
+
 /* functions in insert.c */
 extern bool bm25_insert(Relation rel, Datum *values, bool *isnull, ItemPointer tid,
 						Relation heap, IndexUniqueCheck unique, bool unchanged,
@@ -373,6 +387,7 @@ extern bytea *bm25_options(Datum reloptions, bool validate);
 extern void bm25_options_init(void);
 extern void bm25_meta_init(Relation rel, Bm25MetaPageData *meta);
 extern bool bm25_unmatched(void);
+extern bool bm25_is_sparse(Relation rel);
 
 /* functions in scan.c */
 extern IndexScanDesc bm25_beginscan(Relation rel, int nkeys, int norderbys);

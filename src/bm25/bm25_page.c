@@ -59,11 +59,12 @@ check_page(Relation rel, BlockNumber block, Page page, int kind, uint64 generati
 	if (PageGetSpecialSize(page) != MAXALIGN(sizeof(Bm25PageOpaqueData)) ||
 		opaque->magic != BM25_MAGIC)
 		page_report_corrupt(rel, block, "a foreign page");
-	if (opaque->version != BM25_VERSION)
+	if (opaque->version < BM25_OLDEST_VERSION || opaque->version > BM25_VERSION)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("index \"%s\" has format version %d at block %u, but this library reads version %d",
-						RelationGetRelationName(rel), opaque->version, block, BM25_VERSION),
+				 errmsg("index \"%s\" has format version %d at block %u, but this library reads versions %d to %d",
+						RelationGetRelationName(rel), opaque->version, block,
+						BM25_OLDEST_VERSION, BM25_VERSION),
 				 errhint("Please REINDEX it.")));
 	if (opaque->kind == kind && (generation == 0 || opaque->generation == generation))
 		return;
@@ -227,7 +228,8 @@ check_meta(Relation rel, const Bm25MetaPageData *meta)
 		if (segment->ndocs == 0 || segment->ndocs == PG_UINT32_MAX ||
 			!(segment->avglen >= 0 && segment->avglen <= (float4) PG_UINT32_MAX) ||
 			(segment->width != 1 && segment->width != 2 && segment->width != 4) ||
-			segment->flags != (meta->flags & (BM25_HAS_POSITIONS | BM25_HAS_WEIGHTS)))
+			(segment->flags & ~BM25_HAS_NEGATIVE) !=
+			(meta->flags & (BM25_HAS_POSITIONS | BM25_HAS_WEIGHTS | BM25_HAS_IMPACTS)))
 			page_report_corrupt(rel, BM25_METAPAGE, "an impossible segment");
 	}
 }

@@ -22,7 +22,8 @@
 #include "tsearch/ts_type.h"
 
 #define BM25_MAGIC 0x35324D42	/* "BM25" */
-#define BM25_VERSION 2			/* 1: before positions; never released */
+#define BM25_VERSION 3			/* 3: impacts; 2: positions; 1 was never released */
+#define BM25_OLDEST_VERSION 2	/* its pages are as today's, and are written on */
 
 #define BM25_METAPAGE 0
 #define BM25_FREEPAGE 1
@@ -90,7 +91,7 @@ typedef struct Bm25Segment
 	float4		avglen;			/* that the bounds in the postings were made with */
 	uint32		maxlen;
 	uint8		width;			/* bytes of a length: 1, 2 or 4 */
-	uint8		flags;			/* BM25_HAS_POSITIONS, BM25_HAS_WEIGHTS */
+	uint8		flags;			/* BM25_HAS_... */
 	uint8		reserved[18];	/* 0 */
 } Bm25Segment;
 
@@ -103,6 +104,9 @@ StaticAssertDecl(sizeof(Bm25Segment) == 64, "disk format");
 /* it is known where words stand in documents; flags of segments, too */
 #define BM25_HAS_POSITIONS 2
 #define BM25_HAS_WEIGHTS 4		/* and with which weight, as in a tsvector */
+/* Documents are sparse vectors: terms are dimensions, frequencies are impacts (impact.h) */
+#define BM25_HAS_IMPACTS 8
+#define BM25_HAS_NEGATIVE 16	/* of segments alone: some weights are negative */
 
 typedef struct Bm25MetaPageData
 {
@@ -118,7 +122,8 @@ typedef struct Bm25MetaPageData
 	uint32		head_pages;		/* those of large records too */
 	Bm25Extent	spare[2];		/* free blocks for the head, taken in this order */
 	uint32		nsegments;
-	uint32		reserved[15];	/* 0 */
+	uint32		dim;			/* of all documents, if they are sparse vectors; else 0 */
+	uint32		reserved[14];	/* 0 */
 	Bm25Segment segments[BM25_MAX_SEGMENTS];	/* in the order of their documents */
 } Bm25MetaPageData;
 
@@ -230,7 +235,7 @@ typedef struct Bm25BlockHead
 	uint32		offset;			/* of its data, from the list's data */
 	uint8		gap_bits;
 	uint8		tf_bits;
-	uint8		bound;			/* no part of a score is above (bound + 1) / 256 */
+	uint8		bound;			/* no part of a score is above (bound + 1) / 256; no weight, times the list's greatest */
 	uint8		count;			/* of postings, less 1 */
 } Bm25BlockHead;
 
@@ -242,9 +247,9 @@ StaticAssertDecl(sizeof(Bm25BlockHead) == 12, "disk format");
  * bytes shared with the term before (varint), further bytes (varint, then they),
  * documents (varint), form (1 byte); then inline: bytes (varint, then they);
  * short: offset, bytes (varints); blocks: offset of the heads, offset of the
- * data, the list's bound (varints).  If the index has positions: where the term's
- * begin (varint; only with each 16th entry, as the others follow), and how many
- * bytes they have (varint).
+ * data, the list's bound (varints).  If the index has impacts: the list's greatest
+ * (varint).  If the index has positions: where the term's begin (varint; only with
+ * each 16th entry, as the others follow), and how many bytes they have (varint).
  *
  * An inner page: this header, the first leaf's number, entries of length (varint)
  * and term, and the offset of each.
@@ -259,6 +264,16 @@ typedef struct Bm25DictPageData
 typedef Bm25DictPageData *Bm25DictPage;
 
 #define BM25_RESTART 16
+
+/*
+ * With impacts, a term is a number of four bytes, the highest one first: the dimension,
+ * from 0, and this bit for its negative weights, which have a list of their own.  A
+ * document's length is the number of its elements.  A block's data begin with its least
+ * impact, less one (uint16), and its impacts are counted from there.
+ */
+#define BM25_NEGATIVE_TERM UINT32_C(0x80000000)
+#define BM25_DIMENSION_BYTES 4
+#define BM25_LEAST_BYTES 2
 #define BM25_MAX_TERM 2046		/* as lexemes of a tsvector */
 
 #endif							/* PIRAMID_BM25_PAGE_H */

@@ -96,16 +96,13 @@ has_bit(const uint64 *set, int i)
 	return set[i / 64] >> (i % 64) & 1;
 }
 
-/* What a term adds to the points of the document at which its list stands */
+/* The points of the document at which a term's list stands, with what the term makes of them */
 static inline uint32
-points_here(Bm25Search *search, int term, Bm25Cursor *cursor)
+add_points(Bm25Search *search, uint32 points, int term, Bm25Cursor *cursor)
 {
-	if (search->terms[term].freq == 0)
-		return 0;
-	bm25_cursor_load_tfs(cursor);
-	return bm25_points(search->weights->scaled[term], search->weights->norm,
-					   cursor->tfs[cursor->at],
-					   bm25_length(cursor->reader, cursor->docs[cursor->at]));
+	Bm25Weight	weight = bm25_weight(search->weights, term);
+
+	return search->terms[term].freq == 0 ? points : bm25_add_posting(points, &weight, cursor);
 }
 
 /*
@@ -177,7 +174,7 @@ intersect(Matcher *matcher, const int *terms, int n)
 				cursor->docs[cursor->at] != doc)
 				continue;
 			set_bit(mask, term);
-			points += points_here(search, term, cursor);
+			points = add_points(search, points, term, cursor);
 		}
 		offer(matcher, doc, mask, points);
 		doc++;
@@ -196,7 +193,7 @@ note_term(Bm25Search *search, Window *window, Bm25Cursor *cursor, int term, uint
 
 		set_bit(&window->masks[(Size) slot * search->mask_words], term);
 		set_bit(window->touched, slot);
-		window->points[slot] += points_here(search, term, cursor);
+		window->points[slot] = add_points(search, window->points[slot], term, cursor);
 	}
 }
 

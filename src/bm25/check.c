@@ -61,6 +61,24 @@ check_positions(Bm25Cursor *cursor, uint32 *size)
 	return bytes;
 }
 
+/* The share of what its bound is one of that a posting has; verifies its frequency. */
+static float
+posting_share(const SegmentCheck *check, const Bm25Entry *entry, uint32 tf, uint32 length)
+{
+	Bm25Reader *reader = check->reader;
+
+	if (reader->segment.flags & BM25_HAS_IMPACTS)
+	{
+		if (tf == 0 || tf > entry->greatest || length == 0)
+			page_report_corrupt(reader->rel, reader->segment.header, "a broken impact");
+		return bm25_impact_half(tf) / bm25_impact_half(entry->greatest);
+	}
+	if (tf == 0 || tf > length)
+		page_report_corrupt(reader->rel, reader->segment.header,
+							"a posting that its document is too short for");
+	return bm25_part(check->norm, tf, length);
+}
+
 /* Verify the posting at which a cursor stands; returns the bytes of its positions. */
 static uint32
 check_posting(SegmentCheck *check, Bm25Cursor *cursor, const Bm25DictWalk *walk)
@@ -68,18 +86,15 @@ check_posting(SegmentCheck *check, Bm25Cursor *cursor, const Bm25DictWalk *walk)
 	Bm25Reader *reader = check->reader;
 	uint32		doc = cursor->docs[cursor->at];
 	uint32		tf = cursor->tfs[cursor->at];
-	uint32		length;
+	float		share;
 	const char *positions = NULL;
 	uint32		size = 0;
 
 	if (doc >= reader->segment.ndocs)
 		page_report_corrupt(reader->rel, reader->segment.header, "a posting of no document");
-	length = bm25_length(reader, doc);
-	if (tf == 0 || tf > length)
-		page_report_corrupt(reader->rel, reader->segment.header,
-							"a posting that its document is too short for");
+	share = posting_share(check, &walk->found, tf, bm25_length(reader, doc));
 	if (cursor->nblocks > 0 &&
-		(bm25_part(check->norm, tf, length) * 256 > cursor->heads[cursor->block].bound + 1 ||
+		(share * 256 > cursor->heads[cursor->block].bound + 1 ||
 		 cursor->heads[cursor->block].bound > walk->found.bound))
 		page_report_corrupt(reader->rel, reader->segment.header, "a wrong bound of a block");
 	if (reader->segment.flags & BM25_HAS_POSITIONS)
@@ -100,6 +115,7 @@ check_postings(SegmentCheck *check, const Bm25DictWalk *walk)
 	Bm25Cursor *cursor = bm25_cursor_open(reader, &walk->found);
 	uint64		position_bytes = sizeof(uint32) * (uint64) cursor->nblocks;
 	uint64		n = 0;
+	uint32		greatest = 0;
 
 	for (uint32 block = 0; block < Max(cursor->nblocks, 1); block++)
 	{
@@ -108,6 +124,7 @@ check_postings(SegmentCheck *check, const Bm25DictWalk *walk)
 		bm25_cursor_load_tfs(cursor);
 		for (uint32 i = 0; i < cursor->n; i++)
 		{
+			greatest = Max(greatest, cursor->tfs[i]);
 			cursor->at = i;
 			position_bytes += check_posting(check, cursor, walk);
 		}
@@ -115,6 +132,8 @@ check_postings(SegmentCheck *check, const Bm25DictWalk *walk)
 	}
 	if (reader->segment.flags & BM25_HAS_POSITIONS && position_bytes != walk->found.position_bytes)
 		page_report_corrupt(reader->rel, reader->segment.header, "broken positions of words");
+	if (reader->segment.flags & BM25_HAS_IMPACTS && greatest != walk->found.greatest)
+		page_report_corrupt(reader->rel, reader->segment.header, "a wrong bound of a list");
 	if (n != walk->found.df)
 		page_report_corrupt(reader->rel, reader->segment.header, "a wrong number of postings");
 }
@@ -261,7 +280,10 @@ check_record(Relation rel, const Bm25MetaPageData *meta, BlockNumber block,
 		if (p != NULL)
 			add_to_print(&print, word.word, word.len, word.tf, word.positions, word.position_bytes);
 		nterms++;
-		length += word.tf;
+		length += meta->flags & BM25_HAS_IMPACTS ? 1 : word.tf;
+		if (p != NULL && meta->flags & BM25_HAS_IMPACTS &&
+			(word.len != BM25_DIMENSION_BYTES || word.tf == 0 || word.tf > IMPACT_MOST))
+			page_report_corrupt(rel, block, "a broken impact");
 	}
 	if (p == NULL || nterms != record->nterms || length != record->length)
 		page_report_corrupt(rel, block, "a broken record of a document");

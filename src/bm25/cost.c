@@ -14,6 +14,7 @@
 #include "nodes/pathnodes.h"
 #include "optimizer/cost.h"
 #include "optimizer/optimizer.h"
+#include "type/sparsevec.h"
 #include "utils/array.h"
 #include "utils/float.h"
 #include "utils/lsyscache.h"
@@ -29,12 +30,23 @@
 #define WORD_PAGES 3
 #define MISS_SHARE 0.1
 
+/*
+ * Queries of sparse vectors have so many elements, if it is not known.  They ask for
+ * dimensions that many rows have, more than the mean by this factor.
+ */
+#define UNKNOWN_ELEMENTS 40
+#define COMMON_FACTOR 8
+
+/* A row of them: after the first ones, the next are looked for again, and then all are. */
+#define SPARSE_ROW_COST (20 * cpu_index_tuple_cost)
+
 /* What is known of a scan's queries */
 typedef struct Estimate
 {
 	double		words;
 	double		postings;
 	double		matches;		/* rows */
+	Cost		row_cost;
 	bool		other_index;	/* a query names another one */
 } Estimate;
 
@@ -152,14 +164,37 @@ estimate_query(Relation rel, Node *arg, bool condition, double ntuples, Estimate
 	estimate->postings += sum;
 }
 
+/* Look at the order of an index of sparse vectors. */
+static void
+estimate_sparse(const Bm25MetaPageData *meta, Node *arg, double ntuples, Estimate *estimate)
+{
+	double		elements = 0;
+	double		dimensions = 1;
+	double		share;
+
+	estimate->words = UNKNOWN_ELEMENTS;
+	if (IsA(arg, Const) && !((Const *) arg)->constisnull)
+		estimate->words = DatumGetSparseVector(((Const *) arg)->constvalue)->nnz;
+	for (uint32 i = 0; i < meta->nsegments; i++)
+	{
+		elements += meta->segments[i].sumlen;
+		dimensions = Max(dimensions, meta->segments[i].nterms);
+	}
+	share = Min(1, COMMON_FACTOR / dimensions *
+				elements / Max(ntuples, 1));
+	estimate->postings = estimate->words * share * ntuples;
+	estimate->row_cost = SPARSE_ROW_COST;
+}
+
 void
 bm25_costestimate(PlannerInfo *root, IndexPath *path, double loop_count,
 				  Cost *startup, Cost *total, Selectivity *selectivity,
 				  double *correlation, double *pages)
 {
 	double		ntuples = Max(path->indexinfo->rel->tuples, 1);
-	Estimate	estimate = {.matches = ntuples};
+	Estimate	estimate = {.matches = ntuples,.row_cost = cpu_index_tuple_cost};
 	Relation	rel;
+	Bm25MetaPageData meta;
 	double		page_cost;
 	ListCell   *cell;
 
@@ -175,9 +210,17 @@ bm25_costestimate(PlannerInfo *root, IndexPath *path, double loop_count,
 		return;
 	}
 	rel = index_open(path->indexinfo->indexoid, NoLock);
+	if (bm25_is_sparse(rel))
+		bm25_meta_read(rel, &meta);
 	foreach(cell, path->indexorderbys)
-		estimate_query(rel, estimate_expression_value(root, get_rightop(lfirst(cell))), false,
-					   ntuples, &estimate);
+	{
+		Node	   *arg = estimate_expression_value(root, get_rightop(lfirst(cell)));
+
+		if (bm25_is_sparse(rel))
+			estimate_sparse(&meta, arg, ntuples, &estimate);
+		else
+			estimate_query(rel, arg, false, ntuples, &estimate);
+	}
 	foreach(cell, path->indexclauses)
 	{
 		IndexClause *clause = lfirst(cell);
@@ -198,7 +241,7 @@ bm25_costestimate(PlannerInfo *root, IndexPath *path, double loop_count,
 	get_tablespace_page_costs(path->indexinfo->reltablespace, &page_cost, NULL);
 	*startup = estimate.words * WORD_PAGES * MISS_SHARE * page_cost +
 		estimate.postings * POSTING_COST;
-	*total = *startup + estimate.matches * cpu_index_tuple_cost;
+	*total = *startup + estimate.matches * estimate.row_cost;
 	/* A bitmap of rows by their order alone would leave out those without any word. */
 	if (path->indexclauses != NIL)
 		*selectivity = Min(1, Max(estimate.matches, 1) / ntuples);

@@ -15,11 +15,24 @@
 #define WINDOW 8192
 #define MIN_WINDOW 64
 
+/*
+ * Of impacts, few windows can be skipped.  They begin short, as the first ones are searched
+ * without a threshold, and double.
+ */
+#define IMPACT_WINDOW 1024
+#define MAX_IMPACT_WINDOW 4096
+
 /* Looking a document up in a list takes as long as adding so many postings. */
 #define LOOKUP_POSTINGS 4
 
+/* Of impacts, of which postings are added faster, and whose lists are longer */
+#define IMPACT_LOOKUP_POSTINGS 6
+
 /* Bounds, made with one average length, are held against parts made with another. */
 #define ROUNDING 0.99999f
+
+/* Points of impacts are products of floats. */
+#define IMPACT_ROUNDING 1e-6
 
 /* So many windows are watched before they are made longer. */
 #define WATCHED 16
@@ -30,8 +43,10 @@ typedef struct RankList
 {
 	Bm25Cursor *cursor;
 	Bm25Weight	weight;
-	double		per_bound;		/* points for each 1/256 of a bound */
+	double		most;			/* points that a bound of 256 stands for */
+	double		per_bound;		/* points for each 1/256 of a bound, and a little more */
 	int64		list_bound;		/* points that no posting is above */
+	double		price;			/* of leaving it out of the essential ones: the bound, or that per posting */
 	int64		bound;			/* nor one in the window */
 	uint32		block;			/* in which the window begins */
 	uint32		nblocks;		/* that it meets */
@@ -45,9 +60,11 @@ typedef struct Engine
 	const Bm25BlockLoops *loops;
 	Bm25Top    *top;
 	int64		floor;			/* as many rows as are asked for have more points */
-	RankList   *lists;			/* ascending by list_bound */
+	RankList   *lists;			/* ascending by price */
 	int			n;
-	RankList  **order;			/* ascending by bound */
+	RankList   *against;		/* lists that take points away */
+	int			nagainst;
+	RankList  **order;			/* of words, ascending by bound; else as "lists" */
 	int64	   *rest;			/* the sum of the bounds in "order" before this one */
 	uint32	   *points;			/* of a window's documents; all zero between windows */
 	bool	   *met;			/* which groups of them are not */
@@ -223,6 +240,21 @@ set_bound(RankList *list, uint32 base, uint32 end)
 	list->bound = list->nblocks > 0 ? points_of_bound(list, bound) : 0;
 }
 
+/* A document's points without what lists take away that are against it */
+static uint32
+take_away(Engine *engine, uint32 doc, uint32 points)
+{
+	for (int i = 0; i < engine->nagainst; i++)
+	{
+		RankList   *list = &engine->against[i];
+		Bm25Cursor *cursor = list->cursor;
+
+		if (bm25_cursor_seek(cursor, doc) && cursor->docs[cursor->at] == doc)
+			points = bm25_add_posting(points, &list->weight, cursor);
+	}
+	return points;
+}
+
 /* Look a document up in the lists before the i'th, as long as it may be one of the best. */
 static void
 finish(Engine *engine, int i, uint32 doc, uint32 points)
@@ -239,12 +271,13 @@ finish(Engine *engine, int i, uint32 doc, uint32 points)
 			return;
 		if (list->bound == 0 || !bm25_cursor_seek(cursor, doc) || cursor->docs[cursor->at] != doc)
 			continue;
-		bm25_cursor_load_tfs(cursor);
-		points += bm25_points(list->weight.scaled, list->weight.norm, cursor->tfs[cursor->at],
-							  bm25_length(engine->reader, doc));
+		points = bm25_add_posting(points, &list->weight, cursor);
 	}
-	if ((int64) points > threshold)
-		bm25_top_add(top, engine->search, (Bm25Hit) {points, engine->segment, doc});
+	if ((int64) points <= threshold)
+		return;
+	if (engine->nagainst > 0)
+		points = take_away(engine, doc, points);
+	bm25_top_add(top, engine->search, (Bm25Hit) {points, engine->segment, doc});
 }
 
 /* Postings of a window, as many as a block has */
@@ -276,9 +309,15 @@ next_postings(Engine *engine, RankList *list, uint32 doc, uint32 end, Postings *
 	postings->docs = cursor->docs + at;
 	postings->n = cursor->at - at;
 	bm25_cursor_load_tfs(cursor);
-	bm25_have_length(engine->reader, doc);
-	engine->loops->points(&list->weight, &engine->reader->lengths, postings->docs,
-						  cursor->tfs + at, postings->n, postings->points);
+	if (list->weight.impact)
+		engine->loops->impacts(list->weight.scaled, cursor->tfs + at, postings->n,
+							   postings->points);
+	else
+	{
+		bm25_have_length(engine->reader, doc);
+		engine->loops->points(&list->weight, &engine->reader->lengths, postings->docs,
+							  cursor->tfs + at, postings->n, postings->points);
+	}
 	return postings->docs[postings->n - 1] + 1;
 }
 
@@ -352,24 +391,59 @@ guess_postings(const RankList *list, uint32 base, uint32 end)
 	return BM25_BLOCK * (end - base + 1.0) / (cursor->heads[list->block].last - from + 1.0);
 }
 
+/*
+ * Add lists of impacts before "first" until few documents may be among the best, which are
+ * left to be looked up.  Returns how many; "first" is the first list that has been added.
+ */
+static uint32
+narrow_down(Engine *engine, int *first, uint32 base, uint32 end)
+{
+	int			groups = (end - base) / BLOCK_LANES + 1;
+
+	for (;;)
+	{
+		uint32		found = engine->loops->select(engine->points, engine->met, groups,
+												  get_bar(engine, *first), engine->places);
+		double		left = (double) found * IMPACT_LOOKUP_POSTINGS;
+		int			before = *first;
+
+		while (*first > 0 &&
+			   (left -= guess_postings(engine->order[*first - 1], base, end)) > 0)
+			(void) accumulate(engine, engine->order[--*first], base, end);
+		if (*first == before)
+			return found;
+	}
+}
+
+/* The same for words */
+static uint32
+narrow_words(Engine *engine, int *first, uint32 base, uint32 end, uint32 added)
+{
+	int			groups = (end - base) / BLOCK_LANES + 1;
+	uint32		found;
+
+	/* Many documents are not looked up one by one, if the next list can be added. */
+	while (*first > 0 && guess_postings(engine->order[*first - 1], base, end) < added)
+		added += accumulate(engine, engine->order[--*first], base, end);
+	while ((found = engine->loops->select(engine->points, engine->met, groups,
+										  get_bar(engine, *first), engine->places)) > 0 &&
+		   *first > 0 && guess_postings(engine->order[*first - 1], base, end) <
+		   (double) found * LOOKUP_POSTINGS)
+		(void) accumulate(engine, engine->order[--*first], base, end);
+	return found;
+}
+
 /* Search a window, with the lists from "first" on in "order" essential. */
 static void
 search_window(Engine *engine, int first, uint32 base, uint32 end)
 {
-	int			groups = (end - base) / BLOCK_LANES + 1;
 	uint32		added = 0;
 	uint32		found;
 
 	for (int i = first; i < engine->n; i++)
 		added += accumulate(engine, engine->order[i], base, end);
-	/* Many documents are not looked up one by one, if the next list can be added. */
-	while (first > 0 && guess_postings(engine->order[first - 1], base, end) < added)
-		added += accumulate(engine, engine->order[--first], base, end);
-	while ((found = engine->loops->select(engine->points, engine->met, groups,
-										  get_bar(engine, first), engine->places)) > 0 &&
-		   first > 0 && guess_postings(engine->order[first - 1], base, end) <
-		   (double) found * LOOKUP_POSTINGS)
-		(void) accumulate(engine, engine->order[--first], base, end);
+	found = engine->search->weights->impact ? narrow_down(engine, &first, base, end) :
+		narrow_words(engine, &first, base, end, added);
 	for (uint32 i = 0; i < found; i++)
 	{
 		uint32		place = engine->places[i];
@@ -377,14 +451,14 @@ search_window(Engine *engine, int first, uint32 base, uint32 end)
 		if (engine->points[place] > get_bar(engine, first))
 			finish(engine, first, base + place, engine->points[place]);
 	}
-	engine->loops->clear(engine->points, engine->met, groups);
+	engine->loops->clear(engine->points, engine->met, (end - base) / BLOCK_LANES + 1);
 }
 
-/* Sort "order" by bound; few lists, mostly in order. */
+/* Sort "order" by bound; few lists, mostly in order.  Those of impacts stay as they are. */
 static void
 sort_order(Engine *engine)
 {
-	for (int i = 1; i < engine->n; i++)
+	for (int i = 1; i < engine->n && !engine->search->weights->impact; i++)
 	{
 		RankList   *list = engine->order[i];
 		int			j = i;
@@ -398,7 +472,36 @@ sort_order(Engine *engine)
 		engine->rest[i + 1] = engine->rest[i] + engine->order[i]->bound;
 }
 
-/* Open the lists of the segment; those with the lowest bounds come first. */
+/* Set the bound of a list of impacts. */
+static void
+bound_impacts(RankList *list, const Bm25Entry *entry)
+{
+	list->most = (double) list->weight.scaled * bm25_impact_half(entry->greatest);
+	list->per_bound = list->most * (1 + IMPACT_ROUNDING) / 256;
+	list->list_bound = points_of_bound(list, PG_UINT8_MAX);
+}
+
+/* Set the bound of a list of words. */
+static void
+bound_words(RankList *list, float drift)
+{
+	const Bm25Cursor *cursor = list->cursor;
+
+	list->most = list->weight.scaled;
+	list->per_bound = (double) list->weight.scaled * drift / 256;
+	list->list_bound = points_of_bound(list, cursor->bound);
+	if (cursor->nblocks == 0)
+	{
+		uint32		most = 0;
+
+		for (uint32 k = 0; k < cursor->n; k++)
+			most = Max(most, cursor->tfs[k]);
+		list->list_bound = (int64) (list->weight.scaled *
+									bm25_part(list->weight.norm, most, 1)) + 2;
+	}
+}
+
+/* Open the lists of the segment; those that are cheapest to leave out come first. */
 static void
 open_lists(Engine *engine)
 {
@@ -409,26 +512,27 @@ open_lists(Engine *engine)
 	if (engine->reader->segment.avglen > 0)
 		drift = Max(1, weights->avglen / engine->reader->segment.avglen / ROUNDING);
 	engine->lists = palloc(sizeof(RankList) * Max(search->nterms, 1));
+	if (weights->against)
+		engine->against = palloc(sizeof(RankList) * search->nterms);
 	for (int i = 0; i < search->nterms; i++)
 	{
-		RankList	list = {NULL, {weights->scaled[i], weights->norm}};
+		RankList	list = {NULL, bm25_weight(weights, i)};
 		int			j = engine->n;
 
 		if (search->terms[i].freq == 0 ||
 			(list.cursor = bm25_search_cursor(search, engine->segment, i)) == NULL)
 			continue;
-		list.per_bound = (double) list.weight.scaled * drift / 256;
-		list.list_bound = points_of_bound(&list, list.cursor->bound);
-		if (list.cursor->nblocks == 0)
+		if (list.weight.scaled < 0)
 		{
-			uint32		most = 0;
-
-			for (uint32 k = 0; k < list.cursor->n; k++)
-				most = Max(most, list.cursor->tfs[k]);
-			list.list_bound = (int64) (list.weight.scaled *
-									   bm25_part(weights->norm, most, 1)) + 2;
+			engine->against[engine->nagainst++] = list;
+			continue;
 		}
-		for (; j > 0 && engine->lists[j - 1].list_bound > list.list_bound; j--)
+		if (weights->impact)
+			bound_impacts(&list, &search->entries[engine->segment][i]);
+		else
+			bound_words(&list, drift);
+		list.price = (double) list.list_bound / (weights->impact ? list.cursor->df : 1);
+		for (; j > 0 && engine->lists[j - 1].price > list.price; j--)
 			engine->lists[j] = engine->lists[j - 1];
 		engine->lists[j] = list;
 		engine->n++;
@@ -444,14 +548,15 @@ set_floor(Engine *engine)
 {
 	Bm25Search *search = engine->search;
 	const Bm25Segment *segment = &engine->reader->segment;
-	float		drift = 1;
+	double		drift = 1;
 
-	/* Rows that are dead, or were handed out before, do not count. */
+	/* Rows that are dead, or were handed out before, do not count; points may be taken away. */
 	if (engine->top->has_after || search->meta.segments[engine->segment].ndead > 0 ||
-		segment->avglen <= 0)
+		segment->avglen <= 0 || engine->nagainst > 0)
 		return;
 	/* Parts are smaller, at most by this factor, if the average length has become less. */
-	drift = Min(1, search->weights->avglen / segment->avglen);
+	if (!search->weights->impact)
+		drift = Min(1, search->weights->avglen / segment->avglen);
 	for (int i = 0; i < engine->n; i++)
 	{
 		const Bm25Cursor *cursor = engine->lists[i].cursor;
@@ -465,8 +570,8 @@ set_floor(Engine *engine)
 			blocks[cursor->heads[block].bound]++;
 		while ((above += blocks[bound]) < engine->top->k)
 			bound--;
-		engine->floor = Max(engine->floor, (int64) (engine->lists[i].weight.scaled * drift *
-													ROUNDING * bound / 256) - 2);
+		engine->floor = Max(engine->floor, (int64) (engine->lists[i].most * drift * ROUNDING *
+													bound / 256) - 2);
 	}
 }
 
@@ -490,6 +595,8 @@ window_end(Engine *engine, int first, uint32 base, uint32 shortest)
 		end = base + shortest - 1;
 	if (end - base >= WINDOW)
 		end = base + WINDOW - 1;
+	if (engine->search->weights->impact)
+		return Min(end, engine->reader->segment.ndocs - 1);
 	return Min(end, bm25_last_length(engine->reader, base));
 }
 
@@ -500,7 +607,7 @@ bm25_rank_segment(Bm25Search *search, uint32 segment, Bm25Top *top)
 	Engine	   *engine = palloc0(sizeof(Engine));
 	Space	   *space = take_space();
 	uint32		ndocs = search->readers[segment]->segment.ndocs;
-	uint32		shortest = 1;
+	uint32		shortest = search->weights->impact ? IMPACT_WINDOW : 1;
 	uint32		windows = 0;
 	uint32		skipped = 0;
 	uint64		covered = 0;
@@ -517,7 +624,7 @@ bm25_rank_segment(Bm25Search *search, uint32 segment, Bm25Top *top)
 	open_lists(engine);
 	for (int i = 0; i < engine->n; i++)
 		postings += engine->lists[i].cursor->df;
-	if (engine->n > 0)
+	if (engine->n > 0 && !search->weights->impact)
 		bm25_keep_lengths(engine->reader, postings);
 	engine->floor = -1;
 	set_floor(engine);
@@ -556,7 +663,9 @@ bm25_rank_segment(Bm25Search *search, uint32 segment, Bm25Top *top)
 			skipped++;
 		covered += end - base + 1;
 		doc = end + 1;
-		if (++windows == WATCHED)
+		if (search->weights->impact)
+			shortest = Min(MAX_IMPACT_WINDOW, shortest * 2);
+		else if (++windows == WATCHED)
 		{
 			if (skipped < WATCHED / 4 && covered < WATCHED * SHORT_WINDOW)
 				shortest = Min(WINDOW, Max(MIN_WINDOW, shortest * 4));

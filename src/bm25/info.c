@@ -76,6 +76,8 @@ piramid_bm25_info(PG_FUNCTION_ARGS)
 		block = page->next;
 	}
 	documents += head;
+	/* Options of words */
+	nulls[0] = nulls[1] = nulls[2] = (meta.flags & BM25_HAS_IMPACTS) != 0;
 	values[0] = CStringGetTextDatum(quote_qualified_identifier(NameStr(meta.config_schema),
 															   NameStr(meta.config_name)));
 	values[1] = Float4GetDatum(meta.k1);

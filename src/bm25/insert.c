@@ -8,6 +8,7 @@
 #include "bm25/bm25.h"
 
 #include "nodes/execnodes.h"
+#include "type/sparsevec.h"
 #include "utils/memutils.h"
 
 /* A head of so many pages becomes a segment. */
@@ -21,6 +22,7 @@ typedef struct InsertCache
 {
 	Oid			config;
 	uint32		flags;			/* of the metapage */
+	uint32		dim;
 	MemoryContext context;
 } InsertCache;
 
@@ -46,11 +48,15 @@ bm25_insert(Relation rel, Datum *values, bool *isnull, ItemPointer tid,
 		cache = MemoryContextAlloc(info->ii_Context, sizeof(*cache));
 		cache->config = bm25_config_oid(&meta);
 		cache->flags = meta.flags;
+		cache->dim = meta.dim;
 		cache->context = AllocSetContextCreate(info->ii_Context, "bm25 insert",
 											   ALLOCSET_DEFAULT_SIZES);
 		info->ii_AmCache = cache;
 	}
 	old = MemoryContextSwitchTo(cache->context);
+	/* A column may lose its dimensions, and the index stays. */
+	if (cache->flags & BM25_HAS_IMPACTS)
+		bm25_check_dimensions(DatumGetSparseVector(values[0]), cache->dim);
 	bm25_parse_value(rel, cache->config, cache->flags, values[0], &document);
 	terms = bm25_encode_words(&document, &record.bytes);
 	record.length = document.length;

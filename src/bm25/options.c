@@ -97,6 +97,42 @@ named_config(const char *name)
 	return config;
 }
 
+/* Are the values of an index sparse vectors? */
+bool
+bm25_is_sparse(Relation rel)
+{
+	return OidIsValid(index_getprocid(rel, 1, BM25_SPARSEVEC_PROC));
+}
+
+/* The dimensions of an index's column, which must have them. */
+static uint32
+column_dimensions(Relation rel)
+{
+	int			dim = TupleDescAttr(RelationGetDescr(rel), 0)->atttypmod;
+
+	if (dim < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("column does not have dimensions"),
+				 errhint("Declare the column as sparsevec(n), or index an expression such as (column::sparsevec(n)).")));
+	return dim;
+}
+
+/* What that of an index of sparse vectors says; it has nothing to choose. */
+static void
+init_sparse(Relation rel, const Bm25Options *options, Bm25MetaPageData *meta)
+{
+	if (options != NULL &&
+		(options->text_config != 0 || options->k1 != BM25_DEFAULT_K1 ||
+		 options->b != BM25_DEFAULT_B || !options->positions))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("an index of sparse vectors has no options of words"),
+				 errhint("Leave text_config, k1, b and positions out.")));
+	meta->flags = BM25_HAS_IMPACTS;
+	meta->dim = column_dimensions(rel);
+}
+
 /* What a new index's metapage says. */
 void
 bm25_meta_init(Relation rel, Bm25MetaPageData *meta)
@@ -106,6 +142,16 @@ bm25_meta_init(Relation rel, Bm25MetaPageData *meta)
 	HeapTuple	tuple;
 	Form_pg_ts_config form;
 
+	memset(meta, 0, sizeof(*meta));
+	/* the head's first page has generation 1 */
+	meta->next_generation = 2;
+	meta->head_first = meta->head_last = BM25_FIRST_HEAD;
+	meta->head_pages = 1;
+	if (bm25_is_sparse(rel))
+	{
+		init_sparse(rel, options, meta);
+		return;
+	}
 	if (options != NULL && options->text_config != 0)
 		config = named_config((char *) options + options->text_config);
 	else
@@ -114,7 +160,6 @@ bm25_meta_init(Relation rel, Bm25MetaPageData *meta)
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for text search configuration %u", config);
 	form = (Form_pg_ts_config) GETSTRUCT(tuple);
-	memset(meta, 0, sizeof(*meta));
 	meta->k1 = options != NULL ? options->k1 : BM25_DEFAULT_K1;
 	meta->b = options != NULL ? options->b : BM25_DEFAULT_B;
 	if (options == NULL || options->positions)
@@ -123,8 +168,4 @@ bm25_meta_init(Relation rel, Bm25MetaPageData *meta)
 	namestrcpy(&meta->config_name, NameStr(form->cfgname));
 	namestrcpy(&meta->config_schema, get_namespace_name(form->cfgnamespace));
 	ReleaseSysCache(tuple);
-	/* the head's first page has generation 1 */
-	meta->next_generation = 2;
-	meta->head_first = meta->head_last = BM25_FIRST_HEAD;
-	meta->head_pages = 1;
 }

@@ -14,17 +14,22 @@
 #include "nodes/value.h"
 #include "tsearch/ts_cache.h"
 #include "tsearch/ts_utils.h"
+#include "type/sparsevec.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 
-/* The text search configuration of an index, by its stored name. */
+/* The text search configuration of an index, by its stored name; of sparse vectors: none. */
 Oid
 bm25_config_oid(const Bm25MetaPageData *meta)
 {
-	List	   *name = list_make2(makeString(pstrdup(NameStr(meta->config_schema))),
-								  makeString(pstrdup(NameStr(meta->config_name))));
-	Oid			config = get_ts_config_oid(name, true);
+	List	   *name;
+	Oid			config;
 
+	if (meta->flags & BM25_HAS_IMPACTS)
+		return InvalidOid;
+	name = list_make2(makeString(pstrdup(NameStr(meta->config_schema))),
+					  makeString(pstrdup(NameStr(meta->config_name))));
+	config = get_ts_config_oid(name, true);
 	if (!OidIsValid(config))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
@@ -163,6 +168,11 @@ bm25_parse_value(Relation rel, Oid config, uint32 flags, Datum value, Bm25Docume
 {
 	text	   *t;
 
+	if (flags & BM25_HAS_IMPACTS)
+	{
+		bm25_parse_sparse(DatumGetSparseVector(value), document);
+		return;
+	}
 	if (rel->rd_opcintype[0] == TSVECTOROID)
 	{
 		bm25_parse_tsvector(DatumGetTSVector(value), flags, document);

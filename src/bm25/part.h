@@ -22,6 +22,7 @@ typedef struct Bm25Weight
 {
 	float		scaled;
 	Bm25Norm	norm;
+	bool		impact;			/* of sparse vectors: no norm, and no lengths (impact.h) */
 } Bm25Weight;
 
 static inline Bm25Norm

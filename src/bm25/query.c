@@ -322,6 +322,18 @@ bm25_search_init(Bm25Search *search, Relation rel)
 	search->mask_words = 1;
 }
 
+/* Words are looked for in texts. */
+static void
+check_words(const Bm25Search *search)
+{
+	if (search->meta.flags & BM25_HAS_IMPACTS)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("index \"%s\" is one of sparse vectors, and has no words",
+						RelationGetRelationName(search->rel)),
+				 errhint("Name an index of texts.")));
+}
+
 /* The number of a term, which is added if it is new. */
 static int
 add_term(Bm25Search *search, const char *word, int len, bool prefix)
@@ -582,6 +594,7 @@ bm25_search_order_by(Bm25Search *search, Bm25Query query)
 {
 	int			old_words = search->mask_words;
 
+	check_words(search);
 	search->ordered = true;
 	if (OidIsValid(query->index))
 		search->named = query->index;
@@ -615,6 +628,7 @@ bm25_search_match(Bm25Search *search, Bm25Query query)
 	Bm25Document words = {0};
 	int		   *terms;
 
+	check_words(search);
 	if (bm25_query_kind(query) == BM25_QUERY_TSQUERY && query_tree(query) != NULL)
 	{
 		add_tree(search, query_tree(query));

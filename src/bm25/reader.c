@@ -10,6 +10,9 @@
 #include "bm25/codec.h"
 #include "miscadmin.h"
 
+/* Lists of impacts of at most so many bytes are read as a whole. */
+#define WHOLE_LIST 16384
+
 pg_noreturn static void
 report_stream(Bm25Reader *reader, const char *what)
 {
@@ -204,6 +207,14 @@ bm25_walk_next(Bm25DictWalk *walk)
 		default:
 			report_stream(walk->reader, "a broken page of terms");
 	}
+	if (walk->reader->segment.flags & BM25_HAS_IMPACTS)
+	{
+		found->bound = PG_UINT8_MAX;
+		found->greatest = (uint32) take(walk);
+		if (found->greatest == 0 || found->greatest > IMPACT_MOST ||
+			walk->len != BM25_DIMENSION_BYTES)
+			report_stream(walk->reader, "a broken page of terms");
+	}
 	if (walk->reader->segment.flags & BM25_HAS_POSITIONS)
 	{
 		if (walk->entry % BM25_RESTART == 0)
@@ -331,16 +342,42 @@ decode_short(Bm25Cursor *cursor, const char *bytes, uint32 size)
 	}
 }
 
+/*
+ * Read the heads of a list's blocks.  A search for a sparse vector has many lists, of which
+ * few are skipped: short ones are read at once, with their data, which stand before.
+ */
+static void
+read_heads(Bm25Cursor *cursor, const Bm25Entry *entry)
+{
+	Size		size = sizeof(Bm25BlockHead) * cursor->nblocks;
+	uint64		data = entry->heads - entry->offset;
+
+	if (!(cursor->reader->segment.flags & BM25_HAS_IMPACTS) || entry->heads < entry->offset ||
+		data > WHOLE_LIST)
+	{
+		cursor->heads = palloc_extended(size, MCXT_ALLOC_HUGE);
+		bm25_stream_read(cursor->reader, BM25_POSTINGS, entry->heads, size, (char *) cursor->heads);
+		cursor->data_page.bytes = palloc(BM25_SPACE + BLOCK_SLACK);
+		return;
+	}
+	cursor->all = palloc(data + size + sizeof(uint32) + BLOCK_SLACK);
+	/* so that the heads are aligned */
+	cursor->all += TYPEALIGN(sizeof(uint32), data) - data;
+	bm25_stream_read(cursor->reader, BM25_POSTINGS, entry->offset, data + size, cursor->all);
+	cursor->all_size = data;
+	cursor->heads = (Bm25BlockHead *) (cursor->all + data);
+}
+
 /* Open the postings of a term; it stands at the first one, of which blocks are not loaded yet. */
 Bm25Cursor *
 bm25_cursor_open(Bm25Reader *reader, const Bm25Entry *entry)
 {
 	Bm25Cursor *cursor = palloc0(sizeof(Bm25Cursor));
 	char		bytes[BM25_BLOCK * 2 * MAX_VARINT];
-	uint32		size;
 
 	cursor->reader = reader;
 	cursor->loops = bm25_loops();
+	cursor->least = 1;
 	cursor->df = entry->df;
 	cursor->positions = entry->positions;
 	cursor->position_bytes = entry->position_bytes;
@@ -353,9 +390,7 @@ bm25_cursor_open(Bm25Reader *reader, const Bm25Entry *entry)
 		cursor->nblocks = (entry->df + BM25_BLOCK - 1) / BM25_BLOCK;
 		cursor->bound = entry->bound;
 		cursor->data = entry->offset;
-		size = sizeof(Bm25BlockHead) * cursor->nblocks;
-		cursor->heads = palloc_extended(size, MCXT_ALLOC_HUGE);
-		bm25_stream_read(reader, BM25_POSTINGS, entry->heads, size, (char *) cursor->heads);
+		read_heads(cursor, entry);
 		for (uint32 i = 0; i < cursor->nblocks; i++)
 			if (cursor->heads[i].last >= reader->segment.ndocs ||
 				(i > 0 && cursor->heads[i].last <= cursor->heads[i - 1].last) ||
@@ -363,7 +398,6 @@ bm25_cursor_open(Bm25Reader *reader, const Bm25Entry *entry)
 				cursor->heads[i].gap_bits > 32 || cursor->heads[i].tf_bits > 32)
 				report_stream(reader, "a broken list of postings");
 		cursor->block = PG_UINT32_MAX;
-		cursor->data_page.bytes = palloc(BM25_SPACE + BLOCK_SLACK);
 		return cursor;
 	}
 	if (entry->df > BM25_BLOCK || entry->bytes > sizeof(bytes))
@@ -397,11 +431,26 @@ bm25_cursor_load(Bm25Cursor *cursor, uint32 block)
 {
 	const Bm25BlockHead *head = &cursor->heads[block];
 	int			n = head->count + 1;
-	int			size = packed_size(n, head->gap_bits) + packed_size(n, head->tf_bits);
+	bool		impacts = (cursor->reader->segment.flags & BM25_HAS_IMPACTS) != 0;
+	int			size = packed_size(n, head->gap_bits) + packed_size(n, head->tf_bits) +
+		(impacts ? BM25_LEAST_BYTES : 0);
 	uint64		doc = block == 0 ? 0 : (uint64) cursor->heads[block - 1].last + 1;
 
-	cursor->packed = bm25_stream_near(cursor->reader, BM25_POSTINGS, cursor->data + head->offset,
-									  size, &cursor->data_page);
+	if (cursor->all == NULL)
+		cursor->packed = bm25_stream_near(cursor->reader, BM25_POSTINGS,
+										  cursor->data + head->offset, size, &cursor->data_page);
+	else if (head->offset <= cursor->all_size && size <= cursor->all_size - head->offset)
+		cursor->packed = cursor->all + head->offset;
+	else
+		report_stream(cursor->reader, "a broken list of postings");
+	if (impacts)
+	{
+		uint16		less_one;
+
+		memcpy(&less_one, cursor->packed, sizeof(less_one));
+		cursor->packed += BM25_LEAST_BYTES;
+		cursor->least = (uint32) less_one + 1;
+	}
 	/* Small gaps cannot overflow and still end at the last document. */
 	if (head->gap_bits <= BLOCK_MAX_BITS)
 	{
@@ -435,7 +484,7 @@ bm25_cursor_load_tfs(Bm25Cursor *cursor)
 		return;
 	head = &cursor->heads[cursor->block];
 	cursor->loops->unpack(cursor->packed + packed_size(cursor->n, head->gap_bits), cursor->tfs,
-						  cursor->n, head->tf_bits, 1);
+						  cursor->n, head->tf_bits, cursor->least);
 	cursor->has_tfs = true;
 }
 
@@ -549,6 +598,7 @@ bm25_cursor_of_prefix(Bm25Reader *reader, const char *prefix, int len)
 	cursor = palloc0(sizeof(Bm25Cursor));
 	cursor->reader = reader;
 	cursor->loops = bm25_loops();
+	cursor->least = 1;
 	cursor->df = cursor->n = postings.n;
 	cursor->docs = palloc_extended(sizeof(uint32) * (postings.n * 2 + BLOCK_LANES),
 								   MCXT_ALLOC_HUGE);

@@ -22,9 +22,13 @@
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "type/sparsevec.h"
 #include "utils/memutils.h"
 
 #define FIRST_ROWS 16
+
+/* Of sparse vectors, those that may be among the first are more than are asked for. */
+#define FIRST_SPARSE_ROWS 24
 #define GROWTH 4
 #define MAX_ROWS (1 << 24)
 
@@ -39,6 +43,8 @@ typedef struct Bm25Scan
 	MemoryContext context;		/* of what a rescan throws away */
 	Bm25Search	search;
 	bool		nothing;		/* a NULL was asked for */
+	bool		sparse;			/* rows are sparse vectors */
+	bool		null_order;		/* all are equally far from NULL */
 	bool		started;
 	bool		conditional;	/* there are conditions, or rows without any word count, too */
 	bool		order_matches;	/* each row with a word of the order's meets them */
@@ -147,6 +153,24 @@ bm25_scanned_score(Datum value, Bm25Query query, double *score)
 	return true;
 }
 
+/* Take the order of a scan. */
+static void
+start_order(IndexScanDesc scan, ScanKey key)
+{
+	Bm25Scan   *state = scan->opaque;
+	Bm25Search *search = &state->search;
+	Bm25Query	query;
+
+	if (search->meta.flags & BM25_HAS_IMPACTS)
+	{
+		bm25_search_sparse(search, DatumGetSparseVector(key->sk_argument));
+		return;
+	}
+	query = get_query(scan, key);
+	note_order(scan, query);
+	bm25_search_order_by(search, query);
+}
+
 /* Take the query apart, and look at the index. */
 static void
 start(IndexScanDesc scan)
@@ -158,17 +182,16 @@ start(IndexScanDesc scan)
 	pgstat_count_index_scan(scan->indexRelation);
 	piramid_count_search(scan);
 	bm25_search_init(search, scan->indexRelation);
+	state->sparse = (search->meta.flags & BM25_HAS_IMPACTS) != 0;
 	for (int i = 0; i < scan->numberOfOrderBys; i++)
 	{
 		if (scan->orderByData[i].sk_flags & SK_ISNULL)
-			state->nothing = true;
-		else
 		{
-			Bm25Query	query = get_query(scan, &scan->orderByData[i]);
-
-			note_order(scan, query);
-			bm25_search_order_by(search, query);
+			state->nothing = !state->sparse;
+			state->null_order = search->ordered = state->sparse;
 		}
+		else
+			start_order(scan, &scan->orderByData[i]);
 	}
 	for (int i = 0; i < scan->numberOfKeys; i++)
 	{
@@ -179,7 +202,8 @@ start(IndexScanDesc scan)
 	}
 	if (!state->nothing)
 		bm25_search_open(search);
-	state->conditional = search->nmatches > 0 || bm25_unmatched();
+	/* A vector has a distance from any other: such a scan ends with all rows. */
+	state->conditional = search->nmatches > 0 || state->sparse || bm25_unmatched();
 	state->order_matches = search->ordered && bm25_order_matches(search);
 }
 
@@ -277,7 +301,8 @@ find_rows(Bm25Scan *state)
 	Bm25Top    *top = &state->top;
 	bool		first = top->k == 0;
 	int			noted = state->order != NULL ? bm25_query_rows(state->order) : 0;
-	int			k = !first ? Min(top->k * GROWTH, MAX_ROWS) : noted > 0 ? noted : FIRST_ROWS;
+	int			least = state->sparse ? FIRST_SPARSE_ROWS : FIRST_ROWS;
+	int			k = !first ? Min(top->k * GROWTH, MAX_ROWS) : noted > 0 ? noted : least;
 
 	if (!state->conditional)
 		find_best(state, k);
@@ -320,6 +345,24 @@ next_tid(Bm25Scan *state)
 	return &state->tids[i];
 }
 
+/*
+ * Tell what the row to be handed out is ordered by: its score; or, of sparse vectors, what
+ * its distance is at least, so that the executor computes it and sorts.
+ */
+static void
+tell_order(IndexScanDesc scan, uint32 points)
+{
+	Bm25Scan   *state = scan->opaque;
+	const Bm25Weights *weights = state->search.weights;
+
+	scan->xs_recheckorderby = state->sparse;
+	scan->xs_orderbyvals[0] = Float8GetDatum(state->sparse ? bm25_impact_distance(weights, points) :
+											 bm25_score(weights, points));
+	scan->xs_orderbynulls[0] = state->null_order;
+	if (!state->sparse)
+		latest = scan;
+}
+
 /* Is there a row to hand out? */
 static bool
 have_row(Bm25Scan *state)
@@ -353,12 +396,7 @@ bm25_gettuple(IndexScanDesc scan, ScanDirection direction)
 		scan->xs_recheck = state->search.recheck;
 		scan->xs_recheckorderby = false;
 		if (scan->numberOfOrderBys > 0)
-		{
-			scan->xs_orderbyvals[0] =
-				Float8GetDatum(bm25_score(state->search.weights, hit->points));
-			scan->xs_orderbynulls[0] = false;
-			latest = scan;
-		}
+			tell_order(scan, hit->points);
 	}
 	MemoryContextSwitchTo(old);
 	return found;

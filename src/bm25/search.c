@@ -165,7 +165,9 @@ read_head(Bm25Search *search)
 			document->tid = record->tid;
 			document->dead = (record->flags & BM25_RECORD_DEAD) != 0;
 			document->length = record->length;
-			document->words = count_words(search, &filter, block, record, terms);
+			document->words = search->meta.flags & BM25_HAS_IMPACTS ?
+				bm25_count_impacts(search, terms, terms + record->bytes) :
+				count_words(search, &filter, block, record, terms);
 			search->sumlen += record->length;
 			if (record->flags & BM25_RECORD_OVERFLOW)
 				pfree(unconstify(char *, terms));
@@ -195,6 +197,8 @@ look_up(Bm25Search *search, uint32 segment)
 		Bm25Term   *term = &search->terms[i];
 		Bm25Entry  *entry = &search->entries[segment][i];
 
+		if (!bm25_may_have_term(search, &reader->segment, term))
+			continue;
 		if (term->prefix)
 		{
 			Bm25Cursor *cursor = bm25_cursor_of_prefix(reader, term->word, term->len);
@@ -351,7 +355,7 @@ find_weights(Bm25Search *search)
 
 	initStringInfo(&terms);
 	describe_terms(search, &terms);
-	search->weights = palloc(sizeof(Bm25Weights));
+	search->weights = palloc0(sizeof(Bm25Weights));
 	search->weights->n = search->nterms;
 	search->weights->scaled = palloc(sizeof(float) * Max(search->nterms, 1));
 	for (int i = 0; i < KEPT; i++)
@@ -396,7 +400,10 @@ bm25_search_open(Bm25Search *search)
 	for (int i = 0; i < search->nterms; i++)
 		search->terms[i].df = 0;
 	look_at(search);
-	find_weights(search);
+	if (search->meta.flags & BM25_HAS_IMPACTS)
+		search->weights = bm25_impact_weights(search);
+	else
+		find_weights(search);
 }
 
 /* What users see: negative, so that the best row comes first in ascending order. */
@@ -415,8 +422,14 @@ bm25_head_points(Bm25Search *search, const Bm25HeadDocument *document)
 	if (document->words == NULL)
 		return 0;
 	for (int i = 0; i < search->nterms; i++)
-		if (search->terms[i].freq > 0 && document->words[i].tf > 0)
-			points += bm25_points(search->weights->scaled[i], search->weights->norm,
-								  document->words[i].tf, document->length);
+	{
+		Bm25Weight	weight = bm25_weight(search->weights, i);
+		uint32		tf = document->words[i].tf;
+
+		if (search->terms[i].freq == 0 || tf == 0)
+			continue;
+		points = weight.impact ? bm25_add_impact(points, weight.scaled, tf) :
+			points + bm25_points(weight.scaled, weight.norm, tf, document->length);
+	}
 	return points;
 }

@@ -53,6 +53,7 @@ typedef struct Bm25Term
 	int			len;
 	bool		prefix;
 	uint32		freq;			/* how often the order asks for it; 0: only a condition does */
+	float		weight;			/* of a sparse vector; negative: the list is against a row */
 	uint32		df;
 } Bm25Term;
 
@@ -92,6 +93,10 @@ typedef struct Bm25Weights
 	int			shift;			/* points are scores times 2^shift */
 	int			n;
 	float	   *scaled;			/* a term's weight times 2^shift */
+	/* of sparse vectors */
+	bool		impact;
+	bool		against;		/* some lists make rows worse: their weights are negative */
+	double		lost;			/* that much a product may be above what points tell */
 } Bm25Weights;
 
 /* A query and the state of the index that it is asked about */
@@ -102,6 +107,7 @@ typedef struct Bm25Search
 	Oid			config;
 	Bm25Term   *terms;
 	int			nterms;
+	int			nfor;			/* of a sparse vector: the others are against a row */
 	int			room;
 	int			mask_words;		/* of a set of terms */
 	Bm25Match  *matches;		/* all of them must match */
@@ -158,6 +164,27 @@ bm25_top_threshold(const Bm25Top *top)
 	return top->n < top->k ? -1 : (int64) top->hits[0].points;
 }
 
+/* The weight of a term */
+static inline Bm25Weight
+bm25_weight(const Bm25Weights *weights, int term)
+{
+	return (Bm25Weight) {weights->scaled[term], weights->norm, weights->impact};
+}
+
+/* What the posting at which a cursor stands makes of its document's points */
+static inline uint32
+bm25_add_posting(uint32 points, const Bm25Weight *weight, Bm25Cursor *cursor)
+{
+	uint32		tf;
+
+	bm25_cursor_load_tfs(cursor);
+	tf = cursor->tfs[cursor->at];
+	if (weight->impact)
+		return bm25_add_impact(points, weight->scaled, tf);
+	return points + bm25_points(weight->scaled, weight->norm, tf,
+								bm25_length(cursor->reader, cursor->docs[cursor->at]));
+}
+
 /* functions in query.c */
 extern void bm25_search_init(Bm25Search *search, Relation rel);
 extern void bm25_search_order_by(Bm25Search *search, Bm25Query query);
@@ -168,6 +195,14 @@ extern bool bm25_matches(Bm25Search *search, const uint64 *mask, Bm25Positions *
 extern Bm25Query bm25_find_named(Bm25Query query);
 extern Bm25Query bm25_make_query(Bm25QueryKind kind, Oid index, const char *data, Size size);
 extern Bm25Query bm25_query_of_tsquery(TSQuery tree, Oid index);
+
+/* functions in impact.c */
+extern void bm25_search_sparse(Bm25Search *search, const struct SparseVector *query);
+extern bool bm25_may_have_term(const Bm25Search *search, const Bm25Segment *segment,
+							   const Bm25Term *term);
+extern Bm25Word *bm25_count_impacts(Bm25Search *search, const char *p, const char *end);
+extern Bm25Weights *bm25_impact_weights(const Bm25Search *search);
+extern double bm25_impact_distance(const Bm25Weights *weights, uint32 points);
 
 /* functions in search.c */
 extern bool bm25_is_named(Oid index, Oid named);

@@ -12,6 +12,7 @@
 #include "access/relation.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "port/pg_bswap.h"
 #include "utils/builtins.h"
 #include "utils/rls.h"
 #include "utils/tuplestore.h"
@@ -111,6 +112,22 @@ next_word(Bm25DictWalk *walk, const text *prefix)
 	return bm25_walk_next(walk) && has_prefix(walk->term, walk->len, prefix);
 }
 
+/* How users call a term: a word; of sparse vectors, its dimension, and a sign if weights are negative. */
+static text *
+name_term(const Bm25MetaPageData *meta, const char *word, int len)
+{
+	uint32		term;
+	char		name[16];
+
+	if (!(meta->flags & BM25_HAS_IMPACTS))
+		return cstring_to_text_with_len(word, len);
+	memcpy(&term, word, sizeof(term));
+	term = pg_ntoh32(term);
+	snprintf(name, sizeof(name), "%s%u", term & BM25_NEGATIVE_TERM ? "-" : "",
+			 (term & ~BM25_NEGATIVE_TERM) + 1);
+	return cstring_to_text(name);
+}
+
 /* Merge the words of segments and of the head into the result. */
 static void
 merge_words(ReturnSetInfo *result, Relation rel, const Bm25MetaPageData *meta, const text *prefix)
@@ -153,7 +170,7 @@ merge_words(ReturnSetInfo *result, Relation rel, const Bm25MetaPageData *meta, c
 			documents += walks[i].found.df;
 			more[i] = next_word(&walks[i], prefix);
 		}
-		values[0] = PointerGetDatum(cstring_to_text_with_len(word, len));
+		values[0] = PointerGetDatum(name_term(meta, word, len));
 		values[1] = Int64GetDatum(documents);
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 		pfree(DatumGetPointer(values[0]));
@@ -178,6 +195,11 @@ piramid_bm25_terms(PG_FUNCTION_ARGS)
 						RelationGetRelationName(rel))));
 	InitMaterializedSRF(fcinfo, 0);
 	bm25_meta_read(rel, &meta);
+	if (meta.flags & BM25_HAS_IMPACTS && VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(1)) > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("dimensions of sparse vectors are not looked for by a prefix"),
+				 errhint("Leave the prefix out.")));
 	merge_words((ReturnSetInfo *) fcinfo->resultinfo, rel, &meta, PG_GETARG_TEXT_PP(1));
 	relation_close(rel, AccessShareLock);
 	return (Datum) 0;

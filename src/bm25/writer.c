@@ -49,6 +49,7 @@ struct Bm25Writer
 	uint64		positions;		/* where the term's begin */
 	uint64		block_positions;	/* and those of the block in work */
 	uint32	   *position_bytes; /* of each block */
+	uint32	   *greatest;		/* impact of each block */
 	/* the leaf in work */
 	char		leaf[BM25_SPACE];
 	char		before[BM25_MAX_TERM];	/* the term before in it */
@@ -145,7 +146,7 @@ bm25_writer_begin(Bm25Space *space, const Bm25MetaPageData *meta, const Bm25Segm
 	writer->segment.ndocs = sizes->ndocs;
 	writer->segment.sumlen = sizes->sumlen;
 	writer->segment.maxlen = sizes->maxlen;
-	writer->segment.flags = meta->flags & (BM25_HAS_POSITIONS | BM25_HAS_WEIGHTS);
+	writer->segment.flags = meta->flags & (BM25_HAS_POSITIONS | BM25_HAS_WEIGHTS | BM25_HAS_IMPACTS);
 	writer->segment.width = sizes->maxlen <= PG_UINT8_MAX ? 1 :
 		sizes->maxlen <= PG_UINT16_MAX ? 2 : 4;
 	writer->segment.avglen = sizes->ndocs == 0 ? 0 : (double) sizes->sumlen / sizes->ndocs;
@@ -248,7 +249,7 @@ static void
 add_entry(Bm25Writer *writer, const char *rest, int rest_size)
 {
 	Bm25DictPage leaf = (Bm25DictPage) writer->leaf;
-	char		entry[3 * MAX_VARINT + BM25_MAX_TERM + 6 * MAX_VARINT + BM25_INLINE];
+	char		entry[3 * MAX_VARINT + BM25_MAX_TERM + 7 * MAX_VARINT + BM25_INLINE];
 	char	   *end;
 
 	for (;;)
@@ -296,27 +297,57 @@ add_entry(Bm25Writer *writer, const char *rest, int rest_size)
 	writer->segment.nterms++;
 }
 
+/* Have room for the head of one more block. */
+static void
+grow_heads(Bm25Writer *writer)
+{
+	uint32		room = Max(64, writer->heads_room * 2);
+
+	if (writer->nheads < writer->heads_room)
+		return;
+	if (writer->heads == NULL)
+	{
+		writer->heads = palloc(sizeof(Bm25BlockHead) * room);
+		writer->position_bytes = palloc(sizeof(uint32) * room);
+		writer->greatest = palloc(sizeof(uint32) * room);
+	}
+	else
+	{
+		writer->heads = repalloc_huge(writer->heads, sizeof(Bm25BlockHead) * room);
+		writer->position_bytes = repalloc_huge(writer->position_bytes, sizeof(uint32) * room);
+		writer->greatest = repalloc_huge(writer->greatest, sizeof(uint32) * room);
+	}
+	writer->heads_room = room;
+}
+
+/* The bound of the postings in work; of impacts, end_term() sets it. */
+static uint8
+block_bound(Bm25Writer *writer)
+{
+	float		best = 0;
+
+	if (writer->segment.flags & BM25_HAS_IMPACTS)
+		return 0;
+	for (uint32 i = 0; i < writer->n; i++)
+		best = Max(best, bm25_part(writer->norm, writer->tfs[i],
+								   bm25_length(writer->lengths, writer->docs[i])));
+	return (uint8) Min(best * 256, PG_UINT8_MAX);
+}
+
 /* Write the postings in work as a block. */
 static void
 write_block(Bm25Writer *writer)
 {
+	bool		impacts = (writer->segment.flags & BM25_HAS_IMPACTS) != 0;
 	Bm25BlockHead *head;
 	uint32		gaps[BM25_BLOCK];
 	uint32		all_gaps = 0;
 	uint32		all_tfs = 0;
-	float		best = 0;
+	uint32		least = impacts ? PG_UINT32_MAX : 1;
+	uint32		greatest = 0;
 	char		data[BM25_BLOCK * sizeof(uint32) + PACK_SLACK];
 
-	if (writer->nheads == writer->heads_room)
-	{
-		writer->heads_room = Max(64, writer->heads_room * 2);
-		writer->heads = writer->heads == NULL ?
-			palloc(sizeof(Bm25BlockHead) * writer->heads_room) :
-			repalloc_huge(writer->heads, sizeof(Bm25BlockHead) * writer->heads_room);
-		writer->position_bytes = writer->position_bytes == NULL ?
-			palloc(sizeof(uint32) * writer->heads_room) :
-			repalloc_huge(writer->position_bytes, sizeof(uint32) * writer->heads_room);
-	}
+	grow_heads(writer);
 	if (writer->nheads == 0)
 	{
 		writer->data = writer->streams[BM25_POSTINGS].bytes;
@@ -325,28 +356,35 @@ write_block(Bm25Writer *writer)
 	writer->position_bytes[writer->nheads] =
 		writer->streams[BM25_POSITIONS].bytes - writer->block_positions;
 	writer->block_positions = writer->streams[BM25_POSITIONS].bytes;
-	head = &writer->heads[writer->nheads++];
 	for (uint32 i = 0; i < writer->n; i++)
 	{
-		float		part = bm25_part(writer->norm, writer->tfs[i],
-									 bm25_length(writer->lengths, writer->docs[i]));
-
-		best = Max(best, part);
 		all_gaps |= gaps[i] = writer->docs[i] - writer->last - 1;
-		all_tfs |= --writer->tfs[i];
 		writer->last = writer->docs[i];
+		least = Min(least, writer->tfs[i]);
+		greatest = Max(greatest, writer->tfs[i]);
 	}
+	writer->greatest[writer->nheads] = greatest;
+	head = &writer->heads[writer->nheads++];
+	head->bound = block_bound(writer);
+	for (uint32 i = 0; i < writer->n; i++)
+		all_tfs |= writer->tfs[i] -= least;
 	head->last = writer->last;
 	head->offset = writer->streams[BM25_POSTINGS].bytes - writer->data;
 	head->gap_bits = bits_needed(all_gaps);
 	head->tf_bits = bits_needed(all_tfs);
-	head->bound = (uint8) Min(best * 256, PG_UINT8_MAX);
 	head->count = writer->n - 1;
 	if (writer->streams[BM25_POSTINGS].bytes - writer->data > PG_UINT32_MAX)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("index \"%s\" has too many documents with one word",
 						RelationGetRelationName(writer->space->rel))));
+	if (impacts)
+	{
+		uint16		less_one = least - 1;
+
+		StaticAssertStmt(IMPACT_MOST <= PG_UINT16_MAX, "disk format");
+		append(writer, BM25_POSTINGS, (char *) &less_one, BM25_LEAST_BYTES);
+	}
 	pack(data, gaps, writer->n, head->gap_bits);
 	append(writer, BM25_POSTINGS, data, packed_size(writer->n, head->gap_bits));
 	pack(data, writer->tfs, writer->n, head->tf_bits);
@@ -354,21 +392,45 @@ write_block(Bm25Writer *writer)
 	writer->n = 0;
 }
 
+/*
+ * Set the bounds of the blocks of impacts, as shares of the list's greatest.  Returns
+ * that, also of a list without blocks.
+ */
+static uint32
+bound_impacts(Bm25Writer *writer)
+{
+	uint32		greatest = 0;
+	float		most;
+
+	for (uint32 i = 0; i < writer->nheads; i++)
+		greatest = Max(greatest, writer->greatest[i]);
+	for (uint32 i = 0; i < writer->n; i++)
+		greatest = Max(greatest, writer->tfs[i]);
+	most = bm25_impact_half(greatest);
+	for (uint32 i = 0; i < writer->nheads; i++)
+		writer->heads[i].bound = (uint8) Min(bm25_impact_half(writer->greatest[i]) / most * 256,
+											 PG_UINT8_MAX);
+	return greatest;
+}
+
 /* End the term in work. */
 static void
 end_term(Bm25Writer *writer)
 {
-	char		rest[1 + 3 * MAX_VARINT + BM25_INLINE];
+	char		rest[1 + 4 * MAX_VARINT + BM25_INLINE];
 	char	   *end = rest;
+	uint32		greatest = 0;
 
 	if (writer->df == 0)
 		return;
+	if (writer->nheads > 0 && writer->n > 0)
+		write_block(writer);
+	if (writer->segment.flags & BM25_HAS_IMPACTS)
+		greatest = bound_impacts(writer);
 	if (writer->nheads > 0)
 	{
 		uint8		bound = 0;
 
-		if (writer->n > 0)
-			write_block(writer);
 		for (uint32 i = 0; i < writer->nheads; i++)
 			bound = Max(bound, writer->heads[i].bound);
 		end = put_varint(end, BM25_FORM_BLOCKS);
@@ -407,6 +469,8 @@ end_term(Bm25Writer *writer)
 			append(writer, BM25_POSTINGS, bytes, p - bytes);
 		}
 	}
+	if (writer->segment.flags & BM25_HAS_IMPACTS)
+		end = put_varint(end, greatest);
 	add_entry(writer, rest, end - rest);
 }
 
@@ -417,6 +481,8 @@ bm25_writer_term(Bm25Writer *writer, const char *term, int len)
 	end_term(writer);
 	memcpy(writer->term, term, len);
 	writer->len = len;
+	if (writer->segment.flags & BM25_HAS_IMPACTS && *term & 0x80)
+		writer->segment.flags |= BM25_HAS_NEGATIVE;
 	writer->df = 0;
 	writer->n = 0;
 	writer->nheads = 0;

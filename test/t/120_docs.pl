@@ -69,6 +69,7 @@ foreach my $file (qw(
 	docs/recall.md
 	docs/chunking.md
 	docs/fulltext.md
+	docs/sparse.md
 	docs/hybrid.md
 	docs/collections.md
 	docs/embedding.md

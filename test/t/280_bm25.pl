@@ -34,12 +34,28 @@ $node->safe_psql('postgres', q{
 			WHERE s < 0', q) INTO result;
 		RETURN result;
 	END $$;
-	CREATE FUNCTION lies() RETURNS bigint LANGUAGE sql AS $$
-		SELECT count(*) FROM (SELECT words(-i, 1 + i % 4) AS q FROM generate_series(1, 6) i) x
-		WHERE answers(true, q)::text IS DISTINCT FROM answers(false, q)::text $$;
-	CREATE TABLE t (id int PRIMARY KEY, body text);
+	CREATE FUNCTION sparse(seed int, n int) RETURNS sparsevec LANGUAGE sql IMMUTABLE AS $$
+		SELECT ('{' || string_agg(d || ':' || (hashint4(seed * 31 + d) & 255) - 60.5, ',') || '}/700')::public.sparsevec
+		FROM (SELECT DISTINCT exp(6.5 * (hashint4(seed * 1009 + i)::bigint & 1023) / 1023)::int AS d
+			FROM generate_series(1, n) i) x $$;
+	CREATE FUNCTION near(by_index boolean, q sparsevec) RETURNS json LANGUAGE plpgsql AS $$
+	DECLARE
+		result json;
+	BEGIN
+		PERFORM set_config('enable_seqscan', (NOT by_index)::text, true),
+			set_config('enable_indexscan', by_index::text, true);
+		EXECUTE format('SELECT json_agg(s) FROM (SELECT v <#> %1$L AS s FROM t ORDER BY v <#> %1$L LIMIT 60) x', q) INTO result;
+		RETURN result;
+	END $$;
+	CREATE FUNCTION lies() RETURNS numeric LANGUAGE sql AS $$
+		SELECT sum(n) FROM (SELECT count(*) AS n FROM (SELECT words(-i, 1 + i % 4) AS q FROM generate_series(1, 6) i) x
+		WHERE answers(true, q)::text IS DISTINCT FROM answers(false, q)::text
+		UNION ALL SELECT count(*) FROM (SELECT sparse(-i, 3 + i * 2) AS q FROM generate_series(1, 4) i) x
+		WHERE near(true, q)::text IS DISTINCT FROM near(false, q)::text) y $$;
+	CREATE TABLE t (id int PRIMARY KEY, body text, v sparsevec(700) GENERATED ALWAYS AS (sparse(id, 1 + abs(id) % 30)) STORED);
 	INSERT INTO t SELECT i, words(i, 1 + i % 23) FROM generate_series(1, 3000) i;
 	CREATE INDEX t_body ON t USING bm25 (body) WITH (text_config = 'simple');
+	CREATE INDEX t_v ON t USING bm25 (v sparsevec_ip_ops);
 	CREATE SEQUENCE next START 3001;
 });
 
@@ -51,6 +67,7 @@ sub is_right
 	at_least($server->safe_psql('postgres', "SELECT piramid_bm25_check('t_body')"),
 		$server->safe_psql('postgres', 'SELECT count(*) FROM t'), "$name: the index is whole");
 	is($server->safe_psql('postgres', "SELECT * FROM piramid_check('t_body', true)"), '', "$name: each row is in it");
+	is($server->safe_psql('postgres', "SELECT * FROM piramid_check('t_v', true)"), '', "$name: and in that of vectors");
 }
 is_right($node, 'built');
 
@@ -74,7 +91,7 @@ foreach my $round (1 .. 2)
 	my @output = ('') x 3;
 	my $before = $node->safe_psql('postgres', "SELECT last_value FROM next");
 	my @clients = map { start_sql($node, writes($_), \$output[$_]) } 0 .. 1;
-	push @clients, start_sql($node, "VACUUM t;\nSELECT FROM generate_series(1, 20) i, answers(true, words(-i, 3));\n" x 50, \$output[2]);
+	push @clients, start_sql($node, "VACUUM t;\nSELECT FROM generate_series(1, 20) i, answers(true, words(-i, 3)), near(true, sparse(-i, 9));\n" x 50, \$output[2]);
 	$node->poll_query_until('postgres', "SELECT last_value > $before + 3000 FROM next") or die 'no rows';
 	$node->safe_psql('postgres', 'CHECKPOINT') if $round % 2;
 	crash($node, @clients);
@@ -130,7 +147,7 @@ sub same_answers
 {
 	my ($name) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	my $query = 'SELECT i, answers(true, words(-i, 2)) FROM generate_series(1, 8) i';
+	my $query = 'SELECT i, answers(true, words(-i, 2)), near(true, sparse(-i, 9)) FROM generate_series(1, 8) i';
 	$node->wait_for_catchup($standby, 'replay', $node->lsn('insert'));
 	is($standby->safe_psql('postgres', $query), $node->safe_psql('postgres', $query), "$name: the standby tells the same");
 }

@@ -4,6 +4,8 @@
  */
 #include "bm25/block.h"
 
+#include <float.h>
+
 #include "bm25/codec.h"
 #include "unit.h"
 
@@ -130,6 +132,76 @@ test_points(const Bm25BlockLoops *loops, const char *name)
 	ok(in_place, "%s: points of no more postings than asked for", name);
 }
 
+static float
+random_weight(void)
+{
+	uint32		bits = random_number(31);
+	float		weight;
+
+	memcpy(&weight, &bits, sizeof(weight));
+	return isfinite(weight) && weight > 0 ? weight : FLT_MAX;
+}
+
+/* No weight is above its impact, nor as small as the one before. */
+static void
+test_impact(void)
+{
+	bool		above = true;
+	bool		tight = true;
+	bool		bounded = true;
+
+	for (int i = 0; i < 200000; i++)
+	{
+		float		weight = i == 0 ? FLT_MAX : i == 1 ? FLT_MIN : i == 2 ? 0x1p-96f : random_weight();
+		uint32		impact = bm25_impact_of(i % 2 ? weight : -weight);
+		double		factor;
+		float		scaled;
+
+		above &= impact >= 1 && impact <= IMPACT_MOST && 2.0 * bm25_impact_half(impact) >= weight;
+		tight &= impact == 1 ? weight <= 0x1p-96f : 2.0 * bm25_impact_half(impact - 1) < weight;
+		/* A query's weight, so that no product is above 2^30, as a search has it */
+		factor = ldexp(random_float(0.5f, 1), random_int(-40, 30)) / Max(weight, 0x1p-96f);
+		scaled = (float) (2 * factor * (1 + 0x1p-21));
+		bounded &= bm25_impact_points(scaled, impact) >= factor * weight;
+		scaled = (float) (2 * factor * (1 - 0x1p-21));
+		bounded &= bm25_impact_least_points(scaled, impact) <= factor * weight;
+	}
+	ok(above, "impacts are not below weights");
+	ok(tight, "impacts are the least that are not");
+	ok(bounded, "points are bounds of products");
+}
+
+static void
+test_impacts(const Bm25BlockLoops *loops, const char *name)
+{
+	bool		same = true;
+	bool		in_place = true;
+
+	for (int i = 0; i < 5000; i++)
+	{
+		uint32		n = random_int(1, BM25_BLOCK);
+		uint32		impacts[BM25_BLOCK];
+		uint32		points[BM25_BLOCK + 1];
+		uint32		greatest = 1;
+		float		scaled;
+
+		for (uint32 j = 0; j < n; j++)
+		{
+			impacts[j] = i % 2 ? bm25_impact_of(random_weight()) : bm25_impact_of(random_float(0, 4));
+			greatest = Max(greatest, impacts[j]);
+		}
+		scaled = (float) Min(ldexp(1, 30) / bm25_impact_half(greatest), FLT_MAX) *
+			(i % 3 ? 1 : random_float(0, 1));
+		points[n] = 12345;
+		loops->impacts(scaled, impacts, n, points);
+		in_place &= points[n] == 12345;
+		for (uint32 j = 0; j < n; j++)
+			same &= points[j] == bm25_impact_points(scaled, impacts[j]);
+	}
+	ok(same, "%s: points of impacts to the bit", name);
+	ok(in_place, "%s: points of no more impacts than asked for", name);
+}
+
 static void
 test_select(const Bm25BlockLoops *loops, const char *name)
 {
@@ -196,6 +268,7 @@ test_loops(const Bm25BlockLoops *loops, SimdLevel level, const char *name)
 	test_unpacking(loops, name);
 	test_find(loops, name);
 	test_points(loops, name);
+	test_impacts(loops, name);
 	test_select(loops, name);
 	test_clear(loops, name);
 }
@@ -203,6 +276,7 @@ test_loops(const Bm25BlockLoops *loops, SimdLevel level, const char *name)
 int
 main(void)
 {
+	test_impact();
 	test_loops(&bm25_loops_scalar, SIMD_SCALAR, "scalar");
 #ifdef HAVE_X86_BLOCKS
 	test_loops(&bm25_loops_avx2, SIMD_AVX2, "avx2");
