@@ -140,6 +140,16 @@ SELECT filter, d, all_rows, stopped FROM (VALUES
 	LATERAL limited(condition, filled(d)) AS l;
 DROP INDEX rows_ip, rows_cosine, rows_l1, rows_half, rows_sparse;
 DROP FUNCTION limited, tenth, filled;
+-- a vector that is bound twice, as drivers do; and another one
+SELECT q(2)::text AS w \gset
+PREPARE twice(vector, vector, float8) AS SELECT count(*) FROM (SELECT id FROM rows WHERE v <-> $1 < $3 ORDER BY v <-> $2 LIMIT 40) AS x;
+SET plan_cache_mode = force_generic_plan;
+EXECUTE twice(:'v', :'v', 0.001);
+SELECT nodes < 1500 AS stopped FROM piramid_last_scan();
+EXECUTE twice(:'w', :'v', 0.001);
+SELECT nodes < 1500 AS stopped FROM piramid_last_scan();
+RESET plan_cache_mode;
+DEALLOCATE twice;
 -- each row of a nested loop has a limit and a LIMIT of its own
 SELECT bool_and(n = least(k, 31)) AS right_number FROM generate_series(1, 60, 7) AS k,
 	LATERAL (SELECT count(*) AS n FROM (SELECT id FROM rows WHERE v <-> :'v' < 0.0001 * k ORDER BY v <-> :'v' LIMIT k) AS x) AS y;

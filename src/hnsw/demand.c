@@ -260,6 +260,34 @@ constant_value(Node *node, double *value)
 	return true;
 }
 
+/*
+ * A copy of an expression with the values that the statement's parameters have in this
+ * execution.  Drivers pass a vector twice, as $1 of the filter and $2 of ORDER BY.
+ */
+static Node *
+bind_parameters(Node *node, void *context)
+{
+	ParamListInfo params = context;
+	Param	   *param = (Param *) node;
+	ParamExternData *value;
+	ParamExternData buffer;
+	int16		length;
+	bool		by_value;
+
+	if (node == NULL)
+		return NULL;
+	if (!IsA(node, Param) || param->paramkind != PARAM_EXTERN ||
+		param->paramid < 1 || param->paramid > params->numParams)
+		return expression_tree_mutator(node, bind_parameters, context);
+	value = params->paramFetch != NULL ? params->paramFetch(params, param->paramid, true, &buffer) :
+		&params->params[param->paramid - 1];
+	if (value->ptype != param->paramtype)
+		return (Node *) copyObject(param);
+	get_typlenbyval(param->paramtype, &length, &by_value);
+	return (Node *) makeConst(param->paramtype, param->paramtypmod, param->paramcollid, length,
+							  value->value, value->isnull, by_value);
+}
+
 /* Are these the arguments of a distance, in either order?  All distances are symmetric. */
 static bool
 same_arguments(const List *args, const List *distance_args)
@@ -386,13 +414,13 @@ as_line(Node *node, OpExpr *distance, Line *line)
 
 /*
  * Does a filter keep only rows below some distance?  The limit is an
- * expression that does not depend on the row.
+ * expression that does not depend on the row.  "bound" is the filter with the values of
+ * parameters, which may live shorter than the scan.
  */
 static bool
-as_limit(Node *filter, OpExpr *distance, HnswDistanceLimit *limit)
+as_limit(Node *filter, Node *bound, OpExpr *distance, HnswDistanceLimit *limit)
 {
 	OpExpr	   *op = (OpExpr *) filter;
-	Node	   *sides[2];
 	bool		less;
 	Line		line;
 
@@ -419,14 +447,13 @@ as_limit(Node *filter, OpExpr *distance, HnswDistanceLimit *limit)
 		default:
 			return false;
 	}
-	sides[0] = linitial(op->args);
-	sides[1] = lsecond(op->args);
 	for (int i = 0; i < 2; i++)
 	{
-		Node	   *value = sides[1 - i];
+		Node	   *side = list_nth(((OpExpr *) bound)->args, i);
+		Node	   *value = list_nth(op->args, 1 - i);
 
 		/* "less": is the side of the distance the lesser one? */
-		if (as_line(sides[i], distance, &line) && (less == (i == 0)) == (line.slope > 0) &&
+		if (as_line(side, distance, &line) && (less == (i == 0)) == (line.slope > 0) &&
 			isfinite(1 / line.slope) && isfinite(line.size) && !contain_var_clause(value) &&
 			!contain_volatile_functions(value) && !contain_subplans(value))
 		{
@@ -448,18 +475,25 @@ as_limit(Node *filter, OpExpr *distance, HnswDistanceLimit *limit)
 static void
 read_filters(HnswDemand *demand, IndexScanState *node)
 {
-	OpExpr	   *distance = linitial(((IndexScan *) node->ss.ps.plan)->indexorderbyorig);
+	Node	   *distance = linitial(((IndexScan *) node->ss.ps.plan)->indexorderbyorig);
+	ParamListInfo params = node->ss.ps.state->es_param_list_info;
 	double		total = node->ss.ss_currentRelation->rd_rel->reltuples;
 	ListCell   *lc;
 
+	if (params != NULL && node->ss.ps.plan->qual != NIL)
+		distance = bind_parameters(distance, params);
 	demand->nlimits = 0;
 	foreach(lc, node->ss.ps.plan->qual)
 	{
+		Node	   *filter = lfirst(lc);
+		Node	   *bound = filter;
 		HnswDistanceLimit *limit = &demand->limits[demand->nlimits];
 
 		if (demand->nlimits == HNSW_DISTANCE_LIMITS)
 			break;
-		if (!as_limit(lfirst(lc), distance, limit))
+		if (params != NULL && IsA(filter, OpExpr))
+			bound = bind_parameters(filter, params);
+		if (!as_limit(filter, bound, (OpExpr *) distance, limit))
 			continue;
 		limit->state = ExecInitExpr(limit->value, &node->ss.ps);
 		demand->nlimits++;
