@@ -95,6 +95,61 @@ SELECT count(*) FROM (SELECT id FROM rows WHERE v <-> :'v' > 0.5 ORDER BY v <-> 
 SELECT count(*) FROM (SELECT id FROM rows WHERE v <-> :'v' < 0.1 OR id % 10 = 0 ORDER BY v <-> :'v' LIMIT 200) AS x;
 SELECT count(*) FROM (SELECT id FROM rows WHERE v <#> :'v' < -1 ORDER BY v <-> :'v' LIMIT 70) AS x;
 SELECT count(*) FROM (SELECT id FROM rows WHERE (v <-> :'v') * 0 < 1 ORDER BY v <-> :'v' LIMIT 70) AS x;
+-- a limit of type real, by the name of the operator's function, with its arguments exchanged
+CREATE INDEX rows_ip ON rows USING hnsw (v vector_ip_ops);
+CREATE INDEX rows_cosine ON rows USING hnsw (v vector_cosine_ops);
+CREATE INDEX rows_l1 ON rows USING hnsw (v vector_l1_ops);
+CREATE INDEX rows_half ON rows USING hnsw ((v::halfvec(16)) halfvec_ip_ops);
+CREATE INDEX rows_sparse ON rows USING hnsw ((v::sparsevec(16)) sparsevec_ip_ops);
+CREATE FUNCTION filled(what text) RETURNS text LANGUAGE sql STABLE AS $$
+	SELECT replace(replace(replace(what, '$q', format('%L::vector', q(2))), '$p', format('%L::vector', q(3))), '$h', 'B''1010101010101010''')
+$$;
+-- halfway from the tenth row to the next that is farther
+CREATE FUNCTION tenth(distance text) RETURNS float8 LANGUAGE plpgsql AS $$
+DECLARE
+	r float8;
+BEGIN
+	EXECUTE format('SELECT avg(d) FROM (SELECT DISTINCT (%s) + 0 AS d FROM rows ORDER BY d OFFSET 9 LIMIT 2) AS x', filled(distance)) INTO r;
+	RETURN r;
+END $$;
+CREATE FUNCTION limited(condition text, distance text, OUT all_rows bool, OUT stopped bool) LANGUAGE plpgsql AS $$
+DECLARE
+	truth bigint;
+	rows bigint;
+BEGIN
+	EXECUTE format('SELECT count(*) FROM rows WHERE %s', condition) INTO truth;
+	EXECUTE format('SELECT count(*) FROM (SELECT id FROM rows WHERE %s ORDER BY %s LIMIT 40) AS x', condition, distance) INTO rows;
+	all_rows := rows = least(truth, 40);
+	SELECT nodes < 1500 INTO stopped FROM piramid_last_scan();
+END $$;
+SELECT filter, d, all_rows, stopped FROM (VALUES
+		('v <-> $q < $r', 'v <-> $q'), ('v <-> $q < $r::real', 'v <-> $q'), ('v <-> $q <= $r::real', 'v <-> $q'), ('$r::real > v <-> $q', 'v <-> $q'),
+		('$r::real >= v <-> $q', 'v <-> $q'), ('1::real - (v <-> $q) > 1 - $r', 'v <-> $q'),
+		('2::real * (v <-> $q) + 1::real < (2 * $r + 1)::real', 'v <-> $q'), ('$q <-> v < $r', 'v <-> $q'), ('v <-> $q < $r', '$q <-> v'),
+		('l2_distance(v, $q) < $r', 'v <-> $q'), ('l2_distance($q, v) <= $r::real', 'v <-> $q'), ('cosine_distance(v, $q) < $r', 'v <=> $q'),
+		('1 - cosine_distance(v, $q) > 1 - $r', 'v <=> $q'), ('$r > l1_distance(v, $q)', 'v <+> $q'),
+		('inner_product(v, $q) > -$r', 'v <#> $q'), ('(-$r)::real <= inner_product($q, v)', 'v <#> $q'),
+		('-inner_product(v, $q) < $r', 'v <#> $q'), ('vector_negative_inner_product(v, $q) < $r', 'v <#> $q'),
+		('inner_product(v::halfvec(16), $q::halfvec(16)) > -$r', 'v::halfvec(16) <#> $q::halfvec(16)'),
+		('inner_product(v::sparsevec(16), $q::sparsevec(16)) > -$r', 'v::sparsevec(16) <#> $q::sparsevec(16)'),
+		('hamming_distance(h, $h) < 3::real', 'h <~> $h'),
+		-- of another distance, another vector, from the other side
+		('inner_product(v, $q) > 1000', 'v <-> $q'), ('l2_distance(v, $q) < -1', 'v <#> $q'), ('l2_distance(v, $p) < 0.4', 'v <-> $q'),
+		('inner_product(v, $q) < -3', 'v <#> $q'), ('l2_distance(v, $q) > 4::real', 'v <-> $q')) AS f (filter, d),
+	LATERAL replace(filled(filter), '$r', format('(%s)::float8', tenth(d))) AS condition,
+	LATERAL limited(condition, filled(d)) AS l;
+DROP INDEX rows_ip, rows_cosine, rows_l1, rows_half, rows_sparse;
+DROP FUNCTION limited, tenth, filled;
+-- a vector that is bound twice, as drivers do; and another one
+SELECT q(2)::text AS w \gset
+PREPARE twice(vector, vector, float8) AS SELECT count(*) FROM (SELECT id FROM rows WHERE v <-> $1 < $3 ORDER BY v <-> $2 LIMIT 40) AS x;
+SET plan_cache_mode = force_generic_plan;
+EXECUTE twice(:'v', :'v', 0.001);
+SELECT nodes < 1500 AS stopped FROM piramid_last_scan();
+EXECUTE twice(:'w', :'v', 0.001);
+SELECT nodes < 1500 AS stopped FROM piramid_last_scan();
+RESET plan_cache_mode;
+DEALLOCATE twice;
 -- each row of a nested loop has a limit and a LIMIT of its own
 SELECT bool_and(n = least(k, 31)) AS right_number FROM generate_series(1, 60, 7) AS k,
 	LATERAL (SELECT count(*) AS n FROM (SELECT id FROM rows WHERE v <-> :'v' < 0.0001 * k ORDER BY v <-> :'v' LIMIT k) AS x) AS y;

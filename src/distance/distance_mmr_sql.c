@@ -74,7 +74,8 @@ fill_pool(Pool *pool, Datum query, ArrayType *array)
 	if (ARR_NDIM(array) > 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
-				 errmsg("candidates must be an array of one dimension")));
+				 errmsg("candidates must be an array of one dimension"),
+				 errhint("array_agg(embedding) makes one.")));
 	get_typlenbyvalalign(type, &length, &by_value, &align);
 	deconstruct_array(array, type, length, by_value, align, &values, &nulls, &pool->n);
 	pool->candidate = palloc(sizeof(Candidate) * Max(pool->n, 1));
@@ -143,7 +144,8 @@ mmr(FunctionCallInfo fcinfo, PGFunction cosine_distance)
 	if (k < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the number of results must not be negative")));
+				 errmsg("the number of results must not be negative"),
+				 errhint("k rows are taken, or all candidates if there are fewer.")));
 	if (!(pool.lambda >= 0 && pool.lambda <= 1))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

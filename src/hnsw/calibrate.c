@@ -262,7 +262,8 @@ piramid_recommend(PG_FUNCTION_ARGS)
 	if (!(target > 0 && target <= 1) || k < 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("target must be above 0 and at most 1, and k at least 1")));
+				 errmsg("target must be above 0 and at most 1, and k at least 1"),
+				 errhint("target is the recall to reach, such as 0.95, and k the LIMIT of the searches.")));
 	rel = hnsw_open_index(PG_GETARG_OID(0));
 	if (!read_calibration(rel, &data, &nodes))
 		ereport(ERROR,

@@ -21,12 +21,14 @@
 
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
+#include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/clauses.h"
 #include "optimizer/optimizer.h"
 #include "tcop/pquery.h"
 #include "utils/float.h"
 #include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
 
 /*
  * For a cursor, how many times the cost of a search a sweep may have.  A row that the
@@ -247,9 +249,104 @@ constant_value(Node *node, double *value)
 {
 	Const	   *constant = (Const *) node;
 
-	if (!IsA(node, Const) || constant->consttype != FLOAT8OID || constant->constisnull)
+	if (!IsA(node, Const) || constant->constisnull)
 		return false;
-	*value = DatumGetFloat8(constant->constvalue);
+	if (constant->consttype == FLOAT8OID)
+		*value = DatumGetFloat8(constant->constvalue);
+	else if (constant->consttype == FLOAT4OID)
+		*value = DatumGetFloat4(constant->constvalue);
+	else
+		return false;
+	return true;
+}
+
+/*
+ * A copy of an expression with the values that the statement's parameters have in this
+ * execution.  Drivers pass a vector twice, as $1 of the filter and $2 of ORDER BY.
+ */
+static Node *
+bind_parameters(Node *node, void *context)
+{
+	ParamListInfo params = context;
+	Param	   *param = (Param *) node;
+	ParamExternData *value;
+	ParamExternData buffer;
+	int16		length;
+	bool		by_value;
+
+	if (node == NULL)
+		return NULL;
+	if (!IsA(node, Param) || param->paramkind != PARAM_EXTERN ||
+		param->paramid < 1 || param->paramid > params->numParams)
+		return expression_tree_mutator(node, bind_parameters, context);
+	value = params->paramFetch != NULL ? params->paramFetch(params, param->paramid, true, &buffer) :
+		&params->params[param->paramid - 1];
+	if (value->ptype != param->paramtype)
+		return (Node *) copyObject(param);
+	get_typlenbyval(param->paramtype, &length, &by_value);
+	return (Node *) makeConst(param->paramtype, param->paramtypmod, param->paramcollid, length,
+							  value->value, value->isnull, by_value);
+}
+
+/* Are these the arguments of a distance, in either order?  All distances are symmetric. */
+static bool
+same_arguments(const List *args, const List *distance_args)
+{
+	if (list_length(args) != 2)
+		return false;
+	return equal(args, distance_args) ||
+		(equal(linitial(args), lsecond(distance_args)) &&
+		 equal(lsecond(args), linitial(distance_args)));
+}
+
+/*
+ * Is a function the inner product of which an operator's function is the negative?  Both
+ * are found by their names, beside each other: PREFIX_negative_inner_product implements
+ * the operator.
+ */
+static bool
+is_negated(Oid function, Oid of_operator)
+{
+	static const char suffix[] = "_negative_inner_product";
+	const char *name = get_func_name(function);
+	const char *operator_name = get_func_name(of_operator);
+	const size_t size = operator_name == NULL ? 0 : strlen(operator_name);
+
+	return name != NULL && strcmp(name, "inner_product") == 0 &&
+		size >= sizeof(suffix) && strcmp(operator_name + size - (sizeof(suffix) - 1), suffix) == 0 &&
+		get_func_namespace(function) == get_func_namespace(of_operator);
+}
+
+/*
+ * Is an expression the distance itself, or the negative one?  It may name the operator
+ * or its function, and the arguments in either order.
+ */
+static bool
+as_distance(Node *node, OpExpr *distance, Line *line)
+{
+	Oid			function;
+	List	   *args;
+
+	if (IsA(node, OpExpr))
+	{
+		function = ((OpExpr *) node)->opfuncid;
+		args = ((OpExpr *) node)->args;
+	}
+	else if (IsA(node, FuncExpr))
+	{
+		function = ((FuncExpr *) node)->funcid;
+		args = ((FuncExpr *) node)->args;
+	}
+	else
+		return false;
+	if (!same_arguments(args, distance->args))
+		return false;
+	if (function == distance->opfuncid)
+		*line = (Line) {1, 0, 0};
+	else if (is_negated(function, distance->opfuncid))
+		*line = (Line) {-1, 0, 0};
+	else
+		return false;
 	return true;
 }
 
@@ -258,18 +355,15 @@ constant_value(Node *node, double *value)
  * 1 - distance (cosine similarity), and of -1 * distance (inner product).
  */
 static bool
-as_line(Node *node, Node *distance, Line *line)
+as_line(Node *node, OpExpr *distance, Line *line)
 {
 	OpExpr	   *op = (OpExpr *) node;
 	Node	   *left;
 	Node	   *right;
 	double		c;
 
-	if (equal(node, distance))
-	{
-		*line = (Line) {1, 0, 0};
+	if (as_distance(node, distance, line))
 		return true;
-	}
 	if (!IsA(node, OpExpr))
 		return false;
 	left = linitial(op->args);
@@ -282,6 +376,8 @@ as_line(Node *node, Node *distance, Line *line)
 			*line = (Line) {-line->slope, -line->offset, line->size};
 			return true;
 		case F_FLOAT8PL:
+		case F_FLOAT84PL:
+		case F_FLOAT48PL:
 			if (constant_value(left, &c) ? !as_line(right, distance, line) :
 				!constant_value(right, &c) || !as_line(left, distance, line))
 				return false;
@@ -289,6 +385,8 @@ as_line(Node *node, Node *distance, Line *line)
 			line->size += fabs(c);
 			return true;
 		case F_FLOAT8MI:
+		case F_FLOAT84MI:
+		case F_FLOAT48MI:
 			if (constant_value(right, &c))
 			{
 				if (!as_line(left, distance, line))
@@ -302,6 +400,8 @@ as_line(Node *node, Node *distance, Line *line)
 			*line = (Line) {-line->slope, c - line->offset, line->size + fabs(c)};
 			return true;
 		case F_FLOAT8MUL:
+		case F_FLOAT84MUL:
+		case F_FLOAT48MUL:
 			if (constant_value(left, &c) ? !as_line(right, distance, line) :
 				!constant_value(right, &c) || !as_line(left, distance, line))
 				return false;
@@ -314,13 +414,13 @@ as_line(Node *node, Node *distance, Line *line)
 
 /*
  * Does a filter keep only rows below some distance?  The limit is an
- * expression that does not depend on the row.
+ * expression that does not depend on the row.  "bound" is the filter with the values of
+ * parameters, which may live shorter than the scan.
  */
 static bool
-as_limit(Node *filter, Node *distance, HnswDistanceLimit *limit)
+as_limit(Node *filter, Node *bound, OpExpr *distance, HnswDistanceLimit *limit)
 {
 	OpExpr	   *op = (OpExpr *) filter;
-	Node	   *sides[2];
 	bool		less;
 	Line		line;
 
@@ -329,27 +429,38 @@ as_limit(Node *filter, Node *distance, HnswDistanceLimit *limit)
 	switch (op->opfuncid)
 	{
 		case F_FLOAT8LT:
+		case F_FLOAT84LT:
+		case F_FLOAT48LT:
 		case F_FLOAT8LE:
+		case F_FLOAT84LE:
+		case F_FLOAT48LE:
 			less = true;
 			break;
 		case F_FLOAT8GT:
+		case F_FLOAT84GT:
+		case F_FLOAT48GT:
 		case F_FLOAT8GE:
+		case F_FLOAT84GE:
+		case F_FLOAT48GE:
 			less = false;
 			break;
 		default:
 			return false;
 	}
-	sides[0] = linitial(op->args);
-	sides[1] = lsecond(op->args);
 	for (int i = 0; i < 2; i++)
 	{
-		Node	   *value = sides[1 - i];
+		Node	   *side = list_nth(((OpExpr *) bound)->args, i);
+		Node	   *value = list_nth(op->args, 1 - i);
 
 		/* "less": is the side of the distance the lesser one? */
-		if (as_line(sides[i], distance, &line) && (less == (i == 0)) == (line.slope > 0) &&
+		if (as_line(side, distance, &line) && (less == (i == 0)) == (line.slope > 0) &&
 			isfinite(1 / line.slope) && isfinite(line.size) && !contain_var_clause(value) &&
 			!contain_volatile_functions(value) && !contain_subplans(value))
 		{
+			/* as the operators between the two types do, and exact */
+			if (exprType(value) == FLOAT4OID)
+				value = (Node *) makeFuncExpr(F_FLOAT8_FLOAT4, FLOAT8OID, list_make1(value),
+											  InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL);
 			limit->value = (Expr *) value;
 			limit->slope = line.slope;
 			limit->offset = line.offset;
@@ -365,17 +476,24 @@ static void
 read_filters(HnswDemand *demand, IndexScanState *node)
 {
 	Node	   *distance = linitial(((IndexScan *) node->ss.ps.plan)->indexorderbyorig);
+	ParamListInfo params = node->ss.ps.state->es_param_list_info;
 	double		total = node->ss.ss_currentRelation->rd_rel->reltuples;
 	ListCell   *lc;
 
+	if (params != NULL && node->ss.ps.plan->qual != NIL)
+		distance = bind_parameters(distance, params);
 	demand->nlimits = 0;
 	foreach(lc, node->ss.ps.plan->qual)
 	{
+		Node	   *filter = lfirst(lc);
+		Node	   *bound = filter;
 		HnswDistanceLimit *limit = &demand->limits[demand->nlimits];
 
 		if (demand->nlimits == HNSW_DISTANCE_LIMITS)
 			break;
-		if (!as_limit(lfirst(lc), distance, limit))
+		if (params != NULL && IsA(filter, OpExpr))
+			bound = bind_parameters(filter, params);
+		if (!as_limit(filter, bound, (OpExpr *) distance, limit))
 			continue;
 		limit->state = ExecInitExpr(limit->value, &node->ss.ps);
 		demand->nlimits++;

@@ -108,14 +108,15 @@ measure_recall(HnswMeasure *measure, int k, Recall *recall)
 
 /* An argument that has to be from 1 to a limit. */
 static int
-positive_argument(FunctionCallInfo fcinfo, int i, const char *name, int most)
+positive_argument(FunctionCallInfo fcinfo, int i, const char *name, int most, const char *hint)
 {
 	int			value = PG_GETARG_INT32(i);
 
 	if (value < 1 || value > most)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must be between 1 and %d", name, most)));
+				 errmsg("%s must be between 1 and %d", name, most),
+				 errhint("%s", hint)));
 	return value;
 }
 
@@ -138,13 +139,16 @@ recall_of(FunctionCallInfo fcinfo, bool sampled)
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	desc = BlessTupleDesc(desc);
-	k = positive_argument(fcinfo, 2, "k", HNSW_MEASURED_ROWS);
+	k = positive_argument(fcinfo, 2, "k", HNSW_MEASURED_ROWS,
+						  "k is the LIMIT of the searches whose recall is measured.");
 
 	SPI_connect();
 	measure = hnsw_measure_open(PG_GETARG_OID(0),
 								PG_ARGISNULL(3) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(3)));
 	if (sampled)
-		hnsw_measure_rows(measure, positive_argument(fcinfo, 1, "queries", HNSW_MEASURED_QUERIES));
+		hnsw_measure_rows(measure,
+						  positive_argument(fcinfo, 1, "queries", HNSW_MEASURED_QUERIES,
+											"So many rows are taken as queries; 100 is the default."));
 	else
 		hnsw_measure_queries(measure, PG_GETARG_ARRAYTYPE_P(1));
 	measure_recall(measure, k, &recall);

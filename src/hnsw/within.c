@@ -65,7 +65,8 @@ piramid_within(PG_FUNCTION_ARGS)
 	if (isnan(radius))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("radius must not be NaN")));
+				 errmsg("radius must not be NaN"),
+				 errhint("The radius is a distance by the operator of the index's operator class.")));
 
 	SPI_connect();
 	measure = hnsw_measure_open(PG_GETARG_OID(0),

@@ -140,6 +140,27 @@ my $directions = $node->safe_psql('postgres',
 	"SELECT test.recall('directions', '<=>', 'directions_queries')");
 at_least($directions, 0.815, 'random directions: recall@10');
 
+# Random bit strings by Jaccard distance; and such whose bits become more and more, which is the
+# case that inserts are worst at (README.md, "Limits"): what is found stays as it was measured.
+$node->safe_psql(
+	'postgres', q{
+	SET client_min_messages = error;
+	CREATE FUNCTION bits(n int, share float8) RETURNS bit varying LANGUAGE sql VOLATILE AS
+		$$ SELECT string_agg((random() < share)::int::text, '')::bit varying FROM generate_series(1, n) $$;
+	SELECT setseed(0.9);
+	CREATE TABLE bits52 (id int, v bit(52));
+	CREATE INDEX ON bits52 USING hnsw (v bit_jaccard_ops);
+	CREATE TABLE bits52_queries AS SELECT n AS id, bits(52 + 0 * n, 0.5)::bit(52) AS v FROM generate_series(1, 100) AS n;
+	INSERT INTO bits52 SELECT n, bits(52 + 0 * n, 0.5)::bit(52) FROM generate_series(1, 4000) AS n;
+	CREATE TABLE denser (id int, v bit(256));
+	CREATE INDEX ON denser USING hnsw (v bit_jaccard_ops);
+	INSERT INTO denser SELECT n, bits(256, 0.02 + 0.88 * n / 2000)::bit(256) FROM generate_series(1, 2000) AS n});
+at_least($node->safe_psql('postgres', "SET hnsw.ef_search = 100; SELECT test.recall('bits52', '<%>', 'bits52_queries', 20)"),
+	0.98, 'random bits by Jaccard: recall@20 at ef_search 100');
+at_most(lost('denser', '<%>'), 1000, 'bits that become more, by Jaccard, inserted');
+$node->safe_psql('postgres', 'REINDEX TABLE denser');
+at_most(lost('denser', '<%>'), 350, 'bits that become more, by Jaccard, built');
+
 # By inner product, an empty index learns how long rows typically are, not how long the longest is.
 $node->safe_psql(
 	'postgres', q{

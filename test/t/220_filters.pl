@@ -45,5 +45,44 @@ unlike($node->safe_psql('postgres', 'EXPLAIN SELECT id FROM wide ORDER BY v <-> 
 like($node->safe_psql('postgres', 'CREATE INDEX ON t (id); EXPLAIN SELECT id FROM t WHERE id < 20 ORDER BY v <=> (SELECT v FROM queries LIMIT 1) LIMIT 10'),
 	qr/t_id_idx/, 'a filter that few rows pass has a better index');
 
+# Pages between requests, as docs/results.md has them: by the index on each version, and every row
+# once, also where rows that are equally far lie on both sides of a page's end.
+$node->safe_psql(
+	'postgres', q{
+	CREATE TABLE pages (id int PRIMARY KEY, v vector(3));
+	INSERT INTO pages SELECT i, v FROM (SELECT i, ARRAY[sin(i / 7), cos(i / 7), sin(3 * (i / 7))]::vector AS v
+		FROM generate_series(1, 20000) AS i) AS x ORDER BY hashint4(i);
+	CREATE INDEX pages_v ON pages USING hnsw (v vector_cosine_ops);
+	ANALYZE pages});
+my $nearest = q{SELECT id, v <=> $1 AS distance FROM pages WHERE (v <=> $1, id) > ($2, $3) ORDER BY v <=> $1};
+my $pages = qq{
+	PREPARE page(vector, float8, int) AS
+		SELECT id, distance FROM ($nearest FETCH FIRST 10 ROWS WITH TIES) AS nearest ORDER BY distance, id LIMIT 10;
+	PREPARE at_once(vector, float8, int) AS $nearest, id LIMIT 10;};
+like($node->safe_psql('postgres', "$pages EXPLAIN EXECUTE page('[1,2,3]', 0, 0)"), qr/Index Scan using pages_v/,
+	'a page between requests uses the index');
+like($node->safe_psql('postgres', "$pages SET plan_cache_mode = force_generic_plan; EXPLAIN EXECUTE page('[1,2,3]', 0, 0)"),
+	qr/Index Scan using pages_v/, 'and with a generic plan');
+my $at_once = $node->safe_psql('postgres', "$pages EXPLAIN EXECUTE at_once('[1,2,3]', 0, 0)");
+if ($node->safe_psql('postgres', 'SHOW server_version_num') >= 170000)
+{
+	like($at_once, qr/Index Scan using pages_v/, 'as does one query with both keys');
+}
+else
+{
+	unlike($at_once, qr/Index Scan using pages_v/, 'one query with both keys does not before PostgreSQL 17');
+}
+my ($distance, $id, @shown) = ('-infinity', 0);
+foreach my $page (1 .. 12)
+{
+	my @rows = split /\n/, $node->safe_psql('postgres', "$pages EXECUTE page('[1,2,3]', '$distance', $id)");
+	push @shown, map { (split /\|/)[0] } @rows;
+	($id, $distance) = split /\|/, $rows[-1];
+}
+is("@shown", $node->safe_psql('postgres',
+		q{SET enable_indexscan = off; SELECT string_agg(id::text, ' ' ORDER BY place) FROM (
+		SELECT id, row_number() OVER (ORDER BY v <=> '[1,2,3]', id) AS place FROM pages) AS x WHERE place <= 120}),
+	'page after page, every row comes once, in its order');
+
 check_and_stop($node);
 done_testing();
