@@ -57,7 +57,8 @@ take_record(HeadWords *head, const char *p, const char *end, uint32 flags, const
 			continue;
 		if (head->n == head->room)
 			head->words = repalloc_huge(head->words, sizeof(Bm25Word) * (head->room *= 2));
-		word.word = pnstrdup(word.word, word.len);
+		/* Dimensions of sparse vectors have bytes of 0. */
+		word.word = memcpy(palloc(word.len), word.word, word.len);
 		word.tf = 1;
 		head->words[head->n++] = word;
 	}

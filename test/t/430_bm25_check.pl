@@ -93,5 +93,6 @@ $node->safe_psql('postgres', 'ALTER TEXT SEARCH CONFIGURATION mine ALTER MAPPING
 is($node->safe_psql('postgres', $many), 0, 'many documents, words that stay the same');
 $node->safe_psql('postgres', 'ALTER TEXT SEARCH CONFIGURATION mine DROP MAPPING FOR numword');
 at_least($node->safe_psql('postgres', $many), 100, 'many documents of other words');
+# no closing check: the indexes differ from their tables, as was meant
 $node->stop;
 done_testing();

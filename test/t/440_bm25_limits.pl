@@ -252,5 +252,5 @@ is($wrong, '', 'random queries');
 at_least($answered, 500, 'random queries that were answered');
 at_least($refused, 50, 'random queries that were refused');
 is_whole('t_body', 'after random queries');
-$node->stop;
+check_and_stop($node);
 done_testing();
