@@ -12,11 +12,11 @@ CREATE FUNCTION piramid.name_of(documents regclass, suffix text) RETURNS text
 $$;
 COMMENT ON FUNCTION piramid.name_of(regclass, text) IS 'name of a further table of a collection';
 
--- to_regtype() fails at what cannot be a name.
+-- to_regtype() fails at what cannot be a name, and from PostgreSQL 16 on takes a number for an OID.
 CREATE FUNCTION piramid.type_named(name text) RETURNS regtype
 	LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	RETURN to_regtype(name);
+	RETURN CASE WHEN name !~ '^\s*[0-9-]+\s*$' THEN to_regtype(name) END;
 EXCEPTION WHEN syntax_error_or_access_rule_violation OR data_exception THEN
 	RETURN NULL;
 END
