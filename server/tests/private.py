@@ -1,5 +1,6 @@
 """A server of a test's own, which the test may kill.  It loads the extensions from where
-the server does that libpq's environment names; afterwards the environment names this one."""
+the server does that libpq's environment names, as EXTENSION_CONF tells, lines of a configuration,
+or else the server itself; afterwards the environment names this one."""
 
 import atexit
 import os
@@ -28,6 +29,11 @@ class Server:
         self.log = open(f"{self._directory}/log", "ab")
         subprocess.run([self._bindir / "initdb", "-D", self._data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"],
                        check=True, stdout=self.log, stderr=self.log, cwd="/", **self._as)
+        # Only superusers are told where a server has its extensions from.
+        if "EXTENSION_CONF" in os.environ:
+            with open(f"{self._data}/postgresql.conf", "a") as conf:
+                conf.write(pathlib.Path(os.environ["EXTENSION_CONF"]).read_text())
+            found = []
         # What is killed are processes, not the machine: nothing has to be on the disk.
         self._settings = [f"{name}={value}" for name, value in found] + [
             "listen_addresses=", f"unix_socket_directories={self._directory}", "port=5432", "fsync=off", "jit=off", *settings]

@@ -13,8 +13,9 @@ stage_server() {
 	cp -R "$root/test/clients" "$work/clients/src"
 	cp -R "$root/server" "$work/clients/server.src"
 	start_clients_server
-	INSTALLED=$work/install run_client server "$work/clients/server.src/tests/run" 1800
+	INSTALLED=$work/install EXTENSION_CONF=$work/extension.conf run_client server "$work/clients/server.src/tests/run" 1800
 	sed -n 's/^ok - \(.*\) # skip /  \1 skipped: /p' "$work/clients/server.log"
 	stop_server
+	no_crash server '' "$work/server.log"
 	rm -rf "$work/clients"
 }
