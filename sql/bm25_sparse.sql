@@ -136,8 +136,8 @@ CREATE INDEX ON d USING bm25 (v sparsevec_ip_ops) WITH (text_config = 'english')
 CREATE INDEX ON p1 USING bm25 (v sparsevec_ip_ops);
 SET enable_seqscan = off;
 SELECT id FROM d ORDER BY v <#> '{1:1}/401' LIMIT 1;
-EXPLAIN (COSTS OFF) SELECT id FROM d ORDER BY v <=> '{1:1}/400' LIMIT 1;
 RESET enable_seqscan;
+EXPLAIN (COSTS OFF) SELECT id FROM d ORDER BY v <=> '{1:1}/400' LIMIT 1;
 SELECT 'a' <@> to_bm25query('a', 'd_v');
 -- A column that loses its dimensions keeps the index, which takes no others.
 ALTER TABLE few ALTER v TYPE sparsevec;
