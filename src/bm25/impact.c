@@ -2,7 +2,7 @@
  *
  * impact.c
  *		Queries of sparse vectors: their terms, weights, and what points tell of the
- *		distance.  README.md, "Sparse vectors".
+ *		distance.  README-sparse.md.
  *
  *-------------------------------------------------------------------------
  */

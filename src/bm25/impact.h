@@ -2,7 +2,7 @@
  *
  * impact.h
  *		Weights of sparse vectors as impacts: small numbers in the place of a word's
- *		frequency.  README.md, "Sparse vectors".
+ *		frequency.  README-sparse.md.
  *
  *-------------------------------------------------------------------------
  */

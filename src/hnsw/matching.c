@@ -368,17 +368,6 @@ sweep_matching(const HnswMatches *matches, HnswSearch *search)
 	pfree(ids);
 }
 
-/* How many of the nodes that a search has met have rows that match? */
-static uint32
-count_found(const HnswSearch *search)
-{
-	uint32		n = 0;
-
-	for (uint32 i = 0; i < search->nfound; i++)
-		n += search->found[i].ntids > 0 || search->found[i].more_tids != 0;
-	return n;
-}
-
 static int
 compare_floats(const void *a, const void *b)
 {
@@ -389,33 +378,32 @@ compare_floats(const void *a, const void *b)
 }
 
 /*
- * The key of the last of so many nodes, the nearest that were found and have rows that
- * match; infinity if they are fewer.
+ * How many nodes that a search has met have rows that match; and the key of the last of
+ * so many, the nearest, or infinity if they are fewer.
  */
-static float
-last_wanted(const HnswSearch *search, uint32 rows)
+static uint32
+count_found(const HnswSearch *search, uint32 rows, double *last)
 {
 	float	   *keys = palloc_extended(sizeof(float) * Max(search->nfound, 1), MCXT_ALLOC_HUGE);
 	uint32		n = 0;
-	float		last;
 
 	for (uint32 i = 0; i < search->nfound; i++)
-		if (search->found[i].ntids > 0 || search->found[i].more_tids != 0)
+		if (hnsw_has_rows(&search->found[i]))
 			keys[n++] = search->found[i].key;
 	qsort(keys, n, sizeof(float), compare_floats);
-	last = n < rows ? get_float4_infinity() : keys[rows - 1];
+	*last = n < rows ? get_float8_infinity() : keys[rows - 1];
 	pfree(keys);
-	return last;
+	return n;
 }
 
 /*
- * How many of the rows wanted are to be expected among the nodes that were not read.
+ * How many nodes that were not read are to be expected before the last of the rows wanted.
  * Of those that were, it is known how keys follow from what sketches tell, and how
  * much they differ from that: a regression, which does not mind that the nodes were
  * chosen by their sketches.
  */
 static double
-expected_missing(const HnswMatches *matches, const HnswSearch *search)
+expected_missing(const HnswMatches *matches, double last)
 {
 	const HnswSketchFit *fit = &matches->fit;
 	double		n = Max(fit->n, 1);
@@ -425,7 +413,6 @@ expected_missing(const HnswMatches *matches, const HnswSearch *search)
 	double		covariance = fit->told_key / n - told * key;
 	double		slope = variance > 0 ? Max(covariance / variance, 0) : 0;
 	double		spread = sqrt(Max(fit->key_key / n - key * key - slope * covariance, 0));
-	double		last = last_wanted(search, matches->trusted);
 	double		missing = 0;
 
 	for (uint32 i = 0; i < matches->nsketched; i++)
@@ -446,14 +433,15 @@ is_settled(const HnswMatches *matches, const HnswSearch *search)
 {
 	double		most = hnsw_sketched_nodes(matches->n, matches->trusted) * SKETCHED_MOST;
 	double		loss = hnsw_sketch_loss();
+	double		last;
 
 	if (matches->nsketched == 0 || search->nfound >= hnsw_max_scan_nodes())
 		return true;
-	if (count_found(search) < SKETCHED_SLACK * matches->trusted)
+	if (count_found(search, matches->trusted, &last) < SKETCHED_SLACK * matches->trusted)
 		return false;
 	/* Who asks for more than by default pays for more, and who asks for all for all. */
 	return loss > 0 && (matches->nswept >= most * Max(HNSW_SKETCH_LOSS / loss, 1) ||
-						expected_missing(matches, search) <= loss * matches->trusted);
+						expected_missing(matches, last) <= loss * matches->trusted);
 }
 
 /*

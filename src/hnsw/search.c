@@ -172,13 +172,6 @@ offer(HnswSearch *search, HnswNodeId id, float estimate, float variance)
 		hnsw_prefetch_hint(search->index, id);
 }
 
-/* Has an expanded base node rows to return?  Not if they are dead, or the filter has none of them. */
-static inline bool
-has_rows(const HnswFound *found)
-{
-	return found->ntids > 0 || found->more_tids != 0;
-}
-
 /* Copy the heap TIDs whose keys meet the conditions; returns how many there are. */
 int
 hnsw_filter_tids(const HnswKeyFilter *filter, const HnswLayout *layout, int ntids,
@@ -478,7 +471,7 @@ expand(HnswSearch *search, uint32 ci)
 	key = node_key(search, read.node, &l2sq);
 	candidate->found = record_found(search, candidate->id, read.node, read.lsn, key);
 	candidate->state = HNSW_EXPANDED;
-	counts = search->level > 0 || has_rows(&search->found[candidate->found]);
+	counts = search->level > 0 || hnsw_has_rows(&search->found[candidate->found]);
 	nlinks = copy_links(search, read.node, key);
 	hnsw_read_end(&read);
 	if (has_overflow(search))
@@ -581,7 +574,7 @@ hnsw_search_widen(HnswSearch *search, int width)
 			continue;
 		if (candidate->state != HNSW_EXPANDED)
 			admit(search, i, candidate->key);
-		else if (!has_rows(&search->found[candidate->found]))
+		else if (!hnsw_has_rows(&search->found[candidate->found]))
 			continue;
 		else if (pool->wide)
 			pool_count(pool, i, candidate->key);
@@ -674,7 +667,7 @@ find_unmet(HnswSearch *search, HnswNodeId id, HnswNodeHeader node, XLogRecPtr ls
 		return;
 	found = record_found(search, id, node, lsn, 0);
 	/* Under conditions most are of no use. */
-	if (!has_rows(&search->found[found]))
+	if (!hnsw_has_rows(&search->found[found]))
 		search->nfound--;
 	else if (query != NULL)
 		search->found[found].key = hnsw_node_key(search->index, query, node, &l2sq);

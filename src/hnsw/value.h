@@ -146,6 +146,13 @@ typedef struct HnswFound
 	XLogRecPtr	lsn;			/* of its page */
 } HnswFound;
 
+/* Has an expanded base node rows to return?  Not if they are dead, or the filter has none of them. */
+static inline bool
+hnsw_has_rows(const HnswFound *found)
+{
+	return found->ntids > 0 || found->more_tids != 0;
+}
+
 /* functions in bounds.c */
 extern float hnsw_node_key(const HnswIndex *index, const HnswQuery *query,
 						   const HnswNodeHeaderData *node, float *l2sq);
