@@ -210,16 +210,18 @@ static inline int
 pool_lower_bound(const HnswPool *pool, float key)
 {
 	const HnswPoolEntry *base = pool->entries;
-	int			n = pool->n;
+	uint32		n = pool->n;
 
-	while (n > 0)
+	if (n == 0)
+		return 0;
+	while (n > 1)
 	{
-		int			half = (n + 1) / 2;
+		uint32		half = n / 2;
 
 		base += (base[half - 1].key < key) ? half : 0;
 		n -= half;
 	}
-	return base - pool->entries;
+	return base - pool->entries + (base->key < key);
 }
 
 /* Where a candidate with this key is in the pool, or -1. */
@@ -324,12 +326,23 @@ pool_add(HnswPool *pool, uint32 candidate, float key)
 
 /* The estimate of a candidate's key has changed; returns what pool_add does. */
 static inline bool
-pool_update(HnswPool *pool, uint32 candidate, float key)
+pool_update(HnswPool *pool, uint32 i, float key)
 {
-	if (!pool->wide)
-		return pool_set_key(pool, candidate, key);
-	pool->candidates[candidate].key = key;
-	return pool_push(pool, candidate, key);
+	HnswCandidate *candidate = &pool->candidates[i];
+
+	if (pool->wide)
+	{
+		candidate->key = key;
+		return pool_push(pool, i, key);
+	}
+	/* Most are farther than the whole pool, and stay so. */
+	if (pool->n == pool->width && candidate->key > pool->entries[pool->n - 1].key &&
+		key >= pool->entries[pool->n - 1].key)
+	{
+		candidate->key = key;
+		return false;
+	}
+	return pool_set_key(pool, i, key);
 }
 
 /* The candidate to expand now, or -1 if the pool has none. */

@@ -16,6 +16,8 @@
  */
 #include "hnsw/graph.h"
 
+#include <math.h>
+
 #include "miscadmin.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -435,7 +437,7 @@ offer_coded(HnswSearch *search, int nlinks, float l2sq)
 		float		variance = l2sq * length * length;
 
 		/* Neither the far ends of float32 nor a duplicate may stop us. */
-		if (!(estimate < HNSW_MAX_KEY && estimate > -HNSW_MAX_KEY))
+		if (!(fabsf(estimate) < HNSW_MAX_KEY))
 			estimate = variance = HNSW_MAX_KEY;
 		else if (!(variance < HNSW_MAX_KEY))
 			variance = HNSW_MAX_KEY;
