@@ -209,9 +209,12 @@ foreach my $round (1 .. $rounds)
 
 	my $wrong = join '', map { "error: $_\n" } map { unexpected($_) } @output;
 	$wrong .= missing_rows(told(@output));
+	# Of tables that nobody has worked at, every tenth time
+	my %touched = map { $_ => 1 } @names, (grep { $_ eq 'l2' } @names) ? 'big' : ();
 	foreach my $table (tables())
 	{
 		my ($name) = $table =~ /^([a-z0-9]+?)(?:_new\d)?$/;
+		next unless $touched{$name} || $round % 10 == 0 || $round == $rounds;
 		$wrong .= wrong_answers($node, $name eq 'big' ? 'l2' : $name, table => $table, share => $name eq 'big' ? 29 : 3);
 	}
 	is($wrong, '', "round $round of seed $seed: " . ($server ? 'server' : 'process') . ' killed in ' . join(', ', @at) . " ($settings)")
