@@ -203,6 +203,8 @@ BEGIN
 	END IF;
 	EXECUTE format('CREATE TABLE %1$s (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, document_id %2$s UNIQUE, documents %2$s[],
 		queued_at timestamptz NOT NULL DEFAULT now(), lease uuid, lease_until timestamptz, error text, lost integer)', uncut, key_type);
+	-- To compress a thousand keys takes longer than to write the row.
+	EXECUTE format('ALTER TABLE %s ALTER documents SET STORAGE EXTERNAL', uncut);
 	c.uncut := uncut;
 	RETURN c;
 END
@@ -270,7 +272,7 @@ END
 $$;
 COMMENT ON FUNCTION piramid.make_version(piramid.collection, text, text) IS 'makes the table and the index of a version of embeddings';
 
--- One call for all rows of a statement, but for a table with partitions, or one that is a partition:
+-- One step for all rows of a statement, but for a table with partitions, or one that is a partition:
 -- a statement that names the one does not call the other's trigger of statements, and does call that of rows.
 CREATE FUNCTION piramid.follow_inserts(tab regclass) RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
@@ -278,12 +280,12 @@ BEGIN
 	IF (SELECT relkind = 'p' OR relispartition FROM pg_class WHERE oid = tab) THEN
 		EXECUTE format('CREATE TRIGGER piramid_insert AFTER INSERT ON %s FOR EACH ROW EXECUTE FUNCTION piramid.document_changed()', tab);
 	ELSE
-		EXECUTE format('CREATE TRIGGER piramid_insert AFTER INSERT ON %s REFERENCING NEW TABLE AS added
-			FOR EACH STATEMENT EXECUTE FUNCTION piramid.documents_added()', tab);
+		EXECUTE format('CREATE TRIGGER piramid_insert AFTER INSERT ON %s FOR EACH ROW EXECUTE FUNCTION piramid.documents_added()', tab);
+		EXECUTE format('CREATE TRIGGER piramid_inserted AFTER INSERT ON %s FOR EACH STATEMENT EXECUTE FUNCTION piramid.documents_added()', tab);
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION piramid.follow_inserts(regclass) IS 'makes the trigger for new documents';
+COMMENT ON FUNCTION piramid.follow_inserts(regclass) IS 'makes the triggers for new documents';
 
 CREATE FUNCTION piramid.create_collection(name text, model text DEFAULT 'local-minilm', distance text DEFAULT 'cosine', chunking jsonb DEFAULT '{}',
 	filter_columns jsonb DEFAULT '{}', isolation text DEFAULT 'none', text_config regconfig DEFAULT 'pg_catalog.english',
@@ -420,7 +422,7 @@ BEGIN
 	-- One that was begun while this waited
 	vectors := ARRAY(SELECT v.vectors FROM piramid.version AS v WHERE v.documents = c.documents ORDER BY v.version);
 	FOR t IN SELECT tgname FROM pg_trigger WHERE tgrelid = c.documents AND tgparentid = 0
-			AND tgname IN ('piramid_insert', 'piramid_update', 'piramid_delete', 'piramid_truncate', 'piramid_metadata') LOOP
+			AND tgname IN ('piramid_insert', 'piramid_inserted', 'piramid_update', 'piramid_delete', 'piramid_truncate', 'piramid_metadata') LOOP
 		EXECUTE format('DROP TRIGGER %I ON %s', t, c.documents);
 	END LOOP;
 	FOREACH tab IN ARRAY vectors LOOP

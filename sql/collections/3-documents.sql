@@ -157,7 +157,7 @@ END
 $$;
 COMMENT ON FUNCTION piramid.queue_documents(piramid.collection, text[]) IS 'documents are to be cut later';
 
--- The same for new ones: a row for a thousand of them.
+-- The same for new ones, of which there are at most a thousand, in one row.
 CREATE FUNCTION piramid.queue_new(c piramid.collection, keys text[]) RETURNS bigint
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -165,7 +165,7 @@ BEGIN
 		PERFORM piramid.check_filters(c, keys);
 	END IF;
 	NOTIFY piramid_job;
-	RETURN piramid.execute(format('INSERT INTO %s (documents) SELECT array_agg(k) FROM unnest($1::%s[]) WITH ORDINALITY AS u(k, n) GROUP BY n / 1000', c.uncut,
+	RETURN piramid.execute(format('INSERT INTO %s (documents) VALUES ($1::%s[])', c.uncut,
 		CASE WHEN c.attached THEN piramid.key_type(c) ELSE 'bigint' END), keys);
 END
 $$;
@@ -224,37 +224,22 @@ END
 $$;
 COMMENT ON FUNCTION piramid.check_quota(piramid.collection, text[]) IS 'fails if a tenant of these documents has more than its quota';
 
-CREATE FUNCTION piramid.cut_added() RETURNS trigger
+CREATE FUNCTION piramid.cut_added(tab regclass, keys text[]) RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	c piramid.collection := piramid.collection_of(TG_RELID);
-	keys text[];
+	c piramid.collection := piramid.collection_of(tab);
 	n bigint;
 BEGIN
-	-- The key of a table that piramid made has a name that is known, so this is planned once.
-	IF NOT c.attached THEN
-		SELECT array_agg(a.id::text) INTO keys FROM added AS a;
-	ELSE
-		EXECUTE format('SELECT array_agg(%I::text) FROM added', c.key_column) INTO keys;
-	END IF;
-	IF keys IS NULL THEN
-		RETURN NULL;
-	ELSIF piramid.is_deferred(c.chunking) THEN
-		n := piramid.queue_new(c, keys);
-	ELSE
-		FOR i IN 1 .. cardinality(keys) BY 1000 LOOP
-			n := piramid.chunk_new(c, keys[i:i + 999]);
-		END LOOP;
-	END IF;
+	n := CASE WHEN piramid.is_deferred(c.chunking) THEN piramid.queue_new(c, keys) ELSE piramid.chunk_new(c, keys) END;
 	IF c.max_documents IS NOT NULL OR c.max_chunks IS NOT NULL OR c.max_bytes IS NOT NULL THEN
 		PERFORM piramid.check_quota(c, keys);
 	END IF;
-	RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION piramid.cut_added() IS 'the part of documents_added() that does more than to queue them';
+COMMENT ON FUNCTION piramid.cut_added(regclass, text[]) IS 'the part of documents_added() that does more than to queue them';
 
--- Those that are only queued for later are queued here; of the others, cut_added() gets the rows.
+-- For each row, then for the statement: up to a thousand keys are kept, then the documents are queued for
+-- later, or cut by cut_added().
 CREATE FUNCTION piramid.documents_added() RETURNS trigger
 	LANGUAGE c VOLATILE PARALLEL UNSAFE AS '$libdir/piramid', 'piramid_documents_added';
 COMMENT ON FUNCTION piramid.documents_added() IS 'trigger: new documents are cut into chunks, or queued';

@@ -8,40 +8,103 @@
 #include "compat.h"
 
 #include "access/xact.h"
+#include "catalog/partition.h"
 #include "catalog/pg_type.h"
 #include "commands/async.h"
 #include "commands/trigger.h"
-#include "executor/executor.h"
+#include "executor/tuptable.h"
 #include "fmgr.h"
-#include "nodes/params.h"
 #include "nodes/value.h"
 #include "parser/parse_func.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/tuplestore.h"
 
+#include "filters.h"
 #include "kept.h"
 #include "queue.h"
 #include "registry.h"
-#include "statement/statement.h"
 
 /* New documents that wait together in one row, at most */
 #define MOST_KEYS 1000
 
-/* The keys of new documents */
-typedef struct Keys
+/*
+ * New documents of a statement, until the trigger of the statement comes: so much is kept of each row
+ * as is needed.  (A transition table has whole rows, and large ones go to disk.)  What a
+ * subtransaction has added goes with it.
+ */
+typedef struct Added
 {
-	Oid			type;
+	MemoryContext context;		/* of all this */
+	Oid			table;
+	SubTransactionId subxact;
+	Collection	c;
+	AttrNumber	key;
+	Oid			type;			/* of the key */
 	int16		length;
 	bool		by_value;
 	char		align;
-	const char *check;			/* or NULL */
+	Filters    *filters;		/* to be tested, or NULL: what cuts or queues tests them itself */
 	int			n;
-	Datum		values[MOST_KEYS];
-} Keys;
+	int			allocated;
+	Datum	   *values;
+	struct Added *next;
+} Added;
+
+static Added *all_added = NULL;
+
+static void
+unlink_added(void *arg)
+{
+	for (Added **p = &all_added; *p != NULL; p = &(*p)->next)
+	{
+		if (*p == arg)
+		{
+			*p = (*p)->next;
+			return;
+		}
+	}
+}
+
+/* A statement does all that it does in one subtransaction. */
+static Added *
+find_added(Oid table)
+{
+	for (Added *added = all_added; added != NULL; added = added->next)
+	{
+		if (added->table == table && added->subxact == GetCurrentSubTransactionId())
+			return added;
+	}
+	return NULL;
+}
+
+/* The collection of this table, or of one that it is a partition of; an error if there is none */
+static void
+find_collection(Oid schema, Oid table, Collection *c)
+{
+	ListCell   *ancestor;
+	Oid			type = REGCLASSOID;
+	Datum		value = ObjectIdGetDatum(table);
+
+	/* What this transaction has made itself is seen, too. */
+	CommandCounterIncrement();
+	if (registry_collection(schema, table, c))
+		return;
+	if (get_rel_relispartition(table))
+	{
+		foreach(ancestor, get_partition_ancestors(table))
+		{
+			if (registry_collection(schema, lfirst_oid(ancestor), c))
+				return;
+		}
+	}
+	make_statement(psprintf("SELECT documents::text FROM %s.collection_of($1)", quote_identifier(get_namespace_name(schema))),
+				   1, &type, &value, NULL);
+	elog(ERROR, "the collection of table %u is not known", table);
+}
 
 /* Can new documents of this collection be queued as they are?  Not if there is more to test. */
 static bool
@@ -50,133 +113,124 @@ only_queues(Collection *c)
 	return c->deferred && !c->limited && OidIsValid(c->uncut);
 }
 
-/*
- * The statement that fails if documents ($1) do not fit the filter columns; NULL if there is nothing
- * to test.  Columns of an attached table have their types.
- */
-static const char *
-check_of(Oid schema, Collection *c)
+static Added *
+start_added(Oid schema, Relation rel)
 {
-	StringInfoData key;
-	const char *sql;
+	MemoryContext context = AllocSetContextCreate(CurTransactionContext, "new documents", ALLOCSET_SMALL_SIZES);
+	MemoryContext caller = MemoryContextSwitchTo(context);
+	MemoryContextCallback *callback = palloc(sizeof(MemoryContextCallback));
+	Added	   *added = palloc0(sizeof(Added));
 
-	if (c->attached || !c->filtered)
-		return NULL;
-	initStringInfo(&key);
-	appendStringInfoChar(&key, 'f');
-	appendBinaryStringInfo(&key, (char *) &schema, sizeof(Oid));
-	appendBinaryStringInfo(&key, VARDATA(c->row), VARSIZE(c->row) - VARHDRSZ);
-	sql = kept_statement(&key);
-	if (sql == NULL)
-	{
-		Oid			type = REGCLASSOID;
-		Datum		value = ObjectIdGetDatum(c->documents);
-		Oid			tables[KEPT_TABLES] = {c->documents};
-
-		sql = make_statement(psprintf("SELECT %s.filter_check($1)", quote_identifier(get_namespace_name(schema))),
-							 1, &type, &value, NULL);
-		keep_statement(&key, tables, sql);
-	}
-	return sql[0] == '\0' ? NULL : sql;
-}
-
-static void
-check_keys(const char *check, Oid array_type, Datum array)
-{
-	ParamListInfo params = makeParamList(1);
-
-	params->params[0].value = array;
-	params->params[0].isnull = false;
-	params->params[0].pflags = PARAM_FLAG_CONST;
-	params->params[0].ptype = array_type;
-	statement_execute(check, params, NULL, STATEMENT_GENERIC | STATEMENT_FIXED_PATH);
-}
-
-static void
-queue_keys(Queue *queue, Keys *keys)
-{
-	ArrayType  *array = construct_array(keys->values, keys->n, keys->type, keys->length, keys->by_value, keys->align);
-
-	if (keys->check != NULL)
-		check_keys(keys->check, queue->array_type, PointerGetDatum(array));
-	queue_insert(queue, PointerGetDatum(array));
-	/* A statement may have millions. */
-	for (int i = 0; i < keys->n && !keys->by_value; i++)
-		pfree(DatumGetPointer(keys->values[i]));
-	pfree(array);
-	keys->n = 0;
-}
-
-/* Queue the documents of a statement, by the column that is their key. */
-static void
-queue_documents(TriggerData *trigger, AttrNumber key, Queue *queue, Keys *keys)
-{
-	Tuplestorestate *added = trigger->tg_newtable;
-	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(trigger->tg_relation), &TTSOpsMinimalTuple);
-	bool		any = false;
-
-	keys->n = 0;
-	get_typlenbyvalalign(keys->type, &keys->length, &keys->by_value, &keys->align);
-	/* Others read the same rows, each from a place of its own. */
-	tuplestore_select_read_pointer(added, tuplestore_alloc_read_pointer(added, EXEC_FLAG_REWIND));
-	tuplestore_rescan(added);
-	while (tuplestore_gettupleslot(added, true, false, slot))
-	{
-		bool		isnull;
-		Datum		value = slot_getattr(slot, key, &isnull);
-
-		/* The owner of an attached table may have dropped its key.  There is nothing to cut. */
-		if (isnull)
-			continue;
-		keys->values[keys->n++] = keys->by_value ? value : datumCopy(value, false, keys->length);
-		any = true;
-		if (keys->n == MOST_KEYS)
-			queue_keys(queue, keys);
-	}
-	if (keys->n > 0)
-		queue_keys(queue, keys);
-	ExecDropSingleTupleTableSlot(slot);
-	if (any)
-		Async_Notify("piramid_job", NULL);
+	added->context = context;
+	added->table = RelationGetRelid(rel);
+	added->subxact = GetCurrentSubTransactionId();
+	find_collection(schema, added->table, &added->c);
+	added->key = get_attnum(added->table, added->c.key_column);
+	if (added->key == InvalidAttrNumber)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("column \"%s\" of table \"%s\" does not exist", added->c.key_column, RelationGetRelationName(rel)),
+				 errdetail("It is the key of a collection.")));
+	added->type = TupleDescAttr(RelationGetDescr(rel), added->key - 1)->atttypid;
+	get_typlenbyvalalign(added->type, &added->length, &added->by_value, &added->align);
+	added->filters = only_queues(&added->c) ? filters_start(&added->c, rel) : NULL;
+	added->allocated = 8;
+	added->values = palloc(added->allocated * sizeof(Datum));
+	callback->func = unlink_added;
+	callback->arg = added;
+	MemoryContextRegisterResetCallback(context, callback);
+	added->next = all_added;
+	all_added = added;
+	MemoryContextSwitchTo(caller);
+	return added;
 }
 
 /* Queue the documents, unless there is more to do, or the queue is of keys of another type. */
 static bool
-queue_added(Oid schema, Collection *c, TriggerData *trigger)
+queue_keys(Added *added)
 {
-	AttrNumber	key = get_attnum(c->documents, c->key_column);
-	Keys	   *keys = palloc(sizeof(Keys));
 	Queue		queue;
-	bool		done = false;
+	bool		fits;
 
-	if (!only_queues(c) || key == InvalidAttrNumber || !queue_open(&queue, c->uncut))
+	if (!only_queues(&added->c) || !queue_open(&queue, added->c.uncut))
 		return false;
-	keys->type = TupleDescAttr(RelationGetDescr(trigger->tg_relation), key - 1)->atttypid;
-	if (get_element_type(queue.array_type) == keys->type)
+	fits = get_element_type(queue.array_type) == added->type;
+	if (fits)
 	{
-		keys->check = check_of(schema, c);
-		queue_documents(trigger, key, &queue, keys);
-		done = true;
+		Datum		array = PointerGetDatum(construct_array(added->values, added->n, added->type,
+															added->length, added->by_value, added->align));
+
+		queue_insert(&queue, array);
+		Async_Notify("piramid_job", NULL);
 	}
 	queue_close(&queue);
-	return done;
+	return fits;
 }
 
-/* Let piramid.cut_added() do it, with the same rows. */
-static Datum
-call_other(FunctionCallInfo fcinfo, Oid schema)
+/* Let piramid.cut_added() do it. */
+static void
+cut_keys(Oid schema, Added *added)
 {
-	LOCAL_FCINFO(call, 0);
-	FmgrInfo	function;
 	List	   *name = list_make2(makeString(get_namespace_name(schema)), makeString(pstrdup("cut_added")));
+	Oid			types[] = {REGCLASSOID, TEXTARRAYOID};
+	Datum	   *texts = palloc(added->n * sizeof(Datum));
+	Oid			output;
+	bool		is_varlena;
 
-	fmgr_info(LookupFuncName(name, 0, NULL, false), &function);
-	InitFunctionCallInfoData(*call, &function, 0, InvalidOid, fcinfo->context, NULL);
-	return FunctionCallInvoke(call);
+	getTypeOutputInfo(added->type, &output, &is_varlena);
+	for (int i = 0; i < added->n; i++)
+		texts[i] = CStringGetTextDatum(OidOutputFunctionCall(output, added->values[i]));
+	OidFunctionCall2(LookupFuncName(name, lengthof(types), types, false), ObjectIdGetDatum(added->table),
+					 PointerGetDatum(construct_array(texts, added->n, TEXTOID, -1, false, TYPALIGN_INT)));
+}
+
+/* Queue or cut what there is.  What that adds in turn is kept apart. */
+static void
+end_added(Oid schema, Added *added)
+{
+	unlink_added(added);
+	if (added->filters != NULL)
+		filters_end(added->filters);
+	if (added->n > 0 && !queue_keys(added))
+		cut_keys(schema, added);
+	MemoryContextDelete(added->context);
+}
+
+static void
+add_row(Oid schema, TriggerData *trigger)
+{
+	Added	   *added = find_added(RelationGetRelid(trigger->tg_relation));
+	bool		isnull;
+	Datum		value;
+
+	if (added == NULL)
+		added = start_added(schema, trigger->tg_relation);
+	value = slot_getattr(trigger->tg_trigslot, added->key, &isnull);
+	/* The owner of an attached table may have dropped its key.  There is nothing to cut. */
+	if (isnull)
+		return;
+	if (added->filters != NULL)
+		filters_check(added->filters, trigger->tg_trigslot);
+	if (added->n == added->allocated)
+	{
+		added->allocated *= 2;
+		added->values = repalloc(added->values, added->allocated * sizeof(Datum));
+	}
+	if (!added->by_value)
+	{
+		MemoryContext caller = MemoryContextSwitchTo(added->context);
+
+		value = datumCopy(value, false, added->length);
+		MemoryContextSwitchTo(caller);
+	}
+	added->values[added->n++] = value;
+	/* A statement that names the whole calls no trigger of the statement for a partition. */
+	if (added->n == MOST_KEYS || trigger->tg_relation->rd_rel->relispartition)
+		end_added(schema, added);
 }
 
 /*
- * Trigger of INSERT, once for a statement
+ * Trigger of INSERT, for each row and then for the statement
  */
 PG_FUNCTION_INFO_V1(piramid_documents_added);
 Datum
@@ -184,17 +238,19 @@ piramid_documents_added(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
 	Oid			schema = get_func_namespace(fcinfo->flinfo->fn_oid);
-	Collection	c;
 
-	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BY_INSERT(trigger->tg_event) ||
-		!TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event) || trigger->tg_newtable == NULL)
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BY_INSERT(trigger->tg_event) || !TRIGGER_FIRED_AFTER(trigger->tg_event))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("piramid.documents_added() is a trigger of INSERT for statements, with a transition table")));
+				 errmsg("piramid.documents_added() is a trigger AFTER INSERT")));
+	if (TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
+		add_row(schema, trigger);
+	else
+	{
+		Added	   *added = find_added(RelationGetRelid(trigger->tg_relation));
 
-	/* What this transaction has made itself is seen, too. */
-	CommandCounterIncrement();
-	if (registry_collection(schema, RelationGetRelid(trigger->tg_relation), &c) && queue_added(schema, &c, trigger))
-		return PointerGetDatum(NULL);
-	return call_other(fcinfo, schema);
+		if (added != NULL)
+			end_added(schema, added);
+	}
+	return PointerGetDatum(NULL);
 }

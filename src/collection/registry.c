@@ -97,7 +97,7 @@ read_collection(HeapTuple tuple, TupleDesc desc, Collection *c)
 	c->uncut = IS_NULL(UNCUT) ? InvalidOid : DatumGetObjectId(COLUMN(UNCUT));
 	c->attached = DatumGetBool(COLUMN(ATTACHED));
 	c->limited = !IS_NULL(MAX_DOCUMENTS) || !IS_NULL(MAX_CHUNKS) || !IS_NULL(MAX_BYTES);
-	c->filtered = JB_ROOT_COUNT(DatumGetJsonbP(COLUMN(FILTER_COLUMNS))) > 0;
+	c->filters = JB_ROOT_COUNT(DatumGetJsonbP(COLUMN(FILTER_COLUMNS))) > 0 ? DatumGetJsonbPCopy(COLUMN(FILTER_COLUMNS)) : NULL;
 	c->deferred = is_deferred(DatumGetJsonbP(COLUMN(CHUNKING)));
 	c->row = palloc(VARHDRSZ + tuple->t_len - tuple->t_data->t_hoff);
 	SET_VARSIZE(c->row, VARHDRSZ + tuple->t_len - tuple->t_data->t_hoff);

@@ -21,7 +21,7 @@ typedef struct Collection
 	Oid			uncut;			/* or InvalidOid */
 	bool		attached;
 	bool		limited;		/* has a quota */
-	bool		filtered;		/* has filter columns */
+	Jsonb	   *filters;		/* the filter columns, or NULL */
 	bool		deferred;		/* documents are cut later */
 	char	   *key_column;
 	bytea	   *row;			/* all of it, as it is stored */

@@ -52,7 +52,7 @@ is($node->safe_psql('postgres', q{
 	CREATE DOMAIN trap.date AS pg_catalog.date CHECK (false);
 	CREATE TABLE trap.collection (LIKE piramid.collection);
 	CREATE TABLE trap.pathed_uncut (LIKE public.pathed_uncut);
-	CREATE FUNCTION trap.cut_added() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'trapped'; END $$;
+	CREATE FUNCTION trap.cut_added(regclass, text[]) RETURNS void LANGUAGE plpgsql AS $$ BEGIN RAISE 'trapped'; END $$;
 	SET search_path = trap, pg_catalog, public;
 	INSERT INTO public.pathed (body, metadata) VALUES ('a', '{"n": 1}'), ('b', '{"d": "2020-01-01"}');
 	INSERT INTO public.keyed VALUES ('x', 'a');
