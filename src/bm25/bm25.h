@@ -300,6 +300,7 @@ extern Bm25Cursor *bm25_cursor_open(Bm25Reader *reader, const Bm25Entry *entry);
 extern Bm25Cursor *bm25_cursor_of_prefix(Bm25Reader *reader, const char *prefix, int len);
 extern void bm25_cursor_load(Bm25Cursor *cursor, uint32 block);
 extern void bm25_cursor_load_tfs(Bm25Cursor *cursor);
+extern uint32 bm25_cursor_tf(const Bm25Cursor *cursor);
 extern bool bm25_cursor_seek(Bm25Cursor *cursor, uint32 doc);
 extern uint8 *bm25_dead_bits(Bm25Reader *reader);
 
