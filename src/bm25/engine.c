@@ -526,6 +526,8 @@ open_lists(Engine *engine)
 
 	if (engine->reader->segment.avglen > 0)
 		drift = Max(1, weights->avglen / engine->reader->segment.avglen / ROUNDING);
+	for (int i = 0; i < search->nterms; i++)
+		bm25_cursor_prefetch(engine->reader, &search->entries[engine->segment][i]);
 	engine->lists = palloc(sizeof(RankList) * Max(search->nterms, 1));
 	if (weights->against)
 		engine->against = palloc(sizeof(RankList) * search->nterms);
@@ -869,7 +871,8 @@ bm25_rank_segment(Bm25Search *search, uint32 segment, Bm25Top *top)
 	if (engine->n > 0 && !impact)
 		bm25_keep_lengths(engine->reader, postings);
 	engine->floor = -1;
-	set_floor(engine);
+	if (!impact)
+		set_floor(engine);
 	engine->order = palloc(sizeof(RankList *) * Max(engine->n, 1));
 	engine->rest = palloc(sizeof(int64) * (engine->n + 1));
 	for (int i = 0; i < engine->n; i++)

@@ -376,6 +376,20 @@ read_heads(Bm25Cursor *cursor, const Bm25Entry *entry)
 	cursor->heads = (Bm25BlockHead *) (cursor->all + data);
 }
 
+/* Ask for the memory of what bm25_cursor_open() will read first. */
+void
+bm25_cursor_prefetch(Bm25Reader *reader, const Bm25Entry *entry)
+{
+	if (entry->df == 0 || entry->form == BM25_FORM_INLINE)
+		return;
+	if (entry->form == BM25_FORM_SHORT)
+		bm25_stream_prefetch(reader, BM25_POSTINGS, entry->offset, entry->bytes);
+	else if (entry->heads > entry->offset && entry->heads - entry->offset <= WHOLE_LIST)
+		bm25_stream_prefetch(reader, BM25_POSTINGS, entry->offset, entry->heads - entry->offset);
+	else
+		bm25_stream_prefetch(reader, BM25_POSTINGS, entry->heads, 256);
+}
+
 /* Open the postings of a term; it stands at the first one, of which blocks are not loaded yet. */
 Bm25Cursor *
 bm25_cursor_open(Bm25Reader *reader, const Bm25Entry *entry)
