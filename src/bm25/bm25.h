@@ -83,6 +83,9 @@ typedef struct Bm25Reader
 	Buffer		inner_buffer;
 	uint32		inner_page;
 	const char *inner;
+	/* for lists that are read as a whole, as long as a search lasts; else they are palloc'd */
+	char	   *room;
+	Size		room_left;
 } Bm25Reader;
 
 /* Where a term's postings stand */
@@ -305,6 +308,9 @@ extern void bm25_cursor_load_tfs(Bm25Cursor *cursor);
 extern uint32 bm25_cursor_tf(const Bm25Cursor *cursor);
 extern bool bm25_cursor_seek(Bm25Cursor *cursor, uint32 doc);
 extern uint8 *bm25_dead_bits(Bm25Reader *reader);
+
+/* functions in entries.c */
+extern bool bm25_find_dimension(Bm25Reader *reader, const char *term, Bm25Entry *entry);
 
 /* functions in positions.c */
 extern const char *bm25_cursor_positions(Bm25Cursor *cursor, uint32 *bytes);

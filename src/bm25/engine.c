@@ -16,22 +16,25 @@
 #define MIN_WINDOW 64
 
 /* Of impacts, few windows can be skipped: they are as long as caches allow. */
-#define IMPACT_WINDOW 65536
+#define IMPACT_WINDOW 32768
 
 /* Looking a document up in a list takes as long as adding so many postings. */
 #define LOOKUP_POSTINGS 4
 
 /* Of impacts, of which postings are added faster, and whose lists are longer */
-#define IMPACT_LOOKUP_POSTINGS 12
+#define IMPACT_LOOKUP_POSTINGS 24
 
 /*
  * A document's points in the lists that are dear to leave out tell whether it may be one
  * of the best, if the others' bounds add up to no more than this share of all.
  */
-#define SEED_SHARE 0.4
+#define SEED_SHARE 0.3
 
 /* A search for more rows begins without a threshold. */
 #define MAX_SEEDS 1024
+
+/* Lists of a query that are read as a whole have so many bytes kept for them. */
+#define LISTS_ROOM (512 * 1024)
 
 /* Bounds, made with one average length, are held against parts made with another. */
 #define ROUNDING 0.99999f
@@ -83,11 +86,12 @@ typedef struct Space
 	bool		in_use;			/* after an error, they are not clear */
 	uint32	   *places;
 	bool	   *met;
+	char	   *lists;			/* what has been read of lists of impacts */
 	uint32		points[FLEXIBLE_ARRAY_MEMBER];
 } Space;
 
 static Space *
-take_space(uint32 window)
+take_space(uint32 window, Size lists)
 {
 	static Space *space = NULL;
 
@@ -102,11 +106,12 @@ take_space(uint32 window)
 			window / BLOCK_LANES;
 
 		space = MemoryContextAlloc(TopMemoryContext, MAXALIGN(cleared) +
-								   sizeof(uint32) * (window + BLOCK_LANES));
+								   sizeof(uint32) * (window + BLOCK_LANES) + lists);
 		memset(space, 0, cleared);
 		space->window = window;
 		space->met = (bool *) (space->points + window);
 		space->places = (uint32 *) ((char *) space + MAXALIGN(cleared));
+		space->lists = (char *) (space->places + window + BLOCK_LANES);
 	}
 	space->in_use = true;
 	return space;
@@ -854,7 +859,7 @@ bm25_rank_segment(Bm25Search *search, uint32 segment, Bm25Top *top)
 {
 	Engine	   *engine = palloc0(sizeof(Engine));
 	bool		impact = search->weights->impact;
-	Space	   *space = take_space(impact ? IMPACT_WINDOW : WINDOW);
+	Space	   *space = impact ? take_space(IMPACT_WINDOW, LISTS_ROOM) : take_space(WINDOW, 0);
 	double		postings = 0;
 
 	engine->search = search;
@@ -865,6 +870,8 @@ bm25_rank_segment(Bm25Search *search, uint32 segment, Bm25Top *top)
 	engine->met = space->met;
 	engine->places = space->places;
 	engine->top = top;
+	engine->reader->room = space->lists;
+	engine->reader->room_left = impact ? LISTS_ROOM : 0;
 	open_lists(engine);
 	for (int i = 0; i < engine->n; i++)
 		postings += engine->lists[i].cursor->df;
@@ -881,6 +888,7 @@ bm25_rank_segment(Bm25Search *search, uint32 segment, Bm25Top *top)
 		rank_impacts(engine);
 	else
 		rank_words(engine);
+	engine->reader->room_left = 0;
 	bm25_reader_release(engine->reader);
 	space->in_use = false;
 	pfree(engine);

@@ -350,6 +350,20 @@ decode_short(Bm25Cursor *cursor, const char *bytes, uint32 size)
 	}
 }
 
+/* Memory for a list */
+static char *
+take_room(Bm25Reader *reader, Size size)
+{
+	char	   *room = reader->room;
+
+	size = MAXALIGN(size);
+	if (size > reader->room_left)
+		return palloc(size);
+	reader->room += size;
+	reader->room_left -= size;
+	return room;
+}
+
 /*
  * Read the heads of a list's blocks.  A search for a sparse vector has many lists, of which
  * few are skipped: short ones are read at once, with their data, which stand before.
@@ -368,7 +382,7 @@ read_heads(Bm25Cursor *cursor, const Bm25Entry *entry)
 		cursor->data_page.bytes = palloc(BM25_SPACE + BLOCK_SLACK);
 		return;
 	}
-	cursor->all = palloc(data + size + sizeof(uint32) + BLOCK_SLACK);
+	cursor->all = take_room(cursor->reader, data + size + sizeof(uint32) + BLOCK_SLACK);
 	/* so that the heads are aligned */
 	cursor->all += TYPEALIGN(sizeof(uint32), data) - data;
 	bm25_stream_read(cursor->reader, BM25_POSTINGS, entry->offset, data + size, cursor->all);
