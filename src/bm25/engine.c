@@ -68,6 +68,7 @@ typedef struct Engine
 	const Bm25BlockLoops *loops;
 	Bm25Top    *top;
 	int64		floor;			/* as many rows as are asked for have more points */
+	int			ties;			/* 1: of equal points, not all that come later have been met later */
 	RankList   *lists;			/* ascending by price */
 	int			n;
 	RankList   *against;		/* lists that take points away */
@@ -128,7 +129,7 @@ points_of_bound(const RankList *list, uint8 bound)
 static inline int64
 get_threshold(const Engine *engine)
 {
-	return Max(bm25_top_threshold(engine->top), engine->floor);
+	return Max(bm25_top_threshold(engine->top), engine->floor) - engine->ties;
 }
 
 /* Sift the last hit up, or the first one down. */
@@ -655,7 +656,8 @@ rewind_list(RankList *list)
 {
 	Bm25Cursor *cursor = list->cursor;
 
-	if (list->nblocks > 0 && cursor->block != list->block)
+	if (cursor->nblocks > 0 && cursor->block != PG_UINT32_MAX &&
+		cursor->block != list->block && list->block < cursor->nblocks)
 		bm25_cursor_load(cursor, list->block);
 	cursor->at = 0;
 }
@@ -769,6 +771,7 @@ search_impacts(Engine *engine, uint32 base, uint32 end)
 		while (added > first && engine->rest[added] > engine->rest[engine->n] * SEED_SHARE)
 			(void) accumulate(engine, engine->order[--added], base, end);
 		plant_seeds(engine, added, base, end, &seeds);
+		engine->ties = 1;
 		first = count_inessential(engine);
 	}
 	while (added > first)
@@ -790,6 +793,7 @@ search_impacts(Engine *engine, uint32 base, uint32 end)
 	for (uint32 i = 0; i < found; i++)
 		finish(engine, 0, base + engine->places[i], engine->points[engine->places[i]]);
 	engine->loops->clear(engine->points, engine->met, (end - base) / BLOCK_LANES + 1);
+	engine->ties = 0;
 	if (seeds.hits != NULL)
 		pfree(seeds.hits);
 }
