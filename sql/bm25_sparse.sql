@@ -127,6 +127,32 @@ JOIN (SELECT row_number() OVER (ORDER BY s) AS n, s FROM (SELECT v <#> '{1:1,2:1
 RESET enable_seqscan;
 RESET enable_sort;
 
+-- More rows than a search looks at together, of positive weights and of both signs; then some are deleted.
+CREATE FUNCTION quick(i int, sign int) RETURNS sparsevec LANGUAGE sql IMMUTABLE AS $$
+	SELECT ('{' || 1 + i % 7 || ':' || 0.1 + i * 31 % 997 / 500.0 || ',' || 20 + i * 7 % 89 || ':' || 0.1 + i * 17 % 991 / 400.0
+		|| ',' || 150 + i / 11 % 101 || ':' || (0.1 + i * 13 % 983 / 300.0) * CASE WHEN i % 4 = 0 THEN sign ELSE 1 END
+		|| ',' || 300 + i * 5 % 3 || ':' || (0.1 + i * 19 % 977 / 900.0) * CASE WHEN i % 9 = 0 THEN sign ELSE 1 END || '}/400')::sparsevec
+$$;
+CREATE TABLE many_1 AS SELECT i AS id, quick(i, 1)::sparsevec(400) AS v FROM generate_series(1, 70000) i;
+ALTER TABLE many_1 ALTER v TYPE sparsevec(400);
+CREATE INDEX ON many_1 USING bm25 (v sparsevec_ip_ops);
+CREATE TABLE many_2 AS SELECT i AS id, quick(i, -1)::sparsevec(400) AS v FROM generate_series(1, 70000) i;
+ALTER TABLE many_2 ALTER v TYPE sparsevec(400);
+CREATE INDEX ON many_2 USING bm25 (v sparsevec_ip_ops);
+CREATE VIEW asked_many AS
+SELECT n, i, k, ('{' || (SELECT string_agg(d || ':' || w, ',') FROM (SELECT d, (0.3 + (hashint4(i * 997 + d) & 255) / 100.0) * CASE WHEN n = 2 AND (i + d) % 5 = 0 THEN -1 ELSE 1 END AS w
+	FROM (SELECT DISTINCT (hashint4(i * 101 + j) & 1023) % 320 + 1 AS d FROM generate_series(1, 4 + i * 8) j) x ORDER BY d) y) || '}/400')::sparsevec AS query
+FROM generate_series(1, 2) n, generate_series(1, 5) i, unnest(ARRAY[10, 300]) k;
+SELECT n, k, sum(wrong('many_' || n, query, k)) FROM asked_many GROUP BY n, k ORDER BY n, k;
+DELETE FROM many_1 WHERE id % 8 = 3;
+DELETE FROM many_2 WHERE id % 8 = 3;
+VACUUM many_1, many_2;
+SELECT dead_documents FROM piramid_bm25_info('many_1_v_idx');
+SELECT n, k, sum(wrong('many_' || n, query, k)) FROM asked_many GROUP BY n, k ORDER BY n, k;
+DROP VIEW asked_many;
+DROP TABLE many_1, many_2;
+DROP FUNCTION quick;
+
 -- What is not supported.
 CREATE INDEX ON d USING bm25 (v);
 CREATE INDEX ON d USING bm25 (v sparsevec_l2_ops);

@@ -83,6 +83,9 @@ typedef struct Bm25Reader
 	Buffer		inner_buffer;
 	uint32		inner_page;
 	const char *inner;
+	/* for lists that are read as a whole, as long as a search lasts; else they are palloc'd */
+	char	   *room;
+	Size		room_left;
 } Bm25Reader;
 
 /* Where a term's postings stand */
@@ -218,6 +221,7 @@ extern BlockNumber bm25_head_settled_blocks(Relation rel);
 
 /* functions in bm25_segment_page.c */
 extern Bm25Reader *bm25_reader_open(Relation rel, const Bm25Segment *segment);
+extern void bm25_stream_prefetch(Bm25Reader *reader, Bm25Stream stream, uint64 offset, uint64 size);
 extern void bm25_stream_page(Bm25Reader *reader, Bm25Stream stream, uint32 number, char *copy);
 extern const char *bm25_stream_pin(Bm25Reader *reader, Bm25Stream stream, uint32 number,
 								   Buffer *buffer);
@@ -296,12 +300,17 @@ extern void bm25_space_tidy(Bm25Space *space);
 extern bool bm25_find_term(Bm25Reader *reader, const char *term, int len, Bm25Entry *entry);
 extern void bm25_walk_begin(Bm25DictWalk *walk, Bm25Reader *reader, const char *from, int len);
 extern bool bm25_walk_next(Bm25DictWalk *walk);
+extern void bm25_cursor_prefetch(Bm25Reader *reader, const Bm25Entry *entry);
 extern Bm25Cursor *bm25_cursor_open(Bm25Reader *reader, const Bm25Entry *entry);
 extern Bm25Cursor *bm25_cursor_of_prefix(Bm25Reader *reader, const char *prefix, int len);
 extern void bm25_cursor_load(Bm25Cursor *cursor, uint32 block);
 extern void bm25_cursor_load_tfs(Bm25Cursor *cursor);
+extern uint32 bm25_cursor_tf(const Bm25Cursor *cursor);
 extern bool bm25_cursor_seek(Bm25Cursor *cursor, uint32 doc);
 extern uint8 *bm25_dead_bits(Bm25Reader *reader);
+
+/* functions in entries.c */
+extern bool bm25_find_dimension(Bm25Reader *reader, const char *term, Bm25Entry *entry);
 
 /* functions in positions.c */
 extern const char *bm25_cursor_positions(Bm25Cursor *cursor, uint32 *bytes);

@@ -83,7 +83,7 @@ check_page(Relation rel, BlockNumber block, Page page, int kind, uint64 generati
 Buffer
 bm25_get_page(Relation rel, BlockNumber block, int lockmode, int kind, uint64 generation)
 {
-	Buffer		buffer = ReadBuffer(rel, block);
+	Buffer		buffer = page_read(rel, block);
 
 	LockBuffer(buffer, lockmode);
 	check_page(rel, block, BufferGetPage(buffer), kind, generation);

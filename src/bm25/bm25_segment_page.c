@@ -12,6 +12,8 @@
 
 #include "storage/bufmgr.h"
 
+#define CACHE_LINE 64
+
 /* Open a segment: reads its header page. */
 Bm25Reader *
 bm25_reader_open(Relation rel, const Bm25Segment *segment)
@@ -25,6 +27,7 @@ bm25_reader_open(Relation rel, const Bm25Segment *segment)
 
 	if (segment->header >= nblocks)
 		page_report_corrupt(rel, BM25_METAPAGE, "a link past its end");
+	page_hints_grow(nblocks);
 	reader->rel = rel;
 	reader->segment = *segment;
 	reader->header = palloc(BM25_SPACE);
@@ -84,6 +87,31 @@ get_stream_page(Bm25Reader *reader, Bm25Stream stream, uint32 number, int lockmo
 {
 	return bm25_get_page(reader->rel, find_block(reader, stream, number), lockmode,
 						 BM25_PAGE_STREAM + stream, reader->segment.generation);
+}
+
+/*
+ * Ask the processor for the memory of a part of a stream that will be read soon, if a hint
+ * tells where it is: up to the end of its page.
+ */
+void
+bm25_stream_prefetch(Bm25Reader *reader, Bm25Stream stream, uint64 offset, uint64 size)
+{
+	uint32		number = offset / BM25_SPACE;
+	Size		start = MAXALIGN(SizeOfPageHeaderData) + offset % BM25_SPACE;
+	Buffer	   *hint;
+	char	   *page;
+
+	if (number >= reader->header->bytes[stream] / BM25_SPACE)
+		return;
+	hint = page_hint(reader->rel, find_block(reader, stream, number));
+	if (hint == NULL || *hint == InvalidBuffer)
+		return;
+	page = (char *) BufferGetPage(*hint);
+	__builtin_prefetch(GetBufferDescriptor(*hint - 1), 1);
+	__builtin_prefetch(page);
+	__builtin_prefetch(page + BLCKSZ - sizeof(Bm25PageOpaqueData));
+	for (Size at = start; at < Min(start + size, BLCKSZ); at += CACHE_LINE)
+		__builtin_prefetch(page + at);
 }
 
 /* Copy a page of a stream: BM25_SPACE bytes. */

@@ -15,18 +15,26 @@
 #define WINDOW 8192
 #define MIN_WINDOW 64
 
-/*
- * Of impacts, few windows can be skipped.  They begin short, as the first ones are searched
- * without a threshold, and double.
- */
-#define IMPACT_WINDOW 1024
-#define MAX_IMPACT_WINDOW 4096
+/* Of impacts, few windows can be skipped: they are as long as caches allow. */
+#define IMPACT_WINDOW 32768
 
 /* Looking a document up in a list takes as long as adding so many postings. */
 #define LOOKUP_POSTINGS 4
 
 /* Of impacts, of which postings are added faster, and whose lists are longer */
-#define IMPACT_LOOKUP_POSTINGS 6
+#define IMPACT_LOOKUP_POSTINGS 24
+
+/*
+ * A document's points in the lists that are dear to leave out tell whether it may be one
+ * of the best, if the others' bounds add up to no more than this share of all.
+ */
+#define SEED_SHARE 0.3
+
+/* A search for more rows begins without a threshold. */
+#define MAX_SEEDS 1024
+
+/* Lists of a query that are read as a whole have so many bytes kept for them. */
+#define LISTS_ROOM (512 * 1024)
 
 /* Bounds, made with one average length, are held against parts made with another. */
 #define ROUNDING 0.99999f
@@ -60,6 +68,7 @@ typedef struct Engine
 	const Bm25BlockLoops *loops;
 	Bm25Top    *top;
 	int64		floor;			/* as many rows as are asked for have more points */
+	int			ties;			/* 1: of equal points, not all that come later have been met later */
 	RankList   *lists;			/* ascending by price */
 	int			n;
 	RankList   *against;		/* lists that take points away */
@@ -74,21 +83,37 @@ typedef struct Engine
 /* These arrays; a backend keeps them, as clearing them would take long. */
 typedef struct Space
 {
-	uint32		points[WINDOW];
-	bool		met[WINDOW / BLOCK_LANES];
+	uint32		window;			/* so many documents they are for */
 	bool		in_use;			/* after an error, they are not clear */
-	uint32		places[WINDOW + BLOCK_LANES];
+	uint32	   *places;
+	bool	   *met;
+	char	   *lists;			/* what has been read of lists of impacts */
+	uint32		points[FLEXIBLE_ARRAY_MEMBER];
 } Space;
 
 static Space *
-take_space(void)
+take_space(uint32 window, Size lists)
 {
 	static Space *space = NULL;
 
+	if (space != NULL && (space->in_use || space->window < window))
+	{
+		pfree(space);
+		space = NULL;
+	}
 	if (space == NULL)
-		space = MemoryContextAllocZero(TopMemoryContext, sizeof(Space));
-	else if (space->in_use)
-		memset(space, 0, offsetof(Space, in_use));
+	{
+		Size		cleared = offsetof(Space, points) + sizeof(uint32) * window +
+			window / BLOCK_LANES;
+
+		space = MemoryContextAlloc(TopMemoryContext, MAXALIGN(cleared) +
+								   sizeof(uint32) * (window + BLOCK_LANES) + lists);
+		memset(space, 0, cleared);
+		space->window = window;
+		space->met = (bool *) (space->points + window);
+		space->places = (uint32 *) ((char *) space + MAXALIGN(cleared));
+		space->lists = (char *) (space->places + window + BLOCK_LANES);
+	}
 	space->in_use = true;
 	return space;
 }
@@ -104,7 +129,7 @@ points_of_bound(const RankList *list, uint8 bound)
 static inline int64
 get_threshold(const Engine *engine)
 {
-	return Max(bm25_top_threshold(engine->top), engine->floor);
+	return Max(bm25_top_threshold(engine->top), engine->floor) - engine->ties;
 }
 
 /* Sift the last hit up, or the first one down. */
@@ -143,6 +168,22 @@ sift_down(Bm25Top *top)
 	top->hits[i] = hit;
 }
 
+/* Put a hit among the best, if it is one. */
+static void
+put_hit(Bm25Top *top, Bm25Hit hit)
+{
+	if (top->n < top->k)
+	{
+		top->hits[top->n] = hit;
+		sift_up(top, top->n++);
+	}
+	else if (bm25_hit_before(&hit, &top->hits[0]))
+	{
+		top->hits[0] = hit;
+		sift_down(top);
+	}
+}
+
 /* Is a document dead?  Of the head's, the caller knows. */
 bool
 bm25_is_dead(Bm25Search *search, uint32 segment, uint32 doc)
@@ -165,16 +206,7 @@ bm25_top_add(Bm25Top *top, Bm25Search *search, Bm25Hit hit)
 		return;
 	if (bm25_is_dead(search, hit.segment, hit.doc))
 		return;
-	if (top->n < top->k)
-	{
-		top->hits[top->n] = hit;
-		sift_up(top, top->n++);
-	}
-	else
-	{
-		top->hits[0] = hit;
-		sift_down(top);
-	}
+	put_hit(top, hit);
 }
 
 static int
@@ -392,32 +424,11 @@ guess_postings(const RankList *list, uint32 base, uint32 end)
 }
 
 /*
- * Add lists of impacts before "first" until few documents may be among the best, which are
- * left to be looked up.  Returns how many; "first" is the first list that has been added.
+ * Add lists before "first" as long as that is faster than looking documents up in them.
+ * Returns how many documents are left; "first" is the first list that has been added.
  */
 static uint32
-narrow_down(Engine *engine, int *first, uint32 base, uint32 end)
-{
-	int			groups = (end - base) / BLOCK_LANES + 1;
-
-	for (;;)
-	{
-		uint32		found = engine->loops->select(engine->points, engine->met, groups,
-												  get_bar(engine, *first), engine->places);
-		double		left = (double) found * IMPACT_LOOKUP_POSTINGS;
-		int			before = *first;
-
-		while (*first > 0 &&
-			   (left -= guess_postings(engine->order[*first - 1], base, end)) > 0)
-			(void) accumulate(engine, engine->order[--*first], base, end);
-		if (*first == before)
-			return found;
-	}
-}
-
-/* The same for words */
-static uint32
-narrow_words(Engine *engine, int *first, uint32 base, uint32 end, uint32 added)
+narrow_down(Engine *engine, int *first, uint32 base, uint32 end, uint32 added)
 {
 	int			groups = (end - base) / BLOCK_LANES + 1;
 	uint32		found;
@@ -442,8 +453,7 @@ search_window(Engine *engine, int first, uint32 base, uint32 end)
 
 	for (int i = first; i < engine->n; i++)
 		added += accumulate(engine, engine->order[i], base, end);
-	found = engine->search->weights->impact ? narrow_down(engine, &first, base, end) :
-		narrow_words(engine, &first, base, end, added);
+	found = narrow_down(engine, &first, base, end, added);
 	for (uint32 i = 0; i < found; i++)
 	{
 		uint32		place = engine->places[i];
@@ -454,11 +464,11 @@ search_window(Engine *engine, int first, uint32 base, uint32 end)
 	engine->loops->clear(engine->points, engine->met, (end - base) / BLOCK_LANES + 1);
 }
 
-/* Sort "order" by bound; few lists, mostly in order.  Those of impacts stay as they are. */
+/* Sort "order" by bound; few lists, mostly in order. */
 static void
 sort_order(Engine *engine)
 {
-	for (int i = 1; i < engine->n && !engine->search->weights->impact; i++)
+	for (int i = 1; i < engine->n; i++)
 	{
 		RankList   *list = engine->order[i];
 		int			j = i;
@@ -467,6 +477,17 @@ sort_order(Engine *engine)
 			engine->order[j] = engine->order[j - 1];
 		engine->order[j] = list;
 	}
+}
+
+/* Have the bounds of the lists in a window. */
+static void
+set_bounds(Engine *engine, uint32 base, uint32 end)
+{
+	for (int i = 0; i < engine->n; i++)
+		set_bound(&engine->lists[i], base, end);
+	/* Lists of impacts stay as they are. */
+	if (!engine->search->weights->impact)
+		sort_order(engine);
 	engine->rest[0] = 0;
 	for (int i = 0; i < engine->n; i++)
 		engine->rest[i + 1] = engine->rest[i] + engine->order[i]->bound;
@@ -511,6 +532,8 @@ open_lists(Engine *engine)
 
 	if (engine->reader->segment.avglen > 0)
 		drift = Max(1, weights->avglen / engine->reader->segment.avglen / ROUNDING);
+	for (int i = 0; i < search->nterms; i++)
+		bm25_cursor_prefetch(engine->reader, &search->entries[engine->segment][i]);
 	engine->lists = palloc(sizeof(RankList) * Max(search->nterms, 1));
 	if (weights->against)
 		engine->against = palloc(sizeof(RankList) * search->nterms);
@@ -595,9 +618,243 @@ window_end(Engine *engine, int first, uint32 base, uint32 shortest)
 		end = base + shortest - 1;
 	if (end - base >= WINDOW)
 		end = base + WINDOW - 1;
-	if (engine->search->weights->impact)
-		return Min(end, engine->reader->segment.ndocs - 1);
 	return Min(end, bm25_last_length(engine->reader, base));
+}
+
+/* How many lists are not essential in a window: they cannot lift a document to the best. */
+static int
+count_inessential(const Engine *engine)
+{
+	int64		threshold = get_threshold(engine);
+	int			first = 0;
+
+	while (first < engine->n && engine->rest[first + 1] <= threshold)
+		first++;
+	return first;
+}
+
+/* Where the next window begins; the lists from "first" on can bring one. */
+static uint32
+begin_window(Engine *engine, uint32 doc, int *first)
+{
+	int64		threshold = get_threshold(engine);
+	int64		sum = 0;
+	uint32		base = engine->reader->segment.ndocs;
+
+	CHECK_FOR_INTERRUPTS();
+	for (*first = 0; *first < engine->n; (*first)++)
+		if ((sum += engine->lists[*first].list_bound) > threshold)
+			break;
+	for (int i = *first; i < engine->n; i++)
+		base = Min(base, next_document(&engine->lists[i], doc));
+	return base;
+}
+
+/* Bring a list back to the beginning of a window. */
+static void
+rewind_list(RankList *list)
+{
+	Bm25Cursor *cursor = list->cursor;
+
+	if (cursor->nblocks > 0 && cursor->block != PG_UINT32_MAX &&
+		cursor->block != list->block && list->block < cursor->nblocks)
+		bm25_cursor_load(cursor, list->block);
+	cursor->at = 0;
+}
+
+static int
+compare_docs(const void *a, const void *b)
+{
+	uint32		x = ((const Bm25Hit *) a)->doc;
+	uint32		y = ((const Bm25Hit *) b)->doc;
+
+	return x < y ? -1 : x > y;
+}
+
+/*
+ * So that there is a threshold: look at the documents of a window that have the most
+ * points in the lists from "first" on.  Leaves them in "seeds", ascending.
+ */
+static void
+plant_seeds(Engine *engine, int first, uint32 base, uint32 end, Bm25Top *seeds)
+{
+	for (uint32 from = base; from <= end; from += WINDOW)
+	{
+		int			groups = (Min(WINDOW - 1, end - from)) / BLOCK_LANES + 1;
+		uint32		start = from - base;
+		uint32		found = engine->loops->select(engine->points + start,
+												  engine->met + start / BLOCK_LANES, groups,
+												  Max(bm25_top_threshold(seeds), 0), engine->places);
+
+		for (uint32 i = 0; i < found; i++)
+			put_hit(seeds, (Bm25Hit) {engine->points[start + engine->places[i]], engine->segment,
+					from + engine->places[i]});
+	}
+	qsort(seeds->hits, seeds->n, sizeof(Bm25Hit), compare_docs);
+	for (int i = 0; i < seeds->n; i++)
+		finish(engine, first, seeds->hits[i].doc, seeds->hits[i].points);
+	for (int i = 0; i < first; i++)
+		rewind_list(engine->order[i]);
+	for (int i = 0; i < engine->nagainst; i++)
+		rewind_list(&engine->against[i]);
+}
+
+/* Take the seeds away from documents that are to be looked at. */
+static uint32
+drop_seeds(Engine *engine, const Bm25Top *seeds, uint32 base, uint32 found)
+{
+	uint32		kept = 0;
+	int			seed = 0;
+
+	for (uint32 i = 0; i < found; i++)
+	{
+		uint32		place = engine->places[i];
+
+		while (seed < seeds->n && seeds->hits[seed].doc < base + place)
+			seed++;
+		if (seed == seeds->n || seeds->hits[seed].doc != base + place)
+			engine->places[kept++] = place;
+	}
+	return kept;
+}
+
+/* Add the points of a list to those of some documents of a window. */
+static void
+look_up(Engine *engine, RankList *list, uint32 base, uint32 found)
+{
+	Bm25Cursor *cursor = list->cursor;
+
+	for (uint32 i = 0; i < found; i++)
+	{
+		uint32		place = engine->places[i];
+
+		if (!bm25_cursor_seek(cursor, base + place))
+			return;
+		if (cursor->docs[cursor->at] == base + place)
+			engine->points[place] = bm25_add_posting(engine->points[place], &list->weight, cursor);
+	}
+}
+
+/* Of some documents, keep those that may be among the best. */
+static uint32
+keep_above(Engine *engine, int first, uint32 found)
+{
+	uint32		bar = get_bar(engine, first);
+	uint32		kept = 0;
+
+	for (uint32 i = 0; i < found; i++)
+	{
+		uint32		place = engine->places[i];
+
+		engine->places[kept] = place;
+		kept += engine->points[place] > bar;
+	}
+	return kept;
+}
+
+/* Search a window of lists of impacts. */
+static void
+search_impacts(Engine *engine, uint32 base, uint32 end)
+{
+	Bm25Top    *top = engine->top;
+	Bm25Top		seeds = {.k = top->k};
+	int			first = count_inessential(engine);
+	int			added = engine->n;
+	uint32		found;
+
+	/* Some may be dead, or have been handed out before. */
+	if (top->has_after || engine->search->meta.segments[engine->segment].ndead > 0)
+		seeds.k += top->k / 2 + 8;
+	if (top->n < top->k && seeds.k <= MAX_SEEDS)
+	{
+		seeds.hits = palloc(sizeof(Bm25Hit) * seeds.k);
+		while (added > first && engine->rest[added] > engine->rest[engine->n] * SEED_SHARE)
+			(void) accumulate(engine, engine->order[--added], base, end);
+		plant_seeds(engine, added, base, end, &seeds);
+		engine->ties = 1;
+		first = count_inessential(engine);
+	}
+	while (added > first)
+		(void) accumulate(engine, engine->order[--added], base, end);
+	first = added;
+	found = engine->loops->select(engine->points, engine->met, (end - base) / BLOCK_LANES + 1,
+								  get_bar(engine, first), engine->places);
+	found = drop_seeds(engine, &seeds, base, found);
+	while (first > 0 && found > 0)
+	{
+		RankList   *list = engine->order[--first];
+
+		if (guess_postings(list, base, end) < (double) found * IMPACT_LOOKUP_POSTINGS)
+			(void) accumulate(engine, list, base, end);
+		else
+			look_up(engine, list, base, found);
+		found = keep_above(engine, first, found);
+	}
+	for (uint32 i = 0; i < found; i++)
+		finish(engine, 0, base + engine->places[i], engine->points[engine->places[i]]);
+	engine->loops->clear(engine->points, engine->met, (end - base) / BLOCK_LANES + 1);
+	engine->ties = 0;
+	if (seeds.hits != NULL)
+		pfree(seeds.hits);
+}
+
+/* Search a segment of an index of sparse vectors. */
+static void
+rank_impacts(Engine *engine)
+{
+	uint32		ndocs = engine->reader->segment.ndocs;
+
+	for (uint32 doc = 0; doc < ndocs;)
+	{
+		int			first;
+		uint32		base = begin_window(engine, doc, &first);
+		uint32		end;
+
+		if (base >= ndocs)
+			break;
+		end = base + Min(ndocs - base, IMPACT_WINDOW) - 1;
+		set_bounds(engine, base, end);
+		search_impacts(engine, base, end);
+		doc = end + 1;
+	}
+}
+
+/* Search a segment in windows. */
+static void
+rank_words(Engine *engine)
+{
+	uint32		ndocs = engine->reader->segment.ndocs;
+	uint32		shortest = 1;
+	uint32		windows = 0;
+	uint32		skipped = 0;
+	uint64		covered = 0;
+
+	for (uint32 doc = 0; doc < ndocs;)
+	{
+		int			first;
+		uint32		base = begin_window(engine, doc, &first);
+		uint32		end;
+
+		if (base >= ndocs)
+			break;
+		end = window_end(engine, first, base, shortest);
+		set_bounds(engine, base, end);
+		first = count_inessential(engine);
+		if (first == engine->n - 1)
+			search_list(engine, first, base, end);
+		else if (first < engine->n)
+			search_window(engine, first, base, end);
+		else
+			skipped++;
+		covered += end - base + 1;
+		doc = end + 1;
+		if (++windows == WATCHED)
+		{
+			if (skipped < WATCHED / 4 && covered < WATCHED * SHORT_WINDOW)
+				shortest = Min(WINDOW, Max(MIN_WINDOW, shortest * 4));
+			windows = skipped = covered = 0;
+		}
+	}
 }
 
 /* Add the best rows of a segment to those of the segments before. */
@@ -605,12 +862,8 @@ void
 bm25_rank_segment(Bm25Search *search, uint32 segment, Bm25Top *top)
 {
 	Engine	   *engine = palloc0(sizeof(Engine));
-	Space	   *space = take_space();
-	uint32		ndocs = search->readers[segment]->segment.ndocs;
-	uint32		shortest = search->weights->impact ? IMPACT_WINDOW : 1;
-	uint32		windows = 0;
-	uint32		skipped = 0;
-	uint64		covered = 0;
+	bool		impact = search->weights->impact;
+	Space	   *space = impact ? take_space(IMPACT_WINDOW, LISTS_ROOM) : take_space(WINDOW, 0);
 	double		postings = 0;
 
 	engine->search = search;
@@ -621,57 +874,25 @@ bm25_rank_segment(Bm25Search *search, uint32 segment, Bm25Top *top)
 	engine->met = space->met;
 	engine->places = space->places;
 	engine->top = top;
+	engine->reader->room = space->lists;
+	engine->reader->room_left = impact ? LISTS_ROOM : 0;
 	open_lists(engine);
 	for (int i = 0; i < engine->n; i++)
 		postings += engine->lists[i].cursor->df;
-	if (engine->n > 0 && !search->weights->impact)
+	if (engine->n > 0 && !impact)
 		bm25_keep_lengths(engine->reader, postings);
 	engine->floor = -1;
-	set_floor(engine);
+	if (!impact)
+		set_floor(engine);
 	engine->order = palloc(sizeof(RankList *) * Max(engine->n, 1));
 	engine->rest = palloc(sizeof(int64) * (engine->n + 1));
 	for (int i = 0; i < engine->n; i++)
 		engine->order[i] = &engine->lists[i];
-	for (uint32 doc = 0; doc < ndocs;)
-	{
-		int64		threshold = get_threshold(engine);
-		int64		sum = 0;
-		uint32		base = ndocs;
-		uint32		end;
-		int			first = 0;
-
-		CHECK_FOR_INTERRUPTS();
-		/* Only a list that can lift a document above the threshold brings a window. */
-		while (first < engine->n && (sum += engine->lists[first].list_bound) <= threshold)
-			first++;
-		for (int i = first; i < engine->n; i++)
-			base = Min(base, next_document(&engine->lists[i], doc));
-		if (base >= ndocs)
-			break;
-		end = window_end(engine, first, base, shortest);
-		for (int i = 0; i < engine->n; i++)
-			set_bound(&engine->lists[i], base, end);
-		sort_order(engine);
-		first = 0;
-		while (first < engine->n && engine->rest[first + 1] <= threshold)
-			first++;
-		if (first == engine->n - 1)
-			search_list(engine, first, base, end);
-		else if (first < engine->n)
-			search_window(engine, first, base, end);
-		else
-			skipped++;
-		covered += end - base + 1;
-		doc = end + 1;
-		if (search->weights->impact)
-			shortest = Min(MAX_IMPACT_WINDOW, shortest * 2);
-		else if (++windows == WATCHED)
-		{
-			if (skipped < WATCHED / 4 && covered < WATCHED * SHORT_WINDOW)
-				shortest = Min(WINDOW, Max(MIN_WINDOW, shortest * 4));
-			windows = skipped = covered = 0;
-		}
-	}
+	if (impact)
+		rank_impacts(engine);
+	else
+		rank_words(engine);
+	engine->reader->room_left = 0;
 	bm25_reader_release(engine->reader);
 	space->in_use = false;
 	pfree(engine);

@@ -227,9 +227,9 @@ bm25_walk_next(Bm25DictWalk *walk)
 	return true;
 }
 
-/* Bring a walk to the first term that is not below "from". */
-static void
-walk_from(Bm25DictWalk *walk, const char *from, int len)
+/* Bring a walk before the last restart that is not after "from"; false if there are no terms. */
+static bool
+walk_near(Bm25DictWalk *walk, const char *from, int len)
 {
 	Bm25Reader *reader = walk->reader;
 	Bm25DictPageData *dict;
@@ -239,10 +239,9 @@ walk_from(Bm25DictWalk *walk, const char *from, int len)
 	walk->nleaves = reader->header->bytes[BM25_LEAVES] / BM25_SPACE;
 	walk->leaf = walk->nleaves;
 	if (walk->nleaves == 0)
-		return;
+		return false;
 	walk_to(walk, find_leaf(reader, from, len), 0);
 	dict = (Bm25DictPageData *) walk->page;
-	/* the last restart that is not after "from" */
 	high = (dict->count + BM25_RESTART - 1) / BM25_RESTART;
 	while (high - low > 1)
 	{
@@ -262,6 +261,15 @@ walk_from(Bm25DictWalk *walk, const char *from, int len)
 			low = middle;
 	}
 	walk_to(walk, walk->leaf, low);
+	return true;
+}
+
+/* Bring a walk to the first term that is not below "from". */
+static void
+walk_from(Bm25DictWalk *walk, const char *from, int len)
+{
+	if (!walk_near(walk, from, len))
+		return;
 	for (;;)
 	{
 		const char *next = walk->next;
@@ -307,19 +315,19 @@ bool
 bm25_find_term(Bm25Reader *reader, const char *term, int len, Bm25Entry *entry)
 {
 	Bm25DictWalk walk;
-	bool		found;
+	int			order = -1;
 
 	memset(&walk, 0, offsetof(Bm25DictWalk, term));
 	walk.reader = reader;
 	walk.pinned = true;
 	walk.len = 0;
-	walk_from(&walk, term, len);
-	found = bm25_walk_next(&walk) &&
-		bm25_compare_terms(walk.term, walk.len, term, len) == 0;
-	if (found)
+	if (walk_near(&walk, term, len))
+		while (order < 0 && bm25_walk_next(&walk))
+			order = bm25_compare_terms(walk.term, walk.len, term, len);
+	if (order == 0)
 		*entry = walk.found;
 	bm25_unpin(&walk.buffer);
-	return found;
+	return order == 0;
 }
 
 /* Decode a list without blocks. */
@@ -342,6 +350,20 @@ decode_short(Bm25Cursor *cursor, const char *bytes, uint32 size)
 	}
 }
 
+/* Memory for a list */
+static char *
+take_room(Bm25Reader *reader, Size size)
+{
+	char	   *room = reader->room;
+
+	size = MAXALIGN(size);
+	if (size > reader->room_left)
+		return palloc(size);
+	reader->room += size;
+	reader->room_left -= size;
+	return room;
+}
+
 /*
  * Read the heads of a list's blocks.  A search for a sparse vector has many lists, of which
  * few are skipped: short ones are read at once, with their data, which stand before.
@@ -360,12 +382,26 @@ read_heads(Bm25Cursor *cursor, const Bm25Entry *entry)
 		cursor->data_page.bytes = palloc(BM25_SPACE + BLOCK_SLACK);
 		return;
 	}
-	cursor->all = palloc(data + size + sizeof(uint32) + BLOCK_SLACK);
+	cursor->all = take_room(cursor->reader, data + size + sizeof(uint32) + BLOCK_SLACK);
 	/* so that the heads are aligned */
 	cursor->all += TYPEALIGN(sizeof(uint32), data) - data;
 	bm25_stream_read(cursor->reader, BM25_POSTINGS, entry->offset, data + size, cursor->all);
 	cursor->all_size = data;
 	cursor->heads = (Bm25BlockHead *) (cursor->all + data);
+}
+
+/* Ask for the memory of what bm25_cursor_open() will read first. */
+void
+bm25_cursor_prefetch(Bm25Reader *reader, const Bm25Entry *entry)
+{
+	if (entry->df == 0 || entry->form == BM25_FORM_INLINE)
+		return;
+	if (entry->form == BM25_FORM_SHORT)
+		bm25_stream_prefetch(reader, BM25_POSTINGS, entry->offset, entry->bytes);
+	else if (entry->heads > entry->offset && entry->heads - entry->offset <= WHOLE_LIST)
+		bm25_stream_prefetch(reader, BM25_POSTINGS, entry->offset, entry->heads - entry->offset);
+	else
+		bm25_stream_prefetch(reader, BM25_POSTINGS, entry->heads, 256);
 }
 
 /* Open the postings of a term; it stands at the first one, of which blocks are not loaded yet. */
@@ -486,6 +522,22 @@ bm25_cursor_load_tfs(Bm25Cursor *cursor)
 	cursor->loops->unpack(cursor->packed + packed_size(cursor->n, head->gap_bits), cursor->tfs,
 						  cursor->n, head->tf_bits, cursor->least);
 	cursor->has_tfs = true;
+}
+
+/* The frequency of the posting at which a cursor stands, without those of the whole block */
+uint32
+bm25_cursor_tf(const Bm25Cursor *cursor)
+{
+	const Bm25BlockHead *head;
+	uint64		word;
+	uint32		bit;
+
+	if (cursor->has_tfs)
+		return cursor->tfs[cursor->at];
+	head = &cursor->heads[cursor->block];
+	bit = cursor->at * head->tf_bits;
+	memcpy(&word, cursor->packed + packed_size(cursor->n, head->gap_bits) + bit / 8, sizeof(word));
+	return (uint32) (word >> bit % 8 & (((uint64) 1 << head->tf_bits) - 1)) + cursor->least;
 }
 
 /* Go on to the first posting at "doc" or after it; false if there is none. */

@@ -206,7 +206,9 @@ look_up(Bm25Search *search, uint32 segment)
 			search->prefixes[segment][i] = cursor;
 			entry->df = cursor == NULL ? 0 : cursor->df;
 		}
-		else if (!bm25_find_term(reader, term->word, term->len, entry))
+		else if (!(reader->segment.flags & BM25_HAS_IMPACTS ?
+				   bm25_find_dimension(reader, term->word, entry) :
+				   bm25_find_term(reader, term->word, term->len, entry)))
 			entry->df = 0;
 		term->df += entry->df;
 	}

@@ -175,10 +175,8 @@ bm25_weight(const Bm25Weights *weights, int term)
 static inline uint32
 bm25_add_posting(uint32 points, const Bm25Weight *weight, Bm25Cursor *cursor)
 {
-	uint32		tf;
+	uint32		tf = bm25_cursor_tf(cursor);
 
-	bm25_cursor_load_tfs(cursor);
-	tf = cursor->tfs[cursor->at];
 	if (weight->impact)
 		return bm25_add_impact(points, weight->scaled, tf);
 	return points + bm25_points(weight->scaled, weight->norm, tf,

@@ -36,13 +36,11 @@ hnsw_part_size(const HnswLayout *layout, int i)
 }
 
 /* functions in hnsw_page.c */
-extern void hnsw_hints_grow(BlockNumber nblocks);
 extern void hnsw_init_page(Page page, uint32 version, BlockNumber block, int kind, bool upper);
 extern void hnsw_set_fill(const HnswLayout *layout, Page page, int nodes);
 extern void hnsw_finish_new_page(Buffer buffer, bool log);
 extern Buffer hnsw_extend(Relation rel, ForkNumber fork);
 extern void hnsw_prefetch_block(Relation rel, BlockNumber block, Size size);
-extern Buffer hnsw_read_buffer(Relation rel, BlockNumber block);
 extern void hnsw_check_block(HnswIndex *index, BlockNumber block);
 extern Buffer hnsw_get_page(Relation rel, BlockNumber block, int lockmode, int kind);
 extern Buffer hnsw_get_linked_page(Relation rel, BlockNumber block, int lockmode, int kind);

@@ -32,7 +32,7 @@ hnsw_copy(HnswIndex *index, BlockNumber block, int kind, int offset, Size size, 
 
 	if (!exists(index, block))
 		return "a link past its end";
-	buffer = hnsw_read_buffer(index->rel, block);
+	buffer = page_read(index->rel, block);
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
 	fault = hnsw_page_fault(index->rel, block, BufferGetPage(buffer), kind);
 	if (fault == NULL)
@@ -65,7 +65,7 @@ hnsw_node_copy(HnswIndex *index, HnswNodeId id, HnswNodeHeader copy)
 
 	if (!exists(index, block) || !exists(index, block + layout->pages_per_node - 1))
 		return "a link past its end";
-	buffer = hnsw_read_buffer(index->rel, block);
+	buffer = page_read(index->rel, block);
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
 	fault = hnsw_page_fault(index->rel, block, BufferGetPage(buffer), HNSW_PAGE_NODE);
 	if (fault == NULL)

@@ -103,74 +103,6 @@ check_page(Relation rel, BlockNumber block, Page page, int kind)
 		page_report_corrupt(rel, block, "a page of the wrong kind");
 }
 
-/*
- * Where blocks were found in shared buffers last time.  A look-up in the
- * buffer table costs several cache misses; a hint costs one, and
- * ReadRecentBuffer verifies it.  Slots are shared by whatever blocks hash to
- * them.
- */
-#define MIN_HINTS 1024
-#define MAX_HINTS (1 << 20)
-
-/* Only ReadBuffer tells the replacement strategy that a page is in use. */
-#define HINTED_READS 8
-
-static Buffer *hints = NULL;
-static uint32 nhints = 0;
-
-static inline Buffer *
-hint_slot(Relation rel, BlockNumber block)
-{
-	return &hints[(block + RelationGetRelid(rel) * 0x9E3779B1u) & (nhints - 1)];
-}
-
-/* Have a hint for each block, up to a limit. */
-void
-hnsw_hints_grow(BlockNumber nblocks)
-{
-	uint32		n = Max(nhints, MIN_HINTS);
-	Buffer	   *larger;
-
-	while (n < nblocks && n < MAX_HINTS)
-		n *= 2;
-	if (n == nhints)
-		return;
-	larger = MemoryContextAllocZero(TopMemoryContext, sizeof(Buffer) * n);
-	if (hints != NULL)
-		pfree(hints);
-	hints = larger;
-	nhints = n;
-}
-
-/* What ReadBuffer counts of a hit for VACUUM and its cost limit */
-static inline void
-count_vacuum_hit(void)
-{
-	count_vacuum_page_hit();
-	if (VacuumCostActive)
-		VacuumCostBalance += VacuumCostPageHit;
-}
-
-Buffer
-hnsw_read_buffer(Relation rel, BlockNumber block)
-{
-	static uint32 reads = 0;
-	Buffer	   *hint;
-
-	if (nhints == 0 || RelationUsesLocalBuffers(rel))
-		return ReadBuffer(rel, block);
-	hint = hint_slot(rel, block);
-	if (*hint != InvalidBuffer && ++reads % HINTED_READS != 0 &&
-		read_recent_buffer(rel, block, *hint))
-	{
-		pgstat_count_buffer_read(rel);
-		pgstat_count_buffer_hit(rel);
-		count_vacuum_hit();
-		return *hint;
-	}
-	return *hint = ReadBuffer(rel, block);
-}
-
 /* Start to read a block, of the index or its table, into shared buffers. */
 void
 hnsw_block_read_ahead(Relation rel, BlockNumber block)
@@ -251,7 +183,7 @@ lock_page(Buffer buffer, BlockNumber block, int lockmode, int kind)
 Buffer
 hnsw_get_page(Relation rel, BlockNumber block, int lockmode, int kind)
 {
-	Buffer		buffer = hnsw_read_buffer(rel, block);
+	Buffer		buffer = page_read(rel, block);
 
 	lock_page(buffer, block, lockmode, kind);
 	check_page(rel, block, BufferGetPage(buffer), kind);
@@ -280,7 +212,7 @@ hnsw_get_linked_page(Relation rel, BlockNumber block, int lockmode, int kind)
 
 	if (block >= RelationGetNumberOfBlocks(rel))
 		page_report_corrupt(rel, block, "a link past its end");
-	buffer = hnsw_read_buffer(rel, block);
+	buffer = page_read(rel, block);
 	if (page_is_locked(buffer))
 		page_report_corrupt(rel, block, "a link that comes back to it");
 	lock_page(buffer, block, lockmode, kind);
@@ -577,18 +509,15 @@ void
 hnsw_prefetch(HnswIndex *index, HnswNodeId id)
 {
 	const HnswLayout *layout = &index->layout;
-	Buffer		buffer;
+	Buffer	   *hint = page_hint(index->rel, HnswNodeBlock(layout, id));
 	char	   *page;
 	char	   *node;
 
-	if (nhints == 0 || RelationUsesLocalBuffers(index->rel))
+	if (hint == NULL || *hint == InvalidBuffer)
 		return;
-	buffer = *hint_slot(index->rel, HnswNodeBlock(layout, id));
-	if (buffer == InvalidBuffer)
-		return;
-	page = (char *) BufferGetPage(buffer);
+	page = (char *) BufferGetPage(*hint);
 	node = (char *) page_node(layout, (Page) page, HnswNodeSlot(layout, id));
-	__builtin_prefetch(GetBufferDescriptor(buffer - 1), 1);
+	__builtin_prefetch(GetBufferDescriptor(*hint - 1), 1);
 	__builtin_prefetch(page);
 	__builtin_prefetch(page + BLCKSZ - sizeof(HnswPageOpaqueData));
 	for (int i = 0; i < Min(layout->node_size, PREFETCH_BYTES); i += CACHE_LINE)
@@ -599,16 +528,13 @@ hnsw_prefetch(HnswIndex *index, HnswNodeId id)
 void
 hnsw_prefetch_block(Relation rel, BlockNumber block, Size size)
 {
-	Buffer		buffer;
+	Buffer	   *hint = page_hint(rel, block);
 	char	   *page;
 
-	if (nhints == 0 || RelationUsesLocalBuffers(rel))
+	if (hint == NULL || *hint == InvalidBuffer)
 		return;
-	buffer = *hint_slot(rel, block);
-	if (buffer == InvalidBuffer)
-		return;
-	page = (char *) BufferGetPage(buffer);
-	__builtin_prefetch(GetBufferDescriptor(buffer - 1), 1);
+	page = (char *) BufferGetPage(*hint);
+	__builtin_prefetch(GetBufferDescriptor(*hint - 1), 1);
 	__builtin_prefetch(page + BLCKSZ - sizeof(HnswPageOpaqueData));
 	for (Size i = 0; i < HNSW_PAGE_START + size; i += CACHE_LINE)
 		__builtin_prefetch(page + i);
@@ -625,13 +551,14 @@ hnsw_read_ahead(HnswIndex *index, HnswNodeId id)
 	for (int i = 0; i < index->layout.pages_per_node; i++)
 	{
 		PrefetchBufferResult result;
+		Buffer	   *hint;
 
 		if (block + i >= index->nblocks)
 			return;				/* hnsw_read knows what to make of it */
 		result = PrefetchBuffer(index->rel, MAIN_FORKNUM, block + i);
-		if (BufferIsValid(result.recent_buffer) && nhints != 0 &&
-			!RelationUsesLocalBuffers(index->rel))
-			*hint_slot(index->rel, block + i) = result.recent_buffer;
+		hint = page_hint(index->rel, block + i);
+		if (BufferIsValid(result.recent_buffer) && hint != NULL)
+			*hint = result.recent_buffer;
 	}
 }
 
@@ -639,8 +566,7 @@ hnsw_read_ahead(HnswIndex *index, HnswNodeId id)
 void
 hnsw_prefetch_hint(HnswIndex *index, HnswNodeId id)
 {
-	if (nhints != 0)
-		__builtin_prefetch(hint_slot(index->rel, HnswNodeBlock(&index->layout, id)));
+	__builtin_prefetch(page_hint(index->rel, HnswNodeBlock(&index->layout, id)));
 }
 
 /* Lock a node for reading; hnsw_read_end must follow soon. */
@@ -689,7 +615,7 @@ lock_block(HnswIndex *index, BlockNumber block, Buffer *buffer)
 	Page		page;
 	HnswPageOpaque opaque;
 
-	*buffer = index->strategy == NULL ? hnsw_read_buffer(index->rel, block) :
+	*buffer = index->strategy == NULL ? page_read(index->rel, block) :
 		ReadBufferExtended(index->rel, MAIN_FORKNUM, block, RBM_NORMAL, index->strategy);
 	page = BufferGetPage(*buffer);
 	LockBuffer(*buffer, BUFFER_LOCK_SHARE);

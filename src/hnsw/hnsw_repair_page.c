@@ -69,7 +69,7 @@ void
 hnsw_relist(HnswIndex *index, BlockNumber block)
 {
 	const HnswLayout *layout = &index->layout;
-	Buffer		buffer = hnsw_read_buffer(index->rel, block);
+	Buffer		buffer = page_read(index->rel, block);
 	Page		page = BufferGetPage(buffer);
 	HnswPageOpaqueData opaque;
 	bool		tids;

@@ -133,7 +133,7 @@ hnsw_open(Relation rel)
 		index->layout.column_dim = hnsw_column_dimensions(rel);
 	index->norm = cache->meta.norm;
 	index->nblocks = RelationGetNumberOfBlocks(rel);
-	hnsw_hints_grow(index->nblocks);
+	page_hints_grow(index->nblocks);
 	index->mean = palloc(mean_size + signs_size);
 	memcpy(index->mean, cache->floats, mean_size + signs_size);
 	rotation_init_copy(&index->rotation, dim, index->mean + dim + out_dim);

@@ -13,6 +13,7 @@
 
 #include "storage/buf_internals.h"
 #include "storage/bufmgr.h"
+#include "utils/rel.h"
 #include "utils/relcache.h"
 
 /* New contents for a part of a page that is locked exclusively */
@@ -45,6 +46,21 @@ page_is_locked_exclusively(Buffer buffer)
 							 LW_EXCLUSIVE);
 }
 #endif
+
+/* functions in hint_page.c */
+extern Buffer *page_hint_table;
+extern uint32 page_hint_slots;
+extern void page_hints_grow(BlockNumber nblocks);
+extern Buffer page_read(Relation rel, BlockNumber block);
+
+/* Where a block was last, if it was there; NULL: there are no hints. */
+static inline Buffer *
+page_hint(Relation rel, BlockNumber block)
+{
+	if (page_hint_slots == 0 || RelationUsesLocalBuffers(rel))
+		return NULL;
+	return &page_hint_table[(block + RelationGetRelid(rel) * 0x9E3779B1u) & (page_hint_slots - 1)];
+}
 
 /* functions in edit_page.c */
 pg_noreturn extern void page_report_corrupt(Relation rel, BlockNumber block, const char *what);

@@ -11,7 +11,7 @@ use warnings;
 
 use Exporter qw(import);
 
-our @EXPORT = qw(%kind any create_kinds create_table create_index some_rows drop_leftovers wrong_answers);
+our @EXPORT = qw(%kind any is_bm25 create_kinds create_table create_index some_rows drop_leftovers wrong_answers);
 
 # type and value of the vectors of number n, index, operator; of what is looked for,
 # where that is not the row's own vector, and a query that meets no row in particular.
@@ -27,6 +27,12 @@ our %kind = (
 		value => q[(SELECT '{' || string_agg(i * 9 + 1 + abs(hashint8(n % 37 * 31 + i)::bigint) % 9 || ':' || 0.5 + abs(hashint8(n * 37 + i)::bigint) % 1000 / 500.0, ',') || '}/500'
 			FROM generate_series(0, 5 + n % 37) AS i)::sparsevec(500)],
 		using => 'hnsw (v sparsevec_l2_ops)', op => '<->' },
+	# By inner product, of one length, too; in lists of postings
+	impacts => {
+		type => 'sparsevec(500)',
+		value => q[(SELECT l2_normalize(('{' || string_agg(i * 9 + 1 + abs(hashint8(n % 37 * 31 + i)::bigint) % 9 || ':' || 0.5 + abs(hashint8(n * 37 + i)::bigint) % 1000 / 500.0, ',') || '}/500')::sparsevec)
+			FROM generate_series(0, 5 + n % 37) AS i)::sparsevec(500)],
+		using => 'bm25 (v sparsevec_ip_ops)', op => '<#>' },
 	compact => { type => 'vector(40)', value => 'point(n, 40)', using => 'hnsw (v vector_l2_ops) WITH (layout = compact)', op => '<->' },
 	keys => { type => 'vector(8)', value => 'point(n, 8)', using => 'hnsw (v vector_l2_ops, a, b)', op => '<->' },
 	# A node takes more than one page.
@@ -37,6 +43,9 @@ our %kind = (
 		using => q[bm25 (v) WITH (text_config = 'simple')], op => '<@>', own => q['own' || n], query => q['w1 w2 w3'] });
 
 sub any { return $_[ int(rand(@_)) ] }
+
+# Is its index one of bm25?
+sub is_bm25 { return $kind{ $_[0] }{using} =~ /^bm25/ }
 
 # A table of this kind, of another name.
 sub create_table { my ($name, $table) = @_; return "CREATE TABLE $table (id serial PRIMARY KEY, n int, v $kind{$name}{type}, a int, b text)" }
@@ -71,7 +80,7 @@ sub create_kinds
 	my ($node, $rows, @names) = @_;
 	my $sql = 'CREATE EXTENSION IF NOT EXISTS piramid;' . create_functions(@names);
 
-	$sql .= "CREATE EXTENSION piramid_bm25;\n" if grep { $_ eq 'words' } @names;
+	$sql .= "CREATE EXTENSION piramid_bm25;\n" if grep { is_bm25($_) } @names;
 	foreach my $name (@names)
 	{
 		my $n = $name eq 'wide' ? int($rows / 20) + 1 : $rows;

@@ -91,6 +91,7 @@ print_fields(void)
 	RECALL(points[0][0].recall);
 	RECALL(points[0][1].width);
 	BM25(magic);
+	BM25(version);
 	BM25(kind);
 	BM25(generation);
 }

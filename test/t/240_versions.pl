@@ -145,6 +145,86 @@ foreach my $case ([ version => 2 ], [ link_key_bytes => 1 ])
 		"metapage: $field");
 }
 
+# Indexes of bm25.  Version 2 had no sparse vectors; what it had is as today, so that its pages
+# are written on, and new ones are of today's version.
+sub bm25 { my ($block, $name, $value) = @_; return field($block * $size{PAGE} + $size{SPECIAL}, "bm25.$name", $value) }
+
+sub bm25_versions
+{
+	my ($index) = @_;
+	$node->safe_psql('postgres', 'CHECKPOINT');
+	$file = slurp_file(index_file($index));
+	my %versions = map { bm25($_, 'version') => 1 } 0 .. blocks() - 1;
+	return join ' ', sort keys %versions;
+}
+
+sub bm25_sound
+{
+	my ($index, $name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	is($node->safe_psql('postgres', "SELECT * FROM piramid_check('$index', true)"), '', "$name: whole");
+}
+
+$node->safe_psql('postgres', q{
+	CREATE EXTENSION piramid_bm25;
+	CREATE FUNCTION words(n int) RETURNS text LANGUAGE sql IMMUTABLE AS
+		$$ SELECT string_agg('w' || (hashint4(n * 31 + i)::bigint & 1023) % (3 + i * 5), ' ') || ' own' || n FROM generate_series(1, 12) AS i $$;
+	CREATE TABLE d (id int, body text, v tsvector, s sparsevec(50));
+	CREATE PROCEDURE add_rows(first int, last int) LANGUAGE sql AS
+		$$ INSERT INTO d SELECT n, words(n), to_tsvector('simple', words(n)), ('{' || 1 + n % 50 || ':1.5}/50')::sparsevec FROM generate_series(first, last) AS n $$;
+	CALL add_rows(1, 3000);
+	CREATE INDEX d_places ON d USING bm25 (body) WITH (text_config = 'simple');
+	CREATE INDEX d_plain ON d USING bm25 (body) WITH (text_config = 'simple', positions = off);
+	CREATE INDEX d_weights ON d USING bm25 (v);
+	CREATE INDEX d_sparse ON d USING bm25 (s sparsevec_ip_ops);
+	-- a head, and dead documents
+	CALL add_rows(3001, 3050);
+	DELETE FROM d WHERE id % 50 = 7;
+	VACUUM d;
+	CALL add_rows(3051, 3080)});
+foreach my $index ('d_places', 'd_plain', 'd_weights')
+{
+	my ($column, $to_query) = $index eq 'd_weights' ? ('v', q{to_tsquery('simple', 'w1 | own77 | own3060')}) : ('body', "to_bm25query('w1 own77 own3060', '$index')");
+	my $answers = qq{SET enable_seqscan = off; SET enable_sort = off;
+		SELECT id, $column <@> $to_query FROM d ORDER BY $column <@> $to_query LIMIT 60;
+		SELECT count(*), sum(id) FROM d WHERE $column @@ to_bm25query('w1 <-> w2 | own5'::tsquery)};
+	my $own = sub { my ($n) = @_; return $node->safe_psql('postgres', "SET enable_seqscan = off; SELECT id FROM d ORDER BY $column <@> "
+		. ($column eq 'v' ? "'own$n'::tsquery" : "to_bm25query('own$n', '$index')") . ' LIMIT 1') };
+
+	is(bm25_versions($index), 3, "$index: new indexes have version 3");
+	my $before = $node->safe_psql('postgres', $answers);
+	change_file($index, sub { bm25($_, 'version', 2) foreach 0 .. blocks() - 1 });
+	is(bm25_versions($index), 2, "$index: an old index");
+	ok($node->safe_psql('postgres', $answers) eq $before, "$index: version 2 gives the same answers");
+	bm25_sound($index, "$index, version 2");
+	is($own->(3060), 3060, "$index, version 2: a row of the head");
+
+	# Into the old head; then the head becomes a segment, and new pages come.
+	$node->safe_psql('postgres', 'CALL add_rows(3081, 3090)');
+	is($own->(3085), 3085, "$index, version 2: a new row");
+	$node->safe_psql('postgres', 'CALL add_rows(3091, 5000); DELETE FROM d WHERE id % 50 = 8; VACUUM d');
+	is($own->($_), $_, "$index, versions 2 and 3: row $_") foreach 77, 3060, 3085, 4999;
+	is(bm25_versions($index), '2 3', "$index: new pages have version 3");
+	bm25_sound($index, "$index, versions 2 and 3");
+	$node->safe_psql('postgres', "SELECT piramid_bm25_merge('$index')");
+	bm25_sound($index, "$index, merged");
+	$node->safe_psql('postgres', "REINDEX INDEX $index");
+	is(bm25_versions($index), 3, "$index: REINDEX raises the version");
+	$node->safe_psql('postgres', 'DELETE FROM d WHERE id > 3050; CALL add_rows(3051, 3080)');
+}
+
+# Versions that this library does not know: one that was never released, and one to come
+foreach my $version (1, 4)
+{
+	change_file('d_sparse', sub { bm25(0, 'version', $version) });
+	fails_like($node, $_, qr/index "d_sparse" has format version $version at block 0, but this library reads versions 2 to 3.*\n.*REINDEX/, "bm25 version $version: $_")
+		foreach q{SELECT piramid_bm25_info('d_sparse')}, 'CALL add_rows(6001, 6001)', q{SELECT piramid_bm25_merge('d_sparse')},
+		q{SET enable_seqscan = off; SELECT id FROM d ORDER BY s <#> '{1:1}/50' LIMIT 1};
+	is($node->safe_psql('postgres', q{SELECT severity FROM piramid_check('d_sparse', true)}), 'error', "bm25 version $version: the check tells");
+	$node->safe_psql('postgres', 'REINDEX INDEX d_sparse');
+	bm25_sound('d_sparse', "version $version, after REINDEX");
+}
+
 # What was damaged above is built again.
 $node->safe_psql('postgres', 'REINDEX INDEX t_idx');
 check_and_stop($node);

@@ -4,7 +4,8 @@
 # order, or that does not match, piramid_check finds something.
 #
 # PIRAMID_DAMAGE_MUTATIONS says how many (1,000), PIRAMID_DAMAGE_FIRST with which to begin (0), so
-# that many can run in parts, and PIRAMID_DAMAGE_SEED with which the random numbers begin (1).
+# that many can run in parts, PIRAMID_DAMAGE_SEED with which the random numbers begin (1), and
+# PIRAMID_DAMAGE_SHAPES of which of the shapes below, with a comma between (all).
 
 use strict;
 use warnings;
@@ -34,7 +35,12 @@ my %shape = (
 	bits => [ 'bit(120)', "(SELECT string_agg(((n * i * 2654435761) >> 13 & 1)::text, '') FROM generate_series(1, 120) AS i)::bit(120)", 'bit_hamming_ops', '<~>', '' ],
 	sparse => [ 'sparsevec(5000)', "(SELECT '{' || string_agg(n % 97 * 40 + i * 7 || ':' || (1 + sin(n * i))::real, ',') || '}/5000' FROM generate_series(1, 20) AS i)::sparsevec", 'sparsevec_l2_ops', '<->', '' ],
 	words => [ 'text', "(SELECT string_agg('w' || (n * i * 7919 + i) % (i * 9 + 5), ' ') || CASE WHEN n % 50 = 5 THEN repeat(' long', 4000) ELSE '' END FROM generate_series(1, 60) AS i)",
-		'text_bm25_ops', '<@>', '', 'bm25' ]);
+		'text_bm25_ops', '<@>', '', 'bm25' ],
+	# One dimension that each row has, so that its list has blocks, and some of negative weights
+	impacts => [ 'sparsevec(9000)', "(SELECT '{1:' || 1 + n % 9 || ',' || string_agg(n % 97 * 40 + i * 7 + 1 || ':' || (0.6 + sin(n * i))::real, ',') || ',' || 8000 + n % 3 || ':1}/9000' FROM generate_series(1, 20) AS i)::sparsevec",
+		'sparsevec_ip_ops', '<#>', '', 'bm25' ]);
+my %chosen = map { $_ => 1 } split /,/, $ENV{PIRAMID_DAMAGE_SHAPES} // join ',', keys %shape;
+delete @shape{ grep { !$chosen{$_} } keys %shape };
 
 my $node = piramid_node('damage', conf => "autovacuum = off\nrestart_after_crash = on\nmax_parallel_maintenance_workers = 0");
 $node->safe_psql('postgres', q{
@@ -70,7 +76,7 @@ cmp_ok(scalar(keys %file), '==', $copies * keys %shape, 'indexes');
 damage_init($node);
 read_fields();
 my ($page, $start, $special) = @size{qw(PAGE START SPECIAL)};
-at_least($node->safe_psql('postgres', "SELECT piramid_overflow_links('codes_1_idx')"), 1, 'overflow links');
+at_least($node->safe_psql('postgres', "SELECT piramid_overflow_links('codes_1_idx')"), 1, 'overflow links') if $shape{codes};
 is_sound($node, 'before damage');
 $node->stop;
 
@@ -185,6 +191,7 @@ sub script
 	my $op = $shape{$name}[3];
 	my $distance = "v $op (SELECT v FROM $name WHERE id = 7)";
 	my $words = $op eq '<@>';
+	my $bm25 = ($shape{$name}[5] // '') eq 'bm25';
 	my $all = rows_of($table, 'true', $distance, 100000);
 	my $check = "SELECT 'found: ' || count(*) FROM piramid_check('$index', true)";
 
@@ -194,10 +201,13 @@ sub script
 		[ 'ten nearest', rows_of($table, 'true', $distance, 10) ],
 		[ 'all rows', $all ],
 		[ 'some rows', rows_of($table, "(a = 1 AND b = 'b1')", $distance, 1000) ],
-		$words ? (
+		$bm25 ? (
 			[ 'info', "SELECT count(*) FROM piramid_bm25_info('$index')" ],
+			[ 'terms', "SELECT count(*) FROM piramid_bm25_terms('$index')" ]) : (),
+		$words ? (
 			[ 'phrase', rows_of($table, "(v @@ to_bm25query('w5 <-> w1 | long <-> long'::tsquery))", '', 1000) ],
-			[ 'prefix', rows_of($table, "(v @@ to_bm25query('w1:* & !w2'::tsquery))", '', 1000) ]) : (
+			[ 'prefix', rows_of($table, "(v @@ to_bm25query('w1:* & !w2'::tsquery))", '', 1000) ]) : (),
+		$bm25 ? () : (
 			[ 'info', "SELECT count(*) FROM piramid_hnsw_info('$index')" ],
 			[ 'keys', "SELECT count(*) FROM piramid_hnsw_keys('$index')" ],
 			[ 'prewarm', "SELECT piramid_prewarm('$index')" ]),
@@ -206,7 +216,7 @@ sub script
 		[ 'insert again', "INSERT INTO $table SELECT i + 20000, v, i, b FROM $name, generate_series(1, 25) AS i WHERE id = 5" ],
 		[ 'vacuum', "DELETE FROM $table WHERE id % 5 = 0; VACUUM (INDEX_CLEANUP on) $table" ],
 		[ 'repair', "SELECT count(*) FROM piramid_repair('$index')" ],
-		$words ? [ 'merge', "SELECT piramid_bm25_merge('$index')" ] : (),
+		$bm25 ? [ 'merge', "SELECT piramid_bm25_merge('$index')" ] : (),
 		[ 'all rows again', $all ],
 		[ 'check again', $check ]);
 }

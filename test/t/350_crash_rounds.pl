@@ -54,7 +54,7 @@ my %statement = (
 	key => sub { my ($name, $table) = @_; return "UPDATE $table SET a = abs(a) + 1, b = 'b' || id % 5 WHERE id % 37 = " . int(rand(37)) },
 	delete => sub { my ($name, $table) = @_; return "DELETE FROM $table WHERE id % 28 = " . 4 * int(rand(7)) },
 	vacuum => sub { my ($name, $table) = @_; return "DELETE FROM $table WHERE id % 20 = " . 4 * int(rand(5)), "VACUUM (INDEX_CLEANUP on) $table" },
-	repair => sub { my ($name, $table) = @_; return $name eq 'words' ? "SELECT piramid_bm25_merge('${table}_idx')" : "SELECT * FROM piramid_repair('${table}_idx')" },
+	repair => sub { my ($name, $table) = @_; return is_bm25($name) ? "SELECT piramid_bm25_merge('${table}_idx')" : "SELECT * FROM piramid_repair('${table}_idx')" },
 	reindex => sub { my ($name, $table) = @_; return "REINDEX INDEX CONCURRENTLY ${table}_idx" },
 	build => sub {
 		my ($name, $table, $client) = @_;

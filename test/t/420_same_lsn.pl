@@ -15,7 +15,7 @@ use Kinds;
 use Piramid;
 
 my $comparisons = $ENV{PIRAMID_LSN_COMPARISONS} || 10;
-my @kinds = qw(bits compact keys l2 sparse words);
+my @kinds = qw(bits compact impacts keys l2 sparse words);
 my $primary = piramid_node('primary',
 	init => [ allows_streaming => 1 ],
 	# A vacuum naps often.

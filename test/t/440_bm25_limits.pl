@@ -71,6 +71,21 @@ is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_class WHERE relname = 
 is(scalar(() = glob($node->data_dir . '/base/pgsql_tmp/*')), 0, 'temp_file_limit: no file');
 sql('DROP TABLE words');
 
+# As many different dimensions, far apart
+sql(q{
+	CREATE TABLE wide_sparse AS SELECT i AS id, (SELECT '{' || string_agg(1 + 2000 * (8 * i + j) || ':' || 1 + j, ',') || '}/1000000000' FROM generate_series(0, 7) j)::sparsevec(1000000000) AS v
+		FROM generate_series(0, 49999) i;
+	ALTER TABLE wide_sparse ALTER v TYPE sparsevec(1000000000);
+	SET maintenance_work_mem = '4MB';
+	CREATE INDEX wide_sparse_v ON wide_sparse USING bm25 (v sparsevec_ip_ops);
+	INSERT INTO wide_sparse SELECT 50000 + i, ('{' || 2 + 2000 * i || ':1}/1000000000')::sparsevec FROM generate_series(0, 2999) i});
+is(sql(q{SELECT count(*), min(df), max(df) FROM piramid_bm25_terms('wide_sparse_v')}), '403000|1|1', 'many dimensions');
+is(sql(q{SELECT count(*) FROM generate_series(0, 399999, 4999) n WHERE n / 8 <> (SELECT id FROM wide_sparse ORDER BY v <#> ('{' || 1 + 2000 * n || ':1}/1000000000')::sparsevec LIMIT 1)}), 0, 'many dimensions: each is found');
+is(sql(q{SELECT count(*) FROM generate_series(0, 2999, 499) n WHERE 50000 + n <> (SELECT id FROM wide_sparse ORDER BY v <#> ('{' || 2 + 2000 * n || ':1}/1000000000')::sparsevec LIMIT 1)}), 0, 'many dimensions: new ones, too');
+sql(q{SELECT piramid_bm25_merge('wide_sparse_v')});
+is_whole('wide_sparse_v', 'many dimensions');
+sql('DROP TABLE wide_sparse');
+
 # Words of the greatest length, alike but for their ends, and longer ones, which are left out
 sql(q{
 	CREATE TABLE long (id int, body text, v tsvector);

@@ -1,0 +1,71 @@
+/*-------------------------------------------------------------------------
+ *
+ * hint_page.c
+ *		Where blocks of indexes were found in shared buffers last time.
+ *
+ * A look-up in the buffer table costs several cache misses; a hint costs one, and
+ * ReadRecentBuffer verifies it.  Slots are shared by whatever blocks hash to them.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "page/page.h"
+
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "utils/memutils.h"
+
+#define MIN_HINTS 1024
+#define MAX_HINTS (1 << 20)
+
+/* Only ReadBuffer tells the replacement strategy that a page is in use. */
+#define HINTED_READS 8
+
+Buffer	   *page_hint_table = NULL;
+uint32		page_hint_slots = 0;
+
+/* Have a hint for each block of an index, up to a limit. */
+void
+page_hints_grow(BlockNumber nblocks)
+{
+	uint32		n = Max(page_hint_slots, MIN_HINTS);
+	Buffer	   *larger;
+
+	while (n < nblocks && n < MAX_HINTS)
+		n *= 2;
+	if (n == page_hint_slots)
+		return;
+	larger = MemoryContextAllocZero(TopMemoryContext, sizeof(Buffer) * n);
+	if (page_hint_table != NULL)
+		pfree(page_hint_table);
+	page_hint_table = larger;
+	page_hint_slots = n;
+}
+
+/* What ReadBuffer counts of a hit for VACUUM and its cost limit */
+static inline void
+count_vacuum_hit(void)
+{
+	count_vacuum_page_hit();
+	if (VacuumCostActive)
+		VacuumCostBalance += VacuumCostPageHit;
+}
+
+/* ReadBuffer, with a hint */
+Buffer
+page_read(Relation rel, BlockNumber block)
+{
+	static uint32 reads = 0;
+	Buffer	   *hint = page_hint(rel, block);
+
+	if (hint == NULL)
+		return ReadBuffer(rel, block);
+	if (*hint != InvalidBuffer && ++reads % HINTED_READS != 0 &&
+		read_recent_buffer(rel, block, *hint))
+	{
+		pgstat_count_buffer_read(rel);
+		pgstat_count_buffer_hit(rel);
+		count_vacuum_hit();
+		return *hint;
+	}
+	return *hint = ReadBuffer(rel, block);
+}
