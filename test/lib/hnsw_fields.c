@@ -101,6 +101,7 @@ print_fields(void)
 	BM25(generation);
 	BM25_META(k1);
 	BM25_META(nsegments);
+	BM25_META(spare[0].first);
 	SEGMENT(ndocs);
 	SEGMENT(sumlen);
 	SEGMENT(ndead);
@@ -135,7 +136,9 @@ print_constants(void)
 	CONSTANT("BM25_MAGIC", BM25_MAGIC);
 	CONSTANT("BM25_SPECIAL", BLCKSZ - MAXALIGN(sizeof(Bm25PageOpaqueData)));
 	CONSTANT("BM25_SEGMENTS", offsetof(Bm25MetaPageData, segments));
+	CONSTANT("BM25_RUNS", offsetof(Bm25FreePageData, runs));
 	CONSTANT("BM25_FREE", BM25_PAGE_FREE);
+	CONSTANT("BM25_OVERFLOW", BM25_PAGE_OVERFLOW);
 	CONSTANT("BM25_HEAD", BM25_PAGE_HEAD);
 	CONSTANT("BM25_SEGMENT", BM25_PAGE_SEGMENT);
 	CONSTANT("BM25_LENGTHS", BM25_PAGE_STREAM + BM25_LENGTHS);

@@ -264,7 +264,25 @@ sub empty_pages
 {
 	query('CHECKPOINT');
 	$file = slurp_file(path());
-	return scalar grep { substr($file, $_ * $size{PAGE}, $size{PAGE}) !~ /[^\0]/ } 0 .. blocks() - 1;
+	return grep { substr($file, $_ * $size{PAGE}, $size{PAGE}) !~ /[^\0]/ } 0 .. blocks() - 1;
+}
+
+# Of a bm25 index after VACUUM, whose head has no large records then: empty pages, and those
+# of large records, which are neither free nor the head's spare ones.
+sub lost_pages
+{
+	my @pages = empty_pages();
+	my @runs = unpack 'L4', substr($file, $size{START} + $place{'bm25meta.spare[0].first'}[0], 16);
+	my $runs = field(start_of(1, 0, 0), 'free.nruns');
+	my %free;
+
+	push @runs, (unpack 'L4', substr($file, start_of(1, 0, 0) + $size{BM25_RUNS} + 16 * $_, 16))[ 0, 1 ] foreach 0 .. $runs - 1;
+	while (my ($first, $n) = splice @runs, 0, 2)
+	{
+		$free{$_} = 1 foreach $first .. $first + $n - 1;
+	}
+	push @pages, grep { field($_ * $size{PAGE} + $size{BM25_SPECIAL}, 'bm25.kind') == $size{BM25_OVERFLOW} } 0 .. blocks() - 1;
+	return grep { !$free{$_} } @pages;
 }
 
 # After VACUUM, no page is empty or nobody's, and no document is counted that is dead.
@@ -275,10 +293,10 @@ sub has_all_counted
 
 	if ($kind ne 'words')
 	{
-		is(empty_pages(), 0, "$name: no empty page");
+		is(join(' ', empty_pages()), '', "$name: no empty page");
 		return;
 	}
-	is(query("SELECT * FROM piramid_repair('t_idx')"), '', "$name: each block is somebody's");
+	is(join(' ', lost_pages()), '', "$name: each block is somebody's");
 	is(query("SELECT documents - dead_documents FROM piramid_bm25_info('t_idx')"), query('SELECT count(*) FROM t'), "$name: counted documents");
 }
 
