@@ -194,4 +194,19 @@ BufFileReadExact(BufFile *file, void *ptr, size_t size)
 	} while (0)
 #endif
 
+/*
+ * A place at which tests stop a backend, or end its statement: between changes that
+ * belong together.  Only servers since 17 that were configured with
+ * --enable-injection-points have these.
+ */
+#if defined(USE_INJECTION_POINTS) && PG_VERSION_NUM >= 180000
+#include "utils/injection_point.h"
+#define piramid_injection_point(name) INJECTION_POINT("piramid-" name, NULL)
+#elif defined(USE_INJECTION_POINTS) && PG_VERSION_NUM >= 170000
+#include "utils/injection_point.h"
+#define piramid_injection_point(name) INJECTION_POINT("piramid-" name)
+#else
+#define piramid_injection_point(name) ((void) 0)
+#endif
+
 #endif							/* PIRAMID_COMPAT_H */

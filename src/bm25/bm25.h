@@ -192,6 +192,7 @@ bm25_compare_terms(const char *a, int alen, const char *b, int blen)
 /* functions in bm25_page.c */
 extern void bm25_init_page(Page page, int kind, uint64 generation);
 extern void bm25_set_used(Page page, int used);
+extern bool bm25_is_leftover(Relation rel, BlockNumber block);
 extern Buffer bm25_get_page(Relation rel, BlockNumber block, int lockmode, int kind,
 							uint64 generation);
 extern Buffer bm25_extend(Relation rel);
@@ -293,7 +294,7 @@ extern void bm25_space_add(Bm25Space *space, Bm25Extent run, uint64 xid);
 extern Bm25Extent bm25_space_take(Bm25Space *space, uint32 pages, bool exactly);
 extern void bm25_space_take_largest(Bm25Space *space, uint32 pages, Bm25Extent *taken);
 extern void bm25_space_drop_segment(Bm25Space *space, const Bm25Segment *segment, uint64 xid);
-extern void bm25_space_find_lost(Bm25Space *space, const Bm25MetaPageData *meta);
+extern uint32 bm25_space_find_lost(Bm25Space *space, const Bm25MetaPageData *meta);
 extern void bm25_space_tidy(Bm25Space *space);
 
 /* functions in reader.c */

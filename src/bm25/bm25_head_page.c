@@ -74,6 +74,7 @@ add_page(Relation rel, Buffer last, const NewRecord *item, uint32 overflow_pages
 		page_report_corrupt(rel, BM25_METAPAGE, "a link past its end");
 	buffer = extend ? bm25_extend(rel) :
 		ReadBufferExtended(rel, MAIN_FORKNUM, block, RBM_ZERO_AND_LOCK, NULL);
+	piramid_injection_point("bm25-insert-extended");
 	xlog = GenericXLogStart(rel);
 	page = GenericXLogRegisterBuffer(xlog, buffer, GENERIC_XLOG_FULL_IMAGE);
 	head = (Bm25HeadPage) PageGetContents(page);
@@ -190,6 +191,7 @@ bm25_head_append(Relation rel, Bm25Record *record, const char *terms)
 	{
 		overflow_pages = (record->bytes + BM25_OVERFLOW_SPACE - 1) / BM25_OVERFLOW_SPACE;
 		overflow = write_overflow(rel, terms, record->bytes, overflow_pages);
+		piramid_injection_point("bm25-insert-overflow");
 		record->flags |= BM25_RECORD_OVERFLOW;
 		item.rest = (const char *) &overflow;
 		item.rest_size = sizeof(overflow);

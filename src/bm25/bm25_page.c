@@ -79,15 +79,58 @@ check_page(Relation rel, BlockNumber block, Page page, int kind, uint64 generati
 						"a page of another generation" : "a page of the wrong kind");
 }
 
+#ifdef USE_ASSERT_CHECKING
+/* May a page of a kind be locked while we have this one locked?  The order is the README's. */
+static void
+assert_order(Page page, BlockNumber block, void *arg)
+{
+	int			kind = *(int *) arg;
+	int			held;
+
+	if (PageGetSpecialSize(page) != MAXALIGN(sizeof(Bm25PageOpaqueData)) ||
+		Bm25PageGetOpaque(page)->magic != BM25_MAGIC)
+		return;
+	held = Bm25PageGetOpaque(page)->kind;
+	Assert((held == BM25_PAGE_HEAD && kind == BM25_PAGE_META) ||
+		   (held == BM25_PAGE_META && kind == BM25_PAGE_FREE));
+}
+#endif
+
+/* Lock a page of this kind, or with -1 of any: then no other may be locked. */
+static void
+lock_page(Buffer buffer, int lockmode, int kind)
+{
+#ifdef USE_ASSERT_CHECKING
+	page_for_each_locked(assert_order, &kind);
+#endif
+	LockBuffer(buffer, lockmode);
+}
+
 /* Read a block and lock it; verifies what it is.  Locks and pins are the caller's. */
 Buffer
 bm25_get_page(Relation rel, BlockNumber block, int lockmode, int kind, uint64 generation)
 {
 	Buffer		buffer = page_read(rel, block);
 
-	LockBuffer(buffer, lockmode);
+	lock_page(buffer, lockmode, kind);
 	check_page(rel, block, BufferGetPage(buffer), kind, generation);
 	return buffer;
+}
+
+/* May a block that nobody owns be what an interrupted insert has left? */
+bool
+bm25_is_leftover(Relation rel, BlockNumber block)
+{
+	Buffer		buffer = ReadBuffer(rel, block);
+	Page		page = BufferGetPage(buffer);
+	bool		leftover;
+
+	lock_page(buffer, BUFFER_LOCK_SHARE, -1);
+	leftover = PageIsNew(page) ||
+		(PageGetSpecialSize(page) == MAXALIGN(sizeof(Bm25PageOpaqueData)) &&
+		 Bm25PageGetOpaque(page)->kind == BM25_PAGE_OVERFLOW);
+	UnlockReleaseBuffer(buffer);
+	return leftover;
 }
 
 /*

@@ -86,9 +86,13 @@ bm25_build_collect(BuildState *state, TableScanDesc scan)
 	state->inverter = bm25_inverter_begin(state->flags);
 	state->context = AllocSetContextCreate(CurrentMemoryContext, "bm25 row",
 										   ALLOCSET_DEFAULT_SIZES);
-	/* From the table's first row on: documents are numbered in the order of the table. */
-	state->part.heap_rows = table_index_build_scan(state->heap, state->rel, state->info, false,
-												   state->member == 0, build_row, state, scan);
+	/*
+	 * From the table's first row on: documents are numbered in the order of the table.  A
+	 * team's scan was begun so; of others it has to be asked for.
+	 */
+	state->part.heap_rows = table_index_build_scan(state->heap, state->rel, state->info,
+												   scan != NULL, state->member == 0, build_row,
+												   state, scan);
 	write_run(state, false);
 	state->part.nruns = list_length(state->runs);
 	state->part.broken_hot_chain = state->info->ii_BrokenHotChain;
@@ -178,6 +182,7 @@ write_segment(BuildState *state, const Bm25Segment *sizes, Part *parts, int npar
 	bm25_merge_terms(writer, sources, n);
 	bm25_writer_end(writer, &segment);
 	bm25_space_tidy(&space);
+	piramid_injection_point("bm25-build-written");
 	bm25_publish(state->rel, add_segment, &segment, &space);
 }
 
@@ -240,6 +245,7 @@ build_all(BuildState *state, IndexBuildResult *result)
 						RelationGetRelationName(state->rel)),
 				 errhint("Partition the table.")));
 	sizes.ndocs = ndocs;
+	piramid_injection_point("bm25-build-collected");
 	if (ndocs > 0)
 		write_segment(state, &sizes, parts, nparts);
 	for (int i = 0; i < nparts; i++)

@@ -160,6 +160,7 @@ bm25_build_worker(dsm_segment *segment, shm_toc *toc)
 	bm25_meta_read(state.rel, &meta);
 	state.config = bm25_config_oid(&meta);
 	state.flags = meta.flags;
+	piramid_injection_point("bm25-build-worker");
 	collect(&state, shared, scan, ParallelWorkerNumber + 1);
 	index_close(state.rel, index_lock);
 	table_close(state.heap, heap_lock);

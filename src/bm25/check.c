@@ -292,7 +292,10 @@ check_record(Relation rel, const Bm25MetaPageData *meta, BlockNumber block,
 	return print;
 }
 
-/* Verify that each block belongs to one owner. */
+/*
+ * Verify that each block belongs to one owner.  An insert that was interrupted may leave
+ * empty blocks, and overflow pages that it did not come to link: these are VACUUM's.
+ */
 static void
 check_space(Relation rel, const Bm25MetaPageData *meta)
 {
@@ -301,9 +304,20 @@ check_space(Relation rel, const Bm25MetaPageData *meta)
 
 	bm25_free_read(rel, &space);
 	before = space.nruns;
-	bm25_space_find_lost(&space, meta);
-	if (space.nruns > before && meta->building == 0 && !(meta->flags & BM25_LOST))
-		page_report_corrupt(rel, space.runs[before].run.first, "a lost page");
+	(void) bm25_space_find_lost(&space, meta);
+	if (meta->building != 0 || meta->flags & BM25_LOST)
+		return;
+	for (int i = before; i < space.nruns; i++)
+	{
+		const Bm25Extent *run = &space.runs[i].run;
+
+		for (uint32 j = 0; j < run->pages; j++)
+		{
+			CHECK_FOR_INTERRUPTS();
+			if (!bm25_is_leftover(rel, run->first + j))
+				page_report_corrupt(rel, run->first + j, "a lost page");
+		}
+	}
 }
 
 /*

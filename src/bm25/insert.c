@@ -64,6 +64,7 @@ bm25_insert(Relation rel, Datum *values, bool *isnull, ItemPointer tid,
 	head_pages = bm25_head_append(rel, &record, terms);
 	if (head_pages > SEAL_PAGES && bm25_maintenance_begin(rel, false))
 	{
+		piramid_injection_point("bm25-insert-full");
 		bm25_seal(rel, heap);
 		while (bm25_merge_some(rel, heap, INSERT_MERGE_PAGES))
 			;

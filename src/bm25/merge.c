@@ -361,7 +361,9 @@ bm25_seal(Relation rel, Relation heap)
 	uint64		xid;
 
 	bm25_head_close(rel);
+	piramid_injection_point("bm25-seal-closed");
 	bm25_publish(rel, take_generation, &meta, NULL);
+	piramid_injection_point("bm25-seal-begun");
 	inverter = bm25_inverter_begin(meta.flags);
 	bm25_space_load(&space, rel, heap);
 	xid = U64FromFullTransactionId(ReadNextFullTransactionId());
@@ -382,6 +384,7 @@ bm25_seal(Relation rel, Relation heap)
 		if (meta.spare[i].pages == 0)
 			bm25_space_take_largest(&space, HEAD_SPARE_PAGES, &new.spare[i]);
 	bm25_space_tidy(&space);
+	piramid_injection_point("bm25-seal-written");
 	bm25_publish(rel, replace, &new, &space);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
@@ -401,6 +404,7 @@ merge_segments(Relation rel, Relation heap, uint32 at, uint32 n)
 	uint64		xid;
 
 	bm25_publish(rel, take_generation, &meta, NULL);
+	piramid_injection_point("bm25-merge-begun");
 	bm25_space_load(&space, rel, heap);
 	for (uint32 i = 0; i < n; i++)
 	{
@@ -444,6 +448,7 @@ merge_segments(Relation rel, Relation heap, uint32 at, uint32 n)
 	for (uint32 i = 0; i < n; i++)
 		bm25_space_drop_segment(&space, &meta.segments[at + i], xid);
 	bm25_space_tidy(&space);
+	piramid_injection_point("bm25-merge-written");
 	bm25_publish(rel, replace, &new, &space);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);

@@ -204,10 +204,11 @@ add_head(Bm25Space *used, const Bm25MetaPageData *meta)
 }
 
 /*
- * Add blocks that belong to nobody: those of a segment whose writer failed.  "meta"
- * was read under the maintenance lock, before.
+ * Add blocks that belong to nobody: those of a segment whose writer failed, or of an
+ * insert that did not come to link them.  Returns how many.  "meta" was read under the
+ * maintenance lock, before.
  */
-void
+uint32
 bm25_space_find_lost(Bm25Space *space, const Bm25MetaPageData *meta)
 {
 	Bm25Space	used = {space->rel};
@@ -215,6 +216,7 @@ bm25_space_find_lost(Bm25Space *space, const Bm25MetaPageData *meta)
 	BlockNumber next = 0;
 	uint64		xid = U64FromFullTransactionId(ReadNextFullTransactionId());
 	Bm25MetaPageData now;
+	uint32		found = 0;
 
 	/* The head may have grown, and used spare pages for it. */
 	bm25_space_add(&used, (Bm25Extent) {BM25_METAPAGE, 2}, 0);
@@ -233,8 +235,14 @@ bm25_space_find_lost(Bm25Space *space, const Bm25MetaPageData *meta)
 		const Bm25Extent *run = &used.runs[i].run;
 
 		if (run->first > next && next < nblocks)
-			bm25_space_add(space, (Bm25Extent) {next, Min(run->first, nblocks) - next}, xid);
+		{
+			Bm25Extent	lost = {next, Min(run->first, nblocks) - next};
+
+			bm25_space_add(space, lost, xid);
+			found += lost.pages;
+		}
 		next = Max(next, run->first + run->pages);
 	}
 	pfree(used.runs);
+	return found;
 }

@@ -71,7 +71,10 @@ delete_in_segment(Bm25Reader *reader, IndexBulkDeleteCallback callback, void *st
 			ndead += bits[i / 8] >> (i % 8) & 1;
 		}
 		if (changed)
+		{
 			bm25_set_dead(reader, number, bits);
+			piramid_injection_point("bm25-vacuum-marked");
+		}
 	}
 	pfree(bits);
 	return ndead;
@@ -86,6 +89,7 @@ bm25_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 	DeadCounts	counts = {0};
 	uint32		deleted = 0;
 	uint32		live = 0;
+	bool		miscounted = false;
 	BlockNumber block;
 	uint64		generation = 0;
 
@@ -99,6 +103,8 @@ bm25_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 
 		counts.generations[counts.n] = meta.segments[i].generation;
 		counts.ndead[counts.n] = delete_in_segment(reader, callback, state, &deleted);
+		/* A VACUUM that was interrupted has marked documents, too. */
+		miscounted |= counts.ndead[counts.n] != meta.segments[i].ndead;
 		live += meta.segments[i].ndocs - counts.ndead[counts.n++];
 		pfree(reader->header);
 		pfree(reader);
@@ -109,7 +115,8 @@ bm25_bulkdelete(IndexVacuumInfo *info, IndexBulkDeleteResult *stats,
 		piramid_vacuum_delay();
 		deleted += bm25_head_delete(rel, &block, &generation, callback, state, &live);
 	}
-	if (deleted > 0)
+	piramid_injection_point("bm25-vacuum-counted");
+	if (miscounted)
 		bm25_publish(rel, set_counts, &counts, NULL);
 	bm25_maintenance_end(rel);
 	stats->tuples_removed += deleted;
@@ -125,26 +132,23 @@ clear_lost(Bm25MetaPage meta, void *arg)
 }
 
 /*
- * Free blocks that failed writers have left; returns how many.  The caller holds the
- * maintenance lock.
+ * Free blocks that failed writers and inserts have left; returns how many.  The caller
+ * holds the maintenance lock.
  */
 uint32
 bm25_recover_lost(Relation rel)
 {
 	Bm25MetaPageData meta;
 	Bm25Space	space;
-	uint32		found = 0;
-	int			before;
+	uint32		found;
 
 	bm25_meta_read(rel, &meta);
-	if (meta.building == 0 && !(meta.flags & BM25_LOST))
-		return 0;
 	bm25_space_load(&space, rel, NULL);
-	before = space.nruns;
-	bm25_space_find_lost(&space, &meta);
-	for (int i = before; i < space.nruns; i++)
-		found += space.runs[i].run.pages;
+	found = bm25_space_find_lost(&space, &meta);
+	if (found == 0 && meta.building == 0 && !(meta.flags & BM25_LOST))
+		return 0;
 	bm25_space_tidy(&space);
+	piramid_injection_point("bm25-vacuum-recovered");
 	bm25_publish(rel, clear_lost, NULL, &space);
 	return found;
 }

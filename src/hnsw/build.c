@@ -302,6 +302,7 @@ write_duplicates(BuildState *state)
 	{
 		HnswWrite	write;
 
+		piramid_injection_point("hnsw-build-duplicate");
 		CHECK_FOR_INTERRUPTS();
 		if (key_room > 0)
 			BufFileReadExact(state->duplicates, key, key_room);
@@ -467,7 +468,9 @@ build_levels(BuildState *state)
 		build_loaded(state, &chunks[at], &levels[at]);
 	build_team_end(state);
 	entry = state->total > 0 ? chunks[nlevels - 1].first : HNSW_NO_NODE;
+	piramid_injection_point("hnsw-build-written");
 	hnsw_build_finish(state->index, entry, nlevels - 1);
+	piramid_injection_point("hnsw-build-logged");
 	if (build_finds_rows(state, chunks[0].first))
 		write_duplicates(state);
 	else
@@ -596,6 +599,7 @@ hnsw_build(Relation heap, Relation rel, IndexInfo *index_info)
 	result->heap_tuples = table_index_build_scan(heap, rel, index_info, false, true,
 												 build_callback, &state, NULL);
 	result->index_tuples = state.indtuples;
+	piramid_injection_point("hnsw-build-loaded");
 	MemoryContextSwitchTo(state.context);
 	if (state.blurred || (state.spill == NULL && learn_rows(&state, state.rows.n)))
 		build_insert(&state, "Most vectors are much shorter than others, or in groups that are very dense.");
@@ -603,6 +607,7 @@ hnsw_build(Relation heap, Relation rel, IndexInfo *index_info)
 		build_levels(&state);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(state.context);
+	piramid_injection_point("hnsw-build-reach");
 	link_unreached(rel);
 	return result;
 }

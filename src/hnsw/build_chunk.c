@@ -211,6 +211,7 @@ write_nodes(BuildState *state, const BuildChunk *chunk, const PartitionGraph *gr
 			MemoryContextReset(state->row_context);
 			hnsw_build_page(state->index, build_nth_node(layout, chunk->first, start),
 							chunk->level > 0, n, image);
+			piramid_injection_point("hnsw-build-page");
 		}
 	}
 	pfree(image);
@@ -222,6 +223,7 @@ write_nodes(BuildState *state, const BuildChunk *chunk, const PartitionGraph *gr
 static void
 graph_progress(void *arg, double fraction)
 {
+	piramid_injection_point("hnsw-build-graph");
 	build_progress(arg, fraction);
 }
 

@@ -306,6 +306,7 @@ build_insert(BuildState *state, const char *why)
 	hnsw_meta_init(&meta, &state->layout);
 	hnsw_create(state->rel, MAIN_FORKNUM, &meta, NULL, NULL, NULL);
 	hnsw_build_finish(hnsw_open(state->rel), HNSW_NO_NODE, 0);
+	piramid_injection_point("hnsw-build-again");
 
 	state->done = 0;
 	state->total = state->indtuples;

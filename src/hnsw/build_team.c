@@ -227,6 +227,7 @@ build_team_start(BuildState *state, Size memory)
 	ConditionVariableBroadcast(&shared->changed);
 	WaitForParallelWorkersToAttach(context);
 	init_partition_team(team, true);
+	piramid_injection_point("hnsw-build-team");
 }
 
 /* The next "size" bytes of the team's memory. */
@@ -349,6 +350,7 @@ hnsw_build_worker(dsm_segment *segment, shm_toc *toc)
 		BuildChunk	chunk = team.shared->chunk;
 
 		place_chunk(&state, &chunk, team.shared->data_size);
+		piramid_injection_point("hnsw-build-worker");
 		build_chunk(&state, &chunk);
 		build_wait(&state);
 	}

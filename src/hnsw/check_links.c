@@ -65,14 +65,18 @@ leads_on(HnswCheck *check, HnswNodeId id, int level)
 	return exists(check, id, level);
 }
 
-/* Does a node have this link, by now?  "below" counts as one for a level less. */
+/*
+ * Does a live node have this link, by now?  "below" counts as one for a level less.  The
+ * links of a dying node stay while vacuum frees what they lead to, and for longer if that
+ * is interrupted; then others may be given these slots.
+ */
 static bool
 has_link(HnswCheck *check, HnswNodeId id, HnswNodeId to, int level)
 {
 	const HnswNodeHeaderData *node = check->other;
 
 	if (hnsw_node_copy(check->index, id, check->other) != NULL ||
-		!(node->flags & HNSW_NODE_USED) || node->nlinks > check->index->layout.degree)
+		node->flags != HNSW_NODE_USED || node->nlinks > check->index->layout.degree)
 		return false;
 	if (node->level == level + 1)
 		return node->below == to;

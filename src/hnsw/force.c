@@ -256,7 +256,10 @@ force_link(HnswIndex *index, const HnswLink *link, int level, bool any)
 		hnsw_put_link(layout, node, position, link, true);
 	hnsw_write_end(index, &write, position >= 0);
 	if (position >= 0 && orphan != HNSW_NO_NODE)
+	{
+		piramid_injection_point("hnsw-force-adopt");
 		adopt(index, link->to, orphan, level);
+	}
 	return position >= 0;
 }
 

@@ -41,6 +41,7 @@ extern void hnsw_set_fill(const HnswLayout *layout, Page page, int nodes);
 extern void hnsw_finish_new_page(Buffer buffer, bool log);
 extern Buffer hnsw_extend(Relation rel, ForkNumber fork);
 extern void hnsw_prefetch_block(Relation rel, BlockNumber block, Size size);
+extern void hnsw_lock_page(Buffer buffer, int lockmode, int kind);
 extern void hnsw_check_block(HnswIndex *index, BlockNumber block);
 extern Buffer hnsw_get_page(Relation rel, BlockNumber block, int lockmode, int kind);
 extern Buffer hnsw_get_linked_page(Relation rel, BlockNumber block, int lockmode, int kind);

@@ -33,7 +33,7 @@ hnsw_copy(HnswIndex *index, BlockNumber block, int kind, int offset, Size size, 
 	if (!exists(index, block))
 		return "a link past its end";
 	buffer = page_read(index->rel, block);
-	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	hnsw_lock_page(buffer, BUFFER_LOCK_SHARE, kind);
 	fault = hnsw_page_fault(index->rel, block, BufferGetPage(buffer), kind);
 	if (fault == NULL)
 		memcpy(copy, (char *) BufferGetPage(buffer) + offset, size);
@@ -48,7 +48,7 @@ hnsw_page_copy(HnswIndex *index, BlockNumber block, Page copy)
 	Buffer		buffer;
 
 	buffer = ReadBufferExtended(index->rel, MAIN_FORKNUM, block, RBM_NORMAL, index->strategy);
-	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	hnsw_lock_page(buffer, BUFFER_LOCK_SHARE, 0);
 	memcpy(copy, BufferGetPage(buffer), BLCKSZ);
 	UnlockReleaseBuffer(buffer);
 	return !PageIsNew(copy);
@@ -66,7 +66,7 @@ hnsw_node_copy(HnswIndex *index, HnswNodeId id, HnswNodeHeader copy)
 	if (!exists(index, block) || !exists(index, block + layout->pages_per_node - 1))
 		return "a link past its end";
 	buffer = page_read(index->rel, block);
-	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	hnsw_lock_page(buffer, BUFFER_LOCK_SHARE, HNSW_PAGE_NODE);
 	fault = hnsw_page_fault(index->rel, block, BufferGetPage(buffer), HNSW_PAGE_NODE);
 	if (fault == NULL)
 		memcpy(copy, (char *) BufferGetPage(buffer) + HNSW_PAGE_START +

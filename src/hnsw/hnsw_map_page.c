@@ -267,6 +267,7 @@ hnsw_map_make(HnswIndex *index, HnswMapList list, uint32 number,
 	if (map == 0)
 	{
 		make_map(index, list, number);
+		piramid_injection_point("hnsw-map-made");
 		map = find_map(index, list, number);
 	}
 	mapbuf = hnsw_get_linked_page(index->rel, map, BUFFER_LOCK_EXCLUSIVE, lists[list].map_kind);

@@ -124,7 +124,7 @@ typedef struct PageWanted
 	int			kind;
 } PageWanted;
 
-/* Places of kinds in one of the two orders; 0: such a page is locked alone. */
+/* Places of kinds in one of the two orders; 0: such a page, or one of any kind, is locked alone. */
 static const int node_order[] = {
 	[HNSW_PAGE_NODE] = 1,[HNSW_PAGE_NODE_PART] = 1,[HNSW_PAGE_TIDS] = 2,
 	[HNSW_PAGE_META] = 3,[HNSW_PAGE_SKETCH_MAP] = 0
@@ -141,42 +141,42 @@ comes_later(const int *order, int held, int wanted)
 	return order[held] > 0 && order[held] < order[wanted];
 }
 
-/* May a page be locked under a lock that we hold?  The orders are the README's. */
+/* May a page be locked while we have this one locked?  The orders are the README's. */
 static void
-assert_order(LWLock *lock, LWLockMode mode, void *arg)
+assert_order(Page page, BlockNumber block, void *arg)
 {
 	const PageWanted *wanted = arg;
-	BufferDesc *desc = (BufferDesc *) ((char *) lock - offsetof(BufferDesc, content_lock));
-	Buffer		buffer;
 	int			held;
 
-	if (lock->tranche != LWTRANCHE_BUFFER_CONTENT)
+	if (!is_ours(page, block))
 		return;
-	buffer = BufferDescriptorGetBuffer(desc);
-	if (PageIsNew(BufferGetPage(buffer)) ||
-		!is_ours(BufferGetPage(buffer), BufferGetBlockNumber(buffer)))
-		return;
-	held = HnswPageGetOpaque(BufferGetPage(buffer))->kind;
+	held = HnswPageGetOpaque(page)->kind;
 	if (held < HNSW_PAGE_META || held > HNSW_PAGE_SKETCH_MAP)
 		return;
 	Assert(comes_later(node_order, held, wanted->kind) ||
 		   comes_later(map_order, held, wanted->kind) ||
-		   (wanted->kind == HNSW_PAGE_NODE_PART && node_order[held] == 1 &&
-			BufferGetBlockNumber(buffer) < wanted->block) ||
+		   (wanted->kind == HNSW_PAGE_NODE_PART && node_order[held] == 1 && block < wanted->block) ||
 		   (wanted->kind == HNSW_PAGE_TIDS && held == HNSW_PAGE_TIDS));
 }
 #endif
 
-/* Lock a page of this kind. */
+/* Lock a page of this kind, or with 0 of any: then no other may be locked. */
 static inline void
-lock_page(Buffer buffer, BlockNumber block, int lockmode, int kind)
+lock_page(Buffer buffer, int lockmode, int kind)
 {
 #ifdef USE_ASSERT_CHECKING
-	PageWanted	wanted = {block, kind};
+	PageWanted	wanted = {BufferGetBlockNumber(buffer), kind};
 
-	ForEachLWLockHeldByMe(assert_order, &wanted);
+	page_for_each_locked(assert_order, &wanted);
 #endif
 	LockBuffer(buffer, lockmode);
+}
+
+/* The same for files of their own.  No page is locked in another way, but new ones. */
+void
+hnsw_lock_page(Buffer buffer, int lockmode, int kind)
+{
+	lock_page(buffer, lockmode, kind);
 }
 
 /* Read a block and lock it; verifies its kind.  Locks and pins are the caller's. */
@@ -185,7 +185,7 @@ hnsw_get_page(Relation rel, BlockNumber block, int lockmode, int kind)
 {
 	Buffer		buffer = page_read(rel, block);
 
-	lock_page(buffer, block, lockmode, kind);
+	lock_page(buffer, lockmode, kind);
 	check_page(rel, block, BufferGetPage(buffer), kind);
 	return buffer;
 }
@@ -215,7 +215,7 @@ hnsw_get_linked_page(Relation rel, BlockNumber block, int lockmode, int kind)
 	buffer = page_read(rel, block);
 	if (page_is_locked(buffer))
 		page_report_corrupt(rel, block, "a link that comes back to it");
-	lock_page(buffer, block, lockmode, kind);
+	lock_page(buffer, lockmode, kind);
 	check_page(rel, block, BufferGetPage(buffer), kind);
 	return buffer;
 }
@@ -257,7 +257,10 @@ hnsw_set_fill(const HnswLayout *layout, Page page, int nodes)
 Buffer
 hnsw_extend(Relation rel, ForkNumber fork)
 {
-	return ReadBufferExtended(rel, fork, P_NEW, RBM_ZERO_AND_LOCK, NULL);
+	Buffer		buffer = ReadBufferExtended(rel, fork, P_NEW, RBM_ZERO_AND_LOCK, NULL);
+
+	piramid_injection_point("hnsw-extended");
+	return buffer;
 }
 
 /* ---------------------------------------------------------------------
@@ -618,7 +621,7 @@ lock_block(HnswIndex *index, BlockNumber block, Buffer *buffer)
 	*buffer = index->strategy == NULL ? page_read(index->rel, block) :
 		ReadBufferExtended(index->rel, MAIN_FORKNUM, block, RBM_NORMAL, index->strategy);
 	page = BufferGetPage(*buffer);
-	LockBuffer(*buffer, BUFFER_LOCK_SHARE);
+	lock_page(*buffer, BUFFER_LOCK_SHARE, 0);
 	if (PageIsNew(page))
 		return -1;
 	check_foreign(index->rel, block, page);
@@ -728,6 +731,7 @@ write_commit(HnswIndex *index, HnswWrite *write)
 		(char *) write->node + i * HNSW_PAGE_SPACE};
 
 		page_edit(index->rel, &part, 1);
+		piramid_injection_point("hnsw-node-part");
 	}
 	if (BufferIsValid(write->chunk_buffer))
 	{
@@ -820,6 +824,7 @@ hnsw_release(HnswIndex *index, HnswNodeId id)
 		UnlockReleaseBuffer(buffer);
 		if (!more)
 			return;
+		piramid_injection_point("hnsw-release-chunk");
 		CHECK_FOR_INTERRUPTS();
 	}
 }
@@ -856,7 +861,7 @@ hnsw_block_reclaim(HnswIndex *index, BlockNumber block)
 	if (index->layout.pages_per_node > 1 || block > HNSW_MAX_NODE_BLOCK(&index->layout))
 		return;
 	buffer = ReadBufferExtended(index->rel, MAIN_FORKNUM, block, RBM_NORMAL, index->strategy);
-	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	lock_page(buffer, BUFFER_LOCK_EXCLUSIVE, 0);
 	if (PageIsNew(BufferGetPage(buffer)))
 		hnsw_free_push(index, HNSW_FREE_BASE, buffer);
 	UnlockReleaseBuffer(buffer);

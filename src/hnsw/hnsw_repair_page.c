@@ -74,7 +74,7 @@ hnsw_relist(HnswIndex *index, BlockNumber block)
 	HnswPageOpaqueData opaque;
 	bool		tids;
 
-	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	hnsw_lock_page(buffer, BUFFER_LOCK_EXCLUSIVE, 0);
 	if (hnsw_page_fault(index->rel, block, page, 0) == NULL &&
 		((tids = HnswPageGetOpaque(page)->kind == HNSW_PAGE_TIDS) ||
 		 HnswPageGetOpaque(page)->kind == HNSW_PAGE_NODE))

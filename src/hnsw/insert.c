@@ -112,6 +112,7 @@ add_to_node(HnswFinder *finder, const InsertRow *row, HnswNodeId id)
 
 	if (layout->key_size > 0)
 		hnsw_key_note(index, id, row->key);
+	piramid_injection_point("hnsw-insert-noted");
 	hnsw_write(index, id, &write);
 	same = same_vector(layout, write.node, row);
 	if (same != NULL)
@@ -120,6 +121,7 @@ add_to_node(HnswFinder *finder, const InsertRow *row, HnswNodeId id)
 		hnsw_tid_append(index, &write, &row->tid, row->key);
 	}
 	hnsw_write_end(index, &write, same != NULL);
+	piramid_injection_point("hnsw-insert-added");
 	if (same != NULL && layout->key_size > 0)
 		hnsw_key_note(index, id, row->key);
 	return same != NULL;
@@ -222,6 +224,7 @@ link_back(HnswFinder *finder, const HnswNeighbour *self, const InsertLevel *leve
 		if (i >= asked && !has_room(index, level->neighbours[i].id))
 			continue;
 		nback += hnsw_link_back(finder, self, &level->neighbours[i], at, HNSW_LINK_IF_WANTED);
+		piramid_injection_point("hnsw-insert-linked");
 	}
 	if (noverflow > 0)
 		nback += hnsw_overflow_store(finder, self, overflow, noverflow);
@@ -261,6 +264,7 @@ write_level(HnswFinder *finder, const InsertRow *row, InsertLevel *levels, int a
 	for (int i = 0; i < level->n; i++)
 		hnsw_set_link(index, write.node, i, &level->neighbours[i], self.rotated, i < level->nkept);
 	hnsw_write_end(index, &write, true);
+	piramid_injection_point("hnsw-insert-node");
 	if (at == 0 && layout->sketch.units > 0)
 	{
 		HnswSketchRoom room;
@@ -270,6 +274,7 @@ write_level(HnswFinder *finder, const InsertRow *row, InsertLevel *levels, int a
 	}
 	if (at == 0 && layout->key_size > 0)
 		hnsw_key_set(index, level->id, HNSW_KEY_ONE, row->key);
+	piramid_injection_point("hnsw-insert-unlinked");
 
 	self.id = level->id;
 	self.links = links;
@@ -524,10 +529,15 @@ insert_row(HnswFinder *finder, const HnswValue *value, InsertRow *row)
 		else if (find_links(finder, row, &meta, levels, &top))
 			break;
 		for (int at = 0; at <= top; at++)
+		{
+			if (at > 0)
+				piramid_injection_point("hnsw-insert-upper");
 			write_level(finder, row, levels, at);
+		}
 		/* While most of what is near dies, dying nodes lead to the others, and not the row. */
 		if (meta.entry != HNSW_NO_NODE && (top <= meta.entry_level || levels[0].ndying > 0))
 			break;
+		piramid_injection_point("hnsw-insert-entry");
 		if (hnsw_entry_update(index, meta.entry, levels[top].id, top))
 			break;
 
@@ -538,6 +548,7 @@ insert_row(HnswFinder *finder, const HnswValue *value, InsertRow *row)
 		 */
 		if (meta.entry != HNSW_NO_NODE)
 			break;
+		piramid_injection_point("hnsw-insert-again");
 		if (layout->key_size > 0)
 			hnsw_key_set(index, levels[0].id, HNSW_KEY_ABSENT, NULL);
 		hnsw_release(index, levels[0].id);

@@ -84,6 +84,7 @@ move_coded(HnswIndex *index, HnswLink *links, int n)
 		for (end = i + 1; end < n && links[end].from == links[i].from; end++)
 			;
 		hnsw_add_overflow(index, links + i, end - i);
+		piramid_injection_point("hnsw-overflow-moving");
 	}
 }
 
@@ -127,6 +128,7 @@ move_plain(HnswIndex *index, const HnswLink *links, int n)
 		if (!hnsw_add_link(index, NULL, &from, &to, 0) && to.nlinks > 0 &&
 			to.links[0] == from.id)
 			hnsw_force_back(index, to.id, 0);
+		piramid_injection_point("hnsw-overflow-moving");
 	}
 	MemoryContextSwitchTo(old);
 }
@@ -146,6 +148,7 @@ move_links(HnswIndex *index, uint32 group, HnswLink *links, int n)
 		move_coded(index, links, n);
 	else
 		move_plain(index, links, n);
+	piramid_injection_point("hnsw-overflow-moved");
 	hnsw_overflow_remove(index, group, links, n);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
@@ -246,6 +249,7 @@ hnsw_overflow_store(HnswFinder *finder, const HnswNeighbour *to, HnswLink *links
 		made += done - start;
 		for (; done < end; done++)
 			made += hnsw_link_back(finder, to, links[done].neighbour, 0, HNSW_LINK_IF_WANTED);
+		piramid_injection_point("hnsw-overflow-stored");
 	}
 	return made;
 }

@@ -115,6 +115,7 @@ link_lost(Reach *reach, const HnswNeighbour *self, int level)
 		made += hnsw_link_back(state->finder, self, &neighbours[i], level, HNSW_LINK_IF_WANTED);
 	for (int i = 0; i < n && made == 0; i++)
 		made += hnsw_link_back(state->finder, self, &neighbours[i], level, HNSW_LINK_ANYWAY);
+	piramid_injection_point("hnsw-vacuum-lost");
 	for (int i = 0; i < self->nlinks; i++)
 		bitmap_set(&state->suspect, self->links[i]);
 	pfree(neighbours);

@@ -26,10 +26,12 @@ remake_lists(HnswCheck *check)
 
 	hnsw_lock_updates(index);
 	hnsw_lists_clear(index);
+	piramid_injection_point("hnsw-repair-cleared");
 	for (BlockNumber block = HNSW_METAPAGE + 1; block < RelationGetNumberOfBlocks(index->rel); block++)
 	{
 		CHECK_FOR_INTERRUPTS();
 		hnsw_relist(index, block);
+		piramid_injection_point("hnsw-repair-relisted");
 		n++;
 	}
 	hnsw_unlock_updates(index);
@@ -97,6 +99,7 @@ remove_links(HnswCheck *check, VacuumState *state)
 	{
 		CHECK_FOR_INTERRUPTS();
 		n += remove_stale(check, check->stale.items[i]);
+		piramid_injection_point("hnsw-repair-stale");
 	}
 	for (uint32 i = 0; i < check->stale.n; i++)
 		vacuum_refill(state, check->stale.items[i]);
@@ -135,6 +138,7 @@ remove_overflow(HnswCheck *check)
 			}
 		}
 		hnsw_overflow_remove(index, group, links, nbad);
+		piramid_injection_point("hnsw-repair-overflow");
 		removed += nbad;
 	}
 	check_repaired(check->check, removed, "overflow links removed that led nowhere");
@@ -152,6 +156,7 @@ remove_orphans(HnswCheck *check)
 		hnsw_write(check->index, check->orphans.items[i], &write);
 		write.node->flags |= HNSW_NODE_DYING;
 		hnsw_write_end(check->index, &write, true);
+		piramid_injection_point("hnsw-repair-orphan");
 	}
 	check_repaired(check->check, check->orphans.n, "upper nodes removed that had no node below");
 }
@@ -171,6 +176,7 @@ mend_key(HnswCheck *check, HnswNodeId id)
 	else
 		hnsw_key_set(index, id, HNSW_KEY_UNKNOWN, NULL);
 	hnsw_unlock_updates(index);
+	piramid_injection_point("hnsw-repair-key");
 	hnsw_key_settle(index, id, hnsw_node_keys(index, id, key), key);
 }
 
@@ -201,6 +207,7 @@ choose_entry(HnswCheck *check)
 			check->other->flags == HNSW_NODE_USED &&
 			check->other->level == (check->nodes[id] & NODE_LEVEL))
 			best = id;
+	piramid_injection_point("hnsw-repair-entry");
 	hnsw_entry_update(index, check->meta.entry, best,
 					  best != HNSW_NO_NODE ? check->nodes[best] & NODE_LEVEL : 0);
 	hnsw_unlock_updates(index);

@@ -131,6 +131,7 @@ clean_chunks(VacuumState *state, HnswNodeId id, uint32 chunk)
 		{
 			n = hnsw_chunk_remove(index, id, chunk, tids, ndead);
 			state->stats->tuples_removed += ndead;
+			piramid_injection_point("hnsw-vacuum-chunk");
 		}
 		left += n;
 		if (n > 0 || before == 0 || !numbered || !hnsw_chunk_unlink_next(index, id, before))
@@ -199,6 +200,7 @@ clean_key(HnswIndex *index, HnswNodeId id)
 	if (old == HNSW_KEY_ONE || hnsw_node_keys(index, id, key) == old)
 		return;
 	hnsw_key_set(index, id, HNSW_KEY_UNKNOWN, NULL);
+	piramid_injection_point("hnsw-vacuum-key");
 	hnsw_key_settle(index, id, hnsw_node_keys(index, id, key), key);
 }
 
@@ -249,6 +251,7 @@ clean_node(VacuumState *state, HnswNodeId id)
 		return;
 	}
 
+	piramid_injection_point("hnsw-vacuum-chunks");
 	/* A row inserted since has its TID here or in a new first chunk. */
 	hnsw_write(index, id, &write);
 	if (remove_tids(layout, write.node, tids, ndead) == 0 && chunk_left == 0 &&
@@ -258,6 +261,7 @@ clean_node(VacuumState *state, HnswNodeId id)
 		dies = true;
 	}
 	hnsw_write_end(index, &write, true);
+	piramid_injection_point("hnsw-vacuum-died");
 	if (dies)
 		note_dying(state, id, level);
 	else
@@ -480,6 +484,7 @@ repair_node(VacuumState *state, HnswNodeId id)
 	hnsw_read_end(&read);
 
 	replace_links(state, &self, header.level, lost, nlost);
+	piramid_injection_point("hnsw-vacuum-relinked");
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(state->finder->context);
 }
@@ -509,6 +514,7 @@ clean_overflow(VacuumState *state)
 				links[ndead++] = links[i];
 		}
 		hnsw_overflow_remove(index, group, links, ndead);
+		piramid_injection_point("hnsw-vacuum-overflow");
 	}
 	pfree(links);
 }
@@ -583,6 +589,7 @@ replace_entry(VacuumState *state)
 			if (block >= room.size || bitmap_get(&room, block))
 				find_best(state, block, NULL);
 		}
+		piramid_injection_point("hnsw-vacuum-entry");
 		hnsw_entry_update(index, meta.entry, state->best, Max(state->best_level, 0));
 	}
 	/* What was inserted so far may lead nowhere else: it is to be looked at. */
@@ -614,15 +621,19 @@ vacuum_run(VacuumState *state, bool always)
 	Relation	rel = state->index->rel;
 
 	for_each_node(state, clean_node);
+	piramid_injection_point("hnsw-vacuum-cleaned");
 	mark_upper(state);
+	piramid_injection_point("hnsw-vacuum-marked");
 	if (!state->any_dying && !always)
 		return;
 	LockPage(rel, HNSW_METAPAGE, ExclusiveLock);
 	UnlockPage(rel, HNSW_METAPAGE, ExclusiveLock);
 	for_each_node(state, repair_node);
+	piramid_injection_point("hnsw-vacuum-repaired");
 	clean_overflow(state);
 	replace_entry(state);
 	vacuum_restore_reach(state);
+	piramid_injection_point("hnsw-vacuum-reached");
 	for (uint64 id = 1; id < state->dying.size; id++)
 	{
 		if (bitmap_get(&state->dying, id))
@@ -630,6 +641,7 @@ vacuum_run(VacuumState *state, bool always)
 			piramid_vacuum_delay();
 			hnsw_release(state->index, id);
 			state->nfreed++;
+			piramid_injection_point("hnsw-vacuum-released");
 		}
 	}
 }

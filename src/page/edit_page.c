@@ -33,6 +33,37 @@ page_report_corrupt(Relation rel, BlockNumber block, const char *what)
 			 errhint("Please REINDEX it.")));
 }
 
+#ifdef USE_ASSERT_CHECKING
+typedef struct LockedPages
+{
+	PageFunction function;
+	void	   *arg;
+} LockedPages;
+
+static void
+meet_lock(LWLock *lock, LWLockMode mode, void *arg)
+{
+	LockedPages *pages = arg;
+	BufferDesc *desc = (BufferDesc *) ((char *) lock - offsetof(BufferDesc, content_lock));
+	Buffer		buffer;
+
+	if (lock->tranche != LWTRANCHE_BUFFER_CONTENT)
+		return;
+	buffer = BufferDescriptorGetBuffer(desc);
+	if (!PageIsNew(BufferGetPage(buffer)))
+		pages->function(BufferGetPage(buffer), BufferGetBlockNumber(buffer), pages->arg);
+}
+
+/* Call a function for the pages that we have locked, of whatever relation, but for empty ones. */
+void
+page_for_each_locked(PageFunction function, void *arg)
+{
+	LockedPages pages = {function, arg};
+
+	ForEachLWLockHeldByMe(meet_lock, &pages);
+}
+#endif
+
 /*
  * Append to "delta" what turns an edit's place on the page into its data.
  * Equal bytes that are no more than a header are left within a fragment, so

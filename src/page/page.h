@@ -45,6 +45,9 @@ page_is_locked_exclusively(Buffer buffer)
 		LWLockHeldByMeInMode(BufferDescriptorGetContentLock(GetBufferDescriptor(buffer - 1)),
 							 LW_EXCLUSIVE);
 }
+
+/* Called for a page that is locked */
+typedef void (*PageFunction) (Page page, BlockNumber block, void *arg);
 #endif
 
 /* functions in hint_page.c */
@@ -64,6 +67,9 @@ page_hint(Relation rel, BlockNumber block)
 
 /* functions in edit_page.c */
 pg_noreturn extern void page_report_corrupt(Relation rel, BlockNumber block, const char *what);
+#ifdef USE_ASSERT_CHECKING
+extern void page_for_each_locked(PageFunction function, void *arg);
+#endif
 extern void page_edit(Relation rel, const PageEdit *edits, int n);
 
 #endif							/* PIRAMID_PAGE_H */

@@ -15,6 +15,7 @@ our @EXPORT = qw(
   %size %place $file damage_init read_fields write_file
   field start_of meta opaque blocks blocks_of nodes chunks base_nodes
   set_nodes set_chunks set_pages set_links set_tids set_special zero last_of
+  links set_link block_of number_of chunk_number upper_nodes bytes set_bytes free_slot key_entry overflow_link
 );
 
 # Sizes and kinds, and places of fields with their types, as the compiler lays
@@ -27,7 +28,8 @@ sub damage_init
 {
 	my ($node) = @_;
 	$fields_program = PostgreSQL::Test::Utils::tempdir() . '/hnsw_fields';
-	system_or_bail('cc', '-O2', '-Isrc', '-isystem', $node->config_data('--includedir-server'), '-o', $fields_program,
+	# What assertions call is the server's.
+	system_or_bail('cc', '-O2', '-DExceptionalCondition(...)=abort()', '-Isrc', '-isystem', $node->config_data('--includedir-server'), '-o', $fields_program,
 		'test/lib/hnsw_fields.c', 'src/hnsw/layout.c', 'src/hnsw/metric.c', 'src/quant/rotation.c', '-lm');
 }
 
@@ -103,6 +105,41 @@ sub base_nodes { return grep { !field($_, 'node.level') } nodes() }
 sub zero { my ($block) = @_; substr($file, $block * $size{PAGE}, $size{PAGE}) = "\0" x $size{PAGE} }
 sub last_of { my ($kind) = @_; return (blocks_of($kind))[-1] }
 sub set_special { my ($block) = @_; substr($file, $block * $size{PAGE} + $size{PD_SPECIAL}, 2) = pack('S', $size{PAGE}) }
+
+sub links { my ($at) = @_; return unpack 'L*', substr($file, $at + $place{'node.links'}[0], 4 * field($at, 'node.nlinks')) }
+sub set_link { my ($at, $i, $to) = @_; substr($file, $at + $place{'node.links'}[0] + 4 * $i, 4) = pack('L', $to) }
+sub block_of { my ($at) = @_; return int($at / $size{PAGE}) }
+sub number_of { my ($at) = @_; return block_of($at) * meta('nodes_per_page') + ($at % $size{PAGE} - $size{START}) / meta('node_size') }
+sub chunk_number { my ($at) = @_; return block_of($at) * $size{CHUNKS} + ($at % $size{PAGE} - $size{START}) / $size{CHUNK} }
+sub upper_nodes { return grep { field($_, 'node.level') } nodes() }
+sub bytes { my ($at, $name, $n) = @_; return substr($file, $at + $place{$name}[0], $n) }
+sub set_bytes { my ($at, $name, $new) = @_; substr($file, $at + $place{$name}[0], length $new) = $new }
+
+# A slot of base nodes that was freed
+sub free_slot
+{
+	foreach my $block (grep { !opaque($_, 'upper') && opaque($_, 'nfree') } blocks_of('NODE'))
+	{
+		foreach my $slot (0 .. opaque($block, 'nused') - 1)
+		{
+			my $at = start_of($block, $slot, meta('node_size'));
+			return $at unless field($at, 'node.flags');
+		}
+	}
+	die 'no free slot';
+}
+
+# Where the entry of a base node is, the null flags and the first value of its key
+sub key_entry
+{
+	my ($at, $part) = @_;
+	my $number = number_of($at);
+	my ($page) = grep { opaque($_, 'next') == int($number / $size{KEY_ENTRIES}) } blocks_of('KEYS');
+	my $i = $number % $size{KEY_ENTRIES};
+	return start_of($page, 0, 0) + ($part == 0 ? $i : $part == 1 ? $size{KEY_ENTRIES} + $i : 2 * $size{KEY_ENTRIES} + 4 * $i);
+}
+
+sub overflow_link { my ($block, $i) = @_; return start_of($block, 0, 0) + 2 * $size{OVERFLOW_LINKS} + $i * $size{OVERFLOW_SIZE} }
 
 sub write_file
 {

@@ -220,8 +220,9 @@ sub crash
 	# left alive may wait for ever for a lock of one that is killed.
 	kill 'STOP', $server;
 	my @pids = map { slurp_stat($_) =~ /^(\d+) \(.*\) \S $server / ? $1 : () } glob '/proc/[0-9]*/stat';
-	$node->kill9;
+	# The server last: a process that sees it gone runs code of PostgreSQL's for that.
 	kill 'KILL', @pids;
+	$node->kill9;
 	$_->finish foreach @handles;
 	# The new server wants the old one's shared memory to be unused.
 	wait_until(sub { !kill 0, @pids }, 'the end of killed processes');

@@ -28,6 +28,11 @@ PGDLLIMPORT const DistanceKernels *distance;
 #define CHUNK(field) FIELD("chunk", HnswTidChunkData, field)
 #define RECALL(field) FIELD("recall", HnswRecallData, field)
 #define BM25(field) FIELD("bm25", Bm25PageOpaqueData, field)
+#define BM25_META(field) FIELD("bm25meta", Bm25MetaPageData, field)
+#define SEGMENT(field) FIELD("segment", Bm25Segment, field)
+#define STREAMS(field) FIELD("streams", Bm25SegmentHeader, field)
+#define HEAD(field) FIELD("head", Bm25HeadPageData, field)
+#define BLOCK(field) FIELD("block", Bm25BlockHead, field)
 #define CONSTANT(name, value) printf("%s %zu\n", name, (Size) (value))
 
 static void
@@ -75,6 +80,7 @@ print_fields(void)
 	NODE(ntids);
 	NODE(below);
 	NODE(more_tids);
+	NODE(nnz);
 	NODE(scale);
 	NODE(norm);
 	NODE(own_norm);
@@ -94,6 +100,25 @@ print_fields(void)
 	BM25(version);
 	BM25(kind);
 	BM25(generation);
+	BM25_META(k1);
+	BM25_META(nsegments);
+	BM25_META(spare[0].first);
+	SEGMENT(ndocs);
+	SEGMENT(sumlen);
+	SEGMENT(ndead);
+	SEGMENT(nterms);
+	SEGMENT(width);
+	STREAMS(bytes[BM25_LENGTHS]);
+	STREAMS(bytes[BM25_POSTINGS]);
+	STREAMS(nextents[BM25_LENGTHS]);
+	HEAD(next);
+	HEAD(used);
+	FIELD("free", Bm25FreePageData, nruns);
+	FIELD("free", Bm25FreePageData, runs[0].run.first);
+	FIELD("dictionary", Bm25DictPageData, count);
+	FIELD("dictionary", Bm25DictPageData, first_leaf);
+	BLOCK(gap_bits);
+	BLOCK(bound);
 }
 
 static void
@@ -103,11 +128,26 @@ print_constants(void)
 	CONSTANT("START", HNSW_PAGE_START);
 	CONSTANT("SPECIAL", BLCKSZ - MAXALIGN(sizeof(HnswPageOpaqueData)));
 	CONSTANT("PD_SPECIAL", offsetof(PageHeaderData, pd_special));
+	CONSTANT("PD_LOWER", offsetof(PageHeaderData, pd_lower));
 	CONSTANT("MAGIC", HNSW_MAGIC);
+	CONSTANT("GROUP_BLOCKS", HNSW_GROUP_BLOCKS);
 	CONSTANT("META", sizeof(HnswMetaPageData));
 	CONSTANT("OLD_META", hnsw_meta_size(HNSW_KEY_VERSION - 1));
 	CONSTANT("OVERFLOW_MAPS", HNSW_MAX_MAPS * sizeof(BlockNumber));
 	CONSTANT("BM25_MAGIC", BM25_MAGIC);
+	CONSTANT("BM25_SPECIAL", BLCKSZ - MAXALIGN(sizeof(Bm25PageOpaqueData)));
+	CONSTANT("BM25_SEGMENTS", offsetof(Bm25MetaPageData, segments));
+	CONSTANT("BM25_RUNS", offsetof(Bm25FreePageData, runs));
+	CONSTANT("BM25_FREE", BM25_PAGE_FREE);
+	CONSTANT("BM25_OVERFLOW", BM25_PAGE_OVERFLOW);
+	CONSTANT("BM25_HEAD", BM25_PAGE_HEAD);
+	CONSTANT("BM25_SEGMENT", BM25_PAGE_SEGMENT);
+	CONSTANT("BM25_LENGTHS", BM25_PAGE_STREAM + BM25_LENGTHS);
+	CONSTANT("BM25_TIDS", BM25_PAGE_STREAM + BM25_TIDS);
+	CONSTANT("BM25_LEAVES", BM25_PAGE_STREAM + BM25_LEAVES);
+	CONSTANT("BM25_INNER", BM25_PAGE_STREAM + BM25_INNER);
+	CONSTANT("BM25_POSTINGS", BM25_PAGE_STREAM + BM25_POSTINGS);
+	CONSTANT("BM25_POSITIONS", BM25_PAGE_STREAM + BM25_POSITIONS);
 	CONSTANT("CHUNK", sizeof(HnswTidChunkData));
 	CONSTANT("CHUNKS", HNSW_CHUNKS_PER_PAGE);
 	CONSTANT("KIND_MEAN", HNSW_PAGE_MEAN);

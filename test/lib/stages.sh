@@ -55,6 +55,7 @@ prepare_stages() {
 			}
 			# No other file is to be skipped for want of a small package.
 			[ -z "${CI:-}" ] || [ -n "$by_version" ] || ! apt_has sqlsmith || apt_install sqlsmith
+			[ -z "${CI:-}" ] || [ -n "$by_version" ] || ! apt_has pgbackrest || apt_install pgbackrest
 			prepare_pgvector ;;
 		unit)
 			# The kernels of arm64, emulated, where nobody waits for it.

@@ -30,12 +30,22 @@ $node->safe_psql(
 	VACUUM t;
 	CHECKPOINT;
 	INSERT INTO t SELECT n, point(n), n % 5 FROM generate_series(2001, 2040) AS n;
+	INSERT INTO t VALUES (3000, NULL, 1);
 	CHECKPOINT;
 });
-my $path = $node->data_dir . '/' . $node->safe_psql('postgres', "SELECT pg_relation_filepath('t_idx')");
-my $built = slurp_file($path);
-my @tablespaces = ('elsewhere', 'pg_default');
-read_fields($path);
+
+# The index at hand, and its file as it was built
+my ($index, $path, $built, @tablespaces);
+sub take
+{
+	($index) = @_;
+	@tablespaces = ('elsewhere', 'pg_default');
+	$node->safe_psql('postgres', 'CHECKPOINT');
+	$path = $node->data_dir . '/' . $node->safe_psql('postgres', "SELECT pg_relation_filepath('$index')");
+	$built = slurp_file($path);
+	read_fields($path);
+}
+take('t_idx');
 
 # Put the file, as it is damaged, where the server has nothing of it in memory; nor
 # must it have anything to write.
@@ -44,47 +54,18 @@ sub load
 	$node->safe_psql('postgres', 'CHECKPOINT');
 	write_file($path);
 	$path = $node->data_dir . '/' . $node->safe_psql('postgres',
-		"ALTER INDEX t_idx SET TABLESPACE $tablespaces[0]; SELECT pg_relation_filepath('t_idx')");
+		"ALTER INDEX $index SET TABLESPACE $tablespaces[0]; SELECT pg_relation_filepath('$index')");
 	@tablespaces = reverse @tablespaces;
 }
 
 # severity|block|slot|what|hint, a line for each finding
-sub findings { return $node->safe_psql('postgres', "SELECT * FROM piramid_check('t_idx', true)") }
+sub findings { return $node->safe_psql('postgres', "SELECT * FROM piramid_check('$index', true)") }
 
-sub links { my ($at) = @_; return unpack 'L*', substr($file, $at + $place{'node.links'}[0], 4 * field($at, 'node.nlinks')) }
-sub set_link { my ($at, $i, $to) = @_; substr($file, $at + $place{'node.links'}[0] + 4 * $i, 4) = pack('L', $to) }
-sub block_of { my ($at) = @_; return int($at / $size{PAGE}) }
-sub number_of { my ($at) = @_; return block_of($at) * meta('nodes_per_page') + ($at % $size{PAGE} - $size{START}) / meta('node_size') }
-sub chunk_number { my ($at) = @_; return block_of($at) * $size{CHUNKS} + ($at % $size{PAGE} - $size{START}) / $size{CHUNK} }
-sub upper_nodes { return grep { field($_, 'node.level') } nodes() }
-sub bytes { my ($at, $name, $n) = @_; return substr($file, $at + $place{$name}[0], $n) }
-sub set_bytes { my ($at, $name, $new) = @_; substr($file, $at + $place{$name}[0], length $new) = $new }
+sub number { my ($bits) = @_; return unpack('f', pack('L', $bits)) }
+my ($nan, $infinite) = (number(0x7FC00000), number(0x7F800000));
 
-# A slot of base nodes that was freed
-sub free_slot
-{
-	foreach my $block (grep { !opaque($_, 'upper') && opaque($_, 'nfree') } blocks_of('NODE'))
-	{
-		foreach my $slot (0 .. opaque($block, 'nused') - 1)
-		{
-			my $at = start_of($block, $slot, meta('node_size'));
-			return $at unless field($at, 'node.flags');
-		}
-	}
-	die 'no free slot';
-}
-
-# Where the entry of a base node is, the null flags and the first value of its key
-sub key_entry
-{
-	my ($at, $part) = @_;
-	my $number = number_of($at);
-	my ($page) = grep { opaque($_, 'next') == int($number / $size{KEY_ENTRIES}) } blocks_of('KEYS');
-	my $i = $number % $size{KEY_ENTRIES};
-	return start_of($page, 0, 0) + ($part == 0 ? $i : $part == 1 ? $size{KEY_ENTRIES} + $i : 2 * $size{KEY_ENTRIES} + 4 * $i);
-}
-
-sub overflow_link { my ($block, $i) = @_; return start_of($block, 0, 0) + 2 * $size{OVERFLOW_LINKS} + $i * $size{OVERFLOW_SIZE} }
+# An entry of a map
+sub map_entry { my ($block, $i) = @_; return start_of($block, $i, 4) }
 
 # What is damaged; what the check says; the damage, which returns the block that is
 # named; and whether a repair mends it.
@@ -117,7 +98,7 @@ my @damage = (
 	[ 'links of an upper node', qr/a link to node \d+, where there is no node of its level.*repair/, sub { my ($n) = upper_nodes(); set_link($n, 0, number_of((base_nodes())[0])); block_of($n) }, 1 ],
 	[ 'no node below', qr/an upper node without a node below.*repair/, sub { my $n = (upper_nodes())[-1]; field($n, 'node.below', number_of(free_slot())); block_of($n) }, 1 ],
 	[ 'another node below', qr/an upper node of another vector than the node below/, sub { my ($n) = grep { field($_, 'node.level') == 1 } upper_nodes(); my ($x) = grep { $_ != field($n, 'node.below') } map { number_of($_) } base_nodes(); field($n, 'node.below', $x); block_of($n) }, 0 ],
-	[ 'a vector that is no number', qr/an impossible vector/, sub { my ($n) = base_nodes(); field($n, 'node.scale', unpack('f', pack('L', 0x7FC00000))); block_of($n) }, 0 ],
+	[ 'a vector that is no number', qr/an impossible vector/, sub { my ($n) = base_nodes(); field($n, 'node.scale', $nan); block_of($n) }, 0 ],
 	[ 'a length', qr/a vector of another length than its node says/, sub { my ($n) = base_nodes(); field($n, 'node.own_norm', 1000); block_of($n) }, 0 ],
 	[ 'two vectors', qr/another vector than the row, which is \(\d+,\d+\) of the table/, sub {
 			my @n = base_nodes();
@@ -158,25 +139,72 @@ my @damage = (
 			substr($file, overflow_link($b, 1), 4) = substr($file, overflow_link($b, 0), 4);
 			substr($file, start_of($b, 0, 0) + 2, 2) = substr($file, start_of($b, 0, 0), 2);
 			$b }, 1 ],
+	[ 'a chain in a circle', qr/an endless list of TIDs/, sub { set_chunks('sequence', 0); field($_, 'chunk.next', chunk_number($_)) foreach chunks(); undef }, 0 ],
+	[ 'a chunk that is too full', qr/an impossible list of TIDs/, sub { my ($c) = chunks(); field($c, 'chunk.ntids', 200); block_of($c) }, 0 ],
+	[ 'factors that are no numbers', qr/a link whose factors are no numbers/, sub { my ($n) = base_nodes(); field($n, 'node.scale_a', $infinite); block_of($n) }, 0 ],
+	[ 'factors of other codes', qr/a link whose factors do not fit its code/, sub { my ($n) = base_nodes(); field($n, 'node.scale_a', 1000 * field($n, 'node.scale_a')); block_of($n) }, 0 ],
+	[ 'an element that is no number', qr/a vector with an element that is no number/, sub { my ($n) = base_nodes(); set_bytes($n, 'node.own', pack('S', 0x7E00)); block_of($n) }, 0 ],
+	[ 'an overflow link to itself', qr/an overflow link from a node to itself.*repair/, sub {
+			my $b = last_of('OVERFLOW');
+			my $origin = unpack('S', substr($file, start_of($b, 0, 0), 2));
+			my $slots = meta('nodes_per_page');
+			substr($file, overflow_link($b, 0), 4) = pack('L', (opaque($b, 'next') * $size{GROUP_BLOCKS} + int($origin / $slots)) * $slots + $origin % $slots);
+			$b }, 1 ],
+	[ 'an overflow link elsewhere', qr/an overflow link of another group.*repair/, sub { my $b = last_of('OVERFLOW'); substr($file, start_of($b, 0, 0), 2) = pack('S', 65535); $b }, 1 ],
+	[ 'a page in two places of a map', qr/a map that leads to block \d+: a page of another number/, sub {
+			my $b = last_of('OVERFLOW_MAP');
+			my ($i) = grep { unpack('L', substr($file, map_entry($b, $_), 4)) } 0 .. 2000;
+			substr($file, map_entry($b, $i + 1), 4) = substr($file, map_entry($b, $i), 4);
+			$b }, 0 ],
+	[ 'a count of key pages', qr/a wrong count of pages of keys/, sub { meta('key_pages', 99); 0 }, 0 ],
+	[ 'a count of sketch pages', qr/a wrong count of pages of sketches/, sub { meta('sketch_pages', 99); 0 }, 0 ],
+	[ 'a listed page that says it is not', qr/a page on a list of free slots that does not say so.*repair/, sub { my $b = meta('free_node[0]'); opaque($b, 'listed', 0); $b }, 1 ],
+	[ 'a page on the list of upper nodes', qr/a page on the wrong list of free slots.*repair/, sub { my $b = meta('free_node[0]'); meta('free_node[1]', $b); $b }, 1 ],
+	[ 'pages of the mean in a circle', qr/an endless chain of pages/, sub { my ($b) = blocks_of('MEAN'); opaque($b, 'next', $b); $b }, 0 ],
+	[ 'a count of slots that is too small', qr/a node behind those in use/, sub { my ($b) = blocks_of('NODE'); opaque($b, 'nused', opaque($b, 'nused') - 1); $b }, 0 ],
+	[ 'a count of slots that is too large', qr/a wrong count of slots/, sub { my ($b) = blocks_of('NODE'); opaque($b, 'nused', 200); $b }, 0 ],
+	[ 'a count of chunks', qr/a wrong count of slots/, sub { my ($b) = blocks_of('TIDS'); opaque($b, 'nused', 2000); $b }, 0 ],
+	[ 'a count of entries', qr/a wrong count of entries/, sub { my $b = last_of('OVERFLOW'); opaque($b, 'nused', 60000); $b }, 0 ],
+	[ 'an older version', qr/a page of another version than the index/, sub { my ($b) = blocks_of('NODE'); opaque($b, 'version', 2); opaque($b, 'magic', $size{MAGIC}); $b }, 0 ],
+	[ 'a mark of a list', qr/a wrong mark of a list of free slots.*repair/, sub { my ($b) = blocks_of('NODE'); opaque($b, 'listed', 7); $b }, 1 ],
+	[ 'where a page begins', qr/an impossible page header/, sub { my ($b) = blocks_of('NODE'); substr($file, $b * $size{PAGE} + $size{PD_LOWER}, 2) = pack('S', 0); $b }, 0 ],
+	[ 'a page of upper TIDs', qr/an impossible page header/, sub { my ($b) = blocks_of('TIDS'); opaque($b, 'upper', 1); $b }, 0 ],
+	[ 'where a page ends', qr/nodes behind the end of the page/, sub { my ($b) = blocks_of('NODE'); substr($file, $b * $size{PAGE} + $size{PD_LOWER}, 2) = pack('S', $size{START}); $b }, 0 ],
+	[ 'a base node above another', qr/an impossible base node/, sub { my ($n) = base_nodes(); field($n, 'node.below', 5); block_of($n) }, 0 ],
+	[ 'an upper node with rows', qr/an impossible upper node/, sub { my ($n) = upper_nodes(); field($n, 'node.ntids', 1); block_of($n) }, 0 ],
+	[ 'a row without a vector', qr/an entry of a row that does not belong there, which is \(\d+,\d+\) of the table/, sub {
+			my ($n) = base_nodes();
+			my ($block, $item) = $node->safe_psql('postgres', 'SELECT ctid FROM t WHERE v IS NULL') =~ /(\d+),(\d+)/;
+			set_tids('node.tid', $block, $item, $n);
+			block_of($n) }, 0 ],
+	[ 'too many faults', qr/^error\|\|\|\d+ further findings are left out\|Run REINDEX/m, sub { set_links(1_000_000); undef }, 0 ],
 	[ 'no links', qr/^warning.* nodes, this one first, cannot be reached from the entry point; searches of width 40 find 0 of.*repair/m, sub { field($_, 'node.nlinks', 0) foreach base_nodes(); opaque($_, 'nused', 0) foreach blocks_of('OVERFLOW'); undef }, 1 ]);
+
+# Damage the file; the check says so, and names the block.
+sub damaged
+{
+	my ($name, $finding, $damage) = @_;
+
+	$file = $built;
+	my $block = $damage->();
+	isnt($file, $built, "$name: damaged") or return;
+	load();
+	my $found = findings();
+	like($found, $finding, $name);
+	like($found, qr/^(error|warning)\|$block\|/m, "$name: block $block") if defined $block;
+}
 
 is(findings(), '', 'sound');
 foreach my $case (@damage)
 {
 	my ($name, $finding, $damage, $mended) = @$case;
 
-	$file = $built;
-	my $block = $damage->();
-	isnt($file, $built, "$name: damaged") or next;
-	load();
-	my $found = findings();
-	like($found, $finding, $name);
-	like($found, qr/^(error|warning)\|$block\|/m, "$name: block $block") if defined $block;
+	damaged($name, $finding, $damage);
 	next unless $mended;
 	my ($status, $done, $error) = $node->psql('postgres', "SELECT * FROM piramid_repair('t_idx')");
 	like($done, qr/./, "$name: repaired") or diag($error);
 	is(findings(), '', "$name: nothing is left");
-	is($node->safe_psql('postgres', "SELECT test.reachable('t')"), $node->safe_psql('postgres', 'SELECT count(*) FROM t'), "$name: all rows");
+	is($node->safe_psql('postgres', "SELECT test.reachable('t')"), $node->safe_psql('postgres', 'SELECT count(v) FROM t'), "$name: all rows");
 }
 # A sample reads other blocks each time: it finds what is wrong in many blocks at once, and
 # what is wrong in one in the end.  It says nothing of a sound one.
@@ -196,6 +224,39 @@ $file = $built;
 load();
 is(join('', map { sampled(0.3) } 1 .. 10), '', 'samples of the index as it was');
 is(findings(), '', 'the index as it was');
+
+# What other kinds of indexes have, and t's has not
+$node->safe_psql('postgres', q{
+	CREATE TABLE kinds AS SELECT n AS id, binary_quantize(point(n))::bit(12) AS bits,
+		('{' || n % 50 + 1 || ':' || n || ',' || n % 50 + 60 || ':1}/200')::sparsevec(200) AS sparse,
+		(SELECT array_agg(x) FROM unnest(point(n)::real[]) AS x, generate_series(1, 160))::vector(2560) AS wide
+		FROM generate_series(1, 60) AS n;
+	ALTER TABLE kinds ALTER bits TYPE bit(12), ALTER sparse TYPE sparsevec(200), ALTER wide TYPE vector(2560);
+	CREATE INDEX bits_idx ON kinds USING hnsw (bits bit_hamming_ops);
+	CREATE INDEX sparse_idx ON kinds USING hnsw (sparse sparsevec_l2_ops);
+	CREATE INDEX wide_idx ON kinds USING hnsw (wide vector_l2_ops);
+	CREATE TABLE measured AS SELECT id, v FROM t WHERE v IS NOT NULL LIMIT 300;
+	ALTER TABLE measured ALTER v TYPE vector(16);
+	CREATE INDEX recall_idx ON measured USING hnsw (v vector_l2_ops);
+	SELECT piramid_calibrate('recall_idx')});
+foreach my $case (
+	[ 'bits_idx', 'bits that are too many', qr/bits behind its vector/, sub { my ($n) = base_nodes(); set_bytes($n, 'node.own', "\xff\xff"); block_of($n) } ],
+	[ 'sparse_idx', 'positions of a sparse vector', qr/a sparse vector with impossible positions/, sub { my ($n) = base_nodes(); set_bytes($n, 'node.own', pack('S', 199)); block_of($n) } ],
+	[ 'sparse_idx', 'a position past the end', qr/a sparse vector with impossible positions/, sub { my ($n) = base_nodes(); set_bytes($n, 'node.own', pack('S', 65000)); block_of($n) } ],
+	[ 'sparse_idx', 'elements of a sparse vector', qr/an impossible vector/, sub { my ($n) = base_nodes(); field($n, 'node.nnz', 60000); block_of($n) } ],
+	[ 'wide_idx', 'a part of a node', qr/a node whose pages are not there: an empty page/, sub { my ($b) = blocks_of('PART'); zero($b); undef } ],
+	[ 'recall_idx', 'a recall above 1', qr/an impossible recall/, sub { my $b = last_of('RECALL'); field(start_of($b, 0, 0), 'recall.points[0][0].recall', 2); $b } ],
+	[ 'recall_idx', 'a lost page of recall', qr/a page that nothing leads to/, sub { meta('recall', 0); last_of('RECALL') } ])
+{
+	my ($damaged, @case) = @$case;
+
+	take($damaged) if $damaged ne $index;
+	damaged(@case);
+	$file = $built;
+	load();
+	is(findings(), '', "$case[0]: the index as it was");
+}
+take('t_idx');
 
 # Cancelled, wherever it is: it ends, holds nothing, and the next one works.
 my ($cancelled, $ended) = (0, 0);

@@ -33,7 +33,7 @@ my $node = piramid_node('crash_rounds', conf => q{
 create_kinds($node, 500, @kinds);
 # Large enough for parallel workers, and to be built in parts
 $node->safe_psql('postgres', create_table('l2', 'big') . q{;
-	INSERT INTO big (n, v, a, b) SELECT n, make_l2(n), n % 5, 'b' || n % 3 FROM generate_series(1, 9000) AS n;
+	INSERT INTO big (n, v, a, b) SELECT n, make_l2(n), n % 5, 'b' || n % 3 FROM generate_series(1, 10500) AS n;
 	ALTER TABLE big SET (parallel_workers = 2);} . create_index('l2', 'big_idx', 'big'));
 
 my $directory = PostgreSQL::Test::Utils::tempdir();
