@@ -227,3 +227,13 @@ SELECT sum(rows) AS rows, sum(wrong) AS wrong FROM generate_series(1, 100, 9) AS
 
 DROP TABLE rows, centres, dots;
 DROP FUNCTION disorder, q, blocks;
+
+-- Infinite distances, and those that are no numbers, in the order of the operator's values.
+CREATE TABLE t (id int, v vector(3));
+INSERT INTO t VALUES (1, '[3e38,3e38,0]'), (2, '[-3e38,-3e38,0]'), (3, '[1,1,0]'), (4, '[3e38,3e38,0]'), (5, '[-3e38,0,0]'), (6, '[-3e38,1,0]');
+CREATE INDEX ON t USING hnsw (v vector_ip_ops);
+SET enable_seqscan = off;
+SELECT v <#> '[10,-10,1]' AS d FROM t ORDER BY v <#> '[10,-10,1]' LIMIT 3;
+SELECT v <#> '[10,-10,1]' AS d FROM t ORDER BY v <#> '[10,-10,1]';
+RESET enable_seqscan;
+DROP TABLE t;

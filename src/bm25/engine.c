@@ -80,7 +80,10 @@ typedef struct Engine
 	uint32	   *places;			/* documents that may be among the best */
 } Engine;
 
-/* These arrays; a backend keeps them, as clearing them would take long. */
+/*
+ * These arrays; a backend keeps them, as clearing them would take long.  Who asks for room for
+ * lists asks for the longest window, too.
+ */
 typedef struct Space
 {
 	uint32		window;			/* so many documents they are for */

@@ -67,8 +67,6 @@ hnsw_lookup_distance(HnswLookup *lookup, const ItemPointerData *tid, double *dis
 		*distance = isnull[column] ? get_float8_nan() :
 			DatumGetFloat8(FunctionCall2Coll(&orderby->sk_func, orderby->sk_collation,
 											 values[column], orderby->sk_argument));
-		if (isnan(*distance))
-			*distance = get_float8_infinity();
 		MemoryContextSwitchTo(old);
 		ResetExprContext(econtext);
 	}

@@ -163,7 +163,7 @@ compare_ranked(const pairingheap_node *a, const pairingheap_node *b, void *arg)
 	double		x = ((const HnswRankedRow *) a)->distance;
 	double		y = ((const HnswRankedRow *) b)->distance;
 
-	return (x < y) - (x > y);	/* the nearest first */
+	return float8_cmp_internal(y, x);	/* the nearest first, and NaN last, as operators have it */
 }
 
 IndexScanDesc
@@ -445,6 +445,13 @@ seed_from_above(HnswScanState *state, int width)
 	}
 }
 
+/* Can no row from this distance on qualify? */
+static inline bool
+beyond_limit(const HnswScanState *state, double distance)
+{
+	return distance > state->demand.limit && state->phase != SCAN_UNORDERED;
+}
+
 /* The end of a bounded scan: what was found. */
 static void
 end_search(HnswScanState *state)
@@ -479,9 +486,15 @@ run_search(HnswScanState *state, const HnswMetaPageData *meta, int width)
 								   &state->spread);
 	state->budget = search->budget;
 	state->report.width = width;
-	if (search->pool.n >= width && search->budget > 0)
+	if (search->budget > 0)
+	{
 		collect_pool(state);
-	else if (sweep_is_allowed(state))
+		/* Less than was asked for will do, if rows that can be trusted are beyond the limit. */
+		if (search->pool.n >= width || (state->ready > 0 && !is_compact(state) &&
+										beyond_limit(state, state->items[state->ready - 1].lower)))
+			return;
+	}
+	if (sweep_is_allowed(state))
 		sweep(state, search->budget > 0 ? HNSW_SWEEP_LATER : HNSW_SWEEP_BUDGET);
 	else
 		end_search(state);
@@ -662,13 +675,6 @@ read_rows_ahead(IndexScanDesc scan)
 			hnsw_block_read_ahead(scan->heapRelation,
 								  ItemPointerGetBlockNumber(&state->search->tids[found->tids]));
 	}
-}
-
-/* Can no row from this distance on qualify? */
-static inline bool
-beyond_limit(const HnswScanState *state, double distance)
-{
-	return distance > state->demand.limit && state->phase != SCAN_UNORDERED;
 }
 
 /*

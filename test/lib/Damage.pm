@@ -12,7 +12,7 @@ use Exporter qw(import);
 use PostgreSQL::Test::Utils;
 
 our @EXPORT = qw(
-  %size %place $file damage_init read_fields write_file
+  %size %place $file $index $built damage_init read_fields write_file take_index load_index
   field start_of meta opaque blocks blocks_of nodes chunks base_nodes
   set_nodes set_chunks set_pages set_links set_tids set_special zero last_of
   links set_link block_of number_of chunk_number upper_nodes bytes set_bytes free_slot key_entry overflow_link
@@ -22,11 +22,12 @@ our @EXPORT = qw(
 # them out for the index of a file.
 our (%size, %place);
 our $file;		# contents of the index
-my $fields_program;
+our ($index, $built);	# the index at hand, and its file as it was built
+my ($node, $path, $fields_program, @tablespaces);
 
 sub damage_init
 {
-	my ($node) = @_;
+	($node) = @_;
 	$fields_program = PostgreSQL::Test::Utils::tempdir() . '/hnsw_fields';
 	# What assertions call is the server's.
 	system_or_bail('cc', '-O2', '-DExceptionalCondition(...)=abort()', '-Isrc', '-isystem', $node->config_data('--includedir-server'), '-o', $fields_program,
@@ -140,6 +141,28 @@ sub key_entry
 }
 
 sub overflow_link { my ($block, $i) = @_; return start_of($block, 0, 0) + 2 * $size{OVERFLOW_LINKS} + $i * $size{OVERFLOW_SIZE} }
+
+# Take an index to be damaged; returns where its file is.
+sub take_index
+{
+	($index) = @_;
+	@tablespaces = ('elsewhere', 'pg_default');
+	$node->safe_psql('postgres', 'CHECKPOINT');
+	$path = $node->data_dir . '/' . $node->safe_psql('postgres', "SELECT pg_relation_filepath('$index')");
+	$built = slurp_file($path);
+	return $path;
+}
+
+# Put its file, as it is damaged, where the server has nothing of it in memory; nor must it
+# have anything to write.  The test has made the tablespace "elsewhere".
+sub load_index
+{
+	$node->safe_psql('postgres', 'CHECKPOINT');
+	write_file($path);
+	$path = $node->data_dir . '/' . $node->safe_psql('postgres',
+		"ALTER INDEX $index SET TABLESPACE $tablespaces[0]; SELECT pg_relation_filepath('$index')");
+	@tablespaces = reverse @tablespaces;
+}
 
 sub write_file
 {

@@ -34,29 +34,7 @@ $node->safe_psql(
 	CHECKPOINT;
 });
 
-# The index at hand, and its file as it was built
-my ($index, $path, $built, @tablespaces);
-sub take
-{
-	($index) = @_;
-	@tablespaces = ('elsewhere', 'pg_default');
-	$node->safe_psql('postgres', 'CHECKPOINT');
-	$path = $node->data_dir . '/' . $node->safe_psql('postgres', "SELECT pg_relation_filepath('$index')");
-	$built = slurp_file($path);
-	read_fields($path);
-}
-take('t_idx');
-
-# Put the file, as it is damaged, where the server has nothing of it in memory; nor
-# must it have anything to write.
-sub load
-{
-	$node->safe_psql('postgres', 'CHECKPOINT');
-	write_file($path);
-	$path = $node->data_dir . '/' . $node->safe_psql('postgres',
-		"ALTER INDEX $index SET TABLESPACE $tablespaces[0]; SELECT pg_relation_filepath('$index')");
-	@tablespaces = reverse @tablespaces;
-}
+read_fields(take_index('t_idx'));
 
 # severity|block|slot|what|hint, a line for each finding
 sub findings { return $node->safe_psql('postgres', "SELECT * FROM piramid_check('$index', true)") }
@@ -188,7 +166,7 @@ sub damaged
 	$file = $built;
 	my $block = $damage->();
 	isnt($file, $built, "$name: damaged") or return;
-	load();
+	load_index();
 	my $found = findings();
 	like($found, $finding, $name);
 	like($found, qr/^(error|warning)\|$block\|/m, "$name: block $block") if defined $block;
@@ -211,17 +189,17 @@ foreach my $case (@damage)
 sub sampled { return $node->safe_psql('postgres', "SELECT * FROM piramid_check('t_idx', sample => $_[0])") }
 $file = $built;
 set_pages('NODE', 'kind', 77);
-load();
+load_index();
 like(sampled(0.2), qr/^error\|\d+\|\|a page of an unknown kind/m, 'a sample of many damaged pages');
 $file = $built;
 my $damaged = last_of('NODE');
 opaque($damaged, 'kind', 77);
-load();
+load_index();
 my $samples = 1;
 $samples++ while ($samples < 200 && sampled(0.3) !~ /^error\|$damaged\|/m);
 at_most($samples, 199, 'samples until the damaged page is in one');
 $file = $built;
-load();
+load_index();
 is(join('', map { sampled(0.3) } 1 .. 10), '', 'samples of the index as it was');
 is(findings(), '', 'the index as it was');
 
@@ -250,13 +228,13 @@ foreach my $case (
 {
 	my ($damaged, @case) = @$case;
 
-	take($damaged) if $damaged ne $index;
+	read_fields(take_index($damaged)) if $damaged ne $index;
 	damaged(@case);
 	$file = $built;
-	load();
+	load_index();
 	is(findings(), '', "$case[0]: the index as it was");
 }
-take('t_idx');
+read_fields(take_index('t_idx'));
 
 # Cancelled, wherever it is: it ends, holds nothing, and the next one works.
 my ($cancelled, $ended) = (0, 0);

@@ -31,26 +31,6 @@ $node->safe_psql('postgres', q{
 	INSERT INTO t SELECT n, 'all new' || n || repeat(' more' || n, 20), ('{1:3,' || n - 2000 || ':1,' || n - 1900 || ':1}/1000')::sparsevec
 		FROM generate_series(2002, 2200) AS n});
 
-my ($index, $path, $built, @tablespaces);
-sub take
-{
-	($index) = @_;
-	@tablespaces = ('elsewhere', 'pg_default');
-	$node->safe_psql('postgres', 'CHECKPOINT');
-	$path = $node->data_dir . '/' . $node->safe_psql('postgres', "SELECT pg_relation_filepath('$index')");
-	$built = slurp_file($path);
-}
-
-# Put the file where the server has nothing of it in memory.
-sub load
-{
-	$node->safe_psql('postgres', 'CHECKPOINT');
-	write_file($path);
-	$path = $node->data_dir . '/' . $node->safe_psql('postgres',
-		"ALTER INDEX $index SET TABLESPACE $tablespaces[0]; SELECT pg_relation_filepath('$index')");
-	@tablespaces = reverse @tablespaces;
-}
-
 sub findings { return $node->safe_psql('postgres', "SELECT severity, block, what, hint FROM piramid_check('$index', true)") }
 
 # Places of pages' contents by their kind, and of the segment in the metapage
@@ -148,7 +128,7 @@ sub greatest
 
 foreach my $name (sort keys %damage)
 {
-	take($name);
+	take_index($name);
 	is(findings(), '', "$name: sound");
 	foreach my $case (@{ $damage{$name} })
 	{
@@ -157,11 +137,11 @@ foreach my $name (sort keys %damage)
 		$file = $built;
 		$damage->();
 		isnt($file, $built, "$name, $what: damaged") or next;
-		load();
+		load_index();
 		like(findings(), qr/^error\|\d*\|[^\n]*$finding.*REINDEX/m, "$name, $what");
 	}
 	$file = $built;
-	load();
+	load_index();
 	is(findings(), '', "$name: the index as it was");
 }
 
