@@ -48,34 +48,43 @@ CREATE FUNCTION piramid.rechunk(c piramid.collection, keys text[], starts intege
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	names text := coalesce((SELECT string_agg(format(', %I', f), '' ORDER BY f) FROM jsonb_object_keys(c.filter_columns) AS f), '');
+	gone bigint[];
+	moved jsonb;
 BEGIN
-	PERFORM piramid.execute(format($sql$
+	-- New chunks first: their foreign key locks the documents at the end of this statement, before any old chunk is locked.
+	-- Whoever deletes a document goes the same way, from the document to its chunks, so that neither waits for the other.
+	SELECT t.gone, t.moved INTO gone, moved FROM piramid.query(format($sql$
 		WITH cut AS MATERIALIZED (
 			SELECT d.%3$I AS key, x.*, sha256(convert_to(x.text, getdatabaseencoding())) AS hash,
 				row_number() OVER (PARTITION BY d.%3$I, x.text ORDER BY x.ordinal) AS n
 			FROM %1$s AS d, %2$s AS x
 			WHERE d.%3$I = ANY ($1::%4$s[])),
 		old AS MATERIALIZED (
-			SELECT o.document_id AS key, o.id, o.hash, row_number() OVER (PARTITION BY o.document_id, o.hash ORDER BY o.ordinal, o.id) AS n
+			SELECT o.document_id AS key, o.id, o.hash, o.ordinal, o.parent, o.start, o.length, o.heading_path, o.text = '' AS empty, row_number() OVER (PARTITION BY o.document_id, o.hash ORDER BY o.ordinal, o.id) AS n
 			FROM %5$s AS o WHERE o.document_id = ANY ($1::%4$s[])),
-		kept AS MATERIALIZED (SELECT old.id, cut.* FROM old JOIN cut USING (key, hash, n)),
-		gone AS (
-			-- An empty chunk has the vector that upsert_vectors() stored for a document without text.
-			DELETE FROM %5$s AS g USING old WHERE g.id = old.id AND old.id NOT IN (SELECT id FROM kept)
-				AND (g.text <> '' OR old.key IN (SELECT key FROM cut))),
-		moved AS (
-			UPDATE %5$s AS m SET ordinal = kept.ordinal, parent = kept.parent, start = kept.start, length = kept.length,
-				heading_path = kept.heading_path
-			FROM kept WHERE m.id = kept.id AND (m.ordinal, m.parent, m.start, m.length, m.heading_path)
-				IS DISTINCT FROM (kept.ordinal, kept.parent, kept.start, kept.length, kept.heading_path))
-		INSERT INTO %5$s (document_id, tenant, ordinal, parent, start, length, text, hash, heading_path%6$s)
-		SELECT d.%3$I, %7$s, cut.ordinal, cut.parent, cut.start, cut.length, cut.text, cut.hash, cut.heading_path%8$s
-		FROM cut JOIN %1$s AS d ON d.%3$I = cut.key
-		WHERE NOT EXISTS (SELECT FROM old WHERE old.key = cut.key AND old.hash = cut.hash AND old.n = cut.n)
-		ORDER BY cut.key, cut.ordinal
+		kept AS MATERIALIZED (
+			SELECT old.id, (cut.ordinal, cut.parent, cut.start, cut.length, cut.heading_path)
+					IS DISTINCT FROM (old.ordinal, old.parent, old.start, old.length, old.heading_path) AS moved,
+				cut.ordinal, cut.parent, cut.start, cut.length, cut.heading_path
+			FROM old JOIN cut USING (key, hash, n)),
+		added AS (
+			INSERT INTO %5$s (document_id, tenant, ordinal, parent, start, length, text, hash, heading_path%6$s)
+			SELECT d.%3$I, %7$s, cut.ordinal, cut.parent, cut.start, cut.length, cut.text, cut.hash, cut.heading_path%8$s
+			FROM cut JOIN %1$s AS d ON d.%3$I = cut.key
+			WHERE NOT EXISTS (SELECT FROM old WHERE old.key = cut.key AND old.hash = cut.hash AND old.n = cut.n)
+			ORDER BY cut.key, cut.ordinal)
+		-- An empty chunk has the vector that upsert_vectors() stored for a document without text.
+		SELECT (SELECT array_agg(old.id) FROM old WHERE old.id NOT IN (SELECT id FROM kept) AND (NOT old.empty OR old.key IN (SELECT key FROM cut))),
+			(SELECT jsonb_agg(kept) FROM kept WHERE kept.moved)
 		$sql$, c.documents, piramid.cuts(c, starts IS NOT NULL), c.key_column, piramid.key_type(c), c.chunks, names,
 		CASE WHEN c.attached THEN '''''' ELSE 'd.tenant' END, piramid.filter_values(c)),
-		keys, c.chunking, starts, lengths);
+		keys, c.chunking, starts, lengths) AS t(gone bigint[], moved jsonb);
+	IF gone IS NOT NULL OR moved IS NOT NULL THEN
+		PERFORM piramid.execute(format('WITH gone AS (DELETE FROM %1$s WHERE id = ANY ($1))
+			UPDATE %1$s AS m SET ordinal = k.ordinal, parent = k.parent, start = k.start, length = k.length, heading_path = k.heading_path
+			FROM jsonb_to_recordset($2) AS k(id bigint, ordinal integer, parent integer, start integer, length integer, heading_path text[])
+			WHERE m.id = k.id', c.chunks), gone, moved);
+	END IF;
 END
 $$;
 COMMENT ON FUNCTION piramid.rechunk(piramid.collection, text[], integer[], integer[]) IS 'cuts the texts of documents into chunks again';
