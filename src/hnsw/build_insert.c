@@ -40,11 +40,13 @@ static const int check_widths[] = {40, 100, 200};
 
 /*
  * How often rows are looked for, each time twice as many, while a lost group may be
- * among those missed, or so much less is missed than before; and the shares that may be
- * missed so that it pays to mend the graph, and in the last round
+ * among those missed, or so much less is missed than before; the share that is not worth
+ * a third round; and the shares that may be missed so that it pays to mend the graph,
+ * and in the last round
  */
 #define CHECK_ROUNDS 4
 #define HELPED_SHARE 0.75
+#define SMALL_SHARE 0.001
 #define MENDED_SHARE 0.005
 #define MISSED_SHARE 0.002
 
@@ -181,7 +183,8 @@ build_finds_rows(BuildState *state, HnswNodeId first)
 		many = misses_many(&sought, checks);
 		few = sought.missed <= Max(Max(1, checks * MISSED_SHARE), sought.alone);
 		share = (double) rows_promoted(&sought) / checks;
-		if (many || share == 0 || (few && share > before * HELPED_SHARE))
+		if (many || share == 0 ||
+			(few && (share > before * HELPED_SHARE || (round > 0 && share <= SMALL_SHARE))))
 			break;
 	}
 	MemoryContextSwitchTo(old);
