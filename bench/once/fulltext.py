@@ -5,7 +5,7 @@ WordNet's synsets (columns 4 and 5 of --words), or lines of a number, a tab and 
 Queries are runs of words of --asked, or of texts themselves.  Systems take turns at
 each query.  Prints sizes, seconds of builds, milliseconds of the backend's processor
 time (LIMIT 10, any of the words; then all rows of conditions), and what inserts and
-VACUUM take.  GIN is on a stored tsvector ("gin") or on the text ("gin_text").
+VACUUM take.  --plot draws the times of LIMIT 10 by the number of words (SVG and PNG).  GIN is on a stored tsvector ("gin") or on the text ("gin_text").
 pg_textsearch has names of its own for the same objects, so it needs another database
 of the server: --peer.
 
@@ -23,6 +23,7 @@ import psycopg
 
 LENGTHS = (1, 2, 3, 4, 6, 8, 12)
 QUERIES = 60
+ROUNDS = 7
 PHRASES = 1000
 INSERTS = 2000
 RANK = ("SELECT id FROM docs_{1}, (SELECT replace(plainto_tsquery('english', %(words)s)::text, '&', '|')::tsquery AS q) x"
@@ -118,7 +119,8 @@ def content_words(sentence):
 
 
 def measure(backends, sqls, name, queries, rounds):
-    """The least that each query takes, of each system, which take turns."""
+    """The least that each query takes, of each system, which take turns.  Returns p50 and p95 of each."""
+    shares = {}
     times = {system: [] for system in sqls}
     for words in queries:
         for system, sql in sqls.items():
@@ -127,6 +129,40 @@ def measure(backends, sqls, name, queries, rounds):
         all_times.sort()
         print(f"{name}, {system}: mean {statistics.mean(all_times):.3f} ms, p50 {statistics.median(all_times):.3f} ms,"
               f" p95 {all_times[len(all_times) * 95 // 100]:.3f} ms ({len(all_times)} queries)", flush=True)
+        shares[system] = (statistics.median(all_times), all_times[len(all_times) * 95 // 100])
+    return shares
+
+
+def plot(by_words, texts, stem):
+    """p50 and p95 of each system against the number of words."""
+    labels = {"bm25_off": "bm25, positions = off", "gin": "ts_rank, GIN on a stored tsvector",
+              "gin_text": "ts_rank, GIN on to_tsvector(text)"}
+    import matplotlib
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    plt.rcParams["svg.hashsalt"] = "piramid"
+    figure, panel = plt.subplots(figsize=(8, 4.8))
+    for system in next(iter(by_words.values())):
+        line, = panel.plot(list(by_words), [shares[system][0] for shares in by_words.values()],
+                           marker="o", markersize=4, label=labels.get(system, system))
+        panel.plot(list(by_words), [shares[system][1] for shares in by_words.values()],
+                   linestyle=":", color=line.get_color())
+    panel.set_yscale("log")
+    ticks = [tick for tick in (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+             if panel.get_ylim()[0] <= tick <= panel.get_ylim()[1]]
+    panel.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    panel.minorticks_off()
+    panel.set_xticks(list(by_words))
+    panel.set_xlabel("words of the query, any of them")
+    panel.set_ylabel("CPU milliseconds of the backend, LIMIT 10")
+    panel.set_title(f"{texts:,} texts; the median, and dotted what 95% of the queries stay below", fontsize=10)
+    panel.grid(alpha=0.3)
+    panel.set_ylim(top=panel.get_ylim()[1] * 6)  # room for the names
+    panel.legend(frameon=False, loc="upper left", ncols=2, fontsize=9)
+    figure.tight_layout()
+    for kind in ("svg", "png"):
+        figure.savefig(f"{stem}.{kind}", dpi=110, metadata={"Date": None} if kind == "svg" else None)
 
 
 def measure_writes(backend, system, texts):
@@ -149,6 +185,7 @@ def main():
     parser.add_argument("--asked", help="sentences that queries are made of: column 2")
     parser.add_argument("--systems", default="bm25,bm25_off,gin,gin_text", help=f"some of {','.join(SYSTEMS)}")
     parser.add_argument("--peer", help="the database in which pg_textsearch is")
+    parser.add_argument("--plot", metavar="STEM")
     parser.add_argument("conninfo", nargs="*")
     args = parser.parse_args()
     texts = [row[1] if len(row) == 2 else f"{row[3]}: {row[4]}" for row in read_lines(args.words)]
@@ -162,10 +199,14 @@ def main():
             backend.connection.execute(f"CREATE EXTENSION IF NOT EXISTS {extension}")
         load(backend, system, texts)
         build(backend, system)
+    by_words = {}
     for n in LENGTHS:
         queries = [" ".join(words[:n]) for words in asked if len(words) >= n][:QUERIES]
         if len(queries) >= QUERIES // 2:
-            measure(backends, {system: SYSTEMS[system][1] for system in systems}, f"{n} words", queries, 3)
+            by_words[n] = measure(backends, {system: SYSTEMS[system][1] for system in systems}, f"{n} words",
+                                  queries, ROUNDS)
+    if args.plot:
+        plot(by_words, len(texts), args.plot)
     conditions = {system: SYSTEMS[system][2] for system in systems if SYSTEMS[system][2] is not None}
     phrases = [" ".join(words[:2]) for words in own if len(words) > 1][:PHRASES]
     for name, condition in CONDITIONS.items():
