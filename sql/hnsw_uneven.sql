@@ -68,4 +68,18 @@ CREATE INDEX far_v ON far USING hnsw (v vector_l2_ops);
 SELECT found('far', '<->', :'some', 0.99);
 DROP TABLE far;
 
+-- By inner product the longest rows are nearest to few others, but a narrow search comes to them:
+-- of 300, some 16 are missed, and would be 70 if no more of them had nodes at higher levels than of others.
+CREATE TABLE tails (id int, v vector(64));
+CREATE INDEX tails_v ON tails USING hnsw (v vector_ip_ops);
+INSERT INTO tails SELECT n, (SELECT array_agg(x * exp((SELECT sum(y) FROM unnest(noise(-n, 12)) AS y) * 0.3)) FROM unnest(noise(n, 64)) AS x)::vector
+	FROM generate_series(1, 6000) AS n;
+CREATE TABLE longest AS SELECT q.v, min(tails.v <#> q.v) AS least
+	FROM (SELECT v FROM tails ORDER BY l2_norm(v) DESC LIMIT 300) AS q, tails GROUP BY q.v;
+SET hnsw.ef_search = 4;
+SELECT count(*), count(*) FILTER (WHERE distance > least) < 40 AS found
+	FROM longest AS q, nearest_any('tails', '<#>', q.v::text, 1, true);
+RESET hnsw.ef_search;
+DROP TABLE tails, longest;
+
 DROP FUNCTION noise, groups;

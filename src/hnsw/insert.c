@@ -49,6 +49,9 @@
  */
 #define EXTRA_SHARE 0.1f
 
+/* By inner product, the width of the search of a level for something as good as a row */
+#define LENGTH_WIDTH 4
+
 /*
  * The length that rows are taken for, where inserts learn it: one in so many rows is
  * longer.  A step is NORM_GAIN by the number of rows, at most NORM_STEP, in parts of
@@ -389,6 +392,38 @@ find_near(HnswFinder *finder, const InsertRow *row, const HnswMetaPageData *meta
 }
 
 /*
+ * By inner product, a row that is much longer than others is the answer to many
+ * queries, but the nearest node of hardly any other one, so few links lead to it.  If a
+ * search of a level for its direction finds nothing as good, it gets a node there, by
+ * way of which queries in that direction come down.  Returns the highest such level, or
+ * "top".
+ */
+static int
+level_by_length(HnswFinder *finder, const InsertRow *row, const HnswMetaPageData *meta, int top)
+{
+	HnswIndex  *index = finder->index;
+	HnswSearch *search = finder->search;
+	HnswQuery  *asked = finder->asked;
+	float		norm = row->stored.inserted.norm;
+
+	if (!index->layout.space->lifted || index->norm == 0 || norm <= index->norm * index->norm)
+		return top;
+	search->query = asked;
+	search->lifted = false;
+	hnsw_search_enter(search, meta, meta->entry_level, LENGTH_WIDTH);
+	for (int at = meta->entry_level; at > top; at--)
+	{
+		hnsw_search_run(search);
+		if (search->pool.n == 0 ||
+			pool_at(&search->pool, 0)->key > -2 * sqrtf(norm) * asked->length)
+			return at;
+		if (at - 1 > top)
+			hnsw_search_down(search, LENGTH_WIDTH);
+	}
+	return top;
+}
+
+/*
  * Search the levels from the entry point down with some width, choosing links
  * for those at which the row gets a node; at the base also from the near ones.
  */
@@ -452,13 +487,15 @@ find_links(HnswFinder *finder, const InsertRow *row, const HnswMetaPageData *met
 		   InsertLevel *levels, int *top)
 {
 	int			width = search_width(&finder->index->layout);
-	int			above = Max(*top, 1);
+	int			above;
 	const HnswNeighbour self = {.norm = row->stored.inserted.norm};
 	HnswNeighbours near = {0};
 	InsertFound found;
 
 	if (find_near(finder, row, meta, &near))
 		return true;
+	*top = level_by_length(finder, row, meta, *top);
+	above = Max(*top, 1);
 	found = search_levels(finder, row, meta, &near, levels, *top, width);
 	finder->inserted++;
 	if (found == FOUND_FAR)
