@@ -284,15 +284,18 @@ mark_upper(VacuumState *state)
 			HnswNodeId	id = state->upper[i];
 			HnswRead	read;
 			HnswWrite	write;
+			HnswNodeId	below;
 			bool		dies;
 
 			if (bitmap_get(&state->dying, id))
 				continue;
 			hnsw_read(index, id, &read);
-			dies = bitmap_get(&state->dying, read.node->below);
+			below = read.node->below;
+			dies = bitmap_get(&state->dying, below);
 			hnsw_read_end(&read);
 			if (!dies)
 				continue;
+			bitmap_set(&state->entrance, below);
 			hnsw_write(index, id, &write);
 			write.node->flags |= HNSW_NODE_DYING;
 			hnsw_write_end(index, &write, true);
@@ -390,7 +393,7 @@ suspect_nearest(VacuumState *state, HnswNodeId id)
 	HnswIndex  *index = state->index;
 	HnswRead	read;
 
-	if (id % SUSPECT_SAMPLE != 0)
+	if (id % SUSPECT_SAMPLE != 0 && !bitmap_get(&state->entrance, id))
 		return;
 	hnsw_read(index, id, &read);
 	for (int i = 0; i < read.node->nlinks; i++)
@@ -611,6 +614,7 @@ vacuum_begin(VacuumState *state, Relation rel, IndexBulkDeleteResult *stats)
 	state->best_level = -1;
 	state->dying = bitmap_make(count_ids(state->index));
 	state->suspect = bitmap_make(state->dying.size);
+	state->entrance = bitmap_make(state->dying.size);
 	stats->num_index_tuples = 0;
 }
 

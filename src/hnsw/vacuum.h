@@ -26,6 +26,7 @@ typedef struct VacuumState
 	void	   *callback_state;
 	HnswBitmap	dying;
 	HnswBitmap	suspect;		/* searches may not find these any more */
+	HnswBitmap	entrance;		/* dying nodes from which searches came down */
 	bool		any_dying;
 	HnswNodeId *upper;			/* upper nodes of pass 1 */
 	uint32		nupper;
