@@ -24,6 +24,7 @@
 #include "hnsw/vacuum.h"
 
 #include "commands/vacuum.h"
+#include "common/pg_prng.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "utils/float.h"
@@ -41,6 +42,12 @@ static const int verify_width = HNSW_DEFAULT_EF_SEARCH;
 
 /* A node has few links if it has less than this share of what there is room for. */
 #define FEW_LINKS_SHARE 4
+
+/*
+ * Nodes at random that are looked for in each round, at most, and no more than are dying:
+ * the only link to a group may have been one of a node that is nowhere near it.
+ */
+#define MAX_SAMPLE 400
 
 /*
  * Links of one node may have given way for those of another.  A round in which nothing
@@ -86,6 +93,27 @@ find_unreached(Reach *reach)
 	}
 }
 
+/* Some nodes at random are suspect, too; in a repair as many as there may be. */
+static void
+suspect_some(VacuumState *state)
+{
+	HnswIndex  *index = state->index;
+	int64		n = state->callback == NULL ? MAX_SAMPLE : Min(state->ndying, MAX_SAMPLE);
+	BlockNumber last = HnswNodeBlock(&index->layout, state->suspect.size - 1);
+
+	for (int64 i = 0; i < n && last > HNSW_METAPAGE; i++)
+	{
+		BlockNumber block = (BlockNumber) pg_prng_uint64_range(&pg_global_prng_state,
+															   HNSW_METAPAGE + 1, last);
+		HnswNodeId	ids[HNSW_MAX_NODES_PER_PAGE];
+		int			found = hnsw_block_nodes(index, block, ids);
+
+		piramid_vacuum_delay();
+		if (found > 0)
+			bitmap_set(&state->suspect, ids[pg_prng_uint64_range(&pg_global_prng_state, 0, found - 1)]);
+	}
+}
+
 /* ---------------------------------------------------------------------
  * Searches
  * ---------------------------------------------------------------------
@@ -110,7 +138,7 @@ link_lost(Reach *reach, const HnswNeighbour *self, int level)
 	int			made = 0;
 
 	if (has_few_links(reach, self))
-		vacuum_fill_links(state, self->id, neighbours, n);
+		vacuum_fill_links(state, self, level, neighbours, n);
 	for (int i = 0; i < Min(n, Max(ENTRANCES_ASKED, entrances)) && made < entrances; i++)
 		made += hnsw_link_back(state->finder, self, &neighbours[i], level, HNSW_LINK_IF_WANTED);
 	for (int i = 0; i < n && made == 0; i++)
@@ -223,6 +251,7 @@ vacuum_restore_reach(VacuumState *state)
 		int64		before = state->nlost;
 
 		find_unreached(&reach);
+		suspect_some(state);
 		check_suspects(&reach, true);
 		check_suspects(&reach, false);
 		ereport(DEBUG1,

@@ -34,11 +34,20 @@
 #define REPAIR_WIDTH 10
 
 /*
+ * A link to a dying node leads far away if that is so many times as far as what would take
+ * the link's place.
+ */
+#define FAR_FACTOR 2
+
+/*
  * A search has to find a node that lost one in so many of its links, and the
  * nearest neighbour of one in so many dying nodes.
  */
 #define SUSPECT_LINKS 3
 #define SUSPECT_SAMPLE 4
+
+/* Where searches came down from the level above, so many of the nearest neighbours */
+#define ENTRANCE_NEIGHBOURS 3
 
 /* Remember a live node of the highest level: it may have to be the entry point. */
 static inline void
@@ -161,7 +170,7 @@ static void
 note_dying(VacuumState *state, HnswNodeId id, int level)
 {
 	bitmap_set(&state->dying, id);
-	state->any_dying = true;
+	state->ndying++;
 	if (level == 0 && state->index->layout.key_size > 0)
 		hnsw_key_set(state->index, id, HNSW_KEY_ABSENT, NULL);
 }
@@ -218,11 +227,13 @@ clean_node(VacuumState *state, HnswNodeId id)
 	int64		chunk_left;
 	int			flags;
 	int			level;
+	HnswNodeId	below;
 	bool		dies = false;
 
 	hnsw_read(index, id, &read);
 	flags = read.node->flags;
 	level = read.node->level;
+	below = read.node->below;
 	ntids = read.node->ntids;
 	more = read.node->more_tids;
 	memcpy(tids, HnswNodeTids(layout, read.node), sizeof(ItemPointerData) * ntids);
@@ -233,6 +244,8 @@ clean_node(VacuumState *state, HnswNodeId id)
 	if (flags & HNSW_NODE_DYING)
 	{
 		note_dying(state, id, level);
+		if (level > 0)
+			bitmap_set(&state->entrance, below);
 		return;
 	}
 	if (level > 0)
@@ -340,70 +353,181 @@ find_around(VacuumState *state, const HnswNeighbour *self, int level, const Hnsw
 	return hnsw_finder_neighbours(state->finder, self, false, neighbours);
 }
 
+/* What the links of a node that is filled up are chosen from */
+typedef struct Spares
+{
+	HnswNeighbour *neighbours;	/* what a search has found */
+	int		   *chosen;			/* which of them, the diverse ones first */
+	int			nchosen;
+	int			nkept;
+	int			next;			/* the chosen one that comes next */
+	int			nstand_ins;
+	HnswNodeId	lost[HNSW_MAX_DEGREE];	/* dying nodes far away, */
+	HnswNeighbour stand_ins[HNSW_MAX_DEGREE];	/* and what takes their place */
+} Spares;
+
+/* Find the live node nearest to one that dies, of those it links to; false if there is none. */
+static bool
+find_stand_in(VacuumState *state, const HnswNeighbour *lost, int level, HnswNeighbour *nearest)
+{
+	HnswIndex  *index = state->index;
+	HnswNodeId	links[HNSW_MAX_DEGREE];
+	HnswRead	read;
+	int			n;
+	bool		found = false;
+
+	hnsw_read(index, lost->id, &read);
+	n = read.node->level == level ? read.node->nlinks : 0;
+	memcpy(links, HnswNodeLinks(&index->layout, read.node), sizeof(HnswNodeId) * n);
+	hnsw_read_end(&read);
+	for (int i = 0; i < n; i++)
+	{
+		HnswNeighbour other;
+
+		if (bitmap_get(&state->dying, links[i]))
+			continue;
+		hnsw_read(index, links[i], &read);
+		if (read.node->flags == HNSW_NODE_USED && read.node->level == level)
+		{
+			hnsw_neighbour_fill(index, links[i], read.node, &other);
+			other.distance = hnsw_graph_distance(index, lost->vector, lost->norm, other.vector, other.norm);
+			if (!found || other.distance < nearest->distance)
+				*nearest = other;
+			found = true;
+		}
+		hnsw_read_end(&read);
+	}
+	return found;
+}
+
+/*
+ * Choose among n neighbours, which the finder's search for "self" has found.  A link to
+ * a dying node that is much farther than these may be the only one that led there: what is
+ * nearest to that node takes its place.
+ */
+static void
+choose_spares(VacuumState *state, const HnswNeighbour *self, int level, HnswNeighbour *neighbours,
+			  int n, Spares *spares)
+{
+	HnswIndex  *index = state->index;
+	float		factor = index->layout.space->euclidean ? FAR_FACTOR * FAR_FACTOR : FAR_FACTOR;
+	HnswNeighbour *dying;
+	int			ndying = hnsw_finder_neighbours(state->finder, self, true, &dying);
+	float		near = 0;
+
+	spares->neighbours = neighbours;
+	spares->chosen = palloc(sizeof(int) * index->layout.degree);
+	spares->nchosen = hnsw_select(index, neighbours, n, index->layout.degree, spares->chosen,
+								  &spares->nkept);
+	spares->next = 0;
+	spares->nstand_ins = 0;
+	for (int i = n - 1; i >= 0; i--)
+		if (hnsw_find_link(self->links, self->nlinks, neighbours[i].id) < 0)
+			near = neighbours[i].distance;
+	for (int i = 0; i < ndying; i++)
+		if (near > 0 && dying[i].distance > factor * near &&
+			hnsw_find_link(self->links, self->nlinks, dying[i].id) >= 0 &&
+			find_stand_in(state, &dying[i], level, &spares->stand_ins[spares->nstand_ins]))
+			spares->lost[spares->nstand_ins++] = dying[i].id;
+}
+
+/* What may become a link of a node, which is locked, in place of one to a dying node; or NULL */
+static HnswNeighbour *
+next_spare(VacuumState *state, HnswNodeHeader node, Spares *spares, HnswNodeId lost, bool *kept)
+{
+	const HnswNodeId *links = HnswNodeLinks(&state->index->layout, node);
+
+	*kept = true;
+	for (int i = 0; i < spares->nstand_ins; i++)
+		if (spares->lost[i] == lost &&
+			hnsw_find_link(links, node->nlinks, spares->stand_ins[i].id) < 0)
+			return &spares->stand_ins[i];
+	while (spares->next < spares->nchosen)
+	{
+		int			i = spares->next++;
+		HnswNeighbour *to = &spares->neighbours[spares->chosen[i]];
+
+		*kept = i < spares->nkept;
+		if (!bitmap_get(&state->dying, to->id) &&
+			hnsw_find_link(links, node->nlinks, to->id) < 0)
+			return to;
+	}
+	return NULL;
+}
+
+/* Let a node, which is locked, link to what next_spare has given. */
+static inline void
+use_spare(VacuumState *state, HnswNodeHeader node, int position, HnswNeighbour *to, bool kept)
+{
+	to->rotated = hnsw_rotated(state->index, to->vector);
+	hnsw_set_link(state->index, node, position, to, state->finder->query->rotated, kept);
+}
+
 /*
  * Fill up a node's links from n neighbours, and replace those to dying nodes, each in
  * its place as long as there are others: a link that moves would be logged, too.  The
- * finder has been asked for the node.
+ * finder has been asked for the node, and its search has found the neighbours.
  */
 void
-vacuum_fill_links(VacuumState *state, HnswNodeId id, HnswNeighbour *neighbours, int n)
+vacuum_fill_links(VacuumState *state, const HnswNeighbour *self, int level,
+				  HnswNeighbour *neighbours, int n)
 {
 	HnswIndex  *index = state->index;
 	const HnswLayout *layout = &index->layout;
-	int		   *chosen = palloc(sizeof(int) * layout->degree);
-	int			nkept;
-	int			nchosen = hnsw_select(index, neighbours, n, layout->degree, chosen, &nkept);
-	int			lost[HNSW_MAX_DEGREE];
-	int			nlost = 0;
-	int			filled = 0;
+	Spares	   *spares = palloc(sizeof(Spares));
+	HnswNeighbour *to;
 	HnswWrite	write;
 	HnswNodeHeader node;
+	bool		kept;
 
-	hnsw_write(index, id, &write);
+	choose_spares(state, self, level, neighbours, n, spares);
+	hnsw_write(index, self->id, &write);
 	node = write.node;
-	for (int i = 0; i < node->nlinks; i++)
-		if (bitmap_get(&state->dying, HnswNodeLinks(layout, node)[i]))
-			lost[nlost++] = i;
-	for (int i = 0; i < nchosen && (filled < nlost || node->nlinks < layout->degree); i++)
+	for (int i = 0; i < node->nlinks;)
 	{
-		HnswNeighbour *to = &neighbours[chosen[i]];
-		int			position;
+		HnswNodeId	lost = HnswNodeLinks(layout, node)[i];
 
-		if (bitmap_get(&state->dying, to->id) ||
-			hnsw_find_link(HnswNodeLinks(layout, node), node->nlinks, to->id) >= 0)
+		to = bitmap_get(&state->dying, lost) ? next_spare(state, node, spares, lost, &kept) : NULL;
+		if (to != NULL)
+			use_spare(state, node, i, to, kept);
+		else if (bitmap_get(&state->dying, lost))
+		{
+			hnsw_remove_link(index, node, i);
 			continue;
-		position = filled < nlost ? lost[filled++] : node->nlinks;
-		to->rotated = hnsw_rotated(index, to->vector);
-		hnsw_set_link(index, node, position, to, state->finder->query->rotated, i < nkept);
+		}
+		i++;
 	}
-	while (nlost > filled)
-		hnsw_remove_link(index, node, lost[--nlost]);
+	while (node->nlinks < layout->degree &&
+		   (to = next_spare(state, node, spares, HNSW_NO_NODE, &kept)) != NULL)
+		use_spare(state, node, node->nlinks, to, kept);
 	hnsw_write_end(index, &write, true);
-	pfree(chosen);
+	pfree(spares->chosen);
+	pfree(spares);
 }
 
 /*
  * Where a node dies, those around it may be hard to find from now on.  The
  * nearest one stands for them; and as lost nodes come in groups, a sample of
- * the dying is enough.
+ * the dying is enough, but for those by which searches came to a whole group.
  */
 static void
 suspect_nearest(VacuumState *state, HnswNodeId id)
 {
 	HnswIndex  *index = state->index;
+	int			most = bitmap_get(&state->entrance, id) ? ENTRANCE_NEIGHBOURS : 1;
 	HnswRead	read;
 
-	if (id % SUSPECT_SAMPLE != 0 && !bitmap_get(&state->entrance, id))
+	if (id % SUSPECT_SAMPLE != 0 && most == 1)
 		return;
 	hnsw_read(index, id, &read);
-	for (int i = 0; i < read.node->nlinks; i++)
+	for (int i = 0; i < read.node->nlinks && most > 0; i++)
 	{
 		HnswNodeId	to = HnswNodeLinks(&index->layout, read.node)[i];
 
 		if (!bitmap_get(&state->dying, to))
 		{
 			bitmap_set(&state->suspect, to);
-			break;
+			most--;
 		}
 	}
 	hnsw_read_end(&read);
@@ -424,7 +548,7 @@ replace_links(VacuumState *state, const HnswNeighbour *self, int level, const Hn
 	if (nlost * SUSPECT_LINKS >= self->nlinks)
 		bitmap_set(&state->suspect, self->id);
 	n = find_around(state, self, level, lost, nlost * 2 > self->nlinks ? 0 : nlost, &neighbours);
-	vacuum_fill_links(state, self->id, neighbours, n);
+	vacuum_fill_links(state, self, level, neighbours, n);
 }
 
 /* Fill up the links of a node, some of which were taken out; another test is a search for it. */
@@ -628,7 +752,7 @@ vacuum_run(VacuumState *state, bool always)
 	piramid_injection_point("hnsw-vacuum-cleaned");
 	mark_upper(state);
 	piramid_injection_point("hnsw-vacuum-marked");
-	if (!state->any_dying && !always)
+	if (state->ndying == 0 && !always)
 		return;
 	LockPage(rel, HNSW_METAPAGE, ExclusiveLock);
 	UnlockPage(rel, HNSW_METAPAGE, ExclusiveLock);
