@@ -44,10 +44,10 @@ static const int verify_width = HNSW_DEFAULT_EF_SEARCH;
 #define FEW_LINKS_SHARE 4
 
 /*
- * Nodes at random that are looked for in each round, at most, and no more than are dying:
- * the only link to a group may have been one of a node that is nowhere near it.
+ * Nodes at random that are looked for, at most, and no more than are dying: the only link
+ * to a group may have been one of a node that is nowhere near it.
  */
-#define MAX_SAMPLE 400
+#define MAX_SAMPLE 200
 
 /*
  * Links of one node may have given way for those of another.  A round in which nothing
@@ -93,7 +93,7 @@ find_unreached(Reach *reach)
 	}
 }
 
-/* Some nodes at random are suspect, too; in a repair as many as there may be. */
+/* Some nodes at random are suspect, too; in a repair, for which nodes need not die, in each round. */
 static void
 suspect_some(VacuumState *state)
 {
@@ -251,7 +251,8 @@ vacuum_restore_reach(VacuumState *state)
 		int64		before = state->nlost;
 
 		find_unreached(&reach);
-		suspect_some(state);
+		if (round == 0 || state->callback == NULL)
+			suspect_some(state);
 		check_suspects(&reach, true);
 		check_suspects(&reach, false);
 		ereport(DEBUG1,

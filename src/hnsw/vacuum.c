@@ -46,9 +46,6 @@
 #define SUSPECT_LINKS 3
 #define SUSPECT_SAMPLE 4
 
-/* Where searches came down from the level above, so many of the nearest neighbours */
-#define ENTRANCE_NEIGHBOURS 3
-
 /* Remember a live node of the highest level: it may have to be the entry point. */
 static inline void
 note_level(VacuumState *state, HnswNodeId id, const HnswNodeHeaderData *node)
@@ -361,9 +358,9 @@ typedef struct Spares
 	int			nchosen;
 	int			nkept;
 	int			next;			/* the chosen one that comes next */
-	int			nstand_ins;
-	HnswNodeId	lost[HNSW_MAX_DEGREE];	/* dying nodes far away, */
-	HnswNeighbour stand_ins[HNSW_MAX_DEGREE];	/* and what takes their place */
+	int			nlost;
+	HnswNodeId *lost;			/* dying nodes far away, */
+	HnswNeighbour *stand_ins;	/* and what takes their place; NULL if there are none */
 } Spares;
 
 /* Find the live node nearest to one that dies, of those it links to; false if there is none. */
@@ -410,25 +407,33 @@ choose_spares(VacuumState *state, const HnswNeighbour *self, int level, HnswNeig
 			  int n, Spares *spares)
 {
 	HnswIndex  *index = state->index;
+	const HnswSearch *search = state->finder->search;
 	float		factor = index->layout.space->euclidean ? FAR_FACTOR * FAR_FACTOR : FAR_FACTOR;
-	HnswNeighbour *dying;
-	int			ndying = hnsw_finder_neighbours(state->finder, self, true, &dying);
 	float		near = 0;
 
 	spares->neighbours = neighbours;
 	spares->chosen = palloc(sizeof(int) * index->layout.degree);
 	spares->nchosen = hnsw_select(index, neighbours, n, index->layout.degree, spares->chosen,
 								  &spares->nkept);
-	spares->next = 0;
-	spares->nstand_ins = 0;
-	for (int i = n - 1; i >= 0; i--)
+	for (int i = 0; i < n && near == 0; i++)
 		if (hnsw_find_link(self->links, self->nlinks, neighbours[i].id) < 0)
 			near = neighbours[i].distance;
-	for (int i = 0; i < ndying; i++)
-		if (near > 0 && dying[i].distance > factor * near &&
-			hnsw_find_link(self->links, self->nlinks, dying[i].id) >= 0 &&
-			find_stand_in(state, &dying[i], level, &spares->stand_ins[spares->nstand_ins]))
-			spares->lost[spares->nstand_ins++] = dying[i].id;
+	for (uint32 i = 0; i < search->nfound && near > 0; i++)
+	{
+		HnswNeighbour lost = {.id = search->found[i].id, .norm = search->found[i].norm};
+
+		if (!search->found[i].dying || search->found[i].key <= factor * near ||
+			hnsw_find_link(self->links, self->nlinks, lost.id) < 0)
+			continue;
+		lost.vector = search->vectors + (Size) i * hnsw_vector_length(&index->layout);
+		if (spares->stand_ins == NULL)
+		{
+			spares->lost = palloc(sizeof(HnswNodeId) * self->nlinks);
+			spares->stand_ins = palloc(sizeof(HnswNeighbour) * self->nlinks);
+		}
+		spares->lost[spares->nlost] = lost.id;
+		spares->nlost += find_stand_in(state, &lost, level, &spares->stand_ins[spares->nlost]);
+	}
 }
 
 /* What may become a link of a node, which is locked, in place of one to a dying node; or NULL */
@@ -438,7 +443,7 @@ next_spare(VacuumState *state, HnswNodeHeader node, Spares *spares, HnswNodeId l
 	const HnswNodeId *links = HnswNodeLinks(&state->index->layout, node);
 
 	*kept = true;
-	for (int i = 0; i < spares->nstand_ins; i++)
+	for (int i = 0; i < spares->nlost; i++)
 		if (spares->lost[i] == lost &&
 			hnsw_find_link(links, node->nlinks, spares->stand_ins[i].id) < 0)
 			return &spares->stand_ins[i];
@@ -474,20 +479,20 @@ vacuum_fill_links(VacuumState *state, const HnswNeighbour *self, int level,
 {
 	HnswIndex  *index = state->index;
 	const HnswLayout *layout = &index->layout;
-	Spares	   *spares = palloc(sizeof(Spares));
+	Spares		spares = {0};
 	HnswNeighbour *to;
 	HnswWrite	write;
 	HnswNodeHeader node;
 	bool		kept;
 
-	choose_spares(state, self, level, neighbours, n, spares);
+	choose_spares(state, self, level, neighbours, n, &spares);
 	hnsw_write(index, self->id, &write);
 	node = write.node;
 	for (int i = 0; i < node->nlinks;)
 	{
 		HnswNodeId	lost = HnswNodeLinks(layout, node)[i];
 
-		to = bitmap_get(&state->dying, lost) ? next_spare(state, node, spares, lost, &kept) : NULL;
+		to = bitmap_get(&state->dying, lost) ? next_spare(state, node, &spares, lost, &kept) : NULL;
 		if (to != NULL)
 			use_spare(state, node, i, to, kept);
 		else if (bitmap_get(&state->dying, lost))
@@ -498,39 +503,57 @@ vacuum_fill_links(VacuumState *state, const HnswNeighbour *self, int level,
 		i++;
 	}
 	while (node->nlinks < layout->degree &&
-		   (to = next_spare(state, node, spares, HNSW_NO_NODE, &kept)) != NULL)
+		   (to = next_spare(state, node, &spares, HNSW_NO_NODE, &kept)) != NULL)
 		use_spare(state, node, node->nlinks, to, kept);
 	hnsw_write_end(index, &write, true);
-	pfree(spares->chosen);
-	pfree(spares);
+	pfree(spares.chosen);
 }
 
 /*
  * Where a node dies, those around it may be hard to find from now on.  The
  * nearest one stands for them; and as lost nodes come in groups, a sample of
- * the dying is enough, but for those by which searches came to a whole group.
+ * the dying is enough.
  */
 static void
 suspect_nearest(VacuumState *state, HnswNodeId id)
 {
 	HnswIndex  *index = state->index;
-	int			most = bitmap_get(&state->entrance, id) ? ENTRANCE_NEIGHBOURS : 1;
 	HnswRead	read;
 
-	if (id % SUSPECT_SAMPLE != 0 && most == 1)
+	if (id % SUSPECT_SAMPLE != 0)
 		return;
 	hnsw_read(index, id, &read);
-	for (int i = 0; i < read.node->nlinks && most > 0; i++)
+	for (int i = 0; i < read.node->nlinks; i++)
 	{
 		HnswNodeId	to = HnswNodeLinks(&index->layout, read.node)[i];
 
 		if (!bitmap_get(&state->dying, to))
 		{
 			bitmap_set(&state->suspect, to);
-			most--;
+			break;
 		}
 	}
 	hnsw_read_end(&read);
+}
+
+/* A dying node to which searches came down: they may have come to a whole group by it. */
+static void
+suspect_group(VacuumState *state, HnswNodeId id)
+{
+	MemoryContext old = MemoryContextSwitchTo(state->finder->context);
+	HnswNeighbour self;
+	HnswNeighbour nearest;
+	HnswRead	read;
+	int			level;
+
+	hnsw_read(state->index, id, &read);
+	hnsw_neighbour_fill(state->index, id, read.node, &self);
+	level = read.node->level;
+	hnsw_read_end(&read);
+	if (find_stand_in(state, &self, level, &nearest))
+		bitmap_set(&state->suspect, nearest.id);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(state->finder->context);
 }
 
 /*
@@ -587,6 +610,8 @@ repair_node(VacuumState *state, HnswNodeId id)
 	if (bitmap_get(&state->dying, id))
 	{
 		suspect_nearest(state, id);
+		if (bitmap_get(&state->entrance, id))
+			suspect_group(state, id);
 		return;
 	}
 
