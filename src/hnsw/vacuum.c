@@ -363,9 +363,13 @@ typedef struct Spares
 	HnswNeighbour *stand_ins;	/* and what takes their place; NULL if there are none */
 } Spares;
 
-/* Find the live node nearest to one that dies, of those it links to; false if there is none. */
+/*
+ * Find the live node nearest to one that dies, of those it links to, but for "self"; false
+ * if there is none.
+ */
 static bool
-find_stand_in(VacuumState *state, const HnswNeighbour *lost, int level, HnswNeighbour *nearest)
+find_stand_in(VacuumState *state, const HnswNeighbour *lost, int level, HnswNodeId self,
+			  HnswNeighbour *nearest)
 {
 	HnswIndex  *index = state->index;
 	HnswNodeId	links[HNSW_MAX_DEGREE];
@@ -381,13 +385,14 @@ find_stand_in(VacuumState *state, const HnswNeighbour *lost, int level, HnswNeig
 	{
 		HnswNeighbour other;
 
-		if (bitmap_get(&state->dying, links[i]))
+		if (links[i] == self || bitmap_get(&state->dying, links[i]))
 			continue;
 		hnsw_read(index, links[i], &read);
 		if (read.node->flags == HNSW_NODE_USED && read.node->level == level)
 		{
 			hnsw_neighbour_fill(index, links[i], read.node, &other);
-			other.distance = hnsw_graph_distance(index, lost->vector, lost->norm, other.vector, other.norm);
+			other.distance = hnsw_graph_distance(index, lost->vector, lost->norm,
+												 other.vector, other.norm);
 			if (!found || other.distance < nearest->distance)
 				*nearest = other;
 			found = true;
@@ -432,7 +437,8 @@ choose_spares(VacuumState *state, const HnswNeighbour *self, int level, HnswNeig
 			spares->stand_ins = palloc(sizeof(HnswNeighbour) * self->nlinks);
 		}
 		spares->lost[spares->nlost] = lost.id;
-		spares->nlost += find_stand_in(state, &lost, level, &spares->stand_ins[spares->nlost]);
+		spares->nlost += find_stand_in(state, &lost, level, self->id,
+									   &spares->stand_ins[spares->nlost]);
 	}
 }
 
@@ -550,7 +556,7 @@ suspect_group(VacuumState *state, HnswNodeId id)
 	hnsw_neighbour_fill(state->index, id, read.node, &self);
 	level = read.node->level;
 	hnsw_read_end(&read);
-	if (find_stand_in(state, &self, level, &nearest))
+	if (find_stand_in(state, &self, level, id, &nearest))
 		bitmap_set(&state->suspect, nearest.id);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(state->finder->context);
