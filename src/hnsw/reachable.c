@@ -8,8 +8,8 @@
  * takes: one whose nearest other nodes do not know it is not found, although
  * somebody far away links to it.  So there are two tests.  The exact one
  * follows all links from the entry point (paths.c).  The other one is a search for the
- * node, which only those have to pass that the first one missed, and those
- * that lost much to the vacuum (suspects).  A node that is not found is linked
+ * node, which only those have to pass that the first one missed, those that
+ * lost much to the vacuum, and some at random (suspects).  A node that is not found is linked
  * from the nearest ones that are; then a search that comes there finds it.
  * Nodes seldom get lost alone: the neighbours of each become suspects.
  *
