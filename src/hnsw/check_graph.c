@@ -188,14 +188,18 @@ static void
 check_searches(HnswCheck *check)
 {
 	HnswFinder *finder = hnsw_finder_create(check->index);
-	int			n = (int) Max(MIN_LOOKED_FOR, Min(check->nlive / NODES_PER_LOOK, MAX_LOOKED_FOR));
+	int			n = (int) Min(check->nlive, Max(MIN_LOOKED_FOR, Min(check->nlive / NODES_PER_LOOK,
+																	MAX_LOOKED_FOR)));
 	int			nlost = 0;
 	int			nalone = 0;
 	HnswNodeId	first = HNSW_NO_NODE;
 
+	/* A search so wide meets all that paths lead to. */
+	if (check->nlive <= look_widths[0])
+		return;
 	finder->search->keep_vectors = false;
 	finder->search->lifted = false; /* as queries search */
-	for (int i = 0; i < n && check->nlive > 0; i++)
+	for (int i = 0; i < n; i++)
 	{
 		HnswNodeId	id = random_node(check);
 		HnswLook	look;
