@@ -32,11 +32,9 @@
 /*
  * Widths of these searches.  A row that the third finds belongs to no lost group:
  * from there on, only its own links are few.  The first is hnsw.ef_search's default.
- * If it misses a row, that says little; but it went astray if the second finds so
- * many nodes nearer than all that it met.
+ * If it misses a row, that says little, unless it went astray.
  */
 static const int check_widths[] = {40, 100, 200};
-#define ASTRAY 10
 
 /*
  * How often rows are looked for, each time twice as many, while a lost group may be
@@ -75,62 +73,27 @@ misses_many(const RowsSought *sought, int checks)
 	return sought->missed > sought->alone && sought->missed > checks * MENDED_SHARE;
 }
 
-/* Has the search that missed a node met the nearest one that it links to, or one as near? */
-static bool
-met_nearest(HnswFinder *finder, const HnswNeighbour *self)
-{
-	HnswSought	nearest;
-	HnswRead	read;
-	float		l2sq;
-
-	if (self->nlinks == 0)
-		return false;
-	nearest.id = self->links[0];
-	hnsw_read(finder->index, nearest.id, &read);
-	nearest.key = hnsw_node_key(finder->index, finder->query, read.node, &l2sq);
-	hnsw_read_end(&read);
-	return hnsw_finder_met(finder, &nearest);
-}
-
 /*
- * Look for a base node, or another one that is as near, and count what comes of it.
- * The last page of a part may have slots without a node, for which nobody searches.
+ * Look for a base node, and count what comes of it.  The last page of a part may have
+ * slots without a node, for which nobody searches.
  */
 static void
 look_for(HnswFinder *finder, const HnswMetaPageData *meta, HnswNodeId id, RowsSought *sought)
 {
-	HnswIndex  *index = finder->index;
-	MemoryContext old = MemoryContextSwitchTo(finder->context);
-	HnswSought	node = {.id = id};
-	HnswNeighbour self;
-	HnswRead	read;
-	float		l2sq;
-	int			misses = 0;
-	bool		used;
-
-	hnsw_read(index, id, &read);
-	used = read.node->flags & HNSW_NODE_USED;
-	if (used)
+	switch (hnsw_finder_look(finder, meta, id, check_widths, lengthof(check_widths)))
 	{
-		hnsw_finder_ask(finder, id, read.node, &self);
-		node.key = hnsw_node_key(index, finder->query, read.node, &l2sq);
-	}
-	hnsw_read_end(&read);
-	if (used)
-		misses = hnsw_finder_misses(finder, meta, &node, check_widths, lengthof(check_widths));
-	if (misses == lengthof(check_widths))
-	{
-		if (met_nearest(finder, &self))
+		case HNSW_LOOK_FOUND:
+			break;
+		case HNSW_LOOK_ASTRAY:
+			sought->astray++;
+			break;
+		case HNSW_LOOK_ALONE:
 			sought->alone++;
-		else
+			break;
+		case HNSW_LOOK_LOST:
 			sought->missed++;
+			break;
 	}
-	else if (misses > 0 && finder->astray >= ASTRAY)
-		sought->astray++;
-	else if (misses > 1)
-		sought->alone++;
-	MemoryContextSwitchTo(old);
-	MemoryContextReset(finder->context);
 }
 
 /*

@@ -80,6 +80,7 @@ typedef struct HnswCheck
 	CheckList	orphans;		/* upper nodes without a node below */
 	CheckList	leaked;			/* chunks that no node has */
 	CheckList	keys;			/* nodes with a wrong entry of a key page */
+	CheckList	lost;			/* nodes that searches miss with what is near them */
 	bool		lists_broken;	/* the lists of free slots have to be made anew */
 	bool		entry_broken;
 } HnswCheck;

@@ -16,6 +16,7 @@
 #include "hnsw/graph.h"
 #include "hnsw/options.h"
 #include "hnsw/paths.h"
+#include "common/pg_prng.h"
 #include "miscadmin.h"
 #include "utils/float.h"
 #include "utils/memutils.h"
@@ -25,6 +26,18 @@
 
 /* Unreached nodes that are searched for */
 #define MAX_SEARCHED 100
+
+/*
+ * Nodes at random that are looked for as queries do, at least and at most, and one in so
+ * many; the widths of these searches.  Those that are missed with what is near them, or
+ * found by the second search, elsewhere than where the first was, are reported if they are
+ * so large a share.
+ */
+#define MIN_LOOKED_FOR 400
+#define MAX_LOOKED_FOR 1000
+#define NODES_PER_LOOK 100
+#define LOST_SHARE 0.005
+static const int look_widths[] = {100, 200};
 
 /* Looks that have to find the entry point wrong */
 #define LOOKS 3
@@ -153,6 +166,64 @@ check_reach(HnswCheck *check)
 					n, check->nlive, HNSW_DEFAULT_EF_SEARCH, found, searched);
 }
 
+/* A base node at random in use, or HNSW_NO_NODE after some tries */
+static HnswNodeId
+random_node(HnswCheck *check)
+{
+	for (int i = 0; i < MAX_LOOKED_FOR; i++)
+	{
+		uint64		id = pg_prng_uint64_range(&pg_global_prng_state, 1, check->nids - 1);
+
+		if (check->nodes[id] == NODE_USED)
+			return (HnswNodeId) id;
+	}
+	return HNSW_NO_NODE;
+}
+
+/*
+ * Paths lead to a node, but do searches follow them?  Some nodes are looked for.  Where
+ * there is no structure, searches miss nodes in any graph, but most of them alone.
+ */
+static void
+check_searches(HnswCheck *check)
+{
+	HnswFinder *finder = hnsw_finder_create(check->index);
+	int			n = (int) Min(check->nlive, Max(MIN_LOOKED_FOR, Min(check->nlive / NODES_PER_LOOK,
+																	MAX_LOOKED_FOR)));
+	int			nlost = 0;
+	int			nalone = 0;
+	HnswNodeId	first = HNSW_NO_NODE;
+
+	/* A search so wide meets all that paths lead to. */
+	if (check->nlive <= look_widths[0])
+		return;
+	finder->search->keep_vectors = false;
+	finder->search->lifted = false; /* as queries search */
+	for (int i = 0; i < n; i++)
+	{
+		HnswNodeId	id = random_node(check);
+		HnswLook	look;
+
+		CHECK_FOR_INTERRUPTS();
+		if (id == HNSW_NO_NODE || !check_has_rows(check, id))
+			continue;
+		hnsw_meta_refresh(check->index, &check->meta);
+		look = hnsw_finder_look(finder, &check->meta, id, look_widths, lengthof(look_widths));
+		nalone += look == HNSW_LOOK_ALONE;
+		if (look != HNSW_LOOK_ASTRAY && look != HNSW_LOOK_LOST)
+			continue;
+		check_list_add(&check->lost, id);
+		if (nlost++ == 0)
+			first = id;
+	}
+	if (nlost > Max(nalone, n * LOST_SHARE))
+		check_found(check->check, CHECK_TIDY,
+					(CheckPlace) {HnswNodeBlock(&check->index->layout, first),
+					HnswNodeSlot(&check->index->layout, first)},
+					"searches of width %d miss %d of %d nodes at random, this one first, and what is near them",
+					look_widths[0], nlost, n);
+}
+
 /* Needs to know all nodes, and meets them as searches do. */
 void
 check_graph(HnswCheck *check)
@@ -160,5 +231,8 @@ check_graph(HnswCheck *check)
 	check_phase(check->check, "graph");
 	check_entry(check);
 	if (check->check->sample >= 1 && !check->entry_broken && check->meta.entry != HNSW_NO_NODE)
+	{
 		check_reach(check);
+		check_searches(check);
+	}
 }

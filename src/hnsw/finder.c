@@ -12,6 +12,9 @@
 
 #include "utils/memutils.h"
 
+/* A search went astray if a wider one finds so many nodes nearer than all that it met. */
+#define ASTRAY 10
+
 /* Make a finder, which lives in the current memory context.  Its searches are the graph's. */
 HnswFinder *
 hnsw_finder_create(HnswIndex *index)
@@ -204,6 +207,63 @@ hnsw_finder_misses(HnswFinder *finder, const HnswMetaPageData *meta, const HnswS
 		}
 	}
 	return n;
+}
+
+/* Has the search that missed a node met the nearest one that it links to, or one as near? */
+static bool
+met_nearest(HnswFinder *finder, const HnswNeighbour *self)
+{
+	HnswSought	nearest;
+	HnswRead	read;
+	float		l2sq;
+
+	if (self->nlinks == 0)
+		return false;
+	nearest.id = self->links[0];
+	hnsw_read(finder->index, nearest.id, &read);
+	nearest.key = hnsw_node_key(finder->index, finder->query, read.node, &l2sq);
+	hnsw_read_end(&read);
+	return hnsw_finder_met(finder, &nearest);
+}
+
+/*
+ * Look for a base node, or another one that is as near, as queries do, wider and wider.  Is
+ * it found by a search of the first width; if not, is it missed alone, or with what is near
+ * it?
+ */
+HnswLook
+hnsw_finder_look(HnswFinder *finder, const HnswMetaPageData *meta, HnswNodeId id, const int *widths,
+				 int n)
+{
+	HnswIndex  *index = finder->index;
+	MemoryContext old = MemoryContextSwitchTo(finder->context);
+	HnswSought	node = {.id = id};
+	HnswNeighbour self;
+	HnswRead	read;
+	float		l2sq;
+	int			misses = 0;
+	bool		used;
+	HnswLook	look = HNSW_LOOK_FOUND;
+
+	hnsw_read(index, id, &read);
+	used = read.node->flags & HNSW_NODE_USED;
+	if (used)
+	{
+		hnsw_finder_ask(finder, id, read.node, &self);
+		node.key = hnsw_node_key(index, finder->query, read.node, &l2sq);
+	}
+	hnsw_read_end(&read);
+	if (used)
+		misses = hnsw_finder_misses(finder, meta, &node, widths, n);
+	if (misses == n)
+		look = met_nearest(finder, &self) ? HNSW_LOOK_ALONE : HNSW_LOOK_LOST;
+	else if (misses > 0 && finder->astray >= ASTRAY)
+		look = HNSW_LOOK_ASTRAY;
+	else if (misses > 1)
+		look = HNSW_LOOK_ALONE;
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(finder->context);
+	return look;
 }
 
 /*

@@ -163,6 +163,15 @@ typedef struct HnswSought
 	float		key;			/* -infinity: nothing but the node */
 } HnswSought;
 
+/* What looking for a base node has come to */
+typedef enum HnswLook
+{
+	HNSW_LOOK_FOUND,			/* soon enough */
+	HNSW_LOOK_ASTRAY,			/* the first search looked elsewhere */
+	HNSW_LOOK_ALONE,			/* not at once, or not at all, but what is nearest to it */
+	HNSW_LOOK_LOST				/* not even that */
+} HnswLook;
+
 typedef enum HnswLinkMode
 {
 	HNSW_LINK_IF_WANTED,
@@ -184,6 +193,8 @@ extern void hnsw_neighbours_keep(const HnswIndex *index, const HnswNeighbour *ne
 extern bool hnsw_finder_met(const HnswFinder *finder, const HnswSought *sought);
 extern int	hnsw_finder_misses(HnswFinder *finder, const HnswMetaPageData *meta,
 							   const HnswSought *sought, const int *widths, int n);
+extern HnswLook hnsw_finder_look(HnswFinder *finder, const HnswMetaPageData *meta, HnswNodeId id,
+								 const int *widths, int n);
 extern bool hnsw_link_back(HnswFinder *finder, const HnswNeighbour *self,
 						   const HnswNeighbour *neighbour, int level, HnswLinkMode mode);
 

@@ -8,8 +8,8 @@
  * takes: one whose nearest other nodes do not know it is not found, although
  * somebody far away links to it.  So there are two tests.  The exact one
  * follows all links from the entry point (paths.c).  The other one is a search for the
- * node, which only those have to pass that the first one missed, and those
- * that lost much to the vacuum (suspects).  A node that is not found is linked
+ * node, which only those have to pass that the first one missed, those that
+ * lost much to the vacuum, and some at random (suspects).  A node that is not found is linked
  * from the nearest ones that are; then a search that comes there finds it.
  * Nodes seldom get lost alone: the neighbours of each become suspects.
  *
@@ -24,6 +24,7 @@
 #include "hnsw/vacuum.h"
 
 #include "commands/vacuum.h"
+#include "common/pg_prng.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "utils/float.h"
@@ -41,6 +42,12 @@ static const int verify_width = HNSW_DEFAULT_EF_SEARCH;
 
 /* A node has few links if it has less than this share of what there is room for. */
 #define FEW_LINKS_SHARE 4
+
+/*
+ * Nodes at random that are looked for, at most, and no more than are dying: the only link
+ * to a group may have been one of a node that is nowhere near it.
+ */
+#define MAX_SAMPLE 200
 
 /*
  * Links of one node may have given way for those of another.  A round in which nothing
@@ -86,6 +93,27 @@ find_unreached(Reach *reach)
 	}
 }
 
+/* Some nodes at random are suspect, too; in a repair, for which nodes need not die, in each round. */
+static void
+suspect_some(VacuumState *state)
+{
+	HnswIndex  *index = state->index;
+	int64		n = state->callback == NULL ? MAX_SAMPLE : Min(state->ndying, MAX_SAMPLE);
+	BlockNumber last = HnswNodeBlock(&index->layout, state->suspect.size - 1);
+
+	for (int64 i = 0; i < n && last > HNSW_METAPAGE; i++)
+	{
+		BlockNumber block = (BlockNumber) pg_prng_uint64_range(&pg_global_prng_state,
+															   HNSW_METAPAGE + 1, last);
+		HnswNodeId	ids[HNSW_MAX_NODES_PER_PAGE];
+		int			found = hnsw_block_nodes(index, block, ids);
+
+		piramid_vacuum_delay();
+		if (found > 0)
+			bitmap_set(&state->suspect, ids[pg_prng_uint64_range(&pg_global_prng_state, 0, found - 1)]);
+	}
+}
+
 /* ---------------------------------------------------------------------
  * Searches
  * ---------------------------------------------------------------------
@@ -110,7 +138,7 @@ link_lost(Reach *reach, const HnswNeighbour *self, int level)
 	int			made = 0;
 
 	if (has_few_links(reach, self))
-		vacuum_fill_links(state, self->id, neighbours, n);
+		vacuum_fill_links(state, self, level, neighbours, n);
 	for (int i = 0; i < Min(n, Max(ENTRANCES_ASKED, entrances)) && made < entrances; i++)
 		made += hnsw_link_back(state->finder, self, &neighbours[i], level, HNSW_LINK_IF_WANTED);
 	for (int i = 0; i < n && made == 0; i++)
@@ -223,6 +251,8 @@ vacuum_restore_reach(VacuumState *state)
 		int64		before = state->nlost;
 
 		find_unreached(&reach);
+		if (round == 0 || state->callback == NULL)
+			suspect_some(state);
 		check_suspects(&reach, true);
 		check_suspects(&reach, false);
 		ereport(DEBUG1,

@@ -232,6 +232,8 @@ hnsw_repair(Check *frame)
 	remove_overflow(check);
 	remove_links(check, &state);
 	mend_keys(check);
+	for (uint32 i = 0; i < check->lost.n; i++)
+		bitmap_set(&state.suspect, check->lost.items[i]);
 	check_phase(frame, "vacuum");
 	vacuum_run(&state, true);
 	check_repaired(frame, state.nlost, "nodes linked that searches did not find");

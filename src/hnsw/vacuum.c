@@ -34,6 +34,12 @@
 #define REPAIR_WIDTH 10
 
 /*
+ * A link to a dying node leads far away if that is so many times as far as what would take
+ * the link's place.
+ */
+#define FAR_FACTOR 2
+
+/*
  * A search has to find a node that lost one in so many of its links, and the
  * nearest neighbour of one in so many dying nodes.
  */
@@ -161,7 +167,7 @@ static void
 note_dying(VacuumState *state, HnswNodeId id, int level)
 {
 	bitmap_set(&state->dying, id);
-	state->any_dying = true;
+	state->ndying++;
 	if (level == 0 && state->index->layout.key_size > 0)
 		hnsw_key_set(state->index, id, HNSW_KEY_ABSENT, NULL);
 }
@@ -218,11 +224,13 @@ clean_node(VacuumState *state, HnswNodeId id)
 	int64		chunk_left;
 	int			flags;
 	int			level;
+	HnswNodeId	below;
 	bool		dies = false;
 
 	hnsw_read(index, id, &read);
 	flags = read.node->flags;
 	level = read.node->level;
+	below = read.node->below;
 	ntids = read.node->ntids;
 	more = read.node->more_tids;
 	memcpy(tids, HnswNodeTids(layout, read.node), sizeof(ItemPointerData) * ntids);
@@ -233,6 +241,8 @@ clean_node(VacuumState *state, HnswNodeId id)
 	if (flags & HNSW_NODE_DYING)
 	{
 		note_dying(state, id, level);
+		if (level > 0)
+			bitmap_set(&state->entrance, below);
 		return;
 	}
 	if (level > 0)
@@ -284,15 +294,18 @@ mark_upper(VacuumState *state)
 			HnswNodeId	id = state->upper[i];
 			HnswRead	read;
 			HnswWrite	write;
+			HnswNodeId	below;
 			bool		dies;
 
 			if (bitmap_get(&state->dying, id))
 				continue;
 			hnsw_read(index, id, &read);
-			dies = bitmap_get(&state->dying, read.node->below);
+			below = read.node->below;
+			dies = bitmap_get(&state->dying, below);
 			hnsw_read_end(&read);
 			if (!dies)
 				continue;
+			bitmap_set(&state->entrance, below);
 			hnsw_write(index, id, &write);
 			write.node->flags |= HNSW_NODE_DYING;
 			hnsw_write_end(index, &write, true);
@@ -337,46 +350,169 @@ find_around(VacuumState *state, const HnswNeighbour *self, int level, const Hnsw
 	return hnsw_finder_neighbours(state->finder, self, false, neighbours);
 }
 
+/* What the links of a node that is filled up are chosen from */
+typedef struct Spares
+{
+	HnswNeighbour *neighbours;	/* what a search has found */
+	int		   *chosen;			/* which of them, the diverse ones first */
+	int			nchosen;
+	int			nkept;
+	int			next;			/* the chosen one that comes next */
+	int			nlost;
+	HnswNodeId *lost;			/* dying nodes far away, */
+	HnswNeighbour *stand_ins;	/* and what takes their place; NULL if there are none */
+} Spares;
+
+/*
+ * Find the live node nearest to one that dies, of those it links to, but for "self"; false
+ * if there is none.
+ */
+static bool
+find_stand_in(VacuumState *state, const HnswNeighbour *lost, int level, HnswNodeId self,
+			  HnswNeighbour *nearest)
+{
+	HnswIndex  *index = state->index;
+	HnswNodeId	links[HNSW_MAX_DEGREE];
+	HnswRead	read;
+	int			n;
+	bool		found = false;
+
+	hnsw_read(index, lost->id, &read);
+	n = read.node->level == level ? read.node->nlinks : 0;
+	memcpy(links, HnswNodeLinks(&index->layout, read.node), sizeof(HnswNodeId) * n);
+	hnsw_read_end(&read);
+	for (int i = 0; i < n; i++)
+	{
+		HnswNeighbour other;
+
+		if (links[i] == self || bitmap_get(&state->dying, links[i]))
+			continue;
+		hnsw_read(index, links[i], &read);
+		if (read.node->flags == HNSW_NODE_USED && read.node->level == level)
+		{
+			hnsw_neighbour_fill(index, links[i], read.node, &other);
+			other.distance = hnsw_graph_distance(index, lost->vector, lost->norm,
+												 other.vector, other.norm);
+			if (!found || other.distance < nearest->distance)
+				*nearest = other;
+			found = true;
+		}
+		hnsw_read_end(&read);
+	}
+	return found;
+}
+
+/*
+ * Choose among n neighbours, which the finder's search for "self" has found.  A link to
+ * a dying node that is much farther than these may be the only one that led there: what is
+ * nearest to that node takes its place.
+ */
+static void
+choose_spares(VacuumState *state, const HnswNeighbour *self, int level, HnswNeighbour *neighbours,
+			  int n, Spares *spares)
+{
+	HnswIndex  *index = state->index;
+	const HnswSearch *search = state->finder->search;
+	float		factor = index->layout.space->euclidean ? FAR_FACTOR * FAR_FACTOR : FAR_FACTOR;
+	float		near = 0;
+
+	spares->neighbours = neighbours;
+	spares->chosen = palloc(sizeof(int) * index->layout.degree);
+	spares->nchosen = hnsw_select(index, neighbours, n, index->layout.degree, spares->chosen,
+								  &spares->nkept);
+	for (int i = 0; i < n && near == 0; i++)
+		if (hnsw_find_link(self->links, self->nlinks, neighbours[i].id) < 0)
+			near = neighbours[i].distance;
+	for (uint32 i = 0; i < search->nfound && near > 0; i++)
+	{
+		HnswNeighbour lost = {.id = search->found[i].id, .norm = search->found[i].norm};
+
+		if (!search->found[i].dying || search->found[i].key <= factor * near ||
+			hnsw_find_link(self->links, self->nlinks, lost.id) < 0)
+			continue;
+		lost.vector = search->vectors + (Size) i * hnsw_vector_length(&index->layout);
+		if (spares->stand_ins == NULL)
+		{
+			spares->lost = palloc(sizeof(HnswNodeId) * self->nlinks);
+			spares->stand_ins = palloc(sizeof(HnswNeighbour) * self->nlinks);
+		}
+		spares->lost[spares->nlost] = lost.id;
+		spares->nlost += find_stand_in(state, &lost, level, self->id,
+									   &spares->stand_ins[spares->nlost]);
+	}
+}
+
+/* What may become a link of a node, which is locked, in place of one to a dying node; or NULL */
+static HnswNeighbour *
+next_spare(VacuumState *state, HnswNodeHeader node, Spares *spares, HnswNodeId lost, bool *kept)
+{
+	const HnswNodeId *links = HnswNodeLinks(&state->index->layout, node);
+
+	*kept = true;
+	for (int i = 0; i < spares->nlost; i++)
+		if (spares->lost[i] == lost &&
+			hnsw_find_link(links, node->nlinks, spares->stand_ins[i].id) < 0)
+			return &spares->stand_ins[i];
+	while (spares->next < spares->nchosen)
+	{
+		int			i = spares->next++;
+		HnswNeighbour *to = &spares->neighbours[spares->chosen[i]];
+
+		*kept = i < spares->nkept;
+		if (!bitmap_get(&state->dying, to->id) &&
+			hnsw_find_link(links, node->nlinks, to->id) < 0)
+			return to;
+	}
+	return NULL;
+}
+
+/* Let a node, which is locked, link to what next_spare has given. */
+static inline void
+use_spare(VacuumState *state, HnswNodeHeader node, int position, HnswNeighbour *to, bool kept)
+{
+	to->rotated = hnsw_rotated(state->index, to->vector);
+	hnsw_set_link(state->index, node, position, to, state->finder->query->rotated, kept);
+}
+
 /*
  * Fill up a node's links from n neighbours, and replace those to dying nodes, each in
  * its place as long as there are others: a link that moves would be logged, too.  The
- * finder has been asked for the node.
+ * finder has been asked for the node, and its search has found the neighbours.
  */
 void
-vacuum_fill_links(VacuumState *state, HnswNodeId id, HnswNeighbour *neighbours, int n)
+vacuum_fill_links(VacuumState *state, const HnswNeighbour *self, int level,
+				  HnswNeighbour *neighbours, int n)
 {
 	HnswIndex  *index = state->index;
 	const HnswLayout *layout = &index->layout;
-	int		   *chosen = palloc(sizeof(int) * layout->degree);
-	int			nkept;
-	int			nchosen = hnsw_select(index, neighbours, n, layout->degree, chosen, &nkept);
-	int			lost[HNSW_MAX_DEGREE];
-	int			nlost = 0;
-	int			filled = 0;
+	Spares		spares = {0};
+	HnswNeighbour *to;
 	HnswWrite	write;
 	HnswNodeHeader node;
+	bool		kept;
 
-	hnsw_write(index, id, &write);
+	choose_spares(state, self, level, neighbours, n, &spares);
+	hnsw_write(index, self->id, &write);
 	node = write.node;
-	for (int i = 0; i < node->nlinks; i++)
-		if (bitmap_get(&state->dying, HnswNodeLinks(layout, node)[i]))
-			lost[nlost++] = i;
-	for (int i = 0; i < nchosen && (filled < nlost || node->nlinks < layout->degree); i++)
+	for (int i = 0; i < node->nlinks;)
 	{
-		HnswNeighbour *to = &neighbours[chosen[i]];
-		int			position;
+		HnswNodeId	lost = HnswNodeLinks(layout, node)[i];
 
-		if (bitmap_get(&state->dying, to->id) ||
-			hnsw_find_link(HnswNodeLinks(layout, node), node->nlinks, to->id) >= 0)
+		to = bitmap_get(&state->dying, lost) ? next_spare(state, node, &spares, lost, &kept) : NULL;
+		if (to != NULL)
+			use_spare(state, node, i, to, kept);
+		else if (bitmap_get(&state->dying, lost))
+		{
+			hnsw_remove_link(index, node, i);
 			continue;
-		position = filled < nlost ? lost[filled++] : node->nlinks;
-		to->rotated = hnsw_rotated(index, to->vector);
-		hnsw_set_link(index, node, position, to, state->finder->query->rotated, i < nkept);
+		}
+		i++;
 	}
-	while (nlost > filled)
-		hnsw_remove_link(index, node, lost[--nlost]);
+	while (node->nlinks < layout->degree &&
+		   (to = next_spare(state, node, &spares, HNSW_NO_NODE, &kept)) != NULL)
+		use_spare(state, node, node->nlinks, to, kept);
 	hnsw_write_end(index, &write, true);
-	pfree(chosen);
+	pfree(spares.chosen);
 }
 
 /*
@@ -406,6 +542,26 @@ suspect_nearest(VacuumState *state, HnswNodeId id)
 	hnsw_read_end(&read);
 }
 
+/* A dying node to which searches came down: they may have come to a whole group by it. */
+static void
+suspect_group(VacuumState *state, HnswNodeId id)
+{
+	MemoryContext old = MemoryContextSwitchTo(state->finder->context);
+	HnswNeighbour self;
+	HnswNeighbour nearest;
+	HnswRead	read;
+	int			level;
+
+	hnsw_read(state->index, id, &read);
+	hnsw_neighbour_fill(state->index, id, read.node, &self);
+	level = read.node->level;
+	hnsw_read_end(&read);
+	if (find_stand_in(state, &self, level, id, &nearest))
+		bitmap_set(&state->suspect, nearest.id);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(state->finder->context);
+}
+
 /*
  * Give a live node of this level, which lost links to the given nodes, others.  If it
  * lost most, the lost nodes may lead to no live ones: they are looked for from the
@@ -421,7 +577,7 @@ replace_links(VacuumState *state, const HnswNeighbour *self, int level, const Hn
 	if (nlost * SUSPECT_LINKS >= self->nlinks)
 		bitmap_set(&state->suspect, self->id);
 	n = find_around(state, self, level, lost, nlost * 2 > self->nlinks ? 0 : nlost, &neighbours);
-	vacuum_fill_links(state, self->id, neighbours, n);
+	vacuum_fill_links(state, self, level, neighbours, n);
 }
 
 /* Fill up the links of a node, some of which were taken out; another test is a search for it. */
@@ -460,6 +616,8 @@ repair_node(VacuumState *state, HnswNodeId id)
 	if (bitmap_get(&state->dying, id))
 	{
 		suspect_nearest(state, id);
+		if (bitmap_get(&state->entrance, id))
+			suspect_group(state, id);
 		return;
 	}
 
@@ -611,6 +769,7 @@ vacuum_begin(VacuumState *state, Relation rel, IndexBulkDeleteResult *stats)
 	state->best_level = -1;
 	state->dying = bitmap_make(count_ids(state->index));
 	state->suspect = bitmap_make(state->dying.size);
+	state->entrance = bitmap_make(state->dying.size);
 	stats->num_index_tuples = 0;
 }
 
@@ -624,7 +783,7 @@ vacuum_run(VacuumState *state, bool always)
 	piramid_injection_point("hnsw-vacuum-cleaned");
 	mark_upper(state);
 	piramid_injection_point("hnsw-vacuum-marked");
-	if (!state->any_dying && !always)
+	if (state->ndying == 0 && !always)
 		return;
 	LockPage(rel, HNSW_METAPAGE, ExclusiveLock);
 	UnlockPage(rel, HNSW_METAPAGE, ExclusiveLock);

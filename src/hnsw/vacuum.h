@@ -26,7 +26,8 @@ typedef struct VacuumState
 	void	   *callback_state;
 	HnswBitmap	dying;
 	HnswBitmap	suspect;		/* searches may not find these any more */
-	bool		any_dying;
+	HnswBitmap	entrance;		/* dying nodes from which searches came down */
+	int64		ndying;
 	HnswNodeId *upper;			/* upper nodes of pass 1 */
 	uint32		nupper;
 	uint32		upper_capacity;
@@ -38,8 +39,8 @@ typedef struct VacuumState
 
 /* functions in vacuum.c */
 extern void vacuum_begin(VacuumState *state, Relation rel, IndexBulkDeleteResult *stats);
-extern void vacuum_fill_links(VacuumState *state, HnswNodeId id, HnswNeighbour *neighbours,
-							  int n);
+extern void vacuum_fill_links(VacuumState *state, const HnswNeighbour *self,
+							  int level, HnswNeighbour *neighbours, int n);
 extern void vacuum_refill(VacuumState *state, HnswNodeId id);
 extern void vacuum_run(VacuumState *state, bool always);
 

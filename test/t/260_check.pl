@@ -281,7 +281,7 @@ my $checks = 0;
 my $found = '';
 do
 {
-	$found .= join('', grep { !/cannot be reached/ } findings());
+	$found .= join('', grep { !/$not_found/ } findings());
 	$checks++;
 	$_->pump_nb foreach grep { $_->pumpable } @clients;
 } while ($found eq '' && grep { $_->pumpable } @clients);

@@ -255,7 +255,7 @@ my %said = (cancel => qr/ERROR: +57014/, terminate => qr/57P01|server closed the
 # ---------------------------------------------------------------------
 
 # Findings of the check, but for nodes that inserts may leave behind
-sub findings { my ($index) = @_; return join "\n", grep { !/cannot be reached/ } split /\n/, query("SELECT severity, what FROM piramid_check('$index', true)") }
+sub findings { my ($index) = @_; return join "\n", grep { !/$not_found/ } split /\n/, query("SELECT severity, what FROM piramid_check('$index', true)") }
 
 sub path { return $node->data_dir . '/' . query("SELECT pg_relation_filepath('t_idx')") }
 
