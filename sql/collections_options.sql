@@ -226,6 +226,29 @@ INSERT INTO parted_1 VALUES (2, 'Two.');
 SELECT document_id, text FROM parted_1_chunk ORDER BY 1;
 SELECT piramid.drop_collection('parted_1');
 DROP TABLE parted;
+-- keys that rows exchange
+CREATE TABLE swapped (id int PRIMARY KEY DEFERRABLE, body text, lang char(2));
+INSERT INTO swapped VALUES (1, 'One.', 'en'), (2, 'Two.', 'de'), (3, 'Three.', 'fr');
+SELECT piramid.attach_collection('swapped', 'body', 'three', filter_columns => '{lang}');
+UPDATE swapped SET id = id + 1;
+UPDATE swapped SET id = 5 - id WHERE id < 4;
+WITH gone AS (DELETE FROM swapped WHERE id = 4) INSERT INTO swapped VALUES (4, 'Four.', 'it');
+SELECT d.id, body, d.lang, text, c.lang FROM swapped AS d LEFT JOIN swapped_chunk AS c ON document_id = d.id ORDER BY 1;
+SELECT document_id FROM piramid.search('swapped', query_text => 'two or three or four', filter => '{"lang": "de"}');
+SELECT piramid.alter_collection('swapped', '{"chunking": {"deferred": true}}'), piramid.cut('swapped');
+UPDATE swapped SET id = 5 - id WHERE id < 4;
+SELECT d.id, body, text FROM swapped AS d LEFT JOIN swapped_chunk ON document_id = d.id ORDER BY 1;
+SELECT piramid.cut('swapped');
+SELECT d.id, body, text FROM swapped AS d LEFT JOIN swapped_chunk ON document_id = d.id ORDER BY 1;
+SELECT piramid.drop_collection('swapped');
+DROP TABLE swapped;
+-- types that have a length
+SELECT piramid.create_collection('coded', 'three', filter_columns => '{"code": "char(3)"}');
+INSERT INTO coded (body, metadata) VALUES ('One.', '{"code": "abc"}'), ('Two.', '{"code": "axy"}');
+SELECT piramid.import_vectors('coded', array_agg(text), array_agg('[1,2,3]'::piramid.embedding)) FROM coded_chunk;
+SELECT text FROM piramid.search('coded', '[1,2,3]', filter => '{"code": "abc"}');
+SELECT text FROM piramid.search('coded', '[1,2,3]', filter => '{"code": {"$ne": "abc"}}');
+SELECT piramid.drop_collection('coded', keep_documents => false);
 -- documents with a policy of their own: as many rows as there are to see
 CREATE TABLE secret (id int PRIMARY KEY, body text, who text);
 INSERT INTO secret SELECT n, format('Secret %s.', n), CASE WHEN n > 30 THEN 'regress_writer' ELSE 'nobody' END FROM generate_series(1, 33) AS n;
@@ -326,7 +349,7 @@ SET ROLE regress_owner;
 RESET piramid.tenant;
 
 -- A worker promotes, where the owner has said so, what is complete.
-SELECT piramid.grant_collection('shared', 'regress_worker', 'work');
+SELECT piramid.grant_collection('shared', 'regress_worker', 'work'), piramid.grant_collection('shared', 'regress_worker', 'work');
 SET ROLE regress_worker;
 UPDATE piramid.version SET state = 'active' WHERE documents = 'shared'::regclass AND version = 2;
 SELECT piramid.sweep(2), piramid.sweep(), piramid.sweep(), piramid.promote_finished();

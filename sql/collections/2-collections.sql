@@ -23,6 +23,15 @@ END
 $$;
 COMMENT ON FUNCTION piramid.type_named(text) IS 'the type of a name; NULL if there is none';
 
+-- Without a length: "character" would be one of a single character.
+CREATE FUNCTION piramid.type_sql(name text) RETURNS text
+	LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN format_type(name::regtype, -1);
+END
+$$;
+COMMENT ON FUNCTION piramid.type_sql(text) IS 'the type of a filter column as SQL, of any length';
+
 CREATE FUNCTION piramid.check_options(chunking jsonb, filter_columns jsonb, index_options jsonb) RETURNS void
 	LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -121,7 +130,7 @@ CREATE FUNCTION piramid.make_tables(c piramid.collection, key_type text) RETURNS
 DECLARE
 	chunks text := piramid.name_of(c.documents, '_chunk');
 	jobs text := piramid.name_of(c.documents, '_job');
-	columns text := coalesce((SELECT string_agg(format(', %I %s', key, value::regtype), '' ORDER BY key) FROM jsonb_each_text(c.filter_columns)), '');
+	columns text := coalesce((SELECT string_agg(format(', %I %s', key, piramid.type_sql(value)), '' ORDER BY key) FROM jsonb_each_text(c.filter_columns)), '');
 BEGIN
 	IF c.distance IS NULL OR c.distance NOT IN ('cosine', 'l2', 'ip') OR c.isolation IS NULL OR c.isolation NOT IN ('none', 'rls') THEN
 		RAISE EXCEPTION 'the distance is cosine, l2 or ip, and the isolation none or rls' USING ERRCODE = 'invalid_parameter_value';
@@ -255,7 +264,7 @@ BEGIN
 			HINT = 'piramid.register_model() makes one known; "piramid-server init" does so for the built-in "local-minilm".';
 	END IF;
 	EXECUTE format('CREATE TABLE %s (chunk_id bigint PRIMARY KEY REFERENCES %s ON DELETE CASCADE, tenant text NOT NULL%s, embedding %s.vector(%s) NOT NULL)',
-		made, c.chunks, (SELECT string_agg(format(', %I %s', f, (c.filter_columns ->> f)::regtype), '' ORDER BY f) FROM unnest(filters) AS f), schema, m.dims);
+		made, c.chunks, (SELECT string_agg(format(', %I %s', f, piramid.type_sql(c.filter_columns ->> f)), '' ORDER BY f) FROM unnest(filters) AS f), schema, m.dims);
 	IF c.isolation = 'rls' THEN
 		PERFORM piramid.isolate(made::regclass);
 		filters := array_prepend('tenant', filters);
@@ -439,6 +448,17 @@ $$;
 COMMENT ON FUNCTION piramid.drop_collection(regclass, boolean) IS
 	'drop the chunks, jobs and vectors of a collection, and the documents if that is asked; an attached table stays';
 
+-- A worker sees the rows of all tenants.  To say so again, as GRANT may be said, changes nothing.
+CREATE FUNCTION piramid.see_all(tab regclass, role regrole) RETURNS void
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF NOT EXISTS (SELECT FROM pg_policy WHERE polrelid = tab AND polname LIKE 'piramid\_work\_%' AND role = ANY (polroles)) THEN
+		EXECUTE format('CREATE POLICY %I ON %s TO %s USING (true)', 'piramid_work_' || role::oid, tab, role);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION piramid.see_all(regclass, regrole) IS 'row level security leaves all rows to the role of a worker';
+
 -- What a role needs to search, to write documents, or to embed.
 CREATE FUNCTION piramid.grant_collection(collection regclass, role regrole, what text) RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
@@ -467,14 +487,13 @@ BEGIN
 		EXECUTE format('GRANT UPDATE ON %s TO %s', c.chunks, role);
 		EXECUTE format('GRANT INSERT, UPDATE, DELETE ON %s TO %s', c.jobs, role);
 		IF c.isolation = 'rls' THEN
-			EXECUTE format('CREATE POLICY %1$I ON %2$s TO %3$s USING (true); CREATE POLICY %1$I ON %4$s TO %3$s USING (true)',
-				'piramid_work_' || role::oid, c.chunks, role, c.jobs);
+			PERFORM piramid.see_all(c.chunks, role), piramid.see_all(c.jobs, role);
 		END IF;
 	END IF;
 	FOR tab IN SELECT vectors FROM piramid.version AS v WHERE v.documents = c.documents LOOP
 		EXECUTE format('GRANT SELECT%s ON %s TO %s', CASE what WHEN 'work' THEN ', INSERT, DELETE' WHEN 'write' THEN ', UPDATE' END, tab, role);
 		IF what = 'work' AND c.isolation = 'rls' THEN
-			EXECUTE format('CREATE POLICY %I ON %s TO %s USING (true)', 'piramid_work_' || role::oid, tab, role);
+			PERFORM piramid.see_all(tab, role);
 		END IF;
 	END LOOP;
 END

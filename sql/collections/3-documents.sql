@@ -15,7 +15,7 @@ CREATE FUNCTION piramid.filter_values(c piramid.collection) RETURNS text
 	LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	RETURN (SELECT coalesce(string_agg(CASE WHEN c.attached THEN format(', d.%I', key)
-			ELSE format(', (d.metadata ->> %L)::%s', key, value::regtype) END, '' ORDER BY key), '')
+			ELSE format(', (d.metadata ->> %L)::%s', key, piramid.type_sql(value)) END, '' ORDER BY key), '')
 		FROM jsonb_each_text(c.filter_columns));
 END
 $$;

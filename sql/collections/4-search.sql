@@ -14,13 +14,13 @@ $$;
 COMMENT ON FUNCTION piramid.is_typed(text, jsonb) IS 'can a filter column be compared with this?';
 
 -- Such a condition, not negated, as SQL.
-CREATE FUNCTION piramid.typed_condition(source text, operator text, value jsonb, typed regtype) RETURNS text
+CREATE FUNCTION piramid.typed_condition(source text, operator text, value jsonb, typed text) RETURNS text
 	LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT CASE WHEN operator IN ('$in', '$nin') THEN format('%s = ANY (%L::%s[])', source, ARRAY(SELECT jsonb_array_elements_text(value)), typed)
 		ELSE format('%s %s %L::%s', source, CASE operator WHEN '$gt' THEN '>' WHEN '$gte' THEN '>=' WHEN '$lt' THEN '<' WHEN '$lte' THEN '<=' ELSE '=' END,
 			value #>> '{}', typed) END
 $$;
-COMMENT ON FUNCTION piramid.typed_condition(text, text, jsonb, regtype) IS 'a condition on a column with a type';
+COMMENT ON FUNCTION piramid.typed_condition(text, text, jsonb, text) IS 'a condition on a column with a type';
 
 -- One condition: a field, an operator, a JSON value.  Everything that the caller
 -- wrote becomes a literal.
@@ -30,15 +30,15 @@ DECLARE
 	sign text := CASE operator WHEN '$eq' THEN '=' WHEN '$ne' THEN '=' WHEN '$gt' THEN '>' WHEN '$gte' THEN '>='
 		WHEN '$lt' THEN '<' WHEN '$lte' THEN '<=' END;
 	source text;
-	typed text := c.filter_columns ->> field;
+	typed text := piramid.type_sql(c.filter_columns ->> field);
 	positive text;
 BEGIN
 	IF c.attached AND NOT field = ANY (c.metadata_columns) THEN
 		RAISE EXCEPTION 'there is no metadata column "%"', field USING ERRCODE = 'undefined_column';
 	END IF;
 	IF typed IS NOT NULL AND piramid.is_typed(operator, value) THEN
-		source := CASE WHEN c.attached THEN format('d.%I', field) ELSE format('(d.metadata ->> %L)::%s', field, typed::regtype) END;
-		positive := piramid.typed_condition(source, operator, value, typed::regtype);
+		source := CASE WHEN c.attached THEN format('d.%I', field) ELSE format('(d.metadata ->> %L)::%s', field, typed) END;
+		positive := piramid.typed_condition(source, operator, value, typed);
 	ELSE
 		source := CASE WHEN c.attached THEN format('to_jsonb(d.%I)', field) ELSE format('(d.metadata -> %L)', field) END;
 		positive := CASE
@@ -127,7 +127,7 @@ BEGIN
 		ELSE
 			FOR o IN SELECT key, value FROM jsonb_each(CASE jsonb_typeof(e.value) WHEN 'object' THEN e.value ELSE jsonb_build_object('$eq', e.value) END) LOOP
 				IF o.key IN ('$eq', '$gt', '$gte', '$lt', '$lte', '$in') AND piramid.is_typed(o.key, o.value) THEN
-					parts := parts || piramid.typed_condition(format('%s.%I', tab, e.key), o.key, o.value, (c.filter_columns ->> e.key)::regtype);
+					parts := parts || piramid.typed_condition(format('%s.%I', tab, e.key), o.key, o.value, piramid.type_sql(c.filter_columns ->> e.key));
 				ELSE
 					whole := false;
 				END IF;
