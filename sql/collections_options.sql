@@ -242,6 +242,13 @@ SELECT piramid.cut('swapped');
 SELECT d.id, body, text FROM swapped AS d LEFT JOIN swapped_chunk ON document_id = d.id ORDER BY 1;
 SELECT piramid.drop_collection('swapped');
 DROP TABLE swapped;
+-- Where chunks are in a text that has changed: as strpos() says, in one go
+SELECT count(*), bool_and(place = strpos(body, wanted)) AS same, count(*) FILTER (WHERE place > 0) AS found
+FROM (SELECT string_agg(CASE n % 7 WHEN 0 THEN 'a' WHEN 3 THEN chr(233) ELSE 'b' || n % 13 END, '') AS body FROM generate_series(1, 300) AS n) AS d,
+	LATERAL (SELECT array_agg(CASE n % 3 WHEN 0 THEN translate(t, '5', '6') ELSE t END) AS texts
+		FROM generate_series(1, 400) AS n, LATERAL substr(body, n, 1 + n * n % 97) AS t) AS x,
+	unnest(texts, piramid.places(body, texts)) AS u(wanted, place);
+SELECT piramid.places('', '{a,"",NULL}'), piramid.places('abc', '{abc,abcd,abc,c,NULL,bc}'), piramid.places('aaa', '{}'), piramid.places(NULL, '{a}');
 -- types that have a length
 SELECT piramid.create_collection('coded', 'three', filter_columns => '{"code": "char(3)"}');
 INSERT INTO coded (body, metadata) VALUES ('One.', '{"code": "abc"}'), ('Two.', '{"code": "axy"}');

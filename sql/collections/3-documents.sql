@@ -328,12 +328,19 @@ END
 $$;
 COMMENT ON FUNCTION piramid.document_changed() IS 'trigger: the chunks of a document follow its text';
 
+CREATE FUNCTION piramid.places(body text, texts text[]) RETURNS integer[]
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS '$libdir/piramid', 'piramid_places';
+COMMENT ON FUNCTION piramid.places(text, text[]) IS 'where in a text each of these first begins, in characters; 0 if nowhere';
+
 -- Until a changed document is cut again, its chunks are those of before that its text still has.
 CREATE FUNCTION piramid.keep_found(c piramid.collection, key text) RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	PERFORM piramid.execute(format('WITH here AS MATERIALIZED (
-			SELECT x.id, coalesce(strpos(d.%1$I, x.text), 0) AS start FROM %2$s AS x JOIN %3$s AS d ON d.%4$I = x.document_id WHERE d.%4$I = $1::%5$s),
+			SELECT u.id, coalesce(u.start, 0) AS start
+			FROM %3$s AS d, LATERAL (SELECT array_agg(x.id) AS ids, array_agg(x.text) AS texts FROM %2$s AS x WHERE x.document_id = d.%4$I) AS x,
+				unnest(x.ids, piramid.places(d.%1$I, x.texts)) AS u(id, start)
+			WHERE d.%4$I = $1::%5$s),
 		gone AS (DELETE FROM %2$s AS x USING here WHERE x.id = here.id AND here.start = 0)
 		UPDATE %2$s AS x SET start = here.start FROM here WHERE x.id = here.id AND here.start > 0 AND x.start <> here.start',
 		c.text_column, c.chunks, c.documents, c.key_column, piramid.key_type(c)), key);
