@@ -249,6 +249,17 @@ FROM (SELECT string_agg(CASE n % 7 WHEN 0 THEN 'a' WHEN 3 THEN chr(233) ELSE 'b'
 		FROM generate_series(1, 400) AS n, LATERAL substr(body, n, 1 + n * n % 97) AS t) AS x,
 	unnest(texts, piramid.places(body, texts)) AS u(wanted, place);
 SELECT piramid.places('', '{a,"",NULL}'), piramid.places('abc', '{abc,abcd,abc,c,NULL,bc}'), piramid.places('aaa', '{}'), piramid.places(NULL, '{a}');
+-- a text that is none
+CREATE TABLE numbers (id int PRIMARY KEY, body int);
+SELECT piramid.attach_collection('numbers', 'body', 'three');
+INSERT INTO numbers VALUES (1, 1);
+DROP TABLE numbers;
+SELECT piramid.create_collection('numbers', 'three', filter_columns => '{"n": "int"}');
+INSERT INTO numbers (body, metadata) VALUES ('One.', '{"n": 1}'), ('Two.', '{"n": 2}');
+-- numbers that a filter column of integers cannot have
+SELECT f, (SELECT count(*) FROM piramid.search('numbers', query_text => 'one OR two', filter => f)) FROM (SELECT jsonb_array_elements(
+	'[{"n": 1.0}, {"n": {"$gt": 1.5}}, {"n": {"$lt": 99999999999}}, {"n": {"$in": [2, 2.5]}}, {"n": {"$ne": 1.5}}, {"n": {"$in": [1, 2147483647]}}]') AS f) AS x;
+SELECT piramid.drop_collection('numbers', keep_documents => false);
 -- types that have a length
 SELECT piramid.create_collection('coded', 'three', filter_columns => '{"code": "char(3)"}');
 INSERT INTO coded (body, metadata) VALUES ('One.', '{"code": "abc"}'), ('Two.', '{"code": "axy"}');
@@ -344,6 +355,7 @@ INSERT INTO shared (body) VALUES ('Three of a.');
 SELECT piramid.alter_collection('shared', '{"chunking": {"size": 20, "overlap": 0}}');
 SELECT piramid.alter_collection('shared', '{"metadata_schema": {"required": ["a"]}}');
 SELECT piramid.alter_collection('shared', '{"metadata_schema": null}');
+SELECT piramid.rechunk_all('shared');
 -- nor does a tenant see jobs of another
 SELECT tenant, count(*) FROM shared_job GROUP BY 1;
 SELECT chunks, pending FROM piramid.collection_status WHERE collection = 'shared'::regclass;

@@ -361,6 +361,12 @@ BEGIN
 			RAISE EXCEPTION 'table "%" has no column "%"', source, wanted USING ERRCODE = 'undefined_column';
 		END IF;
 	END LOOP;
+	-- Else each INSERT would fail.
+	IF NOT EXISTS (SELECT FROM pg_attribute JOIN pg_type AS y ON y.oid = atttypid WHERE attrelid = source AND attname = text_column AND (typcategory = 'S'
+			OR EXISTS (SELECT FROM pg_cast WHERE castsource = atttypid AND casttarget = 'text'::regtype AND castcontext = 'i'))) THEN
+		RAISE EXCEPTION 'column "%" of table "%" is no text', text_column, source USING ERRCODE = 'datatype_mismatch',
+			HINT = 'A column that is GENERATED ALWAYS AS (...) STORED can have its text.';
+	END IF;
 	SELECT coalesce(jsonb_object_agg(attname, format_type(atttypid, NULL)), '{}') INTO types
 	FROM pg_attribute WHERE attrelid = source AND attname = ANY (filter_columns);
 	PERFORM piramid.check_options(chunking, types, index_options);
@@ -518,6 +524,18 @@ $$;
 COMMENT ON FUNCTION piramid.set_quota(regclass, bigint, bigint, bigint) IS
 	'the most documents, chunks, and bytes of chunks that each tenant of a collection may have; NULL: no limit';
 
+-- Chunks of documents that somebody does not see would go, or stay as they are.
+CREATE FUNCTION piramid.refuse_hidden(c piramid.collection) RETURNS void
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF row_security_active(c.documents) THEN
+		RAISE EXCEPTION 'row level security hides documents of "%", which are to be cut again, or tested', c.documents
+			USING ERRCODE = 'insufficient_privilege', HINT = 'A role with BYPASSRLS, and the rights of the owner, changes this.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION piramid.refuse_hidden(piramid.collection) IS 'fails if row level security may hide documents from the current user';
+
 -- What may change in a collection that exists.
 CREATE FUNCTION piramid.alter_collection(collection regclass, changes jsonb) RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
@@ -543,9 +561,8 @@ BEGIN
 	IF jsonb_typeof(changes -> 'auto_promote') <> 'boolean' THEN
 		RAISE EXCEPTION '"auto_promote" is true or false' USING ERRCODE = 'invalid_parameter_value';
 	END IF;
-	IF row_security_active(c.documents) AND (changes ? 'chunking' OR changes -> 'metadata_schema' <> 'null') THEN
-		RAISE EXCEPTION 'row level security hides documents of "%", which are to be cut again, or tested', c.documents
-			USING ERRCODE = 'insufficient_privilege', HINT = 'A role with BYPASSRLS, and the rights of the owner, changes this.';
+	IF changes ? 'chunking' OR changes -> 'metadata_schema' <> 'null' THEN
+		PERFORM piramid.refuse_hidden(c);
 	END IF;
 	c.auto_promote := coalesce((changes ->> 'auto_promote')::boolean, c.auto_promote);
 	IF changes ? 'chunking' THEN

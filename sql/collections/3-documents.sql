@@ -115,6 +115,7 @@ DECLARE
 	keys text[];
 	n bigint := 0;
 BEGIN
+	PERFORM piramid.refuse_hidden(c);
 	PERFORM piramid.lock_tables(ARRAY[c.documents] || ARRAY(SELECT relid FROM pg_partition_tree(c.documents) WHERE relid <> c.documents) || c.uncut,
 		current_setting('lock_timeout')::interval, lock_mode => 'SHARE ROW EXCLUSIVE');
 	EXECUTE format('DELETE FROM %s AS x WHERE NOT EXISTS (SELECT FROM %s AS d WHERE d.%I = x.document_id)', c.chunks, c.documents, c.key_column);
@@ -329,7 +330,7 @@ $$;
 COMMENT ON FUNCTION piramid.document_changed() IS 'trigger: the chunks of a document follow its text';
 
 CREATE FUNCTION piramid.places(body text, texts text[]) RETURNS integer[]
-	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS '$libdir/piramid', 'piramid_places';
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS '$libdir/piramid', 'piramid_places';
 COMMENT ON FUNCTION piramid.places(text, text[]) IS 'where in a text each of these first begins, in characters; 0 if nowhere';
 
 -- Until a changed document is cut again, its chunks are those of before that its text still has.
