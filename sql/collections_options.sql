@@ -226,6 +226,47 @@ INSERT INTO parted_1 VALUES (2, 'Two.');
 SELECT document_id, text FROM parted_1_chunk ORDER BY 1;
 SELECT piramid.drop_collection('parted_1');
 DROP TABLE parted;
+-- keys that rows exchange
+CREATE TABLE swapped (id int PRIMARY KEY DEFERRABLE, body text, lang char(2));
+INSERT INTO swapped VALUES (1, 'One.', 'en'), (2, 'Two.', 'de'), (3, 'Three.', 'fr');
+SELECT piramid.attach_collection('swapped', 'body', 'three', filter_columns => '{lang}');
+UPDATE swapped SET id = id + 1;
+UPDATE swapped SET id = 5 - id WHERE id < 4;
+WITH gone AS (DELETE FROM swapped WHERE id = 4) INSERT INTO swapped VALUES (4, 'Four.', 'it');
+SELECT d.id, body, d.lang, text, c.lang FROM swapped AS d LEFT JOIN swapped_chunk AS c ON document_id = d.id ORDER BY 1;
+SELECT document_id FROM piramid.search('swapped', query_text => 'two or three or four', filter => '{"lang": "de"}');
+SELECT piramid.alter_collection('swapped', '{"chunking": {"deferred": true}}'), piramid.cut('swapped');
+UPDATE swapped SET id = 5 - id WHERE id < 4;
+SELECT d.id, body, text FROM swapped AS d LEFT JOIN swapped_chunk ON document_id = d.id ORDER BY 1;
+SELECT piramid.cut('swapped');
+SELECT d.id, body, text FROM swapped AS d LEFT JOIN swapped_chunk ON document_id = d.id ORDER BY 1;
+SELECT piramid.drop_collection('swapped');
+DROP TABLE swapped;
+-- Where chunks are in a text that has changed: as strpos() says, in one go
+SELECT count(*), bool_and(place = strpos(body, wanted)) AS same, count(*) FILTER (WHERE place > 0) AS found
+FROM (SELECT string_agg(CASE n % 7 WHEN 0 THEN 'a' WHEN 3 THEN chr(233) ELSE 'b' || n % 13 END, '') AS body FROM generate_series(1, 300) AS n) AS d,
+	LATERAL (SELECT array_agg(CASE n % 3 WHEN 0 THEN translate(t, '5', '6') ELSE t END) AS texts
+		FROM generate_series(1, 400) AS n, LATERAL substr(body, n, 1 + n * n % 97) AS t) AS x,
+	unnest(texts, piramid.places(body, texts)) AS u(wanted, place);
+SELECT piramid.places('', '{a,"",NULL}'), piramid.places('abc', '{abc,abcd,abc,c,NULL,bc}'), piramid.places('aaa', '{}'), piramid.places(NULL, '{a}');
+-- a text that is none
+CREATE TABLE numbers (id int PRIMARY KEY, body int);
+SELECT piramid.attach_collection('numbers', 'body', 'three');
+INSERT INTO numbers VALUES (1, 1);
+DROP TABLE numbers;
+SELECT piramid.create_collection('numbers', 'three', filter_columns => '{"n": "int"}');
+INSERT INTO numbers (body, metadata) VALUES ('One.', '{"n": 1}'), ('Two.', '{"n": 2}');
+-- numbers that a filter column of integers cannot have
+SELECT f, (SELECT count(*) FROM piramid.search('numbers', query_text => 'one OR two', filter => f)) FROM (SELECT jsonb_array_elements(
+	'[{"n": 1.0}, {"n": {"$gt": 1.5}}, {"n": {"$lt": 99999999999}}, {"n": {"$in": [2, 2.5]}}, {"n": {"$ne": 1.5}}, {"n": {"$in": [1, 2147483647]}}]') AS f) AS x;
+SELECT piramid.drop_collection('numbers', keep_documents => false);
+-- types that have a length
+SELECT piramid.create_collection('coded', 'three', filter_columns => '{"code": "char(3)"}');
+INSERT INTO coded (body, metadata) VALUES ('One.', '{"code": "abc"}'), ('Two.', '{"code": "axy"}');
+SELECT piramid.import_vectors('coded', array_agg(text), array_agg('[1,2,3]'::piramid.embedding)) FROM coded_chunk;
+SELECT text FROM piramid.search('coded', '[1,2,3]', filter => '{"code": "abc"}');
+SELECT text FROM piramid.search('coded', '[1,2,3]', filter => '{"code": {"$ne": "abc"}}');
+SELECT piramid.drop_collection('coded', keep_documents => false);
 -- documents with a policy of their own: as many rows as there are to see
 CREATE TABLE secret (id int PRIMARY KEY, body text, who text);
 INSERT INTO secret SELECT n, format('Secret %s.', n), CASE WHEN n > 30 THEN 'regress_writer' ELSE 'nobody' END FROM generate_series(1, 33) AS n;
@@ -314,6 +355,7 @@ INSERT INTO shared (body) VALUES ('Three of a.');
 SELECT piramid.alter_collection('shared', '{"chunking": {"size": 20, "overlap": 0}}');
 SELECT piramid.alter_collection('shared', '{"metadata_schema": {"required": ["a"]}}');
 SELECT piramid.alter_collection('shared', '{"metadata_schema": null}');
+SELECT piramid.rechunk_all('shared');
 -- nor does a tenant see jobs of another
 SELECT tenant, count(*) FROM shared_job GROUP BY 1;
 SELECT chunks, pending FROM piramid.collection_status WHERE collection = 'shared'::regclass;
@@ -326,7 +368,7 @@ SET ROLE regress_owner;
 RESET piramid.tenant;
 
 -- A worker promotes, where the owner has said so, what is complete.
-SELECT piramid.grant_collection('shared', 'regress_worker', 'work');
+SELECT piramid.grant_collection('shared', 'regress_worker', 'work'), piramid.grant_collection('shared', 'regress_worker', 'work');
 SET ROLE regress_worker;
 UPDATE piramid.version SET state = 'active' WHERE documents = 'shared'::regclass AND version = 2;
 SELECT piramid.sweep(2), piramid.sweep(), piramid.sweep(), piramid.promote_finished();

@@ -23,6 +23,15 @@ END
 $$;
 COMMENT ON FUNCTION piramid.type_named(text) IS 'the type of a name; NULL if there is none';
 
+-- Without a length: "character" would be one of a single character.
+CREATE FUNCTION piramid.type_sql(name text) RETURNS text
+	LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN format_type(name::regtype, -1);
+END
+$$;
+COMMENT ON FUNCTION piramid.type_sql(text) IS 'the type of a filter column as SQL, of any length';
+
 CREATE FUNCTION piramid.check_options(chunking jsonb, filter_columns jsonb, index_options jsonb) RETURNS void
 	LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -121,7 +130,7 @@ CREATE FUNCTION piramid.make_tables(c piramid.collection, key_type text) RETURNS
 DECLARE
 	chunks text := piramid.name_of(c.documents, '_chunk');
 	jobs text := piramid.name_of(c.documents, '_job');
-	columns text := coalesce((SELECT string_agg(format(', %I %s', key, value::regtype), '' ORDER BY key) FROM jsonb_each_text(c.filter_columns)), '');
+	columns text := coalesce((SELECT string_agg(format(', %I %s', key, piramid.type_sql(value)), '' ORDER BY key) FROM jsonb_each_text(c.filter_columns)), '');
 BEGIN
 	IF c.distance IS NULL OR c.distance NOT IN ('cosine', 'l2', 'ip') OR c.isolation IS NULL OR c.isolation NOT IN ('none', 'rls') THEN
 		RAISE EXCEPTION 'the distance is cosine, l2 or ip, and the isolation none or rls' USING ERRCODE = 'invalid_parameter_value';
@@ -255,7 +264,7 @@ BEGIN
 			HINT = 'piramid.register_model() makes one known; "piramid-server init" does so for the built-in "local-minilm".';
 	END IF;
 	EXECUTE format('CREATE TABLE %s (chunk_id bigint PRIMARY KEY REFERENCES %s ON DELETE CASCADE, tenant text NOT NULL%s, embedding %s.vector(%s) NOT NULL)',
-		made, c.chunks, (SELECT string_agg(format(', %I %s', f, (c.filter_columns ->> f)::regtype), '' ORDER BY f) FROM unnest(filters) AS f), schema, m.dims);
+		made, c.chunks, (SELECT string_agg(format(', %I %s', f, piramid.type_sql(c.filter_columns ->> f)), '' ORDER BY f) FROM unnest(filters) AS f), schema, m.dims);
 	IF c.isolation = 'rls' THEN
 		PERFORM piramid.isolate(made::regclass);
 		filters := array_prepend('tenant', filters);
@@ -352,6 +361,12 @@ BEGIN
 			RAISE EXCEPTION 'table "%" has no column "%"', source, wanted USING ERRCODE = 'undefined_column';
 		END IF;
 	END LOOP;
+	-- Else each INSERT would fail.
+	IF NOT EXISTS (SELECT FROM pg_attribute JOIN pg_type AS y ON y.oid = atttypid WHERE attrelid = source AND attname = text_column AND (typcategory = 'S'
+			OR EXISTS (SELECT FROM pg_cast WHERE castsource = atttypid AND casttarget = 'text'::regtype AND castcontext = 'i'))) THEN
+		RAISE EXCEPTION 'column "%" of table "%" is no text', text_column, source USING ERRCODE = 'datatype_mismatch',
+			HINT = 'A column that is GENERATED ALWAYS AS (...) STORED can have its text.';
+	END IF;
 	SELECT coalesce(jsonb_object_agg(attname, format_type(atttypid, NULL)), '{}') INTO types
 	FROM pg_attribute WHERE attrelid = source AND attname = ANY (filter_columns);
 	PERFORM piramid.check_options(chunking, types, index_options);
@@ -439,6 +454,17 @@ $$;
 COMMENT ON FUNCTION piramid.drop_collection(regclass, boolean) IS
 	'drop the chunks, jobs and vectors of a collection, and the documents if that is asked; an attached table stays';
 
+-- A worker sees the rows of all tenants.  To say so again, as GRANT may be said, changes nothing.
+CREATE FUNCTION piramid.see_all(tab regclass, role regrole) RETURNS void
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF NOT EXISTS (SELECT FROM pg_policy WHERE polrelid = tab AND polname LIKE 'piramid\_work\_%' AND role = ANY (polroles)) THEN
+		EXECUTE format('CREATE POLICY %I ON %s TO %s USING (true)', 'piramid_work_' || role::oid, tab, role);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION piramid.see_all(regclass, regrole) IS 'row level security leaves all rows to the role of a worker';
+
 -- What a role needs to search, to write documents, or to embed.
 CREATE FUNCTION piramid.grant_collection(collection regclass, role regrole, what text) RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
@@ -467,14 +493,13 @@ BEGIN
 		EXECUTE format('GRANT UPDATE ON %s TO %s', c.chunks, role);
 		EXECUTE format('GRANT INSERT, UPDATE, DELETE ON %s TO %s', c.jobs, role);
 		IF c.isolation = 'rls' THEN
-			EXECUTE format('CREATE POLICY %1$I ON %2$s TO %3$s USING (true); CREATE POLICY %1$I ON %4$s TO %3$s USING (true)',
-				'piramid_work_' || role::oid, c.chunks, role, c.jobs);
+			PERFORM piramid.see_all(c.chunks, role), piramid.see_all(c.jobs, role);
 		END IF;
 	END IF;
 	FOR tab IN SELECT vectors FROM piramid.version AS v WHERE v.documents = c.documents LOOP
 		EXECUTE format('GRANT SELECT%s ON %s TO %s', CASE what WHEN 'work' THEN ', INSERT, DELETE' WHEN 'write' THEN ', UPDATE' END, tab, role);
 		IF what = 'work' AND c.isolation = 'rls' THEN
-			EXECUTE format('CREATE POLICY %I ON %s TO %s USING (true)', 'piramid_work_' || role::oid, tab, role);
+			PERFORM piramid.see_all(tab, role);
 		END IF;
 	END LOOP;
 END
@@ -498,6 +523,18 @@ END
 $$;
 COMMENT ON FUNCTION piramid.set_quota(regclass, bigint, bigint, bigint) IS
 	'the most documents, chunks, and bytes of chunks that each tenant of a collection may have; NULL: no limit';
+
+-- Chunks of documents that somebody does not see would go, or stay as they are.
+CREATE FUNCTION piramid.refuse_hidden(c piramid.collection) RETURNS void
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF row_security_active(c.documents) THEN
+		RAISE EXCEPTION 'row level security hides documents of "%", which are to be cut again, or tested', c.documents
+			USING ERRCODE = 'insufficient_privilege', HINT = 'A role with BYPASSRLS, and the rights of the owner, changes this.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION piramid.refuse_hidden(piramid.collection) IS 'fails if row level security may hide documents from the current user';
 
 -- What may change in a collection that exists.
 CREATE FUNCTION piramid.alter_collection(collection regclass, changes jsonb) RETURNS void
@@ -524,9 +561,8 @@ BEGIN
 	IF jsonb_typeof(changes -> 'auto_promote') <> 'boolean' THEN
 		RAISE EXCEPTION '"auto_promote" is true or false' USING ERRCODE = 'invalid_parameter_value';
 	END IF;
-	IF row_security_active(c.documents) AND (changes ? 'chunking' OR changes -> 'metadata_schema' <> 'null') THEN
-		RAISE EXCEPTION 'row level security hides documents of "%", which are to be cut again, or tested', c.documents
-			USING ERRCODE = 'insufficient_privilege', HINT = 'A role with BYPASSRLS, and the rights of the owner, changes this.';
+	IF changes ? 'chunking' OR changes -> 'metadata_schema' <> 'null' THEN
+		PERFORM piramid.refuse_hidden(c);
 	END IF;
 	c.auto_promote := coalesce((changes ->> 'auto_promote')::boolean, c.auto_promote);
 	IF changes ? 'chunking' THEN

@@ -15,7 +15,7 @@ CREATE FUNCTION piramid.filter_values(c piramid.collection) RETURNS text
 	LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	RETURN (SELECT coalesce(string_agg(CASE WHEN c.attached THEN format(', d.%I', key)
-			ELSE format(', (d.metadata ->> %L)::%s', key, value::regtype) END, '' ORDER BY key), '')
+			ELSE format(', (d.metadata ->> %L)::%s', key, piramid.type_sql(value)) END, '' ORDER BY key), '')
 		FROM jsonb_each_text(c.filter_columns));
 END
 $$;
@@ -106,7 +106,8 @@ $$;
 COMMENT ON FUNCTION piramid.chunk_new(piramid.collection, text[]) IS 'cuts the texts of new documents into chunks';
 
 -- Cut all documents of a collection again, as after a change of "chunking"; and
--- what has no document any more goes.
+-- what has no document any more goes.  Writers wait: the text of a document that somebody changes
+-- or deletes meanwhile would be cut as it was, and stay.
 CREATE FUNCTION piramid.rechunk_all(collection regclass) RETURNS bigint
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -114,6 +115,9 @@ DECLARE
 	keys text[];
 	n bigint := 0;
 BEGIN
+	PERFORM piramid.refuse_hidden(c);
+	PERFORM piramid.lock_tables(ARRAY[c.documents] || ARRAY(SELECT relid FROM pg_partition_tree(c.documents) WHERE relid <> c.documents) || c.uncut,
+		current_setting('lock_timeout')::interval, lock_mode => 'SHARE ROW EXCLUSIVE');
 	EXECUTE format('DELETE FROM %s AS x WHERE NOT EXISTS (SELECT FROM %s AS d WHERE d.%I = x.document_id)', c.chunks, c.documents, c.key_column);
 	FOR keys IN EXECUTE format('SELECT array_agg(key) FROM (SELECT %I::text AS key, row_number() OVER () AS n FROM %s) AS d GROUP BY n / 100', c.key_column, c.documents) LOOP
 		IF piramid.is_deferred(c.chunking) THEN
@@ -253,6 +257,27 @@ CREATE FUNCTION piramid.documents_added() RETURNS trigger
 	LANGUAGE c VOLATILE PARALLEL UNSAFE AS '$libdir/piramid', 'piramid_documents_added';
 COMMENT ON FUNCTION piramid.documents_added() IS 'trigger: new documents are cut into chunks, or queued';
 
+-- Whoever cuts this document now is waited for, so that its chunks are seen next, and nobody does so until this
+-- transaction ends.  Nothing is queued by that: the document is not to be cut for it.
+CREATE FUNCTION piramid.hold_document(c piramid.collection, key text) RETURNS void
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	made boolean;
+BEGIN
+	-- A snapshot may hide chunks that were stored since: what waited to be cut, and is gone, makes this fail.
+	IF current_setting('transaction_isolation') <> 'read committed' THEN
+		EXECUTE format('SELECT FROM %1$s WHERE document_id = $1::%2$s OR (document_id IS NULL AND $1::%2$s = ANY (documents)) FOR UPDATE',
+			c.uncut, piramid.key_type(c)) USING key;
+	END IF;
+	SELECT t.made INTO made FROM piramid.query(format('INSERT INTO %s (document_id) VALUES ($1::%s)
+		ON CONFLICT (document_id) DO UPDATE SET document_id = excluded.document_id RETURNING xmax = 0', c.uncut, piramid.key_type(c)), key) AS t(made boolean);
+	IF made THEN
+		PERFORM piramid.execute(format('DELETE FROM %s WHERE document_id = $1::%s', c.uncut, piramid.key_type(c)), key);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION piramid.hold_document(piramid.collection, text) IS 'keeps a document from being cut until the transaction ends';
+
 CREATE FUNCTION piramid.document_changed() RETURNS trigger
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -261,21 +286,35 @@ DECLARE
 	is_now jsonb := CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) END;
 	same_key boolean := was ->> c.key_column IS NOT DISTINCT FROM is_now ->> c.key_column;
 	same_text boolean := same_key AND was ->> c.text_column IS NOT DISTINCT FROM is_now ->> c.text_column;
+	deferred boolean := piramid.is_deferred(c.chunking);
+	gone bigint;
 BEGIN
 	IF TG_OP <> 'INSERT' AND NOT same_key THEN
 		-- Whoever cuts it now is waited for, so that its chunks are seen here.
-		IF piramid.is_deferred(c.chunking) THEN
+		IF deferred THEN
 			PERFORM piramid.queue_documents(c, ARRAY[was ->> c.key_column]);
 		END IF;
-		EXECUTE format('DELETE FROM %s WHERE document_id = $1::%s', c.chunks, piramid.key_type(c)) USING was ->> c.key_column;
+		EXECUTE format('DELETE FROM %s WHERE document_id = $1::%s AND NOT EXISTS (SELECT FROM %s AS d WHERE d.%I = $1::%2$s)',
+			c.chunks, piramid.key_type(c), c.documents, c.key_column) USING was ->> c.key_column;
+		GET DIAGNOSTICS gone = ROW_COUNT;
+		-- Another row may have this key, if the statement exchanges keys, or moves rows to another partition.
+		IF gone = 0 THEN
+			PERFORM piramid.follow_text(c, was ->> c.key_column), piramid.refilter(c, was ->> c.key_column);
+		END IF;
 	END IF;
 	IF TG_OP <> 'DELETE' THEN
-		IF NOT same_text AND piramid.is_deferred(c.chunking) THEN
-			PERFORM piramid.queue_documents(c, ARRAY[is_now ->> c.key_column]), piramid.keep_found(c, is_now ->> c.key_column);
-		ELSIF NOT same_text THEN
-			PERFORM piramid.rechunk(c, ARRAY[is_now ->> c.key_column]);
-		ELSIF piramid.is_deferred(c.chunking) THEN
+		IF NOT same_text THEN
+			IF deferred THEN
+				PERFORM piramid.queue_documents(c, ARRAY[is_now ->> c.key_column]);
+			END IF;
+			PERFORM piramid.follow_text(c, is_now ->> c.key_column);
+		ELSIF deferred THEN
 			PERFORM piramid.check_filters(c, ARRAY[is_now ->> c.key_column]);
+			IF was ->> 'tenant' <> is_now ->> 'tenant' OR EXISTS (SELECT FROM jsonb_object_keys(c.filter_columns) AS f
+					WHERE CASE WHEN c.attached THEN was ELSE was -> 'metadata' END -> f IS DISTINCT FROM
+						CASE WHEN c.attached THEN is_now ELSE is_now -> 'metadata' END -> f) THEN
+				PERFORM piramid.hold_document(c, is_now ->> c.key_column);
+			END IF;
 		END IF;
 		IF TG_OP = 'UPDATE' THEN
 			PERFORM piramid.refilter(c, is_now ->> c.key_column);
@@ -290,18 +329,37 @@ END
 $$;
 COMMENT ON FUNCTION piramid.document_changed() IS 'trigger: the chunks of a document follow its text';
 
+CREATE FUNCTION piramid.places(body text, texts text[]) RETURNS integer[]
+	LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS '$libdir/piramid', 'piramid_places';
+COMMENT ON FUNCTION piramid.places(text, text[]) IS 'where in a text each of these first begins, in characters; 0 if nowhere';
+
 -- Until a changed document is cut again, its chunks are those of before that its text still has.
 CREATE FUNCTION piramid.keep_found(c piramid.collection, key text) RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	PERFORM piramid.execute(format('WITH here AS MATERIALIZED (
-			SELECT x.id, coalesce(strpos(d.%1$I, x.text), 0) AS start FROM %2$s AS x JOIN %3$s AS d ON d.%4$I = x.document_id WHERE d.%4$I = $1::%5$s),
+			SELECT u.id, coalesce(u.start, 0) AS start
+			FROM %3$s AS d, LATERAL (SELECT array_agg(x.id) AS ids, array_agg(x.text) AS texts FROM %2$s AS x WHERE x.document_id = d.%4$I) AS x,
+				unnest(x.ids, piramid.places(d.%1$I, x.texts)) AS u(id, start)
+			WHERE d.%4$I = $1::%5$s),
 		gone AS (DELETE FROM %2$s AS x USING here WHERE x.id = here.id AND here.start = 0)
 		UPDATE %2$s AS x SET start = here.start FROM here WHERE x.id = here.id AND here.start > 0 AND x.start <> here.start',
 		c.text_column, c.chunks, c.documents, c.key_column, piramid.key_type(c)), key);
 END
 $$;
 COMMENT ON FUNCTION piramid.keep_found(piramid.collection, text) IS 'drops the chunks that the text of a changed document no longer has';
+
+CREATE FUNCTION piramid.follow_text(c piramid.collection, key text) RETURNS void
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF piramid.is_deferred(c.chunking) THEN
+		PERFORM piramid.keep_found(c, key);
+	ELSE
+		PERFORM piramid.rechunk(c, ARRAY[key]);
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION piramid.follow_text(piramid.collection, text) IS 'chunks of a changed document, now, or until it is cut again';
 
 -- The tenant and the filter columns of a document, in its chunks and their vectors.
 CREATE FUNCTION piramid.refilter(c piramid.collection, key text) RETURNS void

@@ -3,24 +3,27 @@
 -- Search
 -- ===========================================================================
 
--- Can a condition be one of a column with a type?
-CREATE FUNCTION piramid.is_typed(operator text, value jsonb) RETURNS boolean
+-- Can a condition be one of a column with a type?  An integer has values that other numbers are between: such a
+-- condition is one of the documents.
+CREATE FUNCTION piramid.is_typed(operator text, value jsonb, typed text) RETURNS boolean
 	LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-	SELECT CASE WHEN operator IN ('$eq', '$ne', '$gt', '$gte', '$lt', '$lte') THEN jsonb_typeof(value) IN ('string', 'number', 'boolean')
-		WHEN operator IN ('$in', '$nin') AND jsonb_typeof(value) = 'array' THEN
-			NOT EXISTS (SELECT FROM jsonb_array_elements(value) AS e WHERE jsonb_typeof(e) IN ('null', 'object', 'array'))
-		ELSE false END
+	SELECT (operator IN ('$in', '$nin')) = (jsonb_typeof(value) = 'array')
+		AND operator IN ('$eq', '$ne', '$gt', '$gte', '$lt', '$lte', '$in', '$nin')
+		AND NOT EXISTS (SELECT FROM jsonb_array_elements(CASE jsonb_typeof(value) WHEN 'array' THEN value ELSE jsonb_build_array(value) END) AS e
+			WHERE CASE jsonb_typeof(e) WHEN 'number' THEN typed IN ('smallint', 'integer', 'bigint')
+					AND (e::text ~ '[.]' OR abs(e::numeric) >= CASE typed WHEN 'smallint' THEN 32768 WHEN 'integer' THEN 2147483648 ELSE 9223372036854775808 END)
+				ELSE jsonb_typeof(e) NOT IN ('string', 'boolean') END)
 $$;
-COMMENT ON FUNCTION piramid.is_typed(text, jsonb) IS 'can a filter column be compared with this?';
+COMMENT ON FUNCTION piramid.is_typed(text, jsonb, text) IS 'can a filter column of this type be compared with this?';
 
 -- Such a condition, not negated, as SQL.
-CREATE FUNCTION piramid.typed_condition(source text, operator text, value jsonb, typed regtype) RETURNS text
+CREATE FUNCTION piramid.typed_condition(source text, operator text, value jsonb, typed text) RETURNS text
 	LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT CASE WHEN operator IN ('$in', '$nin') THEN format('%s = ANY (%L::%s[])', source, ARRAY(SELECT jsonb_array_elements_text(value)), typed)
 		ELSE format('%s %s %L::%s', source, CASE operator WHEN '$gt' THEN '>' WHEN '$gte' THEN '>=' WHEN '$lt' THEN '<' WHEN '$lte' THEN '<=' ELSE '=' END,
 			value #>> '{}', typed) END
 $$;
-COMMENT ON FUNCTION piramid.typed_condition(text, text, jsonb, regtype) IS 'a condition on a column with a type';
+COMMENT ON FUNCTION piramid.typed_condition(text, text, jsonb, text) IS 'a condition on a column with a type';
 
 -- One condition: a field, an operator, a JSON value.  Everything that the caller
 -- wrote becomes a literal.
@@ -30,15 +33,15 @@ DECLARE
 	sign text := CASE operator WHEN '$eq' THEN '=' WHEN '$ne' THEN '=' WHEN '$gt' THEN '>' WHEN '$gte' THEN '>='
 		WHEN '$lt' THEN '<' WHEN '$lte' THEN '<=' END;
 	source text;
-	typed text := c.filter_columns ->> field;
+	typed text := piramid.type_sql(c.filter_columns ->> field);
 	positive text;
 BEGIN
 	IF c.attached AND NOT field = ANY (c.metadata_columns) THEN
 		RAISE EXCEPTION 'there is no metadata column "%"', field USING ERRCODE = 'undefined_column';
 	END IF;
-	IF typed IS NOT NULL AND piramid.is_typed(operator, value) THEN
-		source := CASE WHEN c.attached THEN format('d.%I', field) ELSE format('(d.metadata ->> %L)::%s', field, typed::regtype) END;
-		positive := piramid.typed_condition(source, operator, value, typed::regtype);
+	IF typed IS NOT NULL AND piramid.is_typed(operator, value, typed) THEN
+		source := CASE WHEN c.attached THEN format('d.%I', field) ELSE format('(d.metadata ->> %L)::%s', field, typed) END;
+		positive := piramid.typed_condition(source, operator, value, typed);
 	ELSE
 		source := CASE WHEN c.attached THEN format('to_jsonb(d.%I)', field) ELSE format('(d.metadata -> %L)', field) END;
 		positive := CASE
@@ -126,8 +129,8 @@ BEGIN
 			whole := false;
 		ELSE
 			FOR o IN SELECT key, value FROM jsonb_each(CASE jsonb_typeof(e.value) WHEN 'object' THEN e.value ELSE jsonb_build_object('$eq', e.value) END) LOOP
-				IF o.key IN ('$eq', '$gt', '$gte', '$lt', '$lte', '$in') AND piramid.is_typed(o.key, o.value) THEN
-					parts := parts || piramid.typed_condition(format('%s.%I', tab, e.key), o.key, o.value, (c.filter_columns ->> e.key)::regtype);
+				IF o.key IN ('$eq', '$gt', '$gte', '$lt', '$lte', '$in') AND piramid.is_typed(o.key, o.value, piramid.type_sql(c.filter_columns ->> e.key)) THEN
+					parts := parts || piramid.typed_condition(format('%s.%I', tab, e.key), o.key, o.value, piramid.type_sql(c.filter_columns ->> e.key));
 				ELSE
 					whole := false;
 				END IF;

@@ -244,13 +244,14 @@ END
 $$;
 COMMENT ON FUNCTION piramid.cut_taken(piramid.collection, text[], integer[], integer[]) IS 'cuts documents; those that cannot be cut keep the error; returns the number of the others';
 
--- Gives new documents that wait together, in at most so many rows, a row each.  Whoever does so waits
+-- Gives new documents that wait together a row each, until there are so many of them.  Whoever does so waits
 -- for those who change one of them; in order of their keys, so that two do not wait for each other.
 CREATE FUNCTION piramid.spread(c piramid.collection, most integer) RETURNS bigint
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	RETURN piramid.execute(format('WITH taken AS (DELETE FROM %1$s AS u USING (SELECT id FROM %1$s WHERE document_id IS NULL LIMIT $1 FOR UPDATE SKIP LOCKED) AS x
-			WHERE u.id = x.id RETURNING u.documents, u.queued_at)
+	RETURN piramid.execute(format('WITH taken AS (DELETE FROM %1$s AS u USING (SELECT id, sum(cardinality(y.documents)) OVER (ORDER BY id) - cardinality(y.documents) AS before
+				FROM (SELECT id, documents FROM %1$s WHERE document_id IS NULL LIMIT $1 FOR UPDATE SKIP LOCKED) AS y) AS x
+			WHERE u.id = x.id AND ($1 IS NULL OR x.before < $1) RETURNING u.documents, u.queued_at)
 		INSERT INTO %1$s (document_id, queued_at) SELECT k, min(t.queued_at) FROM taken AS t, unnest(t.documents) AS k GROUP BY k ORDER BY k
 		ON CONFLICT (document_id) DO UPDATE SET lease = NULL, lease_until = NULL, error = NULL, lost = NULL', c.uncut), most);
 END
@@ -277,9 +278,11 @@ END
 $$;
 COMMENT ON FUNCTION piramid.cut(regclass, integer) IS 'cut documents that wait for it, at most so many; returns their number';
 
--- Some documents of each collection that the current user may cut; others are passed over.
+-- Some documents of each collection that the current user may cut; others are passed over.  So are those where
+-- somebody holds a document: no other collection waits for the end of that transaction, and where both hold what
+-- the other wants, this gives up, before PostgreSQL ends either of them.
 CREATE FUNCTION piramid.cut_documents(documents integer DEFAULT 100) RETURNS integer
-	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET lock_timeout = '300ms' AS $$
 DECLARE
 	tab regclass;
 	n integer := 0;
@@ -299,11 +302,11 @@ $$;
 COMMENT ON FUNCTION piramid.cut_documents(integer) IS 'for workers: cut documents that wait for it, in all collections';
 
 -- A document that is to be cut where its meaning changes: its sentences, for a worker to embed and compare.
--- One with which workers die is given up, as claim() does it.
+-- One with which workers die is given up, as claim() does it.  Nobody is waited for, as in cut_documents().
 CREATE FUNCTION piramid.claim_document(lease interval DEFAULT '10 min', providers text[] DEFAULT NULL, max_lost integer DEFAULT 5)
 	RETURNS TABLE (collection regclass, provider text, model_id text, lease_token uuid, document_id text, size integer, percentile float8,
 		starts integer[], lengths integer[], sentences text[])
-	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET lock_timeout = '300ms' AS $$
 DECLARE
 	v record;
 	c piramid.collection;
