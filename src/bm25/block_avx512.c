@@ -189,6 +189,29 @@ select_above(const uint32 *numbers, const bool *met, int ngroups, uint32 bar, ui
 	return n;
 }
 
+static uint32
+match_set(const uint32 *docs, uint32 at, uint32 n, uint32 base, const uint32 *set, uint32 *places)
+{
+	__m512i		lane = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+	__m512i		first = _mm512_set1_epi32(base);
+	__m512i		one = _mm512_set1_epi32(1);
+	uint32		found = 0;
+
+	for (; at < n; at += LANES)
+	{
+		__mmask16	some = n - at >= LANES ? 0xFFFF : (1u << (n - at)) - 1;
+		__m512i		bit = _mm512_sub_epi32(_mm512_maskz_loadu_epi32(some, docs + at), first);
+		__m512i		word = _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), some,
+													   _mm512_srli_epi32(bit, 5), set, 4);
+		__mmask16	in = _mm512_test_epi32_mask(word, _mm512_rolv_epi32(one, bit));
+
+		_mm512_storeu_si512(places + found,
+							_mm512_maskz_compress_epi32(in, _mm512_add_epi32(lane, _mm512_set1_epi32(at))));
+		found += __builtin_popcount(in);
+	}
+	return found;
+}
+
 static void
 clear_met(uint32 *numbers, bool *met, int ngroups)
 {
@@ -206,6 +229,7 @@ const Bm25BlockLoops bm25_loops_avx512 = {
 	compute_points,
 	compute_impacts,
 	select_above,
+	match_set,
 	clear_met,
 };
 
