@@ -30,6 +30,9 @@
  */
 #define SEED_SHARE 0.15
 
+/* One more list is added at once if it has at most this part of the postings before. */
+#define ONE_MORE_SHARE 4
+
 /* A search for more rows begins without a threshold. */
 #define MAX_SEEDS 1024
 
@@ -827,6 +830,7 @@ search_impacts(Engine *engine, uint32 base, uint32 end)
 	Bm25Top		seeds = {.k = top->k};
 	int			first = count_inessential(engine);
 	int			added = engine->n;
+	uint32		n = 0;
 	uint32		found;
 
 	/* Some may be dead, or have been handed out before. */
@@ -836,16 +840,22 @@ search_impacts(Engine *engine, uint32 base, uint32 end)
 	{
 		seeds.hits = palloc(sizeof(Bm25Hit) * seeds.k);
 		while (added > first && engine->rest[added] > engine->rest[engine->n] * SEED_SHARE)
-			(void) accumulate(engine, engine->order[--added], base, end);
+			n += accumulate(engine, engine->order[--added], base, end);
 		plant_seeds(engine, added, base, end, &seeds);
 		engine->ties = 1;
 		first = count_inessential(engine);
 	}
 	while (added > first)
+		n += accumulate(engine, engine->order[--added], base, end);
+	/* Of many documents, few are left with one more list: these need not be found. */
+	if (added > 0 && guess_postings(engine->order[added - 1], base, end) < n / ONE_MORE_SHARE)
 		(void) accumulate(engine, engine->order[--added], base, end);
 	first = added;
-	found = engine->loops->select(engine->points, engine->met, (end - base) / BLOCK_LANES + 1,
-								  get_bar(engine, first), engine->places);
+	while ((found = engine->loops->select(engine->points, engine->met,
+										  (end - base) / BLOCK_LANES + 1,
+										  get_bar(engine, first), engine->places)) > 0 &&
+		   first > 0 && guess_postings(engine->order[first - 1], base, end) < found)
+		(void) accumulate(engine, engine->order[--first], base, end);
 	found = drop_seeds(engine, &seeds, base, found);
 	set_wanted(engine, found, true);
 	while (first > 0 && found > 0)

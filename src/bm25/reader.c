@@ -11,7 +11,7 @@
 #include "miscadmin.h"
 
 /* Lists of impacts of at most so many bytes are read as a whole. */
-#define WHOLE_LIST 16384
+#define WHOLE_LIST 32768
 
 pg_noreturn static void
 report_stream(Bm25Reader *reader, const char *what)
