@@ -16,7 +16,7 @@
 #define MIN_WINDOW 64
 
 /* Of impacts, few windows can be skipped: they are as long as caches allow. */
-#define IMPACT_WINDOW 32768
+#define IMPACT_WINDOW 65536
 
 /* Looking a document up in a list takes as long as adding so many postings. */
 #define LOOKUP_POSTINGS 4
