@@ -39,6 +39,9 @@
 /* Lists of a query that are read as a whole have so many bytes kept for them. */
 #define LISTS_ROOM (1024 * 1024)
 
+/* So many lists may have a page pinned: a backend finds eight pins fast. */
+#define PINS 6
+
 /* Bounds, made with one average length, are held against parts made with another. */
 #define ROUNDING 0.99999f
 
@@ -951,6 +954,7 @@ bm25_rank_segment(Bm25Search *search, uint32 segment, Bm25Top *top)
 	engine->top = top;
 	engine->reader->room = space->lists;
 	engine->reader->room_left = impact ? LISTS_ROOM : 0;
+	engine->reader->pins_left = impact ? PINS : 0;
 	open_lists(engine);
 	for (int i = 0; i < engine->n; i++)
 		postings += engine->lists[i].cursor->df;
@@ -967,7 +971,12 @@ bm25_rank_segment(Bm25Search *search, uint32 segment, Bm25Top *top)
 		rank_impacts(engine);
 	else
 		rank_words(engine);
+	for (int i = 0; i < engine->n; i++)
+		bm25_unpin(&engine->lists[i].cursor->data_page.buffer);
+	for (int i = 0; i < engine->nagainst; i++)
+		bm25_unpin(&engine->against[i].cursor->data_page.buffer);
 	engine->reader->room_left = 0;
+	engine->reader->pins_left = 0;
 	bm25_reader_release(engine->reader);
 	space->in_use = false;
 	pfree(engine);

@@ -380,6 +380,7 @@ read_heads(Bm25Cursor *cursor, const Bm25Entry *entry)
 		cursor->heads = (Bm25BlockHead *) take_room(cursor->reader, size);
 		bm25_stream_read(cursor->reader, BM25_POSTINGS, entry->heads, size, (char *) cursor->heads);
 		cursor->data_page.bytes = take_room(cursor->reader, BM25_SPACE + BLOCK_SLACK);
+		cursor->data_page.pins = cursor->reader->pins_left-- > 0;
 		return;
 	}
 	cursor->all = take_room(cursor->reader, data + size + sizeof(uint32) + BLOCK_SLACK);
