@@ -159,7 +159,6 @@ CREATE INDEX ON d USING bm25 (v sparsevec_l2_ops);
 CREATE INDEX ON d USING bm25 (v sparsevec_ip_ops, v sparsevec_ip_ops);
 CREATE INDEX ON d USING bm25 (v sparsevec_ip_ops) WITH (k1 = 2);
 CREATE INDEX ON d USING bm25 (v sparsevec_ip_ops) WITH (text_config = 'english');
-CREATE INDEX ON p1 USING bm25 (v sparsevec_ip_ops);
 SET enable_seqscan = off;
 SELECT id FROM d ORDER BY v <#> '{1:1}/401' LIMIT 1;
 RESET enable_seqscan;

@@ -2,9 +2,9 @@
 
 Needs a running server on this machine with the extensions, psycopg and numpy, and what
 bench/lib/splade.py --out has written.  Each method has a table of its own; both take turns,
-query by query, and each query counts with the least of --rounds.  Prints sizes, seconds of
-builds, recall@10 by distance, and microseconds of a query, at each --ef of hnsw; then what
-hnsw takes at recall 0.95 over what bm25 takes, between the two --ef around it.
+after --block queries each, and each query counts with the least of --rounds.  Prints sizes,
+seconds of builds, recall@10 by distance, and microseconds of a query, at each --ef of hnsw;
+then what hnsw takes at recall 0.95 over what bm25 takes, between the two --ef around it.
 
     bench/lib/splade.py --documents 100000 --out /tmp/splade
     bench/once/sparse.py --set /tmp/splade -- host=/tmp
@@ -59,17 +59,18 @@ def ask(backend, query):
     return (backend.cpu() - start) * 1e3, [distance for distance, in rows]
 
 
-def measure(backends, truth, rounds):
+def measure(backends, truth, rounds, block):
     """Of each method: mean of the least times, and recall."""
     times = {method: [math.inf] * len(truth) for method in backends}
     found = dict.fromkeys(backends, 0)
-    for query, tenth in enumerate(truth):
+    for start in range(0, len(truth), block):
         for turn in range(rounds):
             for method, backend in backends.items():
-                cost, distances = ask(backend, query)
-                times[method][query] = min(times[method][query], cost)
-                if turn == 0:
-                    found[method] += sum(-distance >= tenth * (1 - 1e-6) for distance in distances)
+                for query, tenth in enumerate(truth[start:start + block], start):
+                    cost, distances = ask(backend, query)
+                    times[method][query] = min(times[method][query], cost)
+                    if turn == 0:
+                        found[method] += sum(-distance >= tenth * (1 - 1e-6) for distance in distances)
     return {method: (sum(times[method]) / len(truth), found[method] / len(truth) / 10) for method in backends}
 
 
@@ -79,6 +80,7 @@ def main():
     parser.add_argument("--ef", default="80,160", help="of hnsw")
     parser.add_argument("--queries", type=int, default=300)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--block", type=int, default=1, help="so many queries by one method, then by the other")
     parser.add_argument("--reuse", action="store_true", help="tables and indexes are there")
     parser.add_argument("conninfo", nargs="*")
     args = parser.parse_args()
@@ -102,7 +104,7 @@ def main():
     points = []
     for ef in args.ef.split(","):
         backends["hnsw"].connection.execute(f"SET hnsw.ef_search = {int(ef)}")
-        result = measure(backends, truth, args.rounds)
+        result = measure(backends, truth, args.rounds, args.block)
         points.append((*result["hnsw"], *result["bm25"]))
         print(f"hnsw, ef_search {ef}: recall {result['hnsw'][1]:.4f}, {result['hnsw'][0]:.0f} us;"
               f" bm25: recall {result['bm25'][1]:.4f}, {result['bm25'][0]:.0f} us", flush=True)

@@ -70,6 +70,13 @@ typedef struct Bm25BlockLoops
 	uint32		(*select) (const uint32 *numbers, const bool *met, int ngroups, uint32 bar,
 						   uint32 *places);
 
+	/*
+	 * Which of ascending documents, from the at'th on, are in a set of bits whose first one
+	 * stands for "base"; returns how many.  "places" has room up to the end of a group, too.
+	 */
+	uint32		(*match) (const uint32 *docs, uint32 at, uint32 n, uint32 base,
+						  const uint32 *set, uint32 *places);
+
 	/* Set numbers of groups that are met to zero; none is met any more. */
 	void		(*clear) (uint32 *numbers, bool *met, int ngroups);
 } Bm25BlockLoops;

@@ -232,6 +232,13 @@ select_above(const uint32 *numbers, const bool *met, int ngroups, uint32 bar, ui
 	return n;
 }
 
+/* Bits are fetched one by one: a gather of eight is not faster. */
+static uint32
+match_set(const uint32 *docs, uint32 at, uint32 n, uint32 base, const uint32 *set, uint32 *places)
+{
+	return bm25_loops_scalar.match(docs, at, n, base, set, places);
+}
+
 static void
 clear_met(uint32 *numbers, bool *met, int ngroups)
 {
@@ -253,6 +260,7 @@ const Bm25BlockLoops bm25_loops_avx2 = {
 	compute_points,
 	compute_impacts,
 	select_above,
+	match_set,
 	clear_met,
 };
 

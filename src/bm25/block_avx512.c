@@ -167,26 +167,97 @@ find_met(const bool *met, int ngroups)
 	return _mm512_test_epi8_mask(flags, flags);
 }
 
+/* Add the places of a group that a mask tells. */
+static inline uint32
+put_places(uint32 *places, uint32 n, int group, __mmask16 best)
+{
+	__m512i		lane = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+	__m512i		place = _mm512_add_epi32(lane, _mm512_set1_epi32(group * LANES));
+
+	_mm512_storeu_si512(places + n, _mm512_maskz_compress_epi32(best, place));
+	return n + __builtin_popcount(best);
+}
+
+/* Which of 64 masks are not empty */
+static inline uint64
+find_some(const uint16 *masks)
+{
+	__m512i		low = _mm512_loadu_si512(masks);
+	__m512i		high = _mm512_loadu_si512(masks + 32);
+
+	return (uint64) _mm512_test_epi16_mask(high, high) << 32 | _mm512_test_epi16_mask(low, low);
+}
+
+/*
+ * Where few groups have a number above the bar, they are found first, and only their places
+ * are listed; else that takes longer.
+ */
 static uint32
 select_above(const uint32 *numbers, const bool *met, int ngroups, uint32 bar, uint32 *places)
 {
-	__m512i		lane = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
 	__m512i		level = _mm512_set1_epi32(bar);
+	uint16		best[64] = {0};
+	bool		rare = true;
 	uint32		n = 0;
 
 	for (int start = 0; start < ngroups; start += 64)
 	{
-		for (uint64 some = find_met(met + start, ngroups - start); some != 0; some &= some - 1)
-		{
-			int			i = (start + __builtin_ctzll(some)) * LANES;
-			__mmask16	best = _mm512_cmpgt_epu32_mask(_mm512_loadu_si512(numbers + i), level);
-			__m512i		place = _mm512_add_epi32(lane, _mm512_set1_epi32(i));
+		uint64		some = find_met(met + start, ngroups - start);
+		int			nmet = __builtin_popcountll(some);
+		uint32		before = n;
 
-			_mm512_storeu_si512(places + n, _mm512_maskz_compress_epi32(best, place));
-			n += __builtin_popcount(best);
+		if (rare && nmet >= 32)
+		{
+			uint64		rest = some;
+
+			for (; rest != 0; rest &= rest - 1)
+			{
+				int			group = __builtin_ctzll(rest);
+				const uint32 *from = numbers + (start + group) * LANES;
+
+				best[group] = _mm512_cmpgt_epu32_mask(_mm512_loadu_si512(from), level);
+			}
+			for (some &= find_some(best); some != 0; some &= some - 1)
+			{
+				int			group = __builtin_ctzll(some);
+
+				n = put_places(places, n, start + group, best[group]);
+			}
 		}
+		else
+			for (; some != 0; some &= some - 1)
+			{
+				int			group = start + __builtin_ctzll(some);
+				__m512i		number = _mm512_loadu_si512(numbers + group * LANES);
+
+				n = put_places(places, n, group, _mm512_cmpgt_epu32_mask(number, level));
+			}
+		rare = (n - before) * 8 <= nmet;
 	}
 	return n;
+}
+
+static uint32
+match_set(const uint32 *docs, uint32 at, uint32 n, uint32 base, const uint32 *set, uint32 *places)
+{
+	__m512i		lane = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+	__m512i		first = _mm512_set1_epi32(base);
+	__m512i		one = _mm512_set1_epi32(1);
+	uint32		found = 0;
+
+	for (; at < n; at += LANES)
+	{
+		__mmask16	some = n - at >= LANES ? 0xFFFF : (1u << (n - at)) - 1;
+		__m512i		bit = _mm512_sub_epi32(_mm512_maskz_loadu_epi32(some, docs + at), first);
+		__m512i		word = _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), some,
+													   _mm512_srli_epi32(bit, 5), set, 4);
+		__mmask16	in = _mm512_test_epi32_mask(word, _mm512_rolv_epi32(one, bit));
+
+		_mm512_storeu_si512(places + found,
+							_mm512_maskz_compress_epi32(in, _mm512_add_epi32(lane, _mm512_set1_epi32(at))));
+		found += __builtin_popcount(in);
+	}
+	return found;
 }
 
 static void
@@ -206,6 +277,7 @@ const Bm25BlockLoops bm25_loops_avx512 = {
 	compute_points,
 	compute_impacts,
 	select_above,
+	match_set,
 	clear_met,
 };
 

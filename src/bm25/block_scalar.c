@@ -107,6 +107,21 @@ select_above(const uint32 *numbers, const bool *met, int ngroups, uint32 bar, ui
 	return n;
 }
 
+static uint32
+match_set(const uint32 *docs, uint32 at, uint32 n, uint32 base, const uint32 *set, uint32 *places)
+{
+	uint32		found = 0;
+
+	for (; at < n; at++)
+	{
+		uint32		bit = docs[at] - base;
+
+		places[found] = at;
+		found += set[bit / 32] >> (bit % 32) & 1;
+	}
+	return found;
+}
+
 static void
 clear_met(uint32 *numbers, bool *met, int ngroups)
 {
@@ -128,5 +143,6 @@ const Bm25BlockLoops bm25_loops_scalar = {
 	compute_points,
 	compute_impacts,
 	select_above,
+	match_set,
 	clear_met,
 };

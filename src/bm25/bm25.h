@@ -64,6 +64,9 @@ typedef struct Bm25Kept
 	uint32		number;			/* of the page, plus 1 */
 	bool		whole;
 	char	   *bytes;
+	bool		pins;			/* the page itself, instead of a copy of it */
+	Buffer		buffer;
+	const char *page;
 } Bm25Kept;
 
 /* A segment that is being read */
@@ -86,6 +89,7 @@ typedef struct Bm25Reader
 	/* for lists that are read as a whole, as long as a search lasts; else they are palloc'd */
 	char	   *room;
 	Size		room_left;
+	int			pins_left;		/* so many long lists may have a page pinned meanwhile */
 } Bm25Reader;
 
 /* Where a term's postings stand */

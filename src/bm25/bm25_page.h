@@ -122,7 +122,7 @@ typedef struct Bm25MetaPageData
 	uint32		head_pages;		/* those of large records too */
 	Bm25Extent	spare[2];		/* free blocks for the head, taken in this order */
 	uint32		nsegments;
-	uint32		dim;			/* of all documents, if they are sparse vectors; else 0 */
+	uint32		dim;			/* of all documents, if they are sparse vectors; 0: of any */
 	uint32		reserved[14];	/* 0 */
 	Bm25Segment segments[BM25_MAX_SEGMENTS];	/* in the order of their documents */
 } Bm25MetaPageData;

@@ -3,8 +3,8 @@
  * bm25_segment_page.c
  *		Reading the streams of a segment, and marking its documents dead.
  *
- * What is read is copied, but for lengths and heap TIDs: of each, a page stays pinned
- * until the caller releases it.  No lock or pin is held between calls of a scan.
+ * What is read is copied, but for lengths, heap TIDs and blocks of some lists: of each, a
+ * page stays pinned until the caller releases it.  No lock or pin is held between calls of a scan.
  *
  *-------------------------------------------------------------------------
  */
@@ -170,7 +170,8 @@ bm25_stream_read(Bm25Reader *reader, Bm25Stream stream, uint64 offset, Size size
 }
 
 /*
- * A part of a stream.  Of a page that was asked for the last time, too, a copy is kept.
+ * A part of a stream.  Of a page that was asked for the last time, too, a copy is kept; or
+ * the page stays pinned, until the caller calls bm25_unpin(), if "kept->pins" tells so.
  * "kept->bytes" has room for a page, and BLOCK_SLACK bytes that may be read behind.
  */
 const char *
@@ -179,6 +180,19 @@ bm25_stream_near(Bm25Reader *reader, Bm25Stream stream, uint64 offset, int size,
 	uint32		number = offset / BM25_SPACE;
 	int			start = offset % BM25_SPACE;
 
+	if (kept->pins && start + size + BLOCK_SLACK <= BM25_SPACE &&
+		offset + size <= reader->header->bytes[stream])
+	{
+		if (number + 1 != kept->number)
+			kept->page = bm25_stream_pin(reader, stream, number, &kept->buffer);
+		kept->number = number + 1;
+		return kept->page + start;
+	}
+	if (kept->pins)
+	{
+		bm25_stream_read(reader, stream, offset, size, kept->bytes);
+		return kept->bytes;
+	}
 	if (number + 1 == kept->number && start + size <= BM25_SPACE &&
 		offset + size <= reader->header->bytes[stream])
 	{

@@ -16,25 +16,31 @@
 #define MIN_WINDOW 64
 
 /* Of impacts, few windows can be skipped: they are as long as caches allow. */
-#define IMPACT_WINDOW 32768
+#define IMPACT_WINDOW 65536
 
 /* Looking a document up in a list takes as long as adding so many postings. */
 #define LOOKUP_POSTINGS 4
 
-/* Of impacts, of which postings are added faster, and whose lists are longer */
-#define IMPACT_LOOKUP_POSTINGS 24
+/* Or as comparing so many postings of impacts with a set of documents */
+#define IMPACT_LOOKUP_POSTINGS 64
 
 /*
  * A document's points in the lists that are dear to leave out tell whether it may be one
  * of the best, if the others' bounds add up to no more than this share of all.
  */
-#define SEED_SHARE 0.3
+#define SEED_SHARE 0.15
+
+/* One more list is added at once if it has at most this part of the postings before. */
+#define ONE_MORE_SHARE 4
 
 /* A search for more rows begins without a threshold. */
 #define MAX_SEEDS 1024
 
 /* Lists of a query that are read as a whole have so many bytes kept for them. */
-#define LISTS_ROOM (512 * 1024)
+#define LISTS_ROOM (1024 * 1024)
+
+/* So many lists may have a page pinned: a backend finds eight pins fast. */
+#define PINS 6
 
 /* Bounds, made with one average length, are held against parts made with another. */
 #define ROUNDING 0.99999f
@@ -78,6 +84,7 @@ typedef struct Engine
 	uint32	   *points;			/* of a window's documents; all zero between windows */
 	bool	   *met;			/* which groups of them are not */
 	uint32	   *places;			/* documents that may be among the best */
+	uint32	   *wanted;			/* those that are looked up, as a set of bits; empty between windows */
 } Engine;
 
 /*
@@ -90,6 +97,7 @@ typedef struct Space
 	bool		in_use;			/* after an error, they are not clear */
 	uint32	   *places;
 	bool	   *met;
+	uint32	   *wanted;
 	char	   *lists;			/* what has been read of lists of impacts */
 	uint32		points[FLEXIBLE_ARRAY_MEMBER];
 } Space;
@@ -107,13 +115,14 @@ take_space(uint32 window, Size lists)
 	if (space == NULL)
 	{
 		Size		cleared = offsetof(Space, points) + sizeof(uint32) * window +
-			window / BLOCK_LANES;
+			window / BLOCK_LANES + window / 8;
 
 		space = MemoryContextAlloc(TopMemoryContext, MAXALIGN(cleared) +
 								   sizeof(uint32) * (window + BLOCK_LANES) + lists);
 		memset(space, 0, cleared);
 		space->window = window;
 		space->met = (bool *) (space->points + window);
+		space->wanted = (uint32 *) (space->met + window / BLOCK_LANES);
 		space->places = (uint32 *) ((char *) space + MAXALIGN(cleared));
 		space->lists = (char *) (space->places + window + BLOCK_LANES);
 	}
@@ -675,6 +684,75 @@ compare_docs(const void *a, const void *b)
 }
 
 /*
+ * Add the points of a list to those of the documents of a window that are wanted: "n" of them,
+ * in "places".
+ */
+static void
+look_up(Engine *engine, RankList *list, uint32 base, uint32 end, uint32 n)
+{
+	Bm25Cursor *cursor = list->cursor;
+	bool		few = guess_postings(list, base, end) > (double) n * IMPACT_LOOKUP_POSTINGS;
+	uint32		hits[BM25_BLOCK + BLOCK_LANES];
+
+	for (uint32 i = 0; few && i < n; i++)
+	{
+		uint32		place = engine->places[i];
+
+		if (!bm25_cursor_seek(cursor, base + place))
+			return;
+		if (cursor->docs[cursor->at] == base + place)
+			engine->points[place] = bm25_add_posting(engine->points[place], &list->weight, cursor);
+	}
+	for (uint32 doc = base; !few && doc <= end;)
+	{
+		uint32		to;
+		uint32		found;
+
+		if (!bm25_cursor_seek(cursor, doc) || cursor->docs[cursor->at] > end)
+			return;
+		to = cursor->docs[cursor->n - 1] <= end ? cursor->n :
+			cursor->loops->find(cursor->docs, cursor->at, cursor->n, end + 1);
+		found = engine->loops->match(cursor->docs, cursor->at, to, base, engine->wanted, hits);
+		for (uint32 i = 0; i < found; i++)
+		{
+			uint32	   *points = &engine->points[cursor->docs[hits[i]] - base];
+
+			cursor->at = hits[i];
+			*points = bm25_add_posting(*points, &list->weight, cursor);
+		}
+		doc = cursor->docs[to - 1] + 1;
+		cursor->at = to;
+	}
+}
+
+/* Want some documents of a window, or no longer. */
+static void
+set_wanted(Engine *engine, uint32 n, bool wanted)
+{
+	for (uint32 i = 0; i < n; i++)
+	{
+		uint32		place = engine->places[i];
+		uint32		bit = (uint32) 1 << place % 32;
+
+		if (wanted)
+			engine->wanted[place / 32] |= bit;
+		else
+			engine->wanted[place / 32] &= ~bit;
+	}
+}
+
+/* Take a document of a window whose points from all lists are known, if it is one of the best. */
+static void
+take_document(Engine *engine, uint32 doc, uint32 points)
+{
+	if ((int64) points <= get_threshold(engine))
+		return;
+	if (engine->nagainst > 0)
+		points = take_away(engine, doc, points);
+	bm25_top_add(engine->top, engine->search, (Bm25Hit) {points, engine->segment, doc});
+}
+
+/*
  * So that there is a threshold: look at the documents of a window that have the most
  * points in the lists from "first" on.  Leaves them in "seeds", ascending.
  */
@@ -695,9 +773,16 @@ plant_seeds(Engine *engine, int first, uint32 base, uint32 end, Bm25Top *seeds)
 	}
 	qsort(seeds->hits, seeds->n, sizeof(Bm25Hit), compare_docs);
 	for (int i = 0; i < seeds->n; i++)
-		finish(engine, first, seeds->hits[i].doc, seeds->hits[i].points);
-	for (int i = 0; i < first; i++)
+		engine->places[i] = seeds->hits[i].doc - base;
+	set_wanted(engine, seeds->n, true);
+	for (int i = first; --i >= 0;)
+	{
+		look_up(engine, engine->order[i], base, end, seeds->n);
 		rewind_list(engine->order[i]);
+	}
+	set_wanted(engine, seeds->n, false);
+	for (int i = 0; i < seeds->n; i++)
+		take_document(engine, seeds->hits[i].doc, engine->points[engine->places[i]]);
 	for (int i = 0; i < engine->nagainst; i++)
 		rewind_list(&engine->against[i]);
 }
@@ -721,24 +806,7 @@ drop_seeds(Engine *engine, const Bm25Top *seeds, uint32 base, uint32 found)
 	return kept;
 }
 
-/* Add the points of a list to those of some documents of a window. */
-static void
-look_up(Engine *engine, RankList *list, uint32 base, uint32 found)
-{
-	Bm25Cursor *cursor = list->cursor;
-
-	for (uint32 i = 0; i < found; i++)
-	{
-		uint32		place = engine->places[i];
-
-		if (!bm25_cursor_seek(cursor, base + place))
-			return;
-		if (cursor->docs[cursor->at] == base + place)
-			engine->points[place] = bm25_add_posting(engine->points[place], &list->weight, cursor);
-	}
-}
-
-/* Of some documents, keep those that may be among the best. */
+/* Of some documents, keep those that may be among the best; the others are not wanted. */
 static uint32
 keep_above(Engine *engine, int first, uint32 found)
 {
@@ -748,9 +816,11 @@ keep_above(Engine *engine, int first, uint32 found)
 	for (uint32 i = 0; i < found; i++)
 	{
 		uint32		place = engine->places[i];
+		uint32		below = engine->points[place] <= bar;
 
+		engine->wanted[place / 32] &= ~(below << place % 32);
 		engine->places[kept] = place;
-		kept += engine->points[place] > bar;
+		kept += !below;
 	}
 	return kept;
 }
@@ -763,6 +833,7 @@ search_impacts(Engine *engine, uint32 base, uint32 end)
 	Bm25Top		seeds = {.k = top->k};
 	int			first = count_inessential(engine);
 	int			added = engine->n;
+	uint32		n = 0;
 	uint32		found;
 
 	/* Some may be dead, or have been handed out before. */
@@ -772,29 +843,32 @@ search_impacts(Engine *engine, uint32 base, uint32 end)
 	{
 		seeds.hits = palloc(sizeof(Bm25Hit) * seeds.k);
 		while (added > first && engine->rest[added] > engine->rest[engine->n] * SEED_SHARE)
-			(void) accumulate(engine, engine->order[--added], base, end);
+			n += accumulate(engine, engine->order[--added], base, end);
 		plant_seeds(engine, added, base, end, &seeds);
 		engine->ties = 1;
 		first = count_inessential(engine);
 	}
 	while (added > first)
+		n += accumulate(engine, engine->order[--added], base, end);
+	/* Of many documents, few are left with one more list: these need not be found. */
+	if (added > 0 && guess_postings(engine->order[added - 1], base, end) < n / ONE_MORE_SHARE)
 		(void) accumulate(engine, engine->order[--added], base, end);
 	first = added;
-	found = engine->loops->select(engine->points, engine->met, (end - base) / BLOCK_LANES + 1,
-								  get_bar(engine, first), engine->places);
+	while ((found = engine->loops->select(engine->points, engine->met,
+										  (end - base) / BLOCK_LANES + 1,
+										  get_bar(engine, first), engine->places)) > 0 &&
+		   first > 0 && guess_postings(engine->order[first - 1], base, end) < found)
+		(void) accumulate(engine, engine->order[--first], base, end);
 	found = drop_seeds(engine, &seeds, base, found);
+	set_wanted(engine, found, true);
 	while (first > 0 && found > 0)
 	{
-		RankList   *list = engine->order[--first];
-
-		if (guess_postings(list, base, end) < (double) found * IMPACT_LOOKUP_POSTINGS)
-			(void) accumulate(engine, list, base, end);
-		else
-			look_up(engine, list, base, found);
+		look_up(engine, engine->order[--first], base, end, found);
 		found = keep_above(engine, first, found);
 	}
+	set_wanted(engine, found, false);
 	for (uint32 i = 0; i < found; i++)
-		finish(engine, 0, base + engine->places[i], engine->points[engine->places[i]]);
+		take_document(engine, base + engine->places[i], engine->points[engine->places[i]]);
 	engine->loops->clear(engine->points, engine->met, (end - base) / BLOCK_LANES + 1);
 	engine->ties = 0;
 	if (seeds.hits != NULL)
@@ -876,9 +950,11 @@ bm25_rank_segment(Bm25Search *search, uint32 segment, Bm25Top *top)
 	engine->points = space->points;
 	engine->met = space->met;
 	engine->places = space->places;
+	engine->wanted = space->wanted;
 	engine->top = top;
 	engine->reader->room = space->lists;
 	engine->reader->room_left = impact ? LISTS_ROOM : 0;
+	engine->reader->pins_left = impact ? PINS : 0;
 	open_lists(engine);
 	for (int i = 0; i < engine->n; i++)
 		postings += engine->lists[i].cursor->df;
@@ -895,7 +971,12 @@ bm25_rank_segment(Bm25Search *search, uint32 segment, Bm25Top *top)
 		rank_impacts(engine);
 	else
 		rank_words(engine);
+	for (int i = 0; i < engine->n; i++)
+		bm25_unpin(&engine->lists[i].cursor->data_page.buffer);
+	for (int i = 0; i < engine->nagainst; i++)
+		bm25_unpin(&engine->against[i].cursor->data_page.buffer);
 	engine->reader->room_left = 0;
+	engine->reader->pins_left = 0;
 	bm25_reader_release(engine->reader);
 	space->in_use = false;
 	pfree(engine);

@@ -16,8 +16,9 @@
 #include "utils/inval.h"
 #include "utils/memutils.h"
 
-/* So many, whatever indexes they are of; a power of two */
+/* So many, whatever indexes they are of, in sets; both are powers of two */
 #define REMEMBERED 8192
+#define WAYS 4
 
 typedef struct Remembered
 {
@@ -30,9 +31,11 @@ typedef struct Remembered
 	uint32		greatest;
 	uint32		bytes;
 	Bm25Form	form;
+	char		bytes_inline[BM25_INLINE];
 } Remembered;
 
 static Remembered *remembered = NULL;
+static uint32 next_way = 0;	/* which one of a set is given up */
 
 /* Indexes that there may be something of: a set of their OIDs modulo 64 */
 static uint64 known_indexes = 0;
@@ -60,6 +63,7 @@ bm25_find_dimension(Bm25Reader *reader, const char *term, Bm25Entry *entry)
 	Oid			index = RelationGetRelid(reader->rel);
 	uint64		generation = reader->segment.generation;
 	uint32		number;
+	Remembered *set;
 	Remembered *slot;
 
 	if (remembered == NULL)
@@ -68,25 +72,30 @@ bm25_find_dimension(Bm25Reader *reader, const char *term, Bm25Entry *entry)
 		CacheRegisterRelcacheCallback(forget_index, (Datum) 0);
 	}
 	memcpy(&number, term, sizeof(number));
-	slot = &remembered[hash_combine(murmurhash32(number), (uint32) generation + index) &
-					   (REMEMBERED - 1)];
-	if (slot->index == index && slot->generation == generation &&
-		memcmp(slot->term, term, sizeof(slot->term)) == 0)
+	set = &remembered[hash_combine(murmurhash32(number), (uint32) generation + index) &
+					  (REMEMBERED - WAYS)];
+	for (int i = 0; i < WAYS; i++)
 	{
+		slot = &set[i];
+		if (slot->index != index || slot->generation != generation ||
+			memcmp(slot->term, term, sizeof(slot->term)) != 0)
+			continue;
 		*entry = (Bm25Entry) {.df = slot->df,.form = slot->form,.bound = PG_UINT8_MAX,
 			.greatest = slot->greatest,.bytes = slot->bytes,.offset = slot->offset,
 			.heads = slot->heads};
+		if (entry->form == BM25_FORM_INLINE)
+			memcpy(entry->bytes_inline, slot->bytes_inline, entry->bytes);
 		return entry->df > 0;
 	}
 	if (!bm25_find_term(reader, term, sizeof(slot->term), entry))
-		entry->df = 0;
-	/* The bytes of the shortest lists are not kept. */
-	else if (entry->form == BM25_FORM_INLINE)
-		return true;
+		*entry = (Bm25Entry) {.df = 0};
+	slot = &set[next_way++ % WAYS];
 	*slot = (Remembered) {.index = index,.generation = generation,.offset = entry->offset,
 		.heads = entry->heads,.df = entry->df,.greatest = entry->greatest,
 		.bytes = entry->bytes,.form = entry->form};
 	memcpy(slot->term, term, sizeof(slot->term));
+	if (entry->form == BM25_FORM_INLINE)
+		memcpy(slot->bytes_inline, entry->bytes_inline, entry->bytes);
 	known_indexes |= index_bit(index);
 	return entry->df > 0;
 }

@@ -19,14 +19,16 @@
 /* More than the few roundings between a weight and its points may come to. */
 #define SCALE_MARGIN ldexp(1, -21)
 
-/* Rows are ordered by the product with a vector. */
+/*
+ * Rows are ordered by the product with a vector.  If its dimensions are not a row's, the
+ * operator says so when PostgreSQL computes the distance; where there is no row, nobody does.
+ */
 void
 bm25_search_sparse(Bm25Search *search, const SparseVector *query)
 {
 	const float *values = SPARSEVEC_VALUES(query);
 	char	   *word = palloc(BM25_DIMENSION_BYTES * 2 * Max(query->nnz, 1));
 
-	bm25_check_dimensions(query, search->meta.dim);
 	search->ordered = true;
 	search->terms = palloc(sizeof(Bm25Term) * 2 * Max(query->nnz, 1));
 	/* First the lists that are for a row: those of weights of the query's sign. */

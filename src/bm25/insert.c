@@ -55,7 +55,7 @@ bm25_insert(Relation rel, Datum *values, bool *isnull, ItemPointer tid,
 	}
 	old = MemoryContextSwitchTo(cache->context);
 	/* A column may lose its dimensions, and the index stays. */
-	if (cache->flags & BM25_HAS_IMPACTS)
+	if (cache->dim > 0)
 		bm25_check_dimensions(DatumGetSparseVector(values[0]), cache->dim);
 	bm25_parse_value(rel, cache->config, cache->flags, values[0], &document);
 	terms = bm25_encode_words(&document, &record.bytes);

@@ -104,20 +104,6 @@ bm25_is_sparse(Relation rel)
 	return OidIsValid(index_getprocid(rel, 1, BM25_SPARSEVEC_PROC));
 }
 
-/* The dimensions of an index's column, which must have them. */
-static uint32
-column_dimensions(Relation rel)
-{
-	int			dim = TupleDescAttr(RelationGetDescr(rel), 0)->atttypmod;
-
-	if (dim < 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("column does not have dimensions"),
-				 errhint("Declare the column as sparsevec(n), or index an expression such as (column::sparsevec(n)).")));
-	return dim;
-}
-
 /* What that of an index of sparse vectors says; it has nothing to choose. */
 static void
 init_sparse(Relation rel, const Bm25Options *options, Bm25MetaPageData *meta)
@@ -130,7 +116,7 @@ init_sparse(Relation rel, const Bm25Options *options, Bm25MetaPageData *meta)
 				 errmsg("an index of sparse vectors has no options of words"),
 				 errhint("Leave text_config, k1, b and positions out.")));
 	meta->flags = BM25_HAS_IMPACTS;
-	meta->dim = column_dimensions(rel);
+	meta->dim = Max(TupleDescAttr(RelationGetDescr(rel), 0)->atttypmod, 0);
 }
 
 /* What a new index's metapage says. */

@@ -11,7 +11,7 @@
 #include "miscadmin.h"
 
 /* Lists of impacts of at most so many bytes are read as a whole. */
-#define WHOLE_LIST 16384
+#define WHOLE_LIST 32768
 
 pg_noreturn static void
 report_stream(Bm25Reader *reader, const char *what)
@@ -350,7 +350,7 @@ decode_short(Bm25Cursor *cursor, const char *bytes, uint32 size)
 	}
 }
 
-/* Memory for a list */
+/* Memory for a cursor, or for what it reads */
 static char *
 take_room(Bm25Reader *reader, Size size)
 {
@@ -358,7 +358,7 @@ take_room(Bm25Reader *reader, Size size)
 
 	size = MAXALIGN(size);
 	if (size > reader->room_left)
-		return palloc(size);
+		return palloc_extended(size, MCXT_ALLOC_HUGE);
 	reader->room += size;
 	reader->room_left -= size;
 	return room;
@@ -377,9 +377,10 @@ read_heads(Bm25Cursor *cursor, const Bm25Entry *entry)
 	if (!(cursor->reader->segment.flags & BM25_HAS_IMPACTS) || entry->heads < entry->offset ||
 		data > WHOLE_LIST)
 	{
-		cursor->heads = palloc_extended(size, MCXT_ALLOC_HUGE);
+		cursor->heads = (Bm25BlockHead *) take_room(cursor->reader, size);
 		bm25_stream_read(cursor->reader, BM25_POSTINGS, entry->heads, size, (char *) cursor->heads);
-		cursor->data_page.bytes = palloc(BM25_SPACE + BLOCK_SLACK);
+		cursor->data_page.bytes = take_room(cursor->reader, BM25_SPACE + BLOCK_SLACK);
+		cursor->data_page.pins = cursor->reader->pins_left-- > 0;
 		return;
 	}
 	cursor->all = take_room(cursor->reader, data + size + sizeof(uint32) + BLOCK_SLACK);
@@ -408,8 +409,10 @@ bm25_cursor_prefetch(Bm25Reader *reader, const Bm25Entry *entry)
 Bm25Cursor *
 bm25_cursor_open(Bm25Reader *reader, const Bm25Entry *entry)
 {
-	Bm25Cursor *cursor = palloc0(sizeof(Bm25Cursor));
+	Bm25Cursor *cursor = (Bm25Cursor *) take_room(reader, sizeof(Bm25Cursor));
 	char		bytes[BM25_BLOCK * 2 * MAX_VARINT];
+
+	memset(cursor, 0, sizeof(*cursor));
 
 	cursor->reader = reader;
 	cursor->loops = bm25_loops();
@@ -418,7 +421,7 @@ bm25_cursor_open(Bm25Reader *reader, const Bm25Entry *entry)
 	cursor->positions = entry->positions;
 	cursor->position_bytes = entry->position_bytes;
 	cursor->position_block = PG_UINT32_MAX;
-	cursor->docs = palloc(sizeof(uint32) * (BM25_BLOCK * 2 + BLOCK_LANES));
+	cursor->docs = (uint32 *) take_room(reader, sizeof(uint32) * (BM25_BLOCK * 2 + BLOCK_LANES));
 	cursor->tfs = cursor->docs + BM25_BLOCK;
 	cursor->bound = PG_UINT8_MAX;
 	if (entry->form == BM25_FORM_BLOCKS)

@@ -242,6 +242,54 @@ test_select(const Bm25BlockLoops *loops, const char *name)
 	ok(clear, "%s: no group is met when all are clear", name);
 }
 
+/* Documents that are in a set of bits, of which those outside of the block are not read. */
+static void
+test_match(const Bm25BlockLoops *loops, const char *name)
+{
+	enum
+	{
+		BITS = 4096
+	};
+	Guarded		memory = guarded_alloc(BITS / 8);
+	bool		same = true;
+
+	for (int i = 0; i < 5000; i++)
+	{
+		int			bytes = random_int(1, BITS / 32) * 4;
+		char	   *set = at_end(memory, bytes, 0);
+		uint32		base = i % 2 ? 0 : random_number(31);
+		uint32		docs[BM25_BLOCK + BLOCK_LANES];
+		uint32		places[BM25_BLOCK + BLOCK_LANES];
+		uint32		n = 0;
+		uint32		at;
+		uint32		found;
+		uint32		expected = 0;
+
+		for (int j = 0; j < bytes; j++)
+			set[j] = i % 5 == 0 ? -1 : (char) random_number(random_int(0, 8));
+		for (uint32 bit = random_int(0, 10); bit < bytes * 8 && n < BM25_BLOCK; bit += random_int(1, 1 + i % 100))
+			docs[n++] = base + bit;
+		if (n == 0)
+			docs[n++] = base + bytes * 8 - 1;
+		/* What stands behind may be anything. */
+		for (int j = n; j < lengthof(docs); j++)
+			docs[j] = (uint32) random_bits();
+		at = random_int(0, n);
+		found = loops->match(docs, at, n, base, (const uint32 *) set, places);
+		for (uint32 j = at; j < n; j++)
+		{
+			uint32		bit = docs[j] - base;
+			uint32		word;
+
+			memcpy(&word, set + bit / 32 * 4, sizeof(word));
+			if (word >> bit % 32 & 1)
+				same &= expected < found && places[expected++] == j;
+		}
+		same &= expected == found;
+	}
+	ok(same, "%s: documents that are in a set", name);
+}
+
 /* What is cleared is zero, and nothing else. */
 static void
 test_clear(const Bm25BlockLoops *loops, const char *name)
@@ -271,6 +319,7 @@ test_loops(const Bm25BlockLoops *loops, SimdLevel level, const char *name)
 	test_impacts(loops, name);
 	test_select(loops, name);
 	test_clear(loops, name);
+	test_match(loops, name);
 }
 
 int
