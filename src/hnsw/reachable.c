@@ -93,14 +93,20 @@ find_unreached(Reach *reach)
 	}
 }
 
-/* Some nodes at random are suspect, too; in a repair, for which nodes need not die, in each round. */
+/*
+ * Some nodes at random are suspect, too; in a repair, for which nodes need not die, in each
+ * round.  By inner product, queries come to nodes which a search by the graph's distance
+ * misses: there are no such suspects there.
+ */
 static void
 suspect_some(VacuumState *state)
 {
 	HnswIndex  *index = state->index;
-	int64		n = state->callback == NULL ? MAX_SAMPLE : Min(state->ndying, MAX_SAMPLE);
+	int64		n = state->repairs ? MAX_SAMPLE : Min(state->ndying, MAX_SAMPLE);
 	BlockNumber last = HnswNodeBlock(&index->layout, state->suspect.size - 1);
 
+	if (index->layout.space->lifted)
+		return;
 	for (int64 i = 0; i < n && last > HNSW_METAPAGE; i++)
 	{
 		BlockNumber block = (BlockNumber) pg_prng_uint64_range(&pg_global_prng_state,
@@ -251,7 +257,7 @@ vacuum_restore_reach(VacuumState *state)
 		int64		before = state->nlost;
 
 		find_unreached(&reach);
-		if (round == 0 || state->callback == NULL)
+		if (round == 0 || state->repairs)
 			suspect_some(state);
 		check_suspects(&reach, true);
 		check_suspects(&reach, false);

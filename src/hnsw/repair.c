@@ -235,6 +235,7 @@ hnsw_repair(Check *frame)
 	for (uint32 i = 0; i < check->lost.n; i++)
 		bitmap_set(&state.suspect, check->lost.items[i]);
 	check_phase(frame, "vacuum");
+	state.repairs = true;
 	vacuum_run(&state, true);
 	check_repaired(frame, state.nlost, "nodes linked that searches did not find");
 	check_repaired(frame, state.nfreed, "nodes freed that had no rows");

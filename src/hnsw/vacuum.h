@@ -28,6 +28,7 @@ typedef struct VacuumState
 	HnswBitmap	suspect;		/* searches may not find these any more */
 	HnswBitmap	entrance;		/* dying nodes from which searches came down */
 	int64		ndying;
+	bool		repairs;		/* nodes may be lost although none dies */
 	HnswNodeId *upper;			/* upper nodes of pass 1 */
 	uint32		nupper;
 	uint32		upper_capacity;
