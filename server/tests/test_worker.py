@@ -27,8 +27,10 @@ for kind, path, failures in (("openai", "/v1", ["reset", "short", 429, 401, "red
     ok(wrong(kind) == [], f"{kind}: each vector is of its text", wrong(kind))
     ok(fake.keys == {f"Bearer {SECRET}"}, f"{kind}: the key is sent")
     ok(max(map(len, fake.requests[-20:])) <= 16, f"{kind}: batches are as large as the model says")
-    errors = dict(sql(f"SELECT split_part(text, ' ', 4), error FROM {kind}_job JOIN {kind}_chunk ON id = chunk_id"))
-    ok(len(errors) == len(words) and all(errors.values()), f"{kind}: what cannot be tells why", errors)
+    tell = f"SELECT split_part(text, ' ', 4), error FROM {kind}_job JOIN {kind}_chunk ON id = chunk_id"
+    wait_for(lambda: all(error for _, error in sql(tell)), f"{kind}: errors")
+    errors = dict(sql(tell))
+    ok(len(errors) == len(words), f"{kind}: what cannot be tells why", errors)
     sql("SELECT piramid.add_document(%s::regclass, 'One more sentence.')", kind)
     wait_for(lambda: drained(kind, but=len(words)), f"{kind}: the further document")
     ok(worker.end() == 0, f"{kind}: SIGTERM ends the worker")
