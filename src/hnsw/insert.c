@@ -406,7 +406,8 @@ level_by_length(HnswFinder *finder, const InsertRow *row, const HnswMetaPageData
 	HnswQuery  *asked = finder->asked;
 	float		norm = row->stored.inserted.norm;
 
-	if (!index->layout.space->lifted || index->norm == 0 || norm <= index->norm * index->norm)
+	if (!index->layout.space->lifted || meta->entry_level <= top || index->norm == 0 ||
+		norm <= index->norm * index->norm)
 		return top;
 	search->query = asked;
 	search->lifted = false;
