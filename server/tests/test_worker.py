@@ -47,7 +47,8 @@ worker = Running({"alive": ("openai", fake.url + "/v1")} | {name: ("openai", url
 wait_for(lambda: drained("alive") and one("SELECT count(*) FROM piramid.pause WHERE provider = ANY (%s)", list(none)) == 3, "the provider that works")
 ok(wrong("alive") == [], "a dead provider does not hold up another")
 for name, (_, error) in none.items():
-    ok(one(f"SELECT max(attempts) FROM {name}_job WHERE lease IS NULL") == 0, f"{name}: costs its jobs no attempts")
+    # A job under a lease, when the pause has ended, counts that one attempt until it is given back.
+    ok(one(f"SELECT max(attempts - (lease IS NOT NULL)::int) FROM {name}_job") == 0, f"{name}: costs its jobs no attempts")
     ok(one("SELECT error FROM piramid.paused WHERE provider = %s", name) == error, f"{name}: is told", sql("SELECT provider, error FROM piramid.paused"))
 refuses.always = None
 sql("DELETE FROM piramid.pause WHERE provider = 'refuses'")
