@@ -68,6 +68,37 @@ CREATE INDEX far_v ON far USING hnsw (v vector_l2_ops);
 SELECT found('far', '<->', :'some', 0.99);
 DROP TABLE far;
 
+-- By inner product, some rows are the answer to all queries: a hundredth of the rows, ten times as long as others
+-- (before they had links from all rows, 0.13 of the nearest were found), or three of 3,000.
+CREATE TABLE mixed AS SELECT n AS id, (SELECT array_agg(x * CASE WHEN n % 100 = 7 THEN 10 ELSE 1 END) FROM unnest(noise(n, 64)) AS x)::vector(64) AS v
+	FROM generate_series(1, 3000) AS n;
+CREATE INDEX mixed_v ON mixed USING hnsw (v vector_ip_ops);
+SELECT found('mixed', '<#>', :'some', 0.99);
+DROP INDEX mixed_v;
+CREATE INDEX mixed_compact ON mixed USING hnsw (v vector_ip_ops) WITH (layout = compact);
+SELECT found('mixed', '<#>', :'some', 0.9);
+DROP INDEX mixed_compact;
+SET maintenance_work_mem = '1MB';
+SET client_min_messages = warning;
+CREATE INDEX mixed_parts ON mixed USING hnsw (v vector_ip_ops);
+RESET client_min_messages;
+RESET maintenance_work_mem;
+SELECT found('mixed', '<#>', :'some', 0.97);
+DROP INDEX mixed_parts;
+UPDATE mixed SET v = v * array_fill(0.1, '{64}')::vector WHERE id % 100 = 7 AND id % 1000 <> 7;
+CREATE INDEX mixed_few ON mixed USING hnsw (v vector_ip_ops);
+SELECT found('mixed', '<#>', :'some', 0.9, 3);
+SELECT * FROM piramid_check('mixed_few', true);
+DROP TABLE mixed;
+
+-- Lengths that differ by factors of thousands, in few directions
+CREATE TABLE rays AS SELECT n AS id, (SELECT array_agg(x * exp(2 * (SELECT sum(y) FROM unnest(noise(-n, 12)) AS y) * 0.3)) FROM unnest(noise(n % 60, 32)) AS x)::vector(32) AS v
+	FROM generate_series(1, 3000) AS n;
+CREATE INDEX rays_v ON rays USING hnsw (v vector_ip_ops);
+SELECT found('rays', '<#>', :'some', 0.97);
+SELECT * FROM piramid_check('rays_v', true);
+DROP TABLE rays;
+
 -- By inner product the longest rows are nearest to few others, but a narrow search comes to them:
 -- of 300, some 16 are missed, and would be 70 if no more of them had nodes at higher levels than of others.
 CREATE TABLE tails (id int, v vector(64));

@@ -343,8 +343,7 @@ write_sketches(BuildState *state, const BuildChunk *chunk)
 	for (uint32 i = 0; i < chunk->n && layout->sketch.units > 0; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		distance->i8_to_float(layout->out_dim, chunk->codes + (Size) i * state->stride, state->step,
-							  rotated);
+		build_rotated(state, chunk, i, rotated);
 		hnsw_sketch_make(state->index, rotated, &room.sketch);
 		hnsw_build_sketch(state->index, build_nth_node(layout, chunk->first, i), &room.sketch);
 	}
@@ -366,7 +365,10 @@ build_loaded(BuildState *state, BuildChunk *chunk, BuildRows *rows)
 	else
 	{
 		if (!chunk->coded)
+		{
 			chunk->codes = MemoryContextAllocHuge(context, (Size) Max(chunk->n, 1) * state->stride);
+			chunk->times = build_times_alloc(context, state, chunk);
+		}
 		build_chunk(state, chunk);
 	}
 	MemoryContextSwitchTo(old);

@@ -75,7 +75,9 @@ typedef struct BuildChunk
 	BuildRow   *rows;			/* n */
 	const char *data;			/* keys and packed values of the rows */
 	int8	   *codes;			/* of rows and guests, each "stride" bytes */
-	bool		coded;			/* codes are there already */
+	float	   *times;			/* inner product: how many times as long as their codes
+								 * rows and guests are; NULL: once */
+	bool		coded;			/* codes and times are there already */
 	int8	   *projected;		/* of rows and guests, if links' codes are projected */
 	HnswNodeId *guests;			/* their node numbers */
 } BuildChunk;
@@ -113,6 +115,7 @@ typedef struct BuildState
 	BuildRows	rows;			/* loaded, or a sample of them */
 	int			stride;			/* of the int8 codes */
 	float		step;			/* of the int8 codes */
+	float	   *projected_mean; /* the index's mean, rotated and projected, or NULL */
 	BuildTeam  *team;			/* NULL: this process alone */
 	uint32		claims[BUILD_TASKS];	/* without a team */
 	BuildSpill *spill;			/* NULL: all rows are in memory */
@@ -143,7 +146,8 @@ extern void build_create_index(BuildState *state);
 extern void build_learn_step(BuildState *state);
 extern bool build_is_blurred(BuildState *state, double total);
 extern int	build_stride(const HnswLayout *layout);
-extern void build_encode(BuildState *state, const HnswValue *value, float *room, int8 *code);
+extern float build_stretch(const HnswIndex *index, float norm);
+extern float build_encode(BuildState *state, const HnswValue *value, float *room, int8 *code);
 extern Size build_encode_room(const BuildState *state);
 extern Size build_projected_size(const BuildState *state, const BuildChunk *chunk);
 
@@ -163,6 +167,10 @@ extern PartitionParams build_partition_params(const BuildState *state, const Bui
 extern Size build_chunk_memory(const BuildState *state, const BuildChunk *chunk);
 extern HnswNodeId build_nth_node(const HnswLayout *layout, HnswNodeId first, uint32 i);
 extern BlockNumber build_chunk_blocks(const HnswLayout *layout, const BuildChunk *chunk);
+extern Size build_times_size(const BuildState *state, const BuildChunk *chunk);
+extern float *build_times_alloc(MemoryContext context, const BuildState *state,
+								const BuildChunk *chunk);
+extern void build_rotated(const BuildState *state, const BuildChunk *chunk, uint32 row, float *out);
 extern void build_chunk(BuildState *state, BuildChunk *chunk);
 
 /* functions in build_sparse.c */

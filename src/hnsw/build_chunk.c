@@ -42,6 +42,22 @@ build_partition_params(const BuildState *state, const BuildChunk *chunk)
 	return params;
 }
 
+/* Bytes of the times of a chunk. */
+Size
+build_times_size(const BuildState *state, const BuildChunk *chunk)
+{
+	return state->layout.space->lifted ? sizeof(float) * ((Size) chunk->n + chunk->nguests) : 0;
+}
+
+/* Room for them, or NULL if there are none. */
+float *
+build_times_alloc(MemoryContext context, const BuildState *state, const BuildChunk *chunk)
+{
+	Size		size = build_times_size(state, chunk);
+
+	return size > 0 ? MemoryContextAllocHuge(context, size) : NULL;
+}
+
 /* Bytes that a chunk needs besides its rows and their packed values. */
 Size
 build_chunk_memory(const BuildState *state, const BuildChunk *chunk)
@@ -49,7 +65,7 @@ build_chunk_memory(const BuildState *state, const BuildChunk *chunk)
 	PartitionParams params = build_partition_params(state, chunk);
 	Size		n = (Size) chunk->n + chunk->nguests;
 
-	return n * state->stride + build_projected_size(state, chunk) +
+	return n * state->stride + build_projected_size(state, chunk) + build_times_size(state, chunk) +
 		chunk->nguests * sizeof(HnswNodeId) +
 		partition_memory(n, state->stride, &params);
 }
@@ -83,9 +99,12 @@ fill_codes(BuildState *state, BuildChunk *chunk)
 		for (uint32 i = from; i < to; i++)
 		{
 			const BuildRow *row = &chunk->rows[i];
+			float		times;
 
 			hnsw_value_unpack(&state->layout, chunk->data + row->packed, row->scale, state->value);
-			build_encode(state, state->value, room, chunk->codes + (Size) i * state->stride);
+			times = build_encode(state, state->value, room, chunk->codes + (Size) i * state->stride);
+			if (chunk->times != NULL)
+				chunk->times[i] = times;
 		}
 	}
 	pfree(room);
@@ -116,18 +135,46 @@ fill_projected(BuildState *state, BuildChunk *chunk)
 	build_wait(state);
 }
 
-/* A row's rotated vector, out of the int8 codes, and the same projected. */
+/* Add so many times the index's mean, rotated, to a vector that is rotated. */
+static void
+add_mean(const BuildState *state, float times, float *rotated)
+{
+	const float *mean = state->index->mean + state->layout.dim;
+
+	for (int i = 0; i < state->layout.out_dim; i++)
+		rotated[i] += times * mean[i];
+}
+
+/*
+ * A row's rotated and centred vector, out of the int8 codes.  Codes are centred, too, so
+ * a row that is so many times as long is not so many times its code.
+ */
+void
+build_rotated(const BuildState *state, const BuildChunk *chunk, uint32 row, float *out)
+{
+	float		times = chunk->times != NULL ? chunk->times[row] : 1;
+
+	distance->i8_to_float(state->layout.out_dim, chunk->codes + (Size) row * state->stride,
+						  state->step * times, out);
+	if (times != 1)
+		add_mean(state, times - 1, out);
+}
+
+/* The same, and what codes are made of behind it. */
 static void
 link_vector(const BuildState *state, const BuildChunk *chunk, uint32 row, float *out)
 {
-	const int8 *code = chunk->codes + (Size) row * state->stride;
+	float		times = chunk->times != NULL ? chunk->times[row] : 1;
+	float	   *projected = out + state->layout.out_dim;
 
-	distance->i8_to_float(state->layout.out_dim, code, state->step, out);
-	if (state->layout.projected)
-		distance->i8_to_float(state->layout.code.dims,
-							  chunk->projected + (Size) row * state->layout.code.dims,
-							  projection_range_step(&state->index->projection),
-							  out + state->layout.out_dim);
+	build_rotated(state, chunk, row, out);
+	if (!state->layout.projected)
+		return;
+	distance->i8_to_float(state->layout.code.dims,
+						  chunk->projected + (Size) row * state->layout.code.dims,
+						  projection_range_step(&state->index->projection) * times, projected);
+	for (int i = 0; i < state->layout.code.dims && times != 1; i++)
+		projected[i] += (times - 1) * state->projected_mean[i];
 }
 
 /* Make the image of a chunk's i'th node. */
@@ -241,6 +288,7 @@ build_chunk(BuildState *state, BuildChunk *chunk)
 		params.slack = SPARSE_SLACK;
 		params.distance_arg = sparse;
 	}
+	params.times = chunk->times;
 	params.progress = graph_progress;
 	params.progress_arg = state;
 	params.team = build_team_partition(state->team);
@@ -248,6 +296,12 @@ build_chunk(BuildState *state, BuildChunk *chunk)
 	build_phase(state, chunk, HNSW_PHASE_GRAPH);
 	fill_codes(state, chunk);
 	fill_projected(state, chunk);
+	if (state->layout.projected && chunk->times != NULL)
+	{
+		state->projected_mean = palloc(sizeof(float) * state->layout.code.dims);
+		projection_apply(&state->index->projection, state->index->mean + state->layout.dim,
+						 state->projected_mean);
+	}
 	graph = partition_build(chunk->n + chunk->nguests, chunk->codes, state->stride, &params);
 	build_sparse_free(sparse);
 	build_phase(state, chunk, HNSW_PHASE_WRITE);

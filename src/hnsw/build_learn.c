@@ -25,6 +25,9 @@
 #define UNCLIPPED_SHARE 0.9
 #define UNCLIPPED_SHARE_IP 0.999
 
+/* Inner product: rows are at least so long in the graph, as a part of the index's length. */
+#define SHORTEST 0.25f
+
 /* Share of the sparse vectors that are stored with all elements */
 #define WHOLE_SHARE 0.95
 
@@ -232,21 +235,57 @@ build_create_index(BuildState *state)
 	state->index = hnsw_open(state->rel);
 }
 
-/* A value as the graph's int8 codes will hold it, before scaling. */
-static void
+/*
+ * By inner product, a row of this squared length is by so many times as long in the
+ * graph.  Codes that had to tell the longest rows and the shortest ones would tell
+ * neither.  A row beyond the index's length is as good by direction alone, as it has no
+ * further coordinate (hnsw_extra); hubs and links know how long it is.
+ */
+float
+build_stretch(const HnswIndex *index, float norm)
+{
+	float		length = sqrtf(norm);
+	float		least = SHORTEST * index->norm;
+	float		stretch = 1;
+
+	if (!index->layout.space->lifted || !(norm > FLT_MIN && norm < FLT_MAX))
+		return 1;
+	if (length > index->norm)
+		stretch = index->norm / length;
+	else if (length < least)
+		stretch = least / length;
+	/* Its inverse must be a number, too. */
+	return stretch > FLT_MIN && stretch < 1 / FLT_MIN ? stretch : 1;
+}
+
+/*
+ * A value as the graph's int8 codes will hold it, before scaling.  Returns by how many
+ * times it is stretched.
+ */
+static float
 graph_vector(const BuildState *state, const HnswValue *value, float *prepared, float *out)
 {
 	const HnswLayout *layout = &state->layout;
 	int			n = layout->code.units > 0 ? layout->out_dim : layout->dim;
+	float		norm = 0;
+	float		stretch = 1;
 
 	(void) hnsw_prepare(state->index, value->x, prepared);
+	if (layout->space->lifted)
+	{
+		norm = distance->normsq(layout->dim, prepared);
+		stretch = build_stretch(state->index, norm);
+	}
+	for (int i = 0; i < layout->dim && stretch != 1; i++)
+		prepared[i] *= stretch;
 	memset(out, 0, sizeof(float) * state->stride);
 	if (layout->code.units > 0)
 		hnsw_rotate_only(state->index, prepared, out);
 	else
 		memcpy(out, prepared, sizeof(float) * n);
 	if (layout->space->lifted)
-		out[n] = hnsw_extra(state->index, distance->normsq(layout->dim, prepared));
+		out[n] = hnsw_extra(state->index, norm * stretch * stretch);
+	return stretch;
 }
 
 /* Bytes of room that build_encode wants. */
@@ -256,17 +295,19 @@ build_encode_room(const BuildState *state)
 	return sizeof(float) * (state->stride + state->layout.dim);
 }
 
-/* The int8 code of a value. */
-void
+/* The int8 code of a value.  Returns how many times as long as the code the value is. */
+float
 build_encode(BuildState *state, const HnswValue *value, float *room, int8 *code)
 {
 	float		inverse = state->step > 0 ? 1 / state->step : 0;
+	float		stretch;
 
 	if (!(inverse < FLT_MAX))
 		inverse = 0;
-	graph_vector(state, value, room + state->stride, room);
+	stretch = graph_vector(state, value, room + state->stride, room);
 	for (int j = 0; j < state->stride; j++)
 		code[j] = (int8) rintf(Min(Max(room[j] * inverse, -127.0f), 127.0f));
+	return 1 / stretch;
 }
 
 /* Bytes of the projected codes of a chunk. */
@@ -288,7 +329,7 @@ build_learn_step(BuildState *state)
 
 	for (int i = 0; i < nsample; i++)
 	{
-		graph_vector(state, sample_row(state, i, nsample), room + state->stride, room);
+		(void) graph_vector(state, sample_row(state, i, nsample), room + state->stride, room);
 		for (int j = 0; j < state->stride; j++)
 			largest[i] = Max(largest[i], fabsf(room[j]));
 	}
@@ -311,7 +352,7 @@ sample_codes(BuildState *state, int n)
 	int8	   *codes = palloc((Size) n * state->stride);
 
 	for (int i = 0; i < n; i++)
-		build_encode(state, sample_row(state, i, n), room, codes + (Size) i * state->stride);
+		(void) build_encode(state, sample_row(state, i, n), room, codes + (Size) i * state->stride);
 	pfree(room);
 	return codes;
 }

@@ -89,7 +89,9 @@ graph_distance(BuildSparse *sparse, uint32 other)
 	float	   *found = sparse->found;
 	double		dot;
 	double		norm;
-	double		extra = 0;
+	double		stretch;
+	double		other_stretch;
+	double		extra;
 
 	if (layout->column_dim <= TABLE_SIZE)
 		for (int i = 0; i < n; i++)
@@ -101,9 +103,14 @@ graph_distance(BuildSparse *sparse, uint32 other)
 	norm = distance->normsq(n, sparse->values);
 	if (layout->space->unit)
 		return 2 - 2 * dot / sqrt(sparse->norm * norm);
-	if (layout->space->lifted)
-		extra = (double) hnsw_extra(sparse->index, sparse->norm) - hnsw_extra(sparse->index, norm);
-	return sparse->norm + norm - 2 * dot + extra * extra;
+	if (!layout->space->lifted)
+		return sparse->norm + norm - 2 * dot;
+	stretch = build_stretch(sparse->index, sparse->norm);
+	other_stretch = build_stretch(sparse->index, norm);
+	extra = (double) hnsw_extra(sparse->index, sparse->norm * stretch * stretch) -
+		hnsw_extra(sparse->index, norm * other_stretch * other_stretch);
+	return sparse->norm * stretch * stretch + norm * other_stretch * other_stretch -
+		2 * dot * stretch * other_stretch + extra * extra;
 }
 
 /*

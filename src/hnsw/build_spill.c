@@ -43,6 +43,7 @@
 typedef struct SpillRow
 {
 	BuildRow	row;
+	float		times;			/* how many times as long as its code it is */
 	uint32		size;			/* of the packed value */
 	uint16		hosts[MAX_HOSTS];	/* NO_HOST: none */
 } SpillRow;
@@ -50,7 +51,7 @@ typedef struct SpillRow
 typedef struct SpillChunk
 {
 	BufFile    *rows;
-	BufFile    *guests;			/* node number and code of each */
+	BufFile    *guests;			/* node number, times and code of each */
 	uint32		nguests;
 	HnswNodeId	first;
 	uint32		n;
@@ -88,8 +89,8 @@ encode_sample(BuildState *state, BuildSpill *spill)
 	for (uint32 i = 0; i < state->rows.n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		build_encode(state, build_row_value(state, i), spill->room,
-					 codes + (Size) i * state->stride);
+		(void) build_encode(state, build_row_value(state, i), spill->room,
+							codes + (Size) i * state->stride);
 	}
 	return codes;
 }
@@ -193,7 +194,8 @@ build_spill_add(BuildState *state, const BuildRow *row, const char *packed, Size
 	int			i = spill->nwaiting++;
 
 	hnsw_value_unpack(&state->layout, packed, row->scale, state->value);
-	build_encode(state, state->value, spill->room, spill->codes + (Size) i * state->stride);
+	spill->waiting[i].times = build_encode(state, state->value, spill->room,
+										   spill->codes + (Size) i * state->stride);
 	spill->waiting[i].row = *row;
 	spill->waiting[i].size = size;
 	spill->packed[i] = MemoryContextAlloc(spill->context, key_room + size);
@@ -222,11 +224,11 @@ read_row(BuildState *state, BufFile *file, SpillRow *row, char **data, int8 *cod
 
 /*
  * Load a chunk's rows.  The levels come from a seed of the chunk's own, so that
- * loading it again gives the same rows.  "codes" gets the code of each row, if
+ * loading it again gives the same rows.  "built" gets the code of each row, if
  * it is not NULL; with "announce", the hosts of each row hear of it.
  */
 static void
-load_chunk(BuildState *state, int c, BuildRows *rows, int8 *codes, bool announce)
+load_chunk(BuildState *state, int c, BuildRows *rows, BuildChunk *built, bool announce)
 {
 	BuildSpill *spill = state->spill;
 	SpillChunk *chunk = &spill->chunks[c];
@@ -246,8 +248,10 @@ load_chunk(BuildState *state, int c, BuildRows *rows, int8 *codes, bool announce
 			HnswNodeId	id = build_nth_node(&state->layout, chunk->first, i);
 
 			rows->rows[i].level = hnsw_random_level(&random);
-			if (codes != NULL)
-				memcpy(codes + (Size) i * state->stride, code, state->stride);
+			if (built != NULL)
+				memcpy(built->codes + (Size) i * state->stride, code, state->stride);
+			if (built != NULL && built->times != NULL)
+				built->times[i] = row.times;
 			for (int j = 0; j < MAX_HOSTS && announce; j++)
 			{
 				SpillChunk *host;
@@ -256,6 +260,7 @@ load_chunk(BuildState *state, int c, BuildRows *rows, int8 *codes, bool announce
 					continue;
 				host = &spill->chunks[row.hosts[j]];
 				BufFileWrite(host->guests, &id, sizeof(id));
+				BufFileWrite(host->guests, &row.times, sizeof(row.times));
 				BufFileWrite(host->guests, code, state->stride);
 				host->nguests++;
 			}
@@ -329,8 +334,13 @@ load_guests(BuildState *state, SpillChunk *spilled, BuildChunk *chunk)
 	build_rewind(spilled->guests);
 	for (uint32 i = 0; i < chunk->nguests; i++)
 	{
+		float		times;
+
 		CHECK_FOR_INTERRUPTS();
 		BufFileReadExact(spilled->guests, &chunk->guests[i], sizeof(HnswNodeId));
+		BufFileReadExact(spilled->guests, &times, sizeof(times));
+		if (chunk->times != NULL)
+			chunk->times[chunk->n + i] = times;
 		BufFileReadExact(spilled->guests, chunk->codes + ((Size) chunk->n + i) * state->stride,
 						 state->stride);
 	}
@@ -352,8 +362,9 @@ build_spill_build(BuildState *state)
 		build_rows_init(&rows, spill->context, build_key_room(&state->layout));
 		chunk.coded = true;
 		chunk.codes = MemoryContextAllocHuge(rows.context, Max(n, 1) * state->stride);
+		chunk.times = build_times_alloc(rows.context, state, &chunk);
 		chunk.guests = MemoryContextAllocHuge(rows.context, sizeof(HnswNodeId) * Max(chunk.nguests, 1));
-		load_chunk(state, c, &rows, chunk.codes, false);
+		load_chunk(state, c, &rows, &chunk, false);
 		load_guests(state, spilled, &chunk);
 		BufFileClose(spilled->rows);
 		BufFileClose(spilled->guests);

@@ -250,6 +250,9 @@ place_chunk(BuildState *state, BuildChunk *chunk, Size data_size)
 	chunk->data = carve(&memory, data_size);
 	chunk->codes = (int8 *) carve(&memory, ((Size) chunk->n + chunk->nguests) * state->stride);
 	chunk->projected = (int8 *) carve(&memory, build_projected_size(state, chunk));
+	chunk->times = (float *) carve(&memory, build_times_size(state, chunk));
+	if (build_times_size(state, chunk) == 0)
+		chunk->times = NULL;
 	chunk->guests = (HnswNodeId *) carve(&memory, sizeof(HnswNodeId) * chunk->nguests);
 	state->team->partition.memory = memory;
 }
@@ -259,7 +262,7 @@ Size
 build_team_memory(const BuildState *state, const BuildChunk *chunk, Size data_size)
 {
 	return sizeof(BuildRow) * chunk->n + data_size + build_chunk_memory(state, chunk) +
-		5 * PARTITION_ALIGN;
+		6 * PARTITION_ALIGN;
 }
 
 /*
@@ -280,12 +283,16 @@ build_team_chunk(BuildState *state, BuildChunk *chunk, BuildRows *rows)
 	memcpy((char *) chunk->data, own.data, data_size);
 	if (chunk->coded)
 		memcpy(chunk->codes, own.codes, ((Size) chunk->n + chunk->nguests) * state->stride);
+	if (chunk->coded && chunk->times != NULL)
+		memcpy(chunk->times, own.times, build_times_size(state, chunk));
 	if (chunk->coded)
 		memcpy(chunk->guests, own.guests, sizeof(HnswNodeId) * chunk->nguests);
 	build_rows_free_values(rows);
 	if (chunk->coded)
 	{
 		pfree(own.codes);
+		if (own.times != NULL)
+			pfree(own.times);
 		pfree(own.guests);
 	}
 	shared->chunk = *chunk;

@@ -43,6 +43,25 @@ own_error(const HnswLayout *layout, int n, const float *x, const float *stored)
 }
 
 /*
+ * Scale int8 components, whose squared length this is, to the length of x.  By inner
+ * product the key is the difference of a squared distance and squared lengths.  Of a row
+ * that is much longer than queries, it would be mostly the difference of its length and
+ * that of the stored vector.
+ */
+static void
+keep_length(int n, const float *x, double square, float *scale)
+{
+	double		norm = 0;
+	float		kept;
+
+	for (int i = 0; i < n; i++)
+		norm += (double) x[i] * x[i];
+	kept = square > 0 ? (float) sqrt(norm / square) : 0;
+	if (kept > FLT_MIN && kept < FLT_MAX / 128)
+		*scale = kept;
+}
+
+/*
  * int8 of the rotated, centred vector.  The error is from the rotated vector as
  * float32; what its rotation is off by, bounds.c adds.  own_norm goes into keys
  * as it is, so it is a sum without rounding.
@@ -53,12 +72,15 @@ encode_int8(const HnswIndex *index, const float *prepared, HnswOwn *own)
 	int			n = index->layout.out_dim;
 	float	   *target = palloc(sizeof(float) * n);
 	float	   *stored = palloc(sizeof(float) * n);
+	double		square;
 
 	hnsw_rotate_only(index, prepared, target);
 	scalar_encode_int8(n, target, (int8 *) own->data, &own->scale);
+	square = distance->i8_dot(n, (int8 *) own->data, (int8 *) own->data);
+	if (index->layout.space->lifted)
+		keep_length(n, target, square, &own->scale);
 	distance->i8_to_float(n, (int8 *) own->data, own->scale, stored);
-	own->own_norm = (float) ((double) own->scale * own->scale *
-							 distance->i8_dot(n, (int8 *) own->data, (int8 *) own->data));
+	own->own_norm = (float) ((double) own->scale * own->scale * square);
 	own->error = own_error(&index->layout, n, target, stored);
 	pfree(target);
 	pfree(stored);

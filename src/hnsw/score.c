@@ -348,9 +348,19 @@ hnsw_link_encode(const HnswIndex *index, const float *from, const float *to,
 	{
 		/* -2 <x_u, r>, where x_u = from + the rotated mean and r = to - from */
 		const float *mean = index->mean + layout->dim;
+		float		square;
 
 		*a -= 2 * (distance->ip(n, from, to) - distance->normsq(n, from) +
 				   distance->ip(n, mean, to) - distance->ip(n, mean, from));
+		/*
+		 * <x_u, r> is known, its estimate is not exact, and both errors are alike: so what
+		 * the one is off by is taken from the other.  Of an x_u that is much longer than
+		 * queries, as much of it as is as long as they.
+		 */
+		square = distance->normsq(n, from) + 2 * distance->ip(n, mean, from) +
+			distance->normsq(n, mean);
+		if (index->norm > 0 && square > index->norm * index->norm)
+			*a *= index->norm / sqrtf(square);
 	}
 	else
 		*a += rsq;

@@ -64,6 +64,8 @@ typedef struct PartitionParams
 	uint64		seed;
 	int			extra;			/* inner product: 1 + the coordinate that makes all rows
 								 * equally long; 0: none */
+	const float *times;			/* inner product: how many times as long as its vector
+								 * each row is, for hubs alone; NULL: once */
 	uint32		nguests;		/* the last so many rows get no links of their own */
 	/* Called often with the fraction done, 0..1; may throw (longjmp). */
 	void		(*progress) (void *arg, double fraction);

@@ -99,6 +99,22 @@ fill_at_random(PartitionBuild *build, PartitionGraph *graph, uint32 row)
 		add_link(graph, row, other);
 }
 
+/* Take "other" out of the links of a row, if it is there. */
+static void
+drop_link(PartitionGraph *graph, uint32 row, uint32 other)
+{
+	uint32	   *links = GRAPH_LINKS(graph, row);
+	int			at = 0;
+
+	while (at < graph->nlinks[row] && links[at] != other)
+		at++;
+	if (at == graph->nlinks[row])
+		return;
+	graph->nlinks[row]--;
+	graph->nkept[row] -= at < graph->nkept[row];
+	memmove(links + at, links + at + 1, sizeof(uint32) * (graph->nlinks[row] - at));
+}
+
 /*
  * Put "other" before the links of a row, which loses its last one if the list
  * is full.
@@ -107,8 +123,10 @@ static void
 push_link(PartitionGraph *graph, uint32 row, uint32 other)
 {
 	uint32	   *links = GRAPH_LINKS(graph, row);
-	int			keep = Min(graph->nlinks[row], graph->degree - 1);
+	int			keep;
 
+	drop_link(graph, row, other);
+	keep = Min(graph->nlinks[row], graph->degree - 1);
 	memmove(links + 1, links, keep * sizeof(uint32));
 	links[0] = other;
 	graph->nlinks[row] = keep + 1;
@@ -141,6 +159,8 @@ link_group(PartitionBuild *build, PartitionGraph *graph, const uint32 *group,
 					   graph->nlinks[first] * sizeof(uint32));
 				graph->nlinks[row] = graph->nlinks[first];
 				graph->nkept[row] = graph->nkept[first];
+				/* A copy may be a hub. */
+				drop_link(graph, row, row);
 			}
 			push_link(graph, row, group[(i - 1) / fanout]);
 		}

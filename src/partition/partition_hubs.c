@@ -4,52 +4,69 @@
  *		Inner product: links to the rows that answer most queries.
  *
  * By inner product the long rows are near to every query, but hardly any row
- * has them among its neighbours in the space of the graph.  Where lengths
- * differ much, each row therefore links to the "hubs" with which its inner
+ * has them among its neighbours in the space of the graph.  Where some rows are
+ * longer than others, each row therefore links to the "hubs" with which its inner
  * product is largest, as it would in a graph made by inner product (ip-NSW,
  * Morozov & Babenko, 2018).
  *
  *-------------------------------------------------------------------------
  */
+#include <float.h>
+
 #include "distance/distance.h"
 #include "partition/partition_build.h"
 
-/* Hubs are the longest eighth of the rows, so many at most. */
-#define HUB_SHARE 8
+/*
+ * Hubs are rows of so many times the median length: the longest quarter of all rows, so
+ * many at most.  Copies count, too: rows of one direction may have one int8 vector.
+ */
+#define SPREAD 1.2f
+#define HUB_SHARE 4
 #define MAX_HUBS 2048
 
-/* Lengths differ much if a hundredth of them is so many times the median. */
-#define SPREAD 1.5f
-
-/* Links to hubs, as a part of all */
-#define LINK_SHARE 4
+/* A row has at most this part of its links to hubs. */
+#define LINK_SHARE 2
 
 /* Rows multiplied with all hubs in one call: their products are 512 kB at most. */
 #define HUB_BLOCK 64
 
 #define ST_SORT sort_lengths
-#define ST_ELEMENT_TYPE int32
+#define ST_ELEMENT_TYPE float
 #define ST_COMPARE(a, b) (*(a) > *(b) ? -1 : *(a) < *(b))
 #define ST_SCOPE static
 #define ST_DEFINE
 #include "lib/sort_template.h"
 
+typedef struct Hub
+{
+	float		product;
+	uint32		number;			/* among hubs; PG_UINT32_MAX: none */
+} Hub;
+
 /* What a member needs to find the best hubs of some rows. */
 typedef struct HubScratch
 {
 	int8	   *hubs;
+	float	   *times;			/* as long as its vector a hub is */
 	int8	   *vectors;
 	int32	   *products;
-	uint64	   *best;
+	Hub		   *best;			/* of the row at hand */
 } HubScratch;
 
+static float
+row_times(const PartitionBuild *build, uint32 row)
+{
+	return build->params->times != NULL ? build->params->times[row] : 1;
+}
+
 /* A row's squared length without the coordinate that inner product adds. */
-static int32
+static float
 row_length(const PartitionBuild *build, uint32 row)
 {
 	int32		extra = ROW_VECTOR(build, row)[build->params->extra - 1];
 
-	return build->norms[row] - extra * extra;
+	return (float) (build->norms[row] - extra * extra) * row_times(build, row) *
+		row_times(build, row);
 }
 
 static int
@@ -62,8 +79,8 @@ Size
 hubs_memory(const PartitionBuild *build)
 {
 	return build->params->extra > 0 ?
-		(Size) build->n * sizeof(int32) +
-		(MAX_HUBS + HUB_BLOCK) * ((Size) build->stride + sizeof(uint32)) +
+		(Size) build->n * sizeof(float) +
+		(MAX_HUBS + HUB_BLOCK) * ((Size) build->stride + sizeof(uint32) + sizeof(float)) +
 		MAX_HUBS * HUB_BLOCK * sizeof(int32) : 0;
 }
 
@@ -73,17 +90,18 @@ hubs_memory(const PartitionBuild *build)
 static uint32
 choose_hubs(PartitionBuild *build, uint32 *hubs)
 {
-	int32	   *lengths = partition_alloc(sizeof(int32) * (Size) build->n);
+	float	   *lengths = partition_alloc(sizeof(float) * (Size) build->n);
 	uint32		most = Min(build->n / HUB_SHARE, MAX_HUBS);
 	uint32		count = 0;
+	float		least;
 
 	for (uint32 row = 0; row < build->n; row++)
 		lengths[row] = row_length(build, row);
 	sort_lengths(lengths, build->n);
-	if (lengths[build->n / 100] > SPREAD * SPREAD * lengths[build->n / 2])
-		for (uint32 row = 0; row < build->n && count < most; row++)
-			if (ROW_IS_DISTINCT(build, row) && row_length(build, row) >= lengths[most])
-				hubs[count++] = row;
+	least = Max(lengths[most], SPREAD * SPREAD * lengths[build->n / 2]);
+	for (uint32 row = 0; row < build->n && count < most; row++)
+		if (row_length(build, row) >= least)
+			hubs[count++] = row;
 	pfree(lengths);
 	return count;
 }
@@ -93,7 +111,7 @@ choose_hubs(PartitionBuild *build, uint32 *hubs)
  * others give way.
  */
 static void
-insert_hubs(PartitionBuild *build, PartitionGraph *graph, uint32 row, const uint64 *best,
+insert_hubs(PartitionBuild *build, PartitionGraph *graph, uint32 row, const Hub *best,
 			const uint32 *hubs)
 {
 	uint32	   *links = ROW_LINKS(build, row);
@@ -101,9 +119,9 @@ insert_hubs(PartitionBuild *build, PartitionGraph *graph, uint32 row, const uint
 	int			nkept = Min(graph->nkept[row], build->degree - room);
 	int			nlinks = graph->nlinks[row];
 
-	for (int i = 0; i < room && best[i] != PG_UINT64_MAX; i++)
+	for (int i = 0; i < room && best[i].number != PG_UINT32_MAX; i++)
 	{
-		uint32		hub = hubs[(uint32) best[i]];
+		uint32		hub = hubs[best[i].number];
 		int			at = 0;
 
 		while (at < nlinks && links[at] != hub)
@@ -142,18 +160,18 @@ link_block(PartitionBuild *build, PartitionGraph *graph, HubScratch *scratch,
 		if (rows[i] >= build->nhome)
 			continue;
 		for (int j = 0; j < room; j++)
-			scratch->best[j] = PG_UINT64_MAX;
+			scratch->best[j] = (Hub) {-FLT_MAX, PG_UINT32_MAX};
+		/* The largest products; of equal ones, the first. */
 		for (uint32 h = 0; h < nhubs; h++)
 		{
-			/* The largest product is the smallest key. */
-			uint64		key = ((uint64) (PG_INT32_MAX - (int64) products[h]) << 32) | h;
+			float		product = (float) products[h] * scratch->times[h];
 			int			at = room - 1;
 
-			if (key >= scratch->best[at])
+			if (!(product > scratch->best[at].product))
 				continue;
-			for (; at > 0 && scratch->best[at - 1] > key; at--)
+			for (; at > 0 && scratch->best[at - 1].product < product; at--)
 				scratch->best[at] = scratch->best[at - 1];
-			scratch->best[at] = key;
+			scratch->best[at] = (Hub) {product, h};
 		}
 		insert_hubs(build, graph, rows[i], scratch->best, hubs);
 	}
@@ -172,7 +190,8 @@ link_hubs(PartitionBuild *build, PartitionGraph *graph)
 	uint32		from;
 	uint32		to;
 
-	if (build->params->extra == 0 || !build->metric->euclidean || build->n < 2 * HUB_SHARE)
+	if (build->params->extra == 0 || !build->metric->euclidean || build->n < 2 * HUB_SHARE ||
+		hub_links(build) == 0)
 		return;
 	shared = partition_share(build, sizeof(uint32) * (MAX_HUBS + 1));
 	hubs = shared + 1;
@@ -185,13 +204,15 @@ link_hubs(PartitionBuild *build, PartitionGraph *graph)
 		scratch.hubs = partition_alloc((Size) nhubs * build->stride);
 		scratch.vectors = partition_alloc((Size) HUB_BLOCK * build->stride);
 		scratch.products = partition_alloc(sizeof(int32) * nhubs * HUB_BLOCK);
-		scratch.best = partition_alloc(sizeof(uint64) * Max(hub_links(build), 1));
+		scratch.times = partition_alloc(sizeof(float) * nhubs);
+		scratch.best = partition_alloc(sizeof(Hub) * Max(hub_links(build), 1));
 		for (uint32 h = 0; h < nhubs; h++)
 		{
 			int8	   *hub = scratch.hubs + (Size) h * build->stride;
 
 			memcpy(hub, ROW_VECTOR(build, hubs[h]), build->stride);
 			hub[build->params->extra - 1] = 0;
+			scratch.times[h] = row_times(build, hubs[h]);
 		}
 		while (claim_range(build, TASK_HUBS, HUB_BLOCK, build->ndistinct, &from, &to))
 		{
@@ -199,6 +220,7 @@ link_hubs(PartitionBuild *build, PartitionGraph *graph)
 			link_block(build, graph, &scratch, hubs, nhubs, build->order + from, to - from);
 		}
 		pfree(scratch.hubs);
+		pfree(scratch.times);
 		pfree(scratch.vectors);
 		pfree(scratch.products);
 		pfree(scratch.best);

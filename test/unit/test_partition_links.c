@@ -62,6 +62,55 @@ test_hubs(void)
 }
 
 /*
+ * Vectors of equal lengths may be those of rows of other lengths.  Of two rows that have
+ * one vector, the second one is long here: a copy, which others link to all the same.
+ */
+static void
+test_times(void)
+{
+	const uint32 n = 4000;
+	float	   *times = malloc(sizeof(float) * n);
+	PartitionParams params = {.degree = 16, .quality = 64, .seed = 1, .extra = 64, .times = times};
+	int8	   *vectors = clustered(n, 64, 63, 20, 60, 30);
+	PartitionGraph *graph;
+	uint32		linked = 0;
+
+	for (uint32 row = 0; row < n; row++)
+	{
+		vectors[row * 64 + 63] = 0;
+		times[row] = row % 40 == 1 ? 10 : 1;
+		if (row % 40 == 1)
+			memcpy(vectors + row * 64, vectors + (row - 1) * 64, 64);
+	}
+	graph = build(n, vectors, 64, &params);
+	ok(lists_are_sound(graph), "times: lists are full and sound");
+	ok(count_reachable(graph) == n, "times: every row is reachable");
+	for (uint32 row = 0; row < n; row++)
+	{
+		uint32		best = 0;
+		int32		most = PG_INT32_MIN;
+
+		for (uint32 hub = 1; hub < n; hub += 40)
+		{
+			int32		product = distance->i8_dot(64, vectors + row * 64, vectors + hub * 64);
+
+			if (hub != row && product > most)
+			{
+				most = product;
+				best = hub;
+			}
+		}
+		for (int i = 0; i < graph->nlinks[row]; i++)
+			linked += graph->links[row * 16 + i] == best;
+	}
+	ok(linked > n * 9 / 10, "times: %u of %u rows link to the best long row", linked, n);
+	ok(team_agrees(n, vectors, 64, &params, graph, 3), "times: 3 processes build the same graph");
+	partition_free(graph);
+	free(vectors);
+	free(times);
+}
+
+/*
  * Guests get no links, but are linked to; the others are reachable without
  * them, and have links among themselves.  Returns how many links lead to guests.
  */
@@ -185,6 +234,7 @@ main(void)
 {
 	test_guests();
 	test_hubs();
+	test_times();
 	test_sketches();
 	return done_testing();
 }
