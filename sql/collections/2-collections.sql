@@ -173,8 +173,8 @@ BEGIN
 			created_at timestamptz NOT NULL DEFAULT now(),
 			lost integer NOT NULL DEFAULT 0,
 			PRIMARY KEY (chunk_id, version))', jobs, chunks);
-	-- In the order of claim(): after a large load all are due at the same moment.
-	EXECUTE format('CREATE INDEX ON %s (version, due, chunk_id)', jobs);
+	-- In the order of claim(): after a large load all are due at the same moment.  However many were given up, it reads none.
+	EXECUTE format('CREATE INDEX ON %s (version, failed, due, chunk_id)', jobs);
 	EXECUTE format('CREATE INDEX ON %s (lease)', jobs);
 	c.chunks := chunks;
 	c.jobs := jobs;

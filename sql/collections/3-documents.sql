@@ -205,7 +205,8 @@ COMMENT ON FUNCTION piramid.collection_of(regclass) IS 'the collection of a tabl
 
 -- No more documents, chunks and bytes than the quota, for each tenant of these
 -- documents.  Writers for a tenant wait for each other, so that each counts what
--- the others have written; a snapshot of before would not show that.
+-- the others have written; a snapshot of before would not show that.  Only what has a limit is counted, and
+-- chunks of a tenant that has few are found by its documents.
 CREATE FUNCTION piramid.check_quota(c piramid.collection, keys text[]) RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -213,6 +214,7 @@ DECLARE
 	documents bigint;
 	chunks bigint;
 	bytes bigint;
+	all_documents float8 := (SELECT reltuples FROM pg_class WHERE oid = c.documents);
 BEGIN
 	IF c.max_documents IS NULL AND c.max_chunks IS NULL AND c.max_bytes IS NULL THEN
 		RETURN;
@@ -224,12 +226,17 @@ BEGIN
 	FOR t IN EXECUTE format('SELECT DISTINCT %s COLLATE "C" FROM %s AS d WHERE d.%I = ANY ($1::%s[]) ORDER BY 1',
 			CASE WHEN c.attached THEN '''''::text' ELSE 'd.tenant' END, c.documents, c.key_column, piramid.key_type(c)) USING keys LOOP
 		PERFORM pg_advisory_xact_lock(hashtextextended(t, c.chunks::oid::bigint));
-		EXECUTE format('SELECT count(*) FROM %s%s', c.documents, CASE WHEN NOT c.attached THEN ' WHERE tenant = $1' END) INTO documents USING t;
-		EXECUTE format('SELECT count(*), coalesce(sum(octet_length(text)), 0) FROM %s WHERE tenant = $1', c.chunks) INTO chunks, bytes USING t;
+		IF c.max_documents IS NOT NULL OR NOT c.attached THEN
+			EXECUTE format('SELECT count(*) FROM %s%s', c.documents, CASE WHEN NOT c.attached THEN ' WHERE tenant = $1' END) INTO documents USING t;
+		END IF;
+		IF c.max_chunks IS NOT NULL OR c.max_bytes IS NOT NULL THEN
+			EXECUTE format('SELECT count(*), coalesce(sum(octet_length(x.text)), 0) FROM %s AS x%s', c.chunks,
+				CASE WHEN documents * 4 < all_documents THEN format(' JOIN %s AS d ON d.%I = x.document_id WHERE d.tenant = $1', c.documents, c.key_column)
+					ELSE ' WHERE x.tenant = $1' END) INTO chunks, bytes USING t;
+		END IF;
 		IF documents > c.max_documents OR chunks > c.max_chunks OR bytes > c.max_bytes THEN
-			RAISE EXCEPTION 'collection "%" is full: % documents of at most %, % chunks of at most %, % bytes of at most %', c.documents,
-				documents, coalesce(c.max_documents::text, 'any number'), chunks, coalesce(c.max_chunks::text, 'any number'),
-				bytes, coalesce(c.max_bytes::text, 'any number')
+			RAISE EXCEPTION 'collection "%" is full: %', c.documents, concat_ws(', ', documents || ' documents of at most ' || c.max_documents,
+				chunks || ' chunks of at most ' || c.max_chunks, bytes || ' bytes of at most ' || c.max_bytes)
 				USING ERRCODE = 'program_limit_exceeded', HINT = 'piramid.set_quota() sets the limits.';
 		END IF;
 	END LOOP;
@@ -319,8 +326,8 @@ BEGIN
 		IF TG_OP = 'UPDATE' THEN
 			PERFORM piramid.refilter(c, is_now ->> c.key_column);
 		END IF;
-		-- When all chunks are the tenant's
-		IF NOT same_text OR was ->> 'tenant' <> is_now ->> 'tenant' THEN
+		-- When all chunks are the tenant's.  Another text is no further document.
+		IF was IS NULL OR was ->> 'tenant' <> is_now ->> 'tenant' OR (NOT same_text AND (c.max_chunks IS NOT NULL OR c.max_bytes IS NOT NULL)) THEN
 			PERFORM piramid.check_quota(c, ARRAY[is_now ->> c.key_column]);
 		END IF;
 	END IF;
