@@ -123,6 +123,34 @@ END
 $$;
 COMMENT ON FUNCTION piramid.bm25_schema() IS 'schema of the extension piramid_bm25, quoted; NULL if there is none';
 
+-- A name for a table of a collection.  Those of a collection whose documents were dropped, by DROP TABLE ... CASCADE, go;
+-- but for what remains of a table of somebody's own, whose rows may come again, and whose vectors have cost something.
+CREATE FUNCTION piramid.free_name(name text) RETURNS text
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	tab regclass := to_regclass(name);
+	orphan record;
+BEGIN
+	IF tab IS NOT NULL THEN
+		SELECT c.documents, c.attached INTO orphan FROM piramid.collection AS c
+		WHERE (tab IN (c.chunks, c.jobs, c.uncut) OR EXISTS (SELECT FROM piramid.version AS v WHERE v.documents = c.documents AND v.vectors = tab))
+			AND NOT EXISTS (SELECT FROM pg_class WHERE oid = c.documents);
+		IF NOT FOUND THEN
+			RAISE EXCEPTION 'there is a table "%" already', name USING ERRCODE = 'duplicate_table',
+				HINT = 'A collection "docs" makes tables docs_chunk, docs_job, docs_uncut, docs_v1 and so on. Rename or drop yours.';
+		ELSIF orphan.attached THEN
+			RAISE EXCEPTION 'table "%" is what remains of a collection whose table of documents was dropped', name USING ERRCODE = 'duplicate_table',
+				HINT = format('SELECT piramid.drop_collection(%s); drops its chunks and vectors. To take the vectors over, rename its tables first: piramid.import_vectors() takes vectors by their texts.',
+					orphan.documents::oid);
+		END IF;
+		RAISE NOTICE 'dropping what remains of a collection whose documents were dropped: table "%" and others', name;
+		PERFORM piramid.drop_collection(orphan.documents);
+	END IF;
+	RETURN name;
+END
+$$;
+COMMENT ON FUNCTION piramid.free_name(text) IS 'this name for a table, which no other has';
+
 -- The tables of chunks and jobs, with what keeps them true.  A chunk's text never
 -- changes: a vector of it cannot become stale.
 CREATE FUNCTION piramid.make_tables(c piramid.collection, key_type text) RETURNS piramid.collection
@@ -138,6 +166,7 @@ BEGIN
 	IF (SELECT relpersistence = 't' FROM pg_class WHERE oid = c.documents) THEN
 		RAISE EXCEPTION 'a temporary table cannot be a collection' USING ERRCODE = 'wrong_object_type';
 	END IF;
+	PERFORM piramid.free_name(chunks), piramid.free_name(jobs);
 	EXECUTE format('CREATE TABLE %s (
 			id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 			document_id %s NOT NULL%s,
@@ -210,6 +239,7 @@ BEGIN
 		RAISE EXCEPTION 'documents of tenants are cut when they are written' USING ERRCODE = 'feature_not_supported',
 			HINT = 'Leave out "deferred", and the strategy semantic.';
 	END IF;
+	PERFORM piramid.free_name(uncut);
 	EXECUTE format('CREATE TABLE %1$s (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, document_id %2$s UNIQUE, documents %2$s[],
 		queued_at timestamptz NOT NULL DEFAULT now(), lease uuid, lease_until timestamptz, error text, lost integer)', uncut, key_type);
 	-- To compress a thousand keys takes longer than to write the row.
@@ -263,6 +293,7 @@ BEGIN
 		RAISE EXCEPTION 'there is no model "%"', model USING ERRCODE = 'undefined_object',
 			HINT = 'piramid.register_model() makes one known; "piramid-server init" does so for the built-in "local-minilm".';
 	END IF;
+	PERFORM piramid.free_name(made);
 	EXECUTE format('CREATE TABLE %s (chunk_id bigint PRIMARY KEY REFERENCES %s ON DELETE CASCADE, tenant text NOT NULL%s, embedding %s.vector(%s) NOT NULL)',
 		made, c.chunks, (SELECT string_agg(format(', %I %s', f, piramid.type_sql(c.filter_columns ->> f)), '' ORDER BY f) FROM unnest(filters) AS f), schema, m.dims);
 	IF c.isolation = 'rls' THEN
@@ -367,6 +398,11 @@ BEGIN
 		RAISE EXCEPTION 'column "%" of table "%" is no text', text_column, source USING ERRCODE = 'datatype_mismatch',
 			HINT = 'A column that is GENERATED ALWAYS AS (...) STORED can have its text.';
 	END IF;
+	IF EXISTS (SELECT FROM piramid.collection AS x WHERE x.documents = source
+			OR x.documents IN (SELECT relid FROM pg_partition_ancestors(source) UNION ALL SELECT relid FROM pg_partition_tree(source))) THEN
+		RAISE EXCEPTION 'table "%" is a collection already, or a part of one, or has a part that is one', source USING ERRCODE = 'duplicate_object',
+			HINT = 'A text that is put together of several columns can be one that is GENERATED ALWAYS AS (...) STORED.';
+	END IF;
 	SELECT coalesce(jsonb_object_agg(attname, format_type(atttypid, NULL)), '{}') INTO types
 	FROM pg_attribute WHERE attrelid = source AND attname = ANY (filter_columns);
 	PERFORM piramid.check_options(chunking, types, index_options);
@@ -440,13 +476,13 @@ BEGIN
 			AND tgname IN ('piramid_insert', 'piramid_inserted', 'piramid_update', 'piramid_delete', 'piramid_truncate', 'piramid_metadata') LOOP
 		EXECUTE format('DROP TRIGGER %I ON %s', t, c.documents);
 	END LOOP;
-	FOREACH tab IN ARRAY vectors LOOP
+	-- Some may be gone.
+	FOR tab IN SELECT r.oid FROM unnest(vectors || ARRAY[c.jobs, c.chunks, c.uncut]) WITH ORDINALITY AS u(oid, n) JOIN pg_class AS r ON r.oid = u.oid ORDER BY n LOOP
 		EXECUTE format('DROP TABLE %s', tab);
 	END LOOP;
-	EXECUTE format('DROP TABLE %s, %s%s', c.jobs, c.chunks, (SELECT ', ' || c.uncut::text FROM pg_class WHERE oid = c.uncut));
 	DELETE FROM piramid.version AS v WHERE v.documents = c.documents;
 	DELETE FROM piramid.collection AS x WHERE x.documents = c.documents;
-	IF NOT (keep_documents OR c.attached) THEN
+	IF NOT (keep_documents OR c.attached) AND EXISTS (SELECT FROM pg_class WHERE oid = c.documents) THEN
 		EXECUTE format('DROP TABLE %s', c.documents);
 	END IF;
 END

@@ -111,10 +111,15 @@ COMMENT ON FUNCTION piramid.chunk_new(piramid.collection, text[]) IS 'cuts the t
 CREATE FUNCTION piramid.rechunk_all(collection regclass) RETURNS bigint
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	c piramid.collection := piramid.open_collection(collection);
+	c piramid.collection;
 	keys text[];
 	n bigint := 0;
 BEGIN
+	-- As alter_collection() does it: the row before the tables.  Who has an older snapshot will see that it has changed.
+	IF piramid.owns(collection) THEN
+		UPDATE piramid.collection AS x SET attached = x.attached WHERE x.documents = rechunk_all.collection;
+	END IF;
+	c := piramid.open_collection(collection);
 	PERFORM piramid.refuse_hidden(c);
 	PERFORM piramid.lock_tables(ARRAY[c.documents] || ARRAY(SELECT relid FROM pg_partition_tree(c.documents) WHERE relid <> c.documents) || c.uncut,
 		current_setting('lock_timeout')::interval, lock_mode => 'SHARE ROW EXCLUSIVE');
@@ -158,11 +163,23 @@ END
 $$;
 COMMENT ON FUNCTION piramid.check_filters(piramid.collection, text[]) IS 'fails if documents do not fit the filter columns';
 
+-- A snapshot may hide chunks that were stored since: what waited to be cut, and is gone, makes this fail.
+CREATE FUNCTION piramid.see_cuts(c piramid.collection, keys text[]) RETURNS void
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF current_setting('transaction_isolation') <> 'read committed' THEN
+		EXECUTE format('SELECT FROM %1$s WHERE document_id = ANY ($1::%2$s[]) OR (document_id IS NULL AND documents && $1::%2$s[]) FOR SHARE',
+			c.uncut, piramid.key_type(c)) USING keys;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION piramid.see_cuts(piramid.collection, text[]) IS 'fails if documents were cut since the snapshot that the transaction keeps';
+
 -- Documents that wait to be cut.  If somebody has them already, that was of an older text.
 CREATE FUNCTION piramid.queue_documents(c piramid.collection, keys text[]) RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	PERFORM piramid.check_filters(c, keys);
+	PERFORM piramid.check_filters(c, keys), piramid.see_cuts(c, keys);
 	PERFORM piramid.execute(format('INSERT INTO %s (document_id) SELECT DISTINCT k FROM unnest($1::%s[]) AS k
 		ON CONFLICT (document_id) DO UPDATE SET lease = NULL, lease_until = NULL, error = NULL, lost = NULL', c.uncut, piramid.key_type(c)), keys);
 	NOTIFY piramid_job;
@@ -184,12 +201,19 @@ END
 $$;
 COMMENT ON FUNCTION piramid.queue_new(piramid.collection, text[]) IS 'new documents are to be cut later';
 
+CREATE FUNCTION piramid.check_snapshot(tab regclass) RETURNS void
+	LANGUAGE c STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS '$libdir/piramid', 'piramid_check_snapshot';
+COMMENT ON FUNCTION piramid.check_snapshot(regclass) IS 'fails if a collection has changed since the snapshot that the transaction keeps';
+
 -- The collection of a table with a trigger, which may be a partition.
 CREATE FUNCTION piramid.collection_of(tab regclass) RETURNS piramid.collection
 	LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	c piramid.collection;
 BEGIN
+	IF current_setting('transaction_isolation') <> 'read committed' THEN
+		PERFORM piramid.check_snapshot(tab);
+	END IF;
 	SELECT * INTO c FROM piramid.collection AS x WHERE x.documents = tab;
 	IF NOT FOUND THEN
 		SELECT * INTO c FROM piramid.collection AS x WHERE x.documents IN (SELECT relid FROM pg_partition_ancestors(tab));
@@ -197,6 +221,9 @@ BEGIN
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'the collection of table "%" is not known', tab
 			USING ERRCODE = 'undefined_object', HINT = 'Its triggers with names that begin with piramid_ can be dropped.';
+	ELSIF (SELECT count(*) FROM pg_class WHERE oid IN (c.chunks, c.jobs, c.uncut)) < 2 + (c.uncut IS NOT NULL)::int THEN
+		RAISE EXCEPTION 'a table of the collection "%" is gone', c.documents USING ERRCODE = 'undefined_table',
+			HINT = format('SELECT piramid.drop_collection(%L); drops the others, and keeps the documents.', c.documents);
 	END IF;
 	RETURN c;
 END
@@ -271,11 +298,7 @@ CREATE FUNCTION piramid.hold_document(c piramid.collection, key text) RETURNS vo
 DECLARE
 	made boolean;
 BEGIN
-	-- A snapshot may hide chunks that were stored since: what waited to be cut, and is gone, makes this fail.
-	IF current_setting('transaction_isolation') <> 'read committed' THEN
-		EXECUTE format('SELECT FROM %1$s WHERE document_id = $1::%2$s OR (document_id IS NULL AND $1::%2$s = ANY (documents)) FOR UPDATE',
-			c.uncut, piramid.key_type(c)) USING key;
-	END IF;
+	PERFORM piramid.see_cuts(c, ARRAY[key]);
 	SELECT t.made INTO made FROM piramid.query(format('INSERT INTO %s (document_id) VALUES ($1::%s)
 		ON CONFLICT (document_id) DO UPDATE SET document_id = excluded.document_id RETURNING xmax = 0', c.uncut, piramid.key_type(c)), key) AS t(made boolean);
 	IF made THEN
@@ -385,12 +408,13 @@ BEGIN
 	IF changed > 0 THEN
 		-- A snapshot may hide vectors that were stored since: their jobs, which are gone, make this fail.
 		IF current_setting('transaction_isolation') <> 'read committed' THEN
+			PERFORM piramid.check_snapshot(c.documents);
 			EXECUTE format('SELECT FROM %s AS j JOIN %s AS x ON x.id = j.chunk_id WHERE x.document_id = $1::%s FOR SHARE OF j',
 				c.jobs, c.chunks, piramid.key_type(c)) USING key;
 		END IF;
 		EXECUTE format('UPDATE %s AS j SET tenant = x.tenant FROM %s AS x WHERE x.document_id = $1::%s AND j.chunk_id = x.id AND j.tenant <> x.tenant',
 			c.jobs, c.chunks, piramid.key_type(c)) USING key;
-		FOR tab IN SELECT vectors FROM piramid.version AS v WHERE v.documents = c.documents LOOP
+		FOR tab IN SELECT vectors FROM piramid.version AS v JOIN pg_class AS r ON r.oid = vectors WHERE v.documents = c.documents LOOP
 			EXECUTE format('UPDATE %1$s AS y SET (%2$s) = ROW(%3$s) FROM %4$s AS x
 				WHERE x.document_id = $1::%5$s AND y.chunk_id = x.id', tab, names, ours, c.chunks, piramid.key_type(c)) USING key;
 		END LOOP;
@@ -425,6 +449,9 @@ DECLARE
 	c piramid.collection;
 BEGIN
 	SELECT * INTO c FROM piramid.collection AS x WHERE x.chunks = TG_RELID;
+	IF current_setting('transaction_isolation') <> 'read committed' THEN
+		PERFORM piramid.check_snapshot(c.documents);
+	END IF;
 	EXECUTE format('INSERT INTO %s (chunk_id, version, tenant, tokens)
 		SELECT a.id, v.version, a.tenant, 1 + octet_length(a.text) / 3 FROM added AS a, piramid.version AS v
 		WHERE v.documents = $1 AND v.state <> ''retired'' AND a.text <> '''' ON CONFLICT DO NOTHING', c.jobs) USING c.documents;

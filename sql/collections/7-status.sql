@@ -121,7 +121,7 @@ CREATE FUNCTION piramid.health(stale_after interval DEFAULT '1 hour') RETURNS TA
 	-- The queue tells what is wrong: nothing is counted.
 	WITH s AS MATERIALIZED (SELECT r.*, s.failed, s.last_error, s.pending, s.uncut, s.oldest_pending
 		FROM piramid.readable_version AS r, LATERAL piramid.version_status(r.collection, r.version, false) AS s WHERE s.chunks IS NOT NULL)
-	SELECT 'tables', count(*) = 0, string_agg(format('the tables of collection %s are gone', c.documents::oid), '; ')
+	SELECT 'tables', count(*) = 0, string_agg(format('tables of collection %1$s are gone: SELECT piramid.drop_collection(%1$s) drops the others', c.documents::oid), '; ')
 	FROM piramid.collection AS c
 	WHERE EXISTS (SELECT FROM unnest(ARRAY[c.documents, c.chunks, c.jobs, c.uncut]) AS t WHERE t IS NOT NULL AND NOT EXISTS (SELECT FROM pg_class WHERE oid = t))
 	UNION ALL SELECT 'jobs', count(*) = 0, string_agg(format('%s, version %s: %s given up: %s', collection, version, failed, last_error), '; ')

@@ -81,6 +81,20 @@ find_added(Oid table)
 	return NULL;
 }
 
+/* Has the collection of this table, or of one that it is a partition of, changed since the transaction's snapshot? */
+static void
+check_snapshot(Oid schema, Oid table)
+{
+	ListCell   *ancestor;
+
+	registry_check_snapshot(schema, table);
+	if (IsolationUsesXactSnapshot() && get_rel_relispartition(table))
+	{
+		foreach(ancestor, get_partition_ancestors(table))
+			registry_check_snapshot(schema, lfirst_oid(ancestor));
+	}
+}
+
 /* The collection of this table, or of one that it is a partition of; an error if there is none */
 static void
 find_collection(Oid schema, Oid table, Collection *c)
@@ -91,6 +105,7 @@ find_collection(Oid schema, Oid table, Collection *c)
 
 	/* What this transaction has made itself is seen, too. */
 	CommandCounterIncrement();
+	check_snapshot(schema, table);
 	if (registry_collection(schema, table, c))
 		return;
 	if (get_rel_relispartition(table))
@@ -253,4 +268,15 @@ piramid_documents_added(PG_FUNCTION_ARGS)
 			end_added(schema, added);
 	}
 	return PointerGetDatum(NULL);
+}
+
+/*
+ * piramid.check_snapshot(tab)
+ */
+PG_FUNCTION_INFO_V1(piramid_check_snapshot);
+Datum
+piramid_check_snapshot(PG_FUNCTION_ARGS)
+{
+	check_snapshot(get_func_namespace(fcinfo->flinfo->fn_oid), PG_GETARG_OID(0));
+	PG_RETURN_VOID();
 }

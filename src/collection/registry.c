@@ -15,6 +15,8 @@
 #include "access/htup_details.h"
 #include "access/stratnum.h"
 #include "access/table.h"
+#include "access/xact.h"
+#include "lib/stringinfo.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -158,6 +160,60 @@ registry_active_vectors(Oid schema, Oid documents)
 	PopActiveSnapshot();
 	table_close(registry, AccessShareLock);
 	return vectors;
+}
+
+/* Where the rows of a table are that a snapshot shows, and that begin with this OID */
+static void
+find_rows(Relation rel, Oid index, Oid value, Snapshot snapshot, StringInfo places)
+{
+	SysScanDesc scan;
+	ScanKeyData key;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(value));
+	PushActiveSnapshot(snapshot);
+	scan = systable_beginscan(rel, index, true, GetActiveSnapshot(), 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		appendBinaryStringInfo(places, (char *) &tuple->t_self, sizeof(ItemPointerData));
+	systable_endscan(scan);
+	PopActiveSnapshot();
+}
+
+static bool
+has_changed(Oid schema, const char *table, const char *index, Oid documents)
+{
+	Relation	rel = table_open(get_relname_relid(table, schema), AccessShareLock);
+	Oid			index_oid = get_relname_relid(index, schema);
+	StringInfoData then;
+	StringInfoData now;
+	bool		changed;
+
+	initStringInfo(&then);
+	initStringInfo(&now);
+	find_rows(rel, index_oid, documents, GetTransactionSnapshot(), &then);
+	find_rows(rel, index_oid, documents, GetLatestSnapshot(), &now);
+	changed = then.len != now.len || memcmp(then.data, now.data, now.len) != 0;
+	pfree(then.data);
+	pfree(now.data);
+	table_close(rel, AccessShareLock);
+	return changed;
+}
+
+/*
+ * Fails if this collection has changed since the snapshot of a transaction that keeps one: it would cut documents
+ * by the old rule, or not see the chunks and the versions that there are.  The caller has locked a table that whoever
+ * changes the collection locks, too.
+ */
+void
+registry_check_snapshot(Oid schema, Oid documents)
+{
+	if (IsolationUsesXactSnapshot() &&
+		(has_changed(schema, "collection", "collection_pkey", documents) ||
+		 has_changed(schema, "version", "version_pkey", documents)))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not serialize access due to a change of the collection"),
+				 errhint("The transaction might succeed if retried.")));
 }
 
 /* The name of a table, quoted, with its schema */
