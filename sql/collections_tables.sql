@@ -127,6 +127,117 @@ SELECT piramid.drop_collection('lists_1'), piramid.drop_collection('lists_2');
 DROP TABLE lists, parts;
 DROP FUNCTION stamp;
 
+-- Keys and texts of any type: the chunks follow, cut at once and later.
+CREATE DOMAIN positive AS int CHECK (VALUE > 0);
+CREATE TYPE colour AS ENUM ('red', 'green', 'blue');
+CREATE FUNCTION follows(key_type text, keys text[], text_type text DEFAULT 'text', texts text[] DEFAULT '{One. Two.,Three.}') RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	deferred boolean;
+	wrong bigint;
+BEGIN
+	FOREACH deferred IN ARRAY ARRAY[true, false] LOOP
+		EXECUTE format('CREATE TABLE kinds (id %s PRIMARY KEY, k int, body %s)', key_type, text_type);
+		PERFORM piramid.attach_collection('kinds', 'body', 'three', filter_columns => '{k}', chunking => jsonb_build_object('deferred', deferred));
+		EXECUTE format('INSERT INTO kinds VALUES (%1$L, 1, %3$L), (%2$L, 2, %3$L)', keys[1], keys[2], texts[1]);
+		EXECUTE format('INSERT INTO kinds VALUES (%1$L, 1, %2$L) ON CONFLICT (id) DO UPDATE SET body = excluded.body, k = 3', keys[1], texts[2]);
+		EXECUTE format('UPDATE kinds SET id = %2$L WHERE id = %1$L', keys[2], keys[3]);
+		UPDATE kinds SET k = 4 WHERE k = 2;
+		PERFORM embed('kinds');
+		EXECUTE 'SELECT count(*) FROM ((SELECT id, body::text, k FROM kinds EXCEPT SELECT c.document_id, text, v.k FROM kinds_chunk AS c JOIN kinds_v1 AS v ON v.chunk_id = c.id)
+			UNION ALL (SELECT document_id, text, k FROM kinds_chunk EXCEPT SELECT id, body::text, k FROM kinds)) AS x' INTO wrong;
+		IF wrong > 0 OR (SELECT count(*) FROM piramid.search('kinds', '[1,0,0]', filter => '{"k": {"$gt": 2}}')) <> 2 THEN
+			RETURN 'wrong';
+		END IF;
+		EXECUTE format('DELETE FROM kinds WHERE id = %1$L', keys[1]);
+		PERFORM embed('kinds');
+		TRUNCATE kinds;
+		EXECUTE 'SELECT count(*) FROM kinds_chunk' INTO wrong;
+		PERFORM piramid.drop_collection('kinds');
+		DROP TABLE kinds;
+	END LOOP;
+	RETURN CASE WHEN wrong = 0 THEN 'follows' ELSE 'wrong' END;
+END $$;
+SELECT key_type, follows(key_type, keys) FROM (VALUES ('bigint', '{1,2,3}'::text[]), ('positive', '{1,2,3}'), ('colour', '{red,green,blue}'), ('varchar(3)', '{a,b,c}'), ('name', '{a,b,c}'),
+	('char(3)', '{a,b,c}'), ('uuid', '{00000000-0000-0000-0000-000000000001,00000000-0000-0000-0000-000000000002,00000000-0000-0000-0000-000000000003}'),
+	('timestamptz', '{2020-01-01,2020-01-02,2020-01-03}'), ('numeric(5,2)', '{1,2,3.5}'), ('jsonb', '{1,2,"{\"a\": 1}"}'), ('bytea', '{a,b,c}'), ('inet', '{1.1.1.1,2.2.2.2,3.3.3.3}')) AS t(key_type, keys);
+CREATE DOMAIN words AS text CHECK (VALUE <> '');
+SELECT text_type, follows('int', '{1,2,3}', text_type) FROM unnest(ARRAY['varchar(20)', 'name', 'char(10)', 'words']) AS text_type;
+SELECT follows('int[]', '{1,2,3}');
+DROP TABLE kinds;
+SELECT follows('int', '{1,2,3}', text_type) FROM unnest(ARRAY['xml']) AS text_type;
+SELECT follows('int', '{1,2,3}', 'json', '{1,2}');
+DROP FUNCTION follows;
+DROP DOMAIN positive, words;
+DROP TYPE colour;
+
+-- What is not followed is refused.
+CREATE TABLE parent (id int PRIMARY KEY, body text);
+CREATE TABLE child (PRIMARY KEY (id)) INHERITS (parent);
+SELECT piramid.attach_collection('parent', 'body', 'three');
+CREATE VIEW seen AS SELECT * FROM child;
+SELECT piramid.attach_collection('seen', 'body', 'three');
+CREATE TABLE pairs (a int, b int, body text, PRIMARY KEY (a, b));
+SELECT piramid.attach_collection('pairs', 'body', 'three');
+-- but a child, and what is generated
+SELECT piramid.attach_collection('child', 'body', 'three');
+INSERT INTO child VALUES (1, 'A child.');
+UPDATE parent SET body = 'A child that has changed.';
+SELECT * FROM chunks('child');
+ALTER TABLE pairs DROP CONSTRAINT pairs_pkey, DROP body, ADD id text GENERATED ALWAYS AS (a::text || '/' || b::text) STORED PRIMARY KEY, ADD title text,
+	ADD body text GENERATED ALWAYS AS ('About ' || title) STORED, ADD c int GENERATED ALWAYS AS (a * 2) STORED;
+SELECT piramid.attach_collection('pairs', 'body', 'three', filter_columns => '{c}');
+INSERT INTO pairs (a, b, title) VALUES (1, 1, 'pumps'), (1, 2, 'lids');
+SELECT embed('pairs');
+UPDATE pairs SET title = 'valves' WHERE b = 1;
+UPDATE pairs SET a = 2 WHERE b = 1;
+SELECT * FROM chunks('pairs', 'c');
+SELECT piramid.drop_collection('child'), piramid.drop_collection('pairs');
+DROP VIEW seen;
+DROP TABLE parent, child, pairs;
+
+-- Columns that are renamed or dropped, and triggers that are gone, are told.
+CREATE TABLE named (id int PRIMARY KEY, body text, price int, colour text);
+SELECT piramid.attach_collection('named', 'body', 'three', filter_columns => '{price}', metadata_columns => '{colour}');
+INSERT INTO named VALUES (1, 'One.', 10, 'red');
+SELECT embed('named');
+ALTER TABLE named RENAME body TO content;
+INSERT INTO named VALUES (2, 'Two.', 20, 'red');
+UPDATE named SET content = 'One has changed.';
+SELECT check_name, detail FROM piramid.health() WHERE NOT ok;
+UPDATE piramid.collection SET text_column = 'content' WHERE documents = 'named'::regclass;
+UPDATE named SET content = 'One has changed.';
+ALTER TABLE named RENAME id TO number;
+DELETE FROM named;
+INSERT INTO named VALUES (2, 'Two.', 20, 'red');
+ALTER TABLE named RENAME number TO id;
+ALTER TABLE named RENAME price TO cost;
+INSERT INTO named VALUES (2, 'Two.', 20, 'red');
+UPDATE named SET cost = 1;
+ALTER TABLE named RENAME cost TO price;
+ALTER TABLE named DROP colour;
+INSERT INTO named VALUES (2, 'Two.', 20);
+SELECT check_name, detail FROM piramid.health() WHERE NOT ok;
+ALTER TABLE named DISABLE TRIGGER piramid_insert;
+ALTER TABLE named DROP price CASCADE;
+SELECT check_name, detail FROM piramid.health() WHERE NOT ok AND check_name <> 'jobs' ORDER BY 1;
+SELECT * FROM chunks('named', 'price');
+SELECT piramid.drop_collection('named');
+DROP TABLE named;
+
+-- A model of a role that was dropped is the database owner's.
+RESET ROLE;
+CREATE ROLE regress_gone;
+SET ROLE regress_gone;
+SELECT piramid.register_model('gone', 'fake', 'm', 3, 100);
+RESET ROLE;
+DROP ROLE regress_gone;
+SET ROLE regress_owner;
+DELETE FROM piramid.model WHERE name = 'gone';
+RESET ROLE;
+UPDATE piramid.model SET owner = 'regress_owner' WHERE name = 'gone';
+SET ROLE regress_owner;
+DELETE FROM piramid.model WHERE name = 'gone';
+
 DROP FUNCTION chunks, embed;
 RESET ROLE;
 DELETE FROM piramid.model;

@@ -381,17 +381,32 @@ DECLARE
 	types jsonb := '{}';
 	watched text;
 BEGIN
+	IF (SELECT relkind NOT IN ('r', 'p') FROM pg_class WHERE oid = source) THEN
+		RAISE EXCEPTION '"%" is no table', source USING ERRCODE = 'wrong_object_type', HINT = 'Triggers follow rows of tables only.';
+	ELSIF EXISTS (SELECT FROM pg_inherits JOIN pg_class AS r ON r.oid = inhrelid WHERE inhparent = source AND NOT relispartition) THEN
+		RAISE EXCEPTION 'table "%" has children that inherit from it', source USING ERRCODE = 'wrong_object_type',
+			HINT = 'No trigger follows their rows. Partitions can be followed, and each child can be a collection.';
+	END IF;
 	SELECT attname, format_type(atttypid, atttypmod) AS type INTO key
 	FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0]
 	WHERE indrelid = source AND indisprimary AND indnkeyatts = 1;
 	IF NOT FOUND THEN
-		RAISE EXCEPTION 'table "%" has no primary key of one column', source USING ERRCODE = 'invalid_table_definition';
+		RAISE EXCEPTION 'table "%" has no primary key of one column', source USING ERRCODE = 'invalid_table_definition',
+			HINT = 'A column that is GENERATED ALWAYS AS (...) STORED can be made of several.';
+	ELSIF key.type LIKE '%[]' THEN
+		RAISE EXCEPTION 'the key of table "%" is an array', source USING ERRCODE = 'invalid_table_definition';
 	END IF;
 	FOREACH wanted IN ARRAY ARRAY[text_column] || metadata_columns || filter_columns LOOP
 		IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = source AND attname = wanted AND attnum > 0 AND NOT attisdropped) THEN
 			RAISE EXCEPTION 'table "%" has no column "%"', source, wanted USING ERRCODE = 'undefined_column';
 		END IF;
 	END LOOP;
+	-- Triggers do not see their values.
+	SELECT attname INTO wanted FROM pg_attribute WHERE attrelid = source AND attname = ANY (ARRAY[text_column] || filter_columns) AND attgenerated = 'v';
+	IF FOUND THEN
+		RAISE EXCEPTION 'column "%" of table "%" is VIRTUAL', wanted, source USING ERRCODE = 'wrong_object_type',
+			HINT = 'A column that is GENERATED ALWAYS AS (...) STORED can be followed.';
+	END IF;
 	-- Else each INSERT would fail.
 	IF NOT EXISTS (SELECT FROM pg_attribute JOIN pg_type AS y ON y.oid = atttypid WHERE attrelid = source AND attname = text_column AND (typcategory = 'S'
 			OR EXISTS (SELECT FROM pg_cast WHERE castsource = atttypid AND casttarget = 'text'::regtype AND castcontext = 'i'))) THEN

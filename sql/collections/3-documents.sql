@@ -205,6 +205,30 @@ CREATE FUNCTION piramid.check_snapshot(tab regclass) RETURNS void
 	LANGUAGE c STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS '$libdir/piramid', 'piramid_check_snapshot';
 COMMENT ON FUNCTION piramid.check_snapshot(regclass) IS 'fails if a collection has changed since the snapshot that the transaction keeps';
 
+-- Columns of a table may have new names, or be gone, as their owner likes.
+CREATE FUNCTION piramid.lost_columns(c piramid.collection, to_show boolean DEFAULT false) RETURNS text
+	LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN (SELECT string_agg(DISTINCT quote_ident(n), ', ')
+		FROM unnest(ARRAY[c.key_column, c.text_column] || CASE WHEN to_show OR NOT c.attached THEN c.metadata_columns ELSE ARRAY(SELECT jsonb_object_keys(c.filter_columns))::name[] END) AS n
+		WHERE NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.documents AND attname = n AND attnum > 0 AND NOT attisdropped));
+END
+$$;
+COMMENT ON FUNCTION piramid.lost_columns(piramid.collection, boolean) IS 'columns that a collection needs, also to show them, and its table has not; NULL if there are none';
+
+CREATE FUNCTION piramid.refuse_lost(c piramid.collection) RETURNS void
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	lost text := piramid.lost_columns(c);
+BEGIN
+	IF lost IS NOT NULL THEN
+		RAISE EXCEPTION 'the collection "%" needs a column %, which its table has not', c.documents, lost USING ERRCODE = 'undefined_column',
+			HINT = 'If it was renamed, tell the collection, by key_column, text_column or filter_columns of piramid.collection, or rename it back.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION piramid.refuse_lost(piramid.collection) IS 'fails if a table has lost columns that its collection needs';
+
 -- The collection of a table with a trigger, which may be a partition.
 CREATE FUNCTION piramid.collection_of(tab regclass) RETURNS piramid.collection
 	LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
@@ -220,7 +244,8 @@ BEGIN
 	END IF;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'the collection of table "%" is not known', tab
-			USING ERRCODE = 'undefined_object', HINT = 'Its triggers with names that begin with piramid_ can be dropped.';
+			USING ERRCODE = 'undefined_object', HINT = 'A dump of some schemas lacks its rows of piramid.collection and piramid.version: copy them. '
+				'If it is to be a collection no more, drop its triggers with names that begin with piramid_.';
 	ELSIF (SELECT count(*) FROM pg_class WHERE oid IN (c.chunks, c.jobs, c.uncut)) < 2 + (c.uncut IS NOT NULL)::int THEN
 		RAISE EXCEPTION 'a table of the collection "%" is gone', c.documents USING ERRCODE = 'undefined_table',
 			HINT = format('SELECT piramid.drop_collection(%L); drops the others, and keeps the documents.', c.documents);
@@ -277,6 +302,9 @@ DECLARE
 	c piramid.collection := piramid.collection_of(tab);
 	n bigint;
 BEGIN
+	IF c.attached THEN
+		PERFORM piramid.refuse_lost(c);
+	END IF;
 	n := CASE WHEN piramid.is_deferred(c.chunking) THEN piramid.queue_new(c, keys) ELSE piramid.chunk_new(c, keys) END;
 	IF c.max_documents IS NOT NULL OR c.max_chunks IS NOT NULL OR c.max_bytes IS NOT NULL THEN
 		PERFORM piramid.check_quota(c, keys);
@@ -319,6 +347,10 @@ DECLARE
 	deferred boolean := piramid.is_deferred(c.chunking);
 	gone bigint;
 BEGIN
+	IF NOT coalesce(is_now, was) ?& (ARRAY[c.key_column] || CASE WHEN TG_OP <> 'DELETE' THEN ARRAY[c.text_column]
+			|| CASE WHEN c.attached THEN ARRAY(SELECT jsonb_object_keys(c.filter_columns))::name[] END END)::text[] THEN
+		PERFORM piramid.refuse_lost(c);
+	END IF;
 	IF TG_OP <> 'INSERT' AND NOT same_key THEN
 		-- Whoever cuts it now is waited for, so that its chunks are seen here.
 		IF deferred THEN

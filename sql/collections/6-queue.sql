@@ -200,6 +200,9 @@ DECLARE
 	c piramid.collection := piramid.open_collection(collection, plain => true, wait => false);
 BEGIN
 	EXECUTE format('LOCK TABLE ONLY %s IN ACCESS SHARE MODE NOWAIT', c.documents);
+	IF c.attached THEN
+		PERFORM piramid.refuse_lost(c);
+	END IF;
 	IF (SELECT relowner <> current_user::regrole AND (relkind NOT IN ('r', 'p') OR NOT piramid.policies_plain(oid) OR piramid.plans_code(oid)
 			OR EXISTS (SELECT FROM jsonb_each_text(c.filter_columns) WHERE NOT piramid.is_base(value::regtype))
 			OR EXISTS (SELECT FROM pg_inherits WHERE inhparent = oid AND relkind = 'r')
