@@ -198,7 +198,14 @@ CREATE FUNCTION piramid.open_documents(collection regclass) RETURNS piramid.coll
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	c piramid.collection := piramid.open_collection(collection, plain => true, wait => false);
+	now_is piramid.collection;
 BEGIN
+	-- Whoever alters the collection waits for the locks of this now.  What has changed before they were there is seen here.
+	LOOP
+		SELECT * INTO now_is FROM piramid.collection AS x WHERE x.documents = c.documents;
+		EXIT WHEN now_is IS NOT DISTINCT FROM c;
+		c := piramid.open_collection(collection, plain => true, wait => false);
+	END LOOP;
 	EXECUTE format('LOCK TABLE ONLY %s IN ACCESS SHARE MODE NOWAIT', c.documents);
 	IF c.attached THEN
 		PERFORM piramid.refuse_lost(c);
