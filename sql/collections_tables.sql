@@ -128,7 +128,7 @@ DROP TABLE lists, parts;
 DROP FUNCTION stamp;
 
 -- Keys and texts of any type: the chunks follow, cut at once and later.
-CREATE DOMAIN positive AS int CHECK (VALUE > 0);
+CREATE DOMAIN positive AS int NOT NULL CHECK (VALUE > 0);
 CREATE TYPE colour AS ENUM ('red', 'green', 'blue');
 CREATE FUNCTION follows(key_type text, keys text[], text_type text DEFAULT 'text', texts text[] DEFAULT '{One. Two.,Three.}') RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
@@ -160,13 +160,27 @@ END $$;
 SELECT key_type, follows(key_type, keys) FROM (VALUES ('bigint', '{1,2,3}'::text[]), ('positive', '{1,2,3}'), ('colour', '{red,green,blue}'), ('varchar(3)', '{a,b,c}'), ('name', '{a,b,c}'),
 	('char(3)', '{a,b,c}'), ('uuid', '{00000000-0000-0000-0000-000000000001,00000000-0000-0000-0000-000000000002,00000000-0000-0000-0000-000000000003}'),
 	('timestamptz', '{2020-01-01,2020-01-02,2020-01-03}'), ('numeric(5,2)', '{1,2,3.5}'), ('jsonb', '{1,2,"{\"a\": 1}"}'), ('bytea', '{a,b,c}'), ('inet', '{1.1.1.1,2.2.2.2,3.3.3.3}')) AS t(key_type, keys);
-CREATE DOMAIN words AS text CHECK (VALUE <> '');
+CREATE DOMAIN words AS text NOT NULL CHECK (VALUE <> '');
 SELECT text_type, follows('int', '{1,2,3}', text_type) FROM unnest(ARRAY['varchar(20)', 'name', 'char(10)', 'words']) AS text_type;
 SELECT follows('int[]', '{1,2,3}');
 DROP TABLE kinds;
 SELECT follows('int', '{1,2,3}', text_type) FROM unnest(ARRAY['xml']) AS text_type;
 SELECT follows('int', '{1,2,3}', 'json', '{1,2}');
 DROP FUNCTION follows;
+-- Domains that take no NULL, where the queue of documents is filled by a statement, and a worker of another role cuts
+CREATE TABLE kinds (id positive PRIMARY KEY, k positive, body words);
+SELECT piramid.attach_collection('kinds', 'body', 'three', filter_columns => '{k}', chunking => '{"deferred": true}');
+SELECT piramid.set_quota('kinds', max_documents => 2);
+INSERT INTO kinds VALUES (1, 1, 'One.'), (2, 2, 'Two.');
+BEGIN ISOLATION LEVEL READ UNCOMMITTED;
+INSERT INTO kinds VALUES (3, 3, 'Three.');
+ROLLBACK;
+SELECT format_type(atttypid, NULL) FROM pg_attribute WHERE attrelid = 'kinds_v1'::regclass AND attname = 'k';
+SELECT piramid.is_plain('kinds_v1'), piramid.is_plain('kinds_chunk'), piramid.is_plain('kinds_uncut');
+SELECT embed('kinds');
+SELECT * FROM chunks('kinds', 'k');
+SELECT piramid.drop_collection('kinds');
+DROP TABLE kinds;
 DROP DOMAIN positive, words;
 DROP TYPE colour;
 

@@ -32,6 +32,15 @@ END
 $$;
 COMMENT ON FUNCTION piramid.type_sql(text) IS 'the type of a filter column as SQL, of any length';
 
+-- What is copied from documents needs no constraints of a domain, which would refuse NULL where there is no value,
+-- and be somebody's code for a worker.
+CREATE FUNCTION piramid.base_type(type oid, modifier integer) RETURNS text
+	LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+	WITH RECURSIVE b AS (SELECT base_type.type, base_type.modifier AS mod UNION ALL SELECT typbasetype, typtypmod FROM b JOIN pg_type ON oid = b.type WHERE typtype = 'd')
+	SELECT format_type(b.type, b.mod) FROM b JOIN pg_type ON oid = b.type WHERE typtype <> 'd'
+$$;
+COMMENT ON FUNCTION piramid.base_type(oid, integer) IS 'the type that a domain is of; another type is that itself';
+
 CREATE FUNCTION piramid.check_options(chunking jsonb, filter_columns jsonb, index_options jsonb) RETURNS void
 	LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -59,7 +68,7 @@ BEGIN
 	FOR option, value IN SELECT * FROM jsonb_each(filter_columns) LOOP
 		IF option = '' OR jsonb_typeof(value) <> 'string' OR piramid.type_named(value #>> '{}') IS NULL THEN
 			RAISE EXCEPTION 'the filter column "%" has no type of the name %', option, value
-				USING ERRCODE = 'invalid_parameter_value', HINT = 'filter_columns are an object of names and types, as {"lang": "text"}.';
+				USING ERRCODE = 'invalid_parameter_value', HINT = 'filter_columns are an object of names and types, as {"lang": "text"}. A type of your own has its schema before its name.';
 		END IF;
 	END LOOP;
 	FOR option IN SELECT jsonb_object_keys(index_options) EXCEPT SELECT unnest(ARRAY['m', 'ef_construction', 'layout']) LOOP
@@ -387,7 +396,7 @@ BEGIN
 		RAISE EXCEPTION 'table "%" has children that inherit from it', source USING ERRCODE = 'wrong_object_type',
 			HINT = 'No trigger follows their rows. Partitions can be followed, and each child can be a collection.';
 	END IF;
-	SELECT attname, format_type(atttypid, atttypmod) AS type INTO key
+	SELECT attname, piramid.base_type(atttypid, atttypmod) AS type INTO key
 	FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0]
 	WHERE indrelid = source AND indisprimary AND indnkeyatts = 1;
 	IF NOT FOUND THEN
@@ -418,7 +427,7 @@ BEGIN
 		RAISE EXCEPTION 'table "%" is a collection already, or a part of one, or has a part that is one', source USING ERRCODE = 'duplicate_object',
 			HINT = 'A text that is put together of several columns can be one that is GENERATED ALWAYS AS (...) STORED.';
 	END IF;
-	SELECT coalesce(jsonb_object_agg(attname, format_type(atttypid, NULL)), '{}') INTO types
+	SELECT coalesce(jsonb_object_agg(attname, piramid.base_type(atttypid, NULL)), '{}') INTO types
 	FROM pg_attribute WHERE attrelid = source AND attname = ANY (filter_columns);
 	PERFORM piramid.check_options(chunking, types, index_options);
 	chunking := piramid.fit_chunking(chunking, model);

@@ -167,7 +167,7 @@ COMMENT ON FUNCTION piramid.check_filters(piramid.collection, text[]) IS 'fails 
 CREATE FUNCTION piramid.see_cuts(c piramid.collection, keys text[]) RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	IF current_setting('transaction_isolation') <> 'read committed' THEN
+	IF current_setting('transaction_isolation') NOT LIKE 'read %' THEN
 		EXECUTE format('SELECT FROM %1$s WHERE document_id = ANY ($1::%2$s[]) OR (document_id IS NULL AND documents && $1::%2$s[]) FOR SHARE',
 			c.uncut, piramid.key_type(c)) USING keys;
 	END IF;
@@ -235,7 +235,7 @@ CREATE FUNCTION piramid.collection_of(tab regclass) RETURNS piramid.collection
 DECLARE
 	c piramid.collection;
 BEGIN
-	IF current_setting('transaction_isolation') <> 'read committed' THEN
+	IF current_setting('transaction_isolation') NOT LIKE 'read %' THEN
 		PERFORM piramid.check_snapshot(tab);
 	END IF;
 	SELECT * INTO c FROM piramid.collection AS x WHERE x.documents = tab;
@@ -271,7 +271,7 @@ BEGIN
 	IF c.max_documents IS NULL AND c.max_chunks IS NULL AND c.max_bytes IS NULL THEN
 		RETURN;
 	END IF;
-	IF current_setting('transaction_isolation') <> 'read committed' THEN
+	IF current_setting('transaction_isolation') NOT LIKE 'read %' THEN
 		RAISE EXCEPTION 'a collection with a quota is written in transactions of the level READ COMMITTED'
 			USING ERRCODE = 'object_not_in_prerequisite_state';
 	END IF;
@@ -439,7 +439,7 @@ BEGIN
 	GET DIAGNOSTICS changed = ROW_COUNT;
 	IF changed > 0 THEN
 		-- A snapshot may hide vectors that were stored since: their jobs, which are gone, make this fail.
-		IF current_setting('transaction_isolation') <> 'read committed' THEN
+		IF current_setting('transaction_isolation') NOT LIKE 'read %' THEN
 			PERFORM piramid.check_snapshot(c.documents);
 			EXECUTE format('SELECT FROM %s AS j JOIN %s AS x ON x.id = j.chunk_id WHERE x.document_id = $1::%s FOR SHARE OF j',
 				c.jobs, c.chunks, piramid.key_type(c)) USING key;
@@ -481,7 +481,7 @@ DECLARE
 	c piramid.collection;
 BEGIN
 	SELECT * INTO c FROM piramid.collection AS x WHERE x.chunks = TG_RELID;
-	IF current_setting('transaction_isolation') <> 'read committed' THEN
+	IF current_setting('transaction_isolation') NOT LIKE 'read %' THEN
 		PERFORM piramid.check_snapshot(c.documents);
 	END IF;
 	EXECUTE format('INSERT INTO %s (chunk_id, version, tenant, tokens)

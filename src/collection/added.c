@@ -146,7 +146,8 @@ start_added(Oid schema, Relation rel)
 				(errcode(ERRCODE_UNDEFINED_COLUMN),
 				 errmsg("column \"%s\" of table \"%s\" does not exist", added->c.key_column, RelationGetRelationName(rel)),
 				 errdetail("It is the key of a collection.")));
-	added->type = TupleDescAttr(RelationGetDescr(rel), added->key - 1)->atttypid;
+	/* The queue and the chunks have keys without the constraints of a domain. */
+	added->type = getBaseType(TupleDescAttr(RelationGetDescr(rel), added->key - 1)->atttypid);
 	get_typlenbyvalalign(added->type, &added->length, &added->by_value, &added->align);
 	added->filters = only_queues(&added->c) ? filters_start(&added->c, rel) : NULL;
 	added->allocated = 8;
