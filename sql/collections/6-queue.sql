@@ -289,15 +289,18 @@ $$;
 COMMENT ON FUNCTION piramid.cut_waiting(piramid.collection, integer) IS 'cuts documents that wait for it, or fails if somebody holds one for too long';
 
 -- Whoever changes several documents may hold one that this waits for, and want one that this has taken.  So all is given
--- back after a moment, before PostgreSQL would end either of them, and tried again.  "patience" is the caller's lock_timeout.
+-- back after a moment, before PostgreSQL would end either of them, and tried again, after as long a time without any
+-- lock: so there is mostly no circle when others look for one.  "patience" is the caller's lock_timeout.
 CREATE FUNCTION piramid.cut_patiently(c piramid.collection, documents integer, patience interval) RETURNS integer
-	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET lock_timeout = '300ms' AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms' AS $$
 DECLARE
 	began timestamptz := clock_timestamp();
-	moment interval := least(interval '300 ms', current_setting('deadlock_timeout')::interval / 2, NULLIF(patience, interval '0'));
+	moment interval := least(interval '100 ms', current_setting('deadlock_timeout')::interval / 2, NULLIF(patience, interval '0'));
+	tried timestamptz;
 BEGIN
 	PERFORM set_config('lock_timeout', greatest(extract(epoch FROM moment) * 1000, 1)::integer::text, true);
 	LOOP
+		tried := clock_timestamp();
 		BEGIN
 			RETURN piramid.cut_waiting(c, documents);
 		EXCEPTION WHEN lock_not_available THEN
@@ -305,6 +308,7 @@ BEGIN
 				RAISE;
 			END IF;
 		END;
+		PERFORM pg_sleep_for(least(clock_timestamp() - tried, interval '1 s'));
 	END LOOP;
 END
 $$;
