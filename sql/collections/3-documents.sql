@@ -202,9 +202,9 @@ END
 $$;
 COMMENT ON FUNCTION piramid.queue_new(piramid.collection, text[]) IS 'new documents are to be cut later';
 
-CREATE FUNCTION piramid.check_snapshot(tab regclass) RETURNS void
-	LANGUAGE c STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS '$libdir/piramid', 'piramid_check_snapshot';
-COMMENT ON FUNCTION piramid.check_snapshot(regclass) IS 'fails if a collection has changed since the snapshot that the transaction keeps';
+CREATE FUNCTION piramid.check_snapshot(tab regclass, begun boolean DEFAULT false) RETURNS void
+	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS '$libdir/piramid', 'piramid_check_snapshot';
+COMMENT ON FUNCTION piramid.check_snapshot(regclass, boolean) IS 'fails if a collection has changed since the snapshot that the transaction keeps, or a version was begun';
 
 -- Columns of a table may have new names, or be gone, as their owner likes.
 CREATE FUNCTION piramid.lost_columns(c piramid.collection, to_show boolean DEFAULT false) RETURNS text
@@ -232,7 +232,7 @@ COMMENT ON FUNCTION piramid.refuse_lost(piramid.collection) IS 'fails if a table
 
 -- The collection of a table with a trigger, which may be a partition.
 CREATE FUNCTION piramid.collection_of(tab regclass) RETURNS piramid.collection
-	LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	c piramid.collection;
 BEGIN
@@ -445,7 +445,8 @@ BEGIN
 	IF changed > 0 THEN
 		-- A snapshot may hide vectors that were stored since: their jobs, which are gone, make this fail.
 		IF current_setting('transaction_isolation') NOT LIKE 'read %' THEN
-			PERFORM piramid.check_snapshot(c.documents);
+			-- Nor does it show a version that was begun since, which may have vectors.
+			PERFORM piramid.check_snapshot(c.documents, begun => true);
 			EXECUTE format('SELECT FROM %s AS j JOIN %s AS x ON x.id = j.chunk_id WHERE x.document_id = $1::%s FOR SHARE OF j',
 				c.jobs, c.chunks, piramid.key_type(c)) USING key;
 		END IF;

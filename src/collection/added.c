@@ -83,15 +83,15 @@ find_added(Oid table)
 
 /* Has the collection of this table, or of one that it is a partition of, changed since the transaction's snapshot? */
 static void
-check_snapshot(Oid schema, Oid table)
+check_snapshot(Oid schema, Oid table, bool begun)
 {
 	ListCell   *ancestor;
 
-	registry_check_snapshot(schema, table);
+	registry_check_snapshot(schema, table, begun);
 	if (IsolationUsesXactSnapshot() && get_rel_relispartition(table))
 	{
 		foreach(ancestor, get_partition_ancestors(table))
-			registry_check_snapshot(schema, lfirst_oid(ancestor));
+			registry_check_snapshot(schema, lfirst_oid(ancestor), begun);
 	}
 }
 
@@ -105,7 +105,7 @@ find_collection(Oid schema, Oid table, Collection *c)
 
 	/* What this transaction has made itself is seen, too. */
 	CommandCounterIncrement();
-	check_snapshot(schema, table);
+	check_snapshot(schema, table, false);
 	if (registry_collection(schema, table, c))
 		return;
 	if (get_rel_relispartition(table))
@@ -272,12 +272,13 @@ piramid_documents_added(PG_FUNCTION_ARGS)
 }
 
 /*
- * piramid.check_snapshot(tab)
+ * piramid.check_snapshot(tab, begun): fails if a collection has changed since the snapshot that the transaction keeps,
+ * or a version was begun, if that is asked
  */
 PG_FUNCTION_INFO_V1(piramid_check_snapshot);
 Datum
 piramid_check_snapshot(PG_FUNCTION_ARGS)
 {
-	check_snapshot(get_func_namespace(fcinfo->flinfo->fn_oid), PG_GETARG_OID(0));
+	check_snapshot(get_func_namespace(fcinfo->flinfo->fn_oid), PG_GETARG_OID(0), PG_GETARG_BOOL(1));
 	PG_RETURN_VOID();
 }
