@@ -66,6 +66,17 @@ SELECT piramid.drop_collection('items'), piramid.drop_collection('docs', keep_do
 INSERT INTO items VALUES (1, 'An item.');
 SELECT count(*) FROM piramid.collection;
 SELECT ok FROM piramid.health() WHERE check_name = 'tables';
+-- A registry that has lost a collection, as in a dump of one schema
+SELECT piramid.attach_collection('items', 'body', 'three');
+DELETE FROM piramid.version;
+DELETE FROM piramid.collection;
+INSERT INTO items VALUES (2, 'Another item.');
+SELECT piramid.attach_collection('items', 'body', 'three');
+DROP TABLE items_v1, items_job, items_chunk;
+SELECT piramid.attach_collection('items', 'body', 'three');
+INSERT INTO items VALUES (2, 'Another item.');
+SELECT * FROM chunks('items');
+SELECT piramid.drop_collection('items');
 DROP TABLE items;
 
 -- Rows that move to another partition, whose triggers change them; the key is the partition key.

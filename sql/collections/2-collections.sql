@@ -436,6 +436,11 @@ BEGIN
 		piramid.config_name(text_config), index_options, 'none', NULL, false, NULL, NULL, NULL, NULL, now());
 	c := piramid.make_tables(c, key.type);
 	PERFORM piramid.make_version(c, model, 'active');
+	-- Those of a collection that the registry has lost
+	FOR wanted IN SELECT tgname FROM pg_trigger WHERE tgrelid = source AND tgparentid = 0
+			AND tgfoid IN ('piramid.documents_added'::regproc, 'piramid.document_changed'::regproc, 'piramid.documents_truncated'::regproc) LOOP
+		EXECUTE format('DROP TRIGGER %I ON %s', wanted, source);
+	END LOOP;
 	SELECT string_agg(DISTINCT quote_ident(column_name), ', ') INTO watched
 	FROM unnest(ARRAY[key.attname, text_column] || filter_columns) AS column_name;
 	PERFORM piramid.follow_inserts(source);
