@@ -129,6 +129,33 @@ SELECT piramid.requeue_failed('docs');
 SELECT max(lost) < 5 AS again, count(*) FILTER (WHERE failed) AS failed FROM docs_job;
 DELETE FROM piramid.pause;
 DROP TABLE tries;
+-- However many were given up, or are to be tried again later, a claim reads none of them.
+CREATE FUNCTION reads(tab regclass) RETURNS bigint LANGUAGE sql AS $$
+	SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relid = tab $$;
+SELECT piramid.create_collection('many', 'three', chunking => '{"strategy": "sentence", "size": 100, "overlap": 0}');
+INSERT INTO many (body) SELECT 'Text ' || n FROM generate_series(1, 1000) AS n;
+UPDATE many_job SET failed = chunk_id % 2 = 0, due = CASE chunk_id % 2 WHEN 1 THEN 'tomorrow' ELSE due END WHERE chunk_id <= 990;
+UPDATE docs_job SET due = 'tomorrow';
+ANALYZE many_job;
+BEGIN;
+SELECT reads('many_job') AS before \gset
+SELECT count(*) FROM piramid.claim(items => 5);
+SELECT reads('many_job') - :before <= 50 AS few;
+ROLLBACK;
+UPDATE docs_job SET due = now();
+
+-- Chunks of a tenant with a quota are counted without those of others.
+INSERT INTO many (tenant, body) VALUES ('small', 'Text one.'), ('small', 'Text two.');
+ANALYZE many, many_chunk;
+SELECT piramid.set_quota('many', max_chunks => 3);
+BEGIN;
+SELECT reads('many_chunk') AS before \gset
+INSERT INTO many (tenant, body) VALUES ('small', 'Text three.');
+SELECT reads('many_chunk') - :before <= 50 AS few;
+INSERT INTO many (tenant, body) VALUES ('small', 'Text four.');
+ROLLBACK;
+SELECT piramid.drop_collection('many', keep_documents => false);
+DROP FUNCTION reads;
 
 -- Another model, while the old one answers.
 SELECT piramid.set_model('docs', 'four');

@@ -165,7 +165,9 @@ BEGIN
 				mine := mine AND piramid.owns(to_regclass(tab));
 			END LOOP;
 		ELSE
-			mine := mine AND pg_has_role(current_user, to_regrole(coalesce(r ->> 'owner', r ->> 'worker')), 'USAGE');
+			-- What belonged to a role that was dropped is the owner's of the database.
+			mine := mine AND pg_has_role(current_user, coalesce((SELECT oid FROM pg_roles WHERE oid::regrole::text = coalesce(r ->> 'owner', r ->> 'worker')),
+				(SELECT datdba FROM pg_database WHERE datname = current_database())), 'USAGE');
 		END IF;
 	END LOOP;
 	IF mine IS NOT TRUE AND TG_TABLE_NAME = 'version' AND TG_OP = 'UPDATE' THEN

@@ -32,6 +32,15 @@ END
 $$;
 COMMENT ON FUNCTION piramid.type_sql(text) IS 'the type of a filter column as SQL, of any length';
 
+-- What is copied from documents needs no constraints of a domain, which would refuse NULL where there is no value,
+-- and be somebody's code for a worker.
+CREATE FUNCTION piramid.base_type(type oid, modifier integer) RETURNS text
+	LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+	WITH RECURSIVE b AS (SELECT base_type.type, base_type.modifier AS mod UNION ALL SELECT typbasetype, typtypmod FROM b JOIN pg_type ON oid = b.type WHERE typtype = 'd')
+	SELECT format_type(b.type, b.mod) FROM b JOIN pg_type ON oid = b.type WHERE typtype <> 'd'
+$$;
+COMMENT ON FUNCTION piramid.base_type(oid, integer) IS 'the type that a domain is of; another type is that itself';
+
 CREATE FUNCTION piramid.check_options(chunking jsonb, filter_columns jsonb, index_options jsonb) RETURNS void
 	LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -59,7 +68,7 @@ BEGIN
 	FOR option, value IN SELECT * FROM jsonb_each(filter_columns) LOOP
 		IF option = '' OR jsonb_typeof(value) <> 'string' OR piramid.type_named(value #>> '{}') IS NULL THEN
 			RAISE EXCEPTION 'the filter column "%" has no type of the name %', option, value
-				USING ERRCODE = 'invalid_parameter_value', HINT = 'filter_columns are an object of names and types, as {"lang": "text"}.';
+				USING ERRCODE = 'invalid_parameter_value', HINT = 'filter_columns are an object of names and types, as {"lang": "text"}. A type of your own has its schema before its name.';
 		END IF;
 	END LOOP;
 	FOR option IN SELECT jsonb_object_keys(index_options) EXCEPT SELECT unnest(ARRAY['m', 'ef_construction', 'layout']) LOOP
@@ -123,6 +132,34 @@ END
 $$;
 COMMENT ON FUNCTION piramid.bm25_schema() IS 'schema of the extension piramid_bm25, quoted; NULL if there is none';
 
+-- A name for a table of a collection.  Those of a collection whose documents were dropped, by DROP TABLE ... CASCADE, go;
+-- but for what remains of a table of somebody's own, whose rows may come again, and whose vectors have cost something.
+CREATE FUNCTION piramid.free_name(name text) RETURNS text
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	tab regclass := to_regclass(name);
+	orphan record;
+BEGIN
+	IF tab IS NOT NULL THEN
+		SELECT c.documents, c.attached INTO orphan FROM piramid.collection AS c
+		WHERE (tab IN (c.chunks, c.jobs, c.uncut) OR EXISTS (SELECT FROM piramid.version AS v WHERE v.documents = c.documents AND v.vectors = tab))
+			AND NOT EXISTS (SELECT FROM pg_class WHERE oid = c.documents);
+		IF NOT FOUND THEN
+			RAISE EXCEPTION 'there is a table "%" already', name USING ERRCODE = 'duplicate_table',
+				HINT = 'A collection "docs" makes tables docs_chunk, docs_job, docs_uncut, docs_v1 and so on. Rename or drop yours.';
+		ELSIF orphan.attached THEN
+			RAISE EXCEPTION 'table "%" is what remains of a collection whose table of documents was dropped', name USING ERRCODE = 'duplicate_table',
+				HINT = format('SELECT piramid.drop_collection(%s); drops its chunks and vectors. To take the vectors over, rename its tables first: piramid.import_vectors() takes vectors by their texts.',
+					orphan.documents::oid);
+		END IF;
+		RAISE NOTICE 'dropping what remains of a collection whose documents were dropped: table "%" and others', name;
+		PERFORM piramid.drop_collection(orphan.documents);
+	END IF;
+	RETURN name;
+END
+$$;
+COMMENT ON FUNCTION piramid.free_name(text) IS 'this name for a table, which no other has';
+
 -- The tables of chunks and jobs, with what keeps them true.  A chunk's text never
 -- changes: a vector of it cannot become stale.
 CREATE FUNCTION piramid.make_tables(c piramid.collection, key_type text) RETURNS piramid.collection
@@ -138,6 +175,7 @@ BEGIN
 	IF (SELECT relpersistence = 't' FROM pg_class WHERE oid = c.documents) THEN
 		RAISE EXCEPTION 'a temporary table cannot be a collection' USING ERRCODE = 'wrong_object_type';
 	END IF;
+	PERFORM piramid.free_name(chunks), piramid.free_name(jobs);
 	EXECUTE format('CREATE TABLE %s (
 			id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 			document_id %s NOT NULL%s,
@@ -173,8 +211,8 @@ BEGIN
 			created_at timestamptz NOT NULL DEFAULT now(),
 			lost integer NOT NULL DEFAULT 0,
 			PRIMARY KEY (chunk_id, version))', jobs, chunks);
-	-- In the order of claim(): after a large load all are due at the same moment.
-	EXECUTE format('CREATE INDEX ON %s (version, due, chunk_id)', jobs);
+	-- In the order of claim(): after a large load all are due at the same moment.  However many were given up, it reads none.
+	EXECUTE format('CREATE INDEX ON %s (version, failed, due, chunk_id)', jobs);
 	EXECUTE format('CREATE INDEX ON %s (lease)', jobs);
 	c.chunks := chunks;
 	c.jobs := jobs;
@@ -210,6 +248,7 @@ BEGIN
 		RAISE EXCEPTION 'documents of tenants are cut when they are written' USING ERRCODE = 'feature_not_supported',
 			HINT = 'Leave out "deferred", and the strategy semantic.';
 	END IF;
+	PERFORM piramid.free_name(uncut);
 	EXECUTE format('CREATE TABLE %1$s (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, document_id %2$s UNIQUE, documents %2$s[],
 		queued_at timestamptz NOT NULL DEFAULT now(), lease uuid, lease_until timestamptz, error text, lost integer)', uncut, key_type);
 	-- To compress a thousand keys takes longer than to write the row.
@@ -263,6 +302,7 @@ BEGIN
 		RAISE EXCEPTION 'there is no model "%"', model USING ERRCODE = 'undefined_object',
 			HINT = 'piramid.register_model() makes one known; "piramid-server init" does so for the built-in "local-minilm".';
 	END IF;
+	PERFORM piramid.free_name(made);
 	EXECUTE format('CREATE TABLE %s (chunk_id bigint PRIMARY KEY REFERENCES %s ON DELETE CASCADE, tenant text NOT NULL%s, embedding %s.vector(%s) NOT NULL)',
 		made, c.chunks, (SELECT string_agg(format(', %I %s', f, piramid.type_sql(c.filter_columns ->> f)), '' ORDER BY f) FROM unnest(filters) AS f), schema, m.dims);
 	IF c.isolation = 'rls' THEN
@@ -350,24 +390,44 @@ DECLARE
 	types jsonb := '{}';
 	watched text;
 BEGIN
-	SELECT attname, format_type(atttypid, atttypmod) AS type INTO key
+	IF (SELECT relkind NOT IN ('r', 'p') FROM pg_class WHERE oid = source) THEN
+		RAISE EXCEPTION '"%" is no table', source USING ERRCODE = 'wrong_object_type', HINT = 'Triggers follow rows of tables only.';
+	ELSIF EXISTS (SELECT FROM pg_inherits JOIN pg_class AS r ON r.oid = inhrelid WHERE inhparent = source AND NOT relispartition) THEN
+		RAISE EXCEPTION 'table "%" has children that inherit from it', source USING ERRCODE = 'wrong_object_type',
+			HINT = 'No trigger follows their rows. Partitions can be followed, and each child can be a collection.';
+	END IF;
+	SELECT attname, piramid.base_type(atttypid, atttypmod) AS type INTO key
 	FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0]
 	WHERE indrelid = source AND indisprimary AND indnkeyatts = 1;
 	IF NOT FOUND THEN
-		RAISE EXCEPTION 'table "%" has no primary key of one column', source USING ERRCODE = 'invalid_table_definition';
+		RAISE EXCEPTION 'table "%" has no primary key of one column', source USING ERRCODE = 'invalid_table_definition',
+			HINT = 'A column that is GENERATED ALWAYS AS (...) STORED can be made of several.';
+	ELSIF key.type LIKE '%[]' THEN
+		RAISE EXCEPTION 'the key of table "%" is an array', source USING ERRCODE = 'invalid_table_definition';
 	END IF;
 	FOREACH wanted IN ARRAY ARRAY[text_column] || metadata_columns || filter_columns LOOP
 		IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = source AND attname = wanted AND attnum > 0 AND NOT attisdropped) THEN
 			RAISE EXCEPTION 'table "%" has no column "%"', source, wanted USING ERRCODE = 'undefined_column';
 		END IF;
 	END LOOP;
+	-- Triggers do not see their values.
+	SELECT attname INTO wanted FROM pg_attribute WHERE attrelid = source AND attname = ANY (ARRAY[text_column] || filter_columns) AND attgenerated = 'v';
+	IF FOUND THEN
+		RAISE EXCEPTION 'column "%" of table "%" is VIRTUAL', wanted, source USING ERRCODE = 'wrong_object_type',
+			HINT = 'A column that is GENERATED ALWAYS AS (...) STORED can be followed.';
+	END IF;
 	-- Else each INSERT would fail.
 	IF NOT EXISTS (SELECT FROM pg_attribute JOIN pg_type AS y ON y.oid = atttypid WHERE attrelid = source AND attname = text_column AND (typcategory = 'S'
 			OR EXISTS (SELECT FROM pg_cast WHERE castsource = atttypid AND casttarget = 'text'::regtype AND castcontext = 'i'))) THEN
 		RAISE EXCEPTION 'column "%" of table "%" is no text', text_column, source USING ERRCODE = 'datatype_mismatch',
 			HINT = 'A column that is GENERATED ALWAYS AS (...) STORED can have its text.';
 	END IF;
-	SELECT coalesce(jsonb_object_agg(attname, format_type(atttypid, NULL)), '{}') INTO types
+	IF EXISTS (SELECT FROM piramid.collection AS x WHERE x.documents = source
+			OR x.documents IN (SELECT relid FROM pg_partition_ancestors(source) UNION ALL SELECT relid FROM pg_partition_tree(source))) THEN
+		RAISE EXCEPTION 'table "%" is a collection already, or a part of one, or has a part that is one', source USING ERRCODE = 'duplicate_object',
+			HINT = 'A text that is put together of several columns can be one that is GENERATED ALWAYS AS (...) STORED.';
+	END IF;
+	SELECT coalesce(jsonb_object_agg(attname, piramid.base_type(atttypid, NULL)), '{}') INTO types
 	FROM pg_attribute WHERE attrelid = source AND attname = ANY (filter_columns);
 	PERFORM piramid.check_options(chunking, types, index_options);
 	chunking := piramid.fit_chunking(chunking, model);
@@ -376,6 +436,11 @@ BEGIN
 		piramid.config_name(text_config), index_options, 'none', NULL, false, NULL, NULL, NULL, NULL, now());
 	c := piramid.make_tables(c, key.type);
 	PERFORM piramid.make_version(c, model, 'active');
+	-- Those of a collection that the registry has lost
+	FOR wanted IN SELECT tgname FROM pg_trigger WHERE tgrelid = source AND tgparentid = 0
+			AND tgfoid IN ('piramid.documents_added'::regproc, 'piramid.document_changed'::regproc, 'piramid.documents_truncated'::regproc) LOOP
+		EXECUTE format('DROP TRIGGER %I ON %s', wanted, source);
+	END LOOP;
 	SELECT string_agg(DISTINCT quote_ident(column_name), ', ') INTO watched
 	FROM unnest(ARRAY[key.attname, text_column] || filter_columns) AS column_name;
 	PERFORM piramid.follow_inserts(source);
@@ -440,13 +505,13 @@ BEGIN
 			AND tgname IN ('piramid_insert', 'piramid_inserted', 'piramid_update', 'piramid_delete', 'piramid_truncate', 'piramid_metadata') LOOP
 		EXECUTE format('DROP TRIGGER %I ON %s', t, c.documents);
 	END LOOP;
-	FOREACH tab IN ARRAY vectors LOOP
+	-- Some may be gone.
+	FOR tab IN SELECT r.oid FROM unnest(vectors || ARRAY[c.jobs, c.chunks, c.uncut]) WITH ORDINALITY AS u(oid, n) JOIN pg_class AS r ON r.oid = u.oid ORDER BY n LOOP
 		EXECUTE format('DROP TABLE %s', tab);
 	END LOOP;
-	EXECUTE format('DROP TABLE %s, %s%s', c.jobs, c.chunks, (SELECT ', ' || c.uncut::text FROM pg_class WHERE oid = c.uncut));
 	DELETE FROM piramid.version AS v WHERE v.documents = c.documents;
 	DELETE FROM piramid.collection AS x WHERE x.documents = c.documents;
-	IF NOT (keep_documents OR c.attached) THEN
+	IF NOT (keep_documents OR c.attached) AND EXISTS (SELECT FROM pg_class WHERE oid = c.documents) THEN
 		EXECUTE format('DROP TABLE %s', c.documents);
 	END IF;
 END

@@ -111,10 +111,15 @@ COMMENT ON FUNCTION piramid.chunk_new(piramid.collection, text[]) IS 'cuts the t
 CREATE FUNCTION piramid.rechunk_all(collection regclass) RETURNS bigint
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	c piramid.collection := piramid.open_collection(collection);
+	c piramid.collection;
 	keys text[];
 	n bigint := 0;
 BEGIN
+	-- As alter_collection() does it: the row before the tables.  Who has an older snapshot will see that it has changed.
+	IF piramid.owns(collection) THEN
+		UPDATE piramid.collection AS x SET attached = x.attached WHERE x.documents = rechunk_all.collection;
+	END IF;
+	c := piramid.open_collection(collection);
 	PERFORM piramid.refuse_hidden(c);
 	PERFORM piramid.lock_tables(ARRAY[c.documents] || ARRAY(SELECT relid FROM pg_partition_tree(c.documents) WHERE relid <> c.documents) || c.uncut,
 		current_setting('lock_timeout')::interval, lock_mode => 'SHARE ROW EXCLUSIVE');
@@ -158,11 +163,24 @@ END
 $$;
 COMMENT ON FUNCTION piramid.check_filters(piramid.collection, text[]) IS 'fails if documents do not fit the filter columns';
 
+-- A snapshot may hide chunks that were stored since: what waited to be cut, and is gone, makes this fail.
+CREATE FUNCTION piramid.see_cuts(c piramid.collection, keys text[]) RETURNS void
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	EXECUTE format('SELECT FROM %1$s WHERE document_id = ANY ($1::%2$s[]) OR (document_id IS NULL AND documents && $1::%2$s[]) FOR SHARE',
+		c.uncut, piramid.key_type(c)) USING keys;
+END
+$$;
+COMMENT ON FUNCTION piramid.see_cuts(piramid.collection, text[]) IS 'fails if documents were cut since the snapshot that the transaction keeps';
+
 -- Documents that wait to be cut.  If somebody has them already, that was of an older text.
 CREATE FUNCTION piramid.queue_documents(c piramid.collection, keys text[]) RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	PERFORM piramid.check_filters(c, keys);
+	IF current_setting('transaction_isolation') NOT LIKE 'read %' THEN
+		PERFORM piramid.see_cuts(c, keys);
+	END IF;
 	PERFORM piramid.execute(format('INSERT INTO %s (document_id) SELECT DISTINCT k FROM unnest($1::%s[]) AS k
 		ON CONFLICT (document_id) DO UPDATE SET lease = NULL, lease_until = NULL, error = NULL, lost = NULL', c.uncut, piramid.key_type(c)), keys);
 	NOTIFY piramid_job;
@@ -184,19 +202,56 @@ END
 $$;
 COMMENT ON FUNCTION piramid.queue_new(piramid.collection, text[]) IS 'new documents are to be cut later';
 
+CREATE FUNCTION piramid.check_snapshot(tab regclass, begun boolean DEFAULT false) RETURNS void
+	LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS '$libdir/piramid', 'piramid_check_snapshot';
+COMMENT ON FUNCTION piramid.check_snapshot(regclass, boolean) IS 'fails if a collection has changed since the snapshot that the transaction keeps, or a version was begun';
+
+-- Columns of a table may have new names, or be gone, as their owner likes.
+CREATE FUNCTION piramid.lost_columns(c piramid.collection, to_show boolean DEFAULT false) RETURNS text
+	LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN (SELECT string_agg(DISTINCT quote_ident(n), ', ')
+		FROM unnest(ARRAY[c.key_column, c.text_column] || CASE WHEN to_show OR NOT c.attached THEN c.metadata_columns ELSE ARRAY(SELECT jsonb_object_keys(c.filter_columns))::name[] END) AS n
+		WHERE NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.documents AND attname = n AND attnum > 0 AND NOT attisdropped));
+END
+$$;
+COMMENT ON FUNCTION piramid.lost_columns(piramid.collection, boolean) IS 'columns that a collection needs, also to show them, and its table has not; NULL if there are none';
+
+CREATE FUNCTION piramid.refuse_lost(c piramid.collection) RETURNS void
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	lost text := piramid.lost_columns(c);
+BEGIN
+	IF lost IS NOT NULL THEN
+		RAISE EXCEPTION 'the collection "%" needs a column %, which its table has not', c.documents, lost USING ERRCODE = 'undefined_column',
+			HINT = 'If it was renamed, tell the collection, by key_column, text_column or filter_columns of piramid.collection, or rename it back.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION piramid.refuse_lost(piramid.collection) IS 'fails if a table has lost columns that its collection needs';
+
 -- The collection of a table with a trigger, which may be a partition.
 CREATE FUNCTION piramid.collection_of(tab regclass) RETURNS piramid.collection
-	LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	c piramid.collection;
 BEGIN
+	IF current_setting('transaction_isolation') NOT LIKE 'read %' THEN
+		PERFORM piramid.check_snapshot(tab);
+	END IF;
 	SELECT * INTO c FROM piramid.collection AS x WHERE x.documents = tab;
 	IF NOT FOUND THEN
 		SELECT * INTO c FROM piramid.collection AS x WHERE x.documents IN (SELECT relid FROM pg_partition_ancestors(tab));
 	END IF;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'the collection of table "%" is not known', tab
-			USING ERRCODE = 'undefined_object', HINT = 'Its triggers with names that begin with piramid_ can be dropped.';
+			USING ERRCODE = 'undefined_object', HINT = 'A dump of some schemas lacks its rows of piramid.collection and piramid.version: copy them. '
+				'If it is to be a collection no more, drop its triggers with names that begin with piramid_.';
+	ELSIF has_table_privilege(c.chunks, 'SELECT') IS NULL OR has_table_privilege(c.jobs, 'SELECT') IS NULL
+			OR (c.uncut IS NOT NULL AND has_table_privilege(c.uncut, 'SELECT') IS NULL) THEN
+		-- Of a table that is gone nobody has, or lacks, a right.
+		RAISE EXCEPTION 'a table of the collection "%" is gone', c.documents USING ERRCODE = 'undefined_table',
+			HINT = format('SELECT piramid.drop_collection(%L); drops the others, and keeps the documents.', c.documents);
 	END IF;
 	RETURN c;
 END
@@ -205,7 +260,8 @@ COMMENT ON FUNCTION piramid.collection_of(regclass) IS 'the collection of a tabl
 
 -- No more documents, chunks and bytes than the quota, for each tenant of these
 -- documents.  Writers for a tenant wait for each other, so that each counts what
--- the others have written; a snapshot of before would not show that.
+-- the others have written; a snapshot of before would not show that.  Only what has a limit is counted, and
+-- chunks of a tenant that has few are found by its documents.
 CREATE FUNCTION piramid.check_quota(c piramid.collection, keys text[]) RETURNS void
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -213,23 +269,29 @@ DECLARE
 	documents bigint;
 	chunks bigint;
 	bytes bigint;
+	all_documents float8 := (SELECT reltuples FROM pg_class WHERE oid = c.documents);
 BEGIN
 	IF c.max_documents IS NULL AND c.max_chunks IS NULL AND c.max_bytes IS NULL THEN
 		RETURN;
 	END IF;
-	IF current_setting('transaction_isolation') <> 'read committed' THEN
+	IF current_setting('transaction_isolation') NOT LIKE 'read %' THEN
 		RAISE EXCEPTION 'a collection with a quota is written in transactions of the level READ COMMITTED'
 			USING ERRCODE = 'object_not_in_prerequisite_state';
 	END IF;
 	FOR t IN EXECUTE format('SELECT DISTINCT %s COLLATE "C" FROM %s AS d WHERE d.%I = ANY ($1::%s[]) ORDER BY 1',
 			CASE WHEN c.attached THEN '''''::text' ELSE 'd.tenant' END, c.documents, c.key_column, piramid.key_type(c)) USING keys LOOP
 		PERFORM pg_advisory_xact_lock(hashtextextended(t, c.chunks::oid::bigint));
-		EXECUTE format('SELECT count(*) FROM %s%s', c.documents, CASE WHEN NOT c.attached THEN ' WHERE tenant = $1' END) INTO documents USING t;
-		EXECUTE format('SELECT count(*), coalesce(sum(octet_length(text)), 0) FROM %s WHERE tenant = $1', c.chunks) INTO chunks, bytes USING t;
+		IF c.max_documents IS NOT NULL OR NOT c.attached THEN
+			EXECUTE format('SELECT count(*) FROM %s%s', c.documents, CASE WHEN NOT c.attached THEN ' WHERE tenant = $1' END) INTO documents USING t;
+		END IF;
+		IF c.max_chunks IS NOT NULL OR c.max_bytes IS NOT NULL THEN
+			EXECUTE format('SELECT count(*), coalesce(sum(octet_length(x.text)), 0) FROM %s AS x%s', c.chunks,
+				CASE WHEN documents * 4 < all_documents THEN format(' JOIN %s AS d ON d.%I = x.document_id WHERE d.tenant = $1', c.documents, c.key_column)
+					ELSE ' WHERE x.tenant = $1' END) INTO chunks, bytes USING t;
+		END IF;
 		IF documents > c.max_documents OR chunks > c.max_chunks OR bytes > c.max_bytes THEN
-			RAISE EXCEPTION 'collection "%" is full: % documents of at most %, % chunks of at most %, % bytes of at most %', c.documents,
-				documents, coalesce(c.max_documents::text, 'any number'), chunks, coalesce(c.max_chunks::text, 'any number'),
-				bytes, coalesce(c.max_bytes::text, 'any number')
+			RAISE EXCEPTION 'collection "%" is full: %', c.documents, concat_ws(', ', documents || ' documents of at most ' || c.max_documents,
+				chunks || ' chunks of at most ' || c.max_chunks, bytes || ' bytes of at most ' || c.max_bytes)
 				USING ERRCODE = 'program_limit_exceeded', HINT = 'piramid.set_quota() sets the limits.';
 		END IF;
 	END LOOP;
@@ -243,6 +305,9 @@ DECLARE
 	c piramid.collection := piramid.collection_of(tab);
 	n bigint;
 BEGIN
+	IF c.attached THEN
+		PERFORM piramid.refuse_lost(c);
+	END IF;
 	n := CASE WHEN piramid.is_deferred(c.chunking) THEN piramid.queue_new(c, keys) ELSE piramid.chunk_new(c, keys) END;
 	IF c.max_documents IS NOT NULL OR c.max_chunks IS NOT NULL OR c.max_bytes IS NOT NULL THEN
 		PERFORM piramid.check_quota(c, keys);
@@ -264,10 +329,8 @@ CREATE FUNCTION piramid.hold_document(c piramid.collection, key text) RETURNS vo
 DECLARE
 	made boolean;
 BEGIN
-	-- A snapshot may hide chunks that were stored since: what waited to be cut, and is gone, makes this fail.
-	IF current_setting('transaction_isolation') <> 'read committed' THEN
-		EXECUTE format('SELECT FROM %1$s WHERE document_id = $1::%2$s OR (document_id IS NULL AND $1::%2$s = ANY (documents)) FOR UPDATE',
-			c.uncut, piramid.key_type(c)) USING key;
+	IF current_setting('transaction_isolation') NOT LIKE 'read %' THEN
+		PERFORM piramid.see_cuts(c, ARRAY[key]);
 	END IF;
 	SELECT t.made INTO made FROM piramid.query(format('INSERT INTO %s (document_id) VALUES ($1::%s)
 		ON CONFLICT (document_id) DO UPDATE SET document_id = excluded.document_id RETURNING xmax = 0', c.uncut, piramid.key_type(c)), key) AS t(made boolean);
@@ -289,6 +352,10 @@ DECLARE
 	deferred boolean := piramid.is_deferred(c.chunking);
 	gone bigint;
 BEGIN
+	IF NOT coalesce(is_now, was) ?& (ARRAY[c.key_column] || CASE WHEN TG_OP <> 'DELETE' THEN ARRAY[c.text_column]
+			|| CASE WHEN c.attached AND c.filter_columns <> '{}' THEN ARRAY(SELECT jsonb_object_keys(c.filter_columns))::name[] END END)::text[] THEN
+		PERFORM piramid.refuse_lost(c);
+	END IF;
 	IF TG_OP <> 'INSERT' AND NOT same_key THEN
 		-- Whoever cuts it now is waited for, so that its chunks are seen here.
 		IF deferred THEN
@@ -319,8 +386,8 @@ BEGIN
 		IF TG_OP = 'UPDATE' THEN
 			PERFORM piramid.refilter(c, is_now ->> c.key_column);
 		END IF;
-		-- When all chunks are the tenant's
-		IF NOT same_text OR was ->> 'tenant' <> is_now ->> 'tenant' THEN
+		-- When all chunks are the tenant's.  Another text is no further document.
+		IF was IS NULL OR was ->> 'tenant' <> is_now ->> 'tenant' OR (NOT same_text AND (c.max_chunks IS NOT NULL OR c.max_bytes IS NOT NULL)) THEN
 			PERFORM piramid.check_quota(c, ARRAY[is_now ->> c.key_column]);
 		END IF;
 	END IF;
@@ -377,13 +444,15 @@ BEGIN
 	GET DIAGNOSTICS changed = ROW_COUNT;
 	IF changed > 0 THEN
 		-- A snapshot may hide vectors that were stored since: their jobs, which are gone, make this fail.
-		IF current_setting('transaction_isolation') <> 'read committed' THEN
+		IF current_setting('transaction_isolation') NOT LIKE 'read %' THEN
+			-- Nor does it show a version that was begun since, which may have vectors.
+			PERFORM piramid.check_snapshot(c.documents, begun => true);
 			EXECUTE format('SELECT FROM %s AS j JOIN %s AS x ON x.id = j.chunk_id WHERE x.document_id = $1::%s FOR SHARE OF j',
 				c.jobs, c.chunks, piramid.key_type(c)) USING key;
 		END IF;
 		EXECUTE format('UPDATE %s AS j SET tenant = x.tenant FROM %s AS x WHERE x.document_id = $1::%s AND j.chunk_id = x.id AND j.tenant <> x.tenant',
 			c.jobs, c.chunks, piramid.key_type(c)) USING key;
-		FOR tab IN SELECT vectors FROM piramid.version AS v WHERE v.documents = c.documents LOOP
+		FOR tab IN SELECT vectors FROM piramid.version AS v WHERE v.documents = c.documents AND has_table_privilege(vectors, 'SELECT') IS NOT NULL LOOP
 			EXECUTE format('UPDATE %1$s AS y SET (%2$s) = ROW(%3$s) FROM %4$s AS x
 				WHERE x.document_id = $1::%5$s AND y.chunk_id = x.id', tab, names, ours, c.chunks, piramid.key_type(c)) USING key;
 		END LOOP;
@@ -418,6 +487,9 @@ DECLARE
 	c piramid.collection;
 BEGIN
 	SELECT * INTO c FROM piramid.collection AS x WHERE x.chunks = TG_RELID;
+	IF current_setting('transaction_isolation') NOT LIKE 'read %' THEN
+		PERFORM piramid.check_snapshot(c.documents);
+	END IF;
 	EXECUTE format('INSERT INTO %s (chunk_id, version, tenant, tokens)
 		SELECT a.id, v.version, a.tenant, 1 + octet_length(a.text) / 3 FROM added AS a, piramid.version AS v
 		WHERE v.documents = $1 AND v.state <> ''retired'' AND a.text <> '''' ON CONFLICT DO NOTHING', c.jobs) USING c.documents;

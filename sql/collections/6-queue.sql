@@ -33,7 +33,7 @@ BEGIN
 				EXECUTE format('WITH due AS (
 						SELECT j.chunk_id, j.version, j.now_lost, j.now_lost >= $6 AS dead,
 							sum(j.tokens) OVER others - j.tokens AS before, bool_or(j.now_lost >= 2) OVER others AS suspect
-						FROM (SELECT *, lost + (lease IS NOT NULL)::int AS now_lost FROM %1$s WHERE version = $1 AND NOT failed AND due <= clock_timestamp()
+						FROM (SELECT *, lost + (lease IS NOT NULL)::int AS now_lost FROM %1$s WHERE version = $1 AND NOT failed AND due <= $7
 								AND (lease IS NULL OR lease_until <= clock_timestamp())
 							ORDER BY due, chunk_id LIMIT $2 FOR UPDATE SKIP LOCKED) AS j
 						WINDOW others AS (PARTITION BY j.now_lost >= $6 ORDER BY j.due, j.chunk_id))
@@ -42,7 +42,7 @@ BEGIN
 						error = CASE WHEN dead THEN format(''a worker died or hung with this text %%s times: its lease ended by itself'', now_lost) ELSE error END
 					FROM due WHERE j.chunk_id = due.chunk_id AND j.version = due.version
 						AND (dead OR due.before = 0 OR (due.before < $5 AND NOT suspect))', c.jobs)
-					USING v.number, least(items, v.batch_items), token, coalesce(lease, '2 min'), least(tokens, v.batch_tokens), greatest(max_lost, 1);
+					USING v.number, least(items, v.batch_items), token, coalesce(lease, '2 min'), least(tokens, v.batch_tokens), greatest(max_lost, 1), clock_timestamp();
 				GET DIAGNOSTICS n = ROW_COUNT;
 				EXIT WHEN n = 0;
 				RETURN QUERY EXECUTE format('SELECT $1, $2, $3, $4, $5, $6, x.id, $7 || x.text
@@ -198,8 +198,18 @@ CREATE FUNCTION piramid.open_documents(collection regclass) RETURNS piramid.coll
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	c piramid.collection := piramid.open_collection(collection, plain => true, wait => false);
+	now_is piramid.collection;
 BEGIN
+	-- Whoever alters the collection waits for the locks of this now.  What has changed before they were there is seen here.
+	LOOP
+		SELECT * INTO now_is FROM piramid.collection AS x WHERE x.documents = c.documents;
+		EXIT WHEN now_is IS NOT DISTINCT FROM c;
+		c := piramid.open_collection(collection, plain => true, wait => false);
+	END LOOP;
 	EXECUTE format('LOCK TABLE ONLY %s IN ACCESS SHARE MODE NOWAIT', c.documents);
+	IF c.attached THEN
+		PERFORM piramid.refuse_lost(c);
+	END IF;
 	IF (SELECT relowner <> current_user::regrole AND (relkind NOT IN ('r', 'p') OR NOT piramid.policies_plain(oid) OR piramid.plans_code(oid)
 			OR EXISTS (SELECT FROM jsonb_each_text(c.filter_columns) WHERE NOT piramid.is_base(value::regtype))
 			OR EXISTS (SELECT FROM pg_inherits WHERE inhparent = oid AND relkind = 'r')
@@ -258,22 +268,56 @@ END
 $$;
 COMMENT ON FUNCTION piramid.spread(piramid.collection, integer) IS 'gives new documents that wait together a row each';
 
-CREATE FUNCTION piramid.cut(collection regclass, documents integer DEFAULT 100) RETURNS integer
+-- One attempt, as long as lock_timeout lets it wait.
+CREATE FUNCTION piramid.cut_waiting(c piramid.collection, documents integer) RETURNS integer
 	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	c piramid.collection := piramid.open_documents(collection);
 	keys text[];
 BEGIN
 	IF c.chunking ->> 'strategy' = 'semantic' THEN
-		RAISE EXCEPTION 'only a worker can cut the documents of "%" by their meaning', collection USING ERRCODE = 'object_not_in_prerequisite_state';
+		RAISE EXCEPTION 'only a worker can cut the documents of "%" by their meaning', c.documents USING ERRCODE = 'object_not_in_prerequisite_state';
 	ELSIF c.uncut IS NOT NULL THEN
-		PERFORM piramid.spread(c, documents);
+		PERFORM piramid.spread(c, cut_waiting.documents);
 		SELECT t.keys INTO keys FROM piramid.query(format('WITH taken AS (DELETE FROM %1$s AS u
 				USING (SELECT id FROM %1$s WHERE document_id IS NOT NULL AND error IS NULL LIMIT $1 FOR UPDATE SKIP LOCKED) AS x
 				WHERE u.id = x.id RETURNING u.document_id::text AS key)
-			SELECT array_agg(key) FROM taken', c.uncut), documents) AS t(keys text[]);
+			SELECT array_agg(key) FROM taken', c.uncut), cut_waiting.documents) AS t(keys text[]);
 	END IF;
 	RETURN CASE WHEN keys IS NULL THEN 0 ELSE piramid.cut_taken(c, keys) END;
+END
+$$;
+COMMENT ON FUNCTION piramid.cut_waiting(piramid.collection, integer) IS 'cuts documents that wait for it, or fails if somebody holds one for too long';
+
+-- Whoever changes several documents may hold one that this waits for, and want one that this has taken.  So all is given
+-- back after a moment, before PostgreSQL would end either of them, and tried again, after as long a time without any
+-- lock: so there is mostly no circle when others look for one.  "patience" is the caller's lock_timeout.
+CREATE FUNCTION piramid.cut_patiently(c piramid.collection, documents integer, patience interval) RETURNS integer
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms' AS $$
+DECLARE
+	began timestamptz := clock_timestamp();
+	moment interval := least(interval '100 ms', current_setting('deadlock_timeout')::interval / 2, NULLIF(patience, interval '0'));
+	tried timestamptz;
+BEGIN
+	PERFORM set_config('lock_timeout', greatest(extract(epoch FROM moment) * 1000, 1)::integer::text, true);
+	LOOP
+		tried := clock_timestamp();
+		BEGIN
+			RETURN piramid.cut_waiting(c, documents);
+		EXCEPTION WHEN lock_not_available THEN
+			IF patience > interval '0' AND clock_timestamp() > began + patience THEN
+				RAISE;
+			END IF;
+		END;
+		PERFORM pg_sleep_for(least(clock_timestamp() - tried, interval '1 s'));
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION piramid.cut_patiently(piramid.collection, integer, interval) IS 'cuts documents that wait for it, in a circle with nobody';
+
+CREATE FUNCTION piramid.cut(collection regclass, documents integer DEFAULT 100) RETURNS integer
+	LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN piramid.cut_patiently(piramid.open_documents(collection), documents, current_setting('lock_timeout')::interval);
 END
 $$;
 COMMENT ON FUNCTION piramid.cut(regclass, integer) IS 'cut documents that wait for it, at most so many; returns their number';
@@ -291,7 +335,7 @@ BEGIN
 			WHERE c.uncut IS NOT NULL AND c.chunking ->> 'strategy' IS DISTINCT FROM 'semantic' AND has_table_privilege(c.uncut, 'DELETE')
 				AND has_table_privilege(c.documents, 'SELECT') AND has_table_privilege(c.chunks, 'INSERT') ORDER BY random() LOOP
 		BEGIN
-			n := n + piramid.cut(tab, cut_documents.documents);
+			n := n + piramid.cut_waiting(piramid.open_documents(tab), cut_documents.documents);
 		EXCEPTION WHEN syntax_error_or_access_rule_violation OR data_exception OR integrity_constraint_violation OR object_not_in_prerequisite_state THEN
 			CONTINUE;
 		END;

@@ -121,9 +121,16 @@ CREATE FUNCTION piramid.health(stale_after interval DEFAULT '1 hour') RETURNS TA
 	-- The queue tells what is wrong: nothing is counted.
 	WITH s AS MATERIALIZED (SELECT r.*, s.failed, s.last_error, s.pending, s.uncut, s.oldest_pending
 		FROM piramid.readable_version AS r, LATERAL piramid.version_status(r.collection, r.version, false) AS s WHERE s.chunks IS NOT NULL)
-	SELECT 'tables', count(*) = 0, string_agg(format('the tables of collection %s are gone', c.documents::oid), '; ')
+	SELECT 'tables', count(*) = 0, string_agg(format('tables of collection %1$s are gone: SELECT piramid.drop_collection(%1$s) drops the others', c.documents::oid), '; ')
 	FROM piramid.collection AS c
 	WHERE EXISTS (SELECT FROM unnest(ARRAY[c.documents, c.chunks, c.jobs, c.uncut]) AS t WHERE t IS NOT NULL AND NOT EXISTS (SELECT FROM pg_class WHERE oid = t))
+	UNION ALL SELECT 'columns', count(*) = 0, string_agg(format('%s has no column %s', c.documents, lost), '; ')
+	FROM piramid.collection AS c JOIN pg_class AS r ON r.oid = c.documents, piramid.lost_columns(c, true) AS lost WHERE lost IS NOT NULL
+	-- A trigger goes with a column that is dropped, and comes back with no ENABLE.
+	UNION ALL SELECT 'triggers', count(*) = 0, string_agg(format('%s: the trigger %s is gone, or disabled', c.documents, name), '; ')
+	FROM piramid.collection AS c JOIN pg_class AS r ON r.oid = c.documents,
+		unnest(ARRAY['piramid_insert', 'piramid_update'] || CASE WHEN c.attached THEN ARRAY['piramid_delete', 'piramid_truncate'] END) AS name
+	WHERE NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = c.documents AND tgname = name AND tgenabled IN ('O', 'A'))
 	UNION ALL SELECT 'jobs', count(*) = 0, string_agg(format('%s, version %s: %s given up: %s', collection, version, failed, last_error), '; ')
 	FROM s WHERE failed > 0
 	UNION ALL SELECT 'workers', count(*) = 0, string_agg(format('%s, version %s: %s wait, the oldest since %s', collection, version, pending + coalesce(uncut, 0), oldest_pending), '; ')

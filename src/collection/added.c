@@ -81,6 +81,20 @@ find_added(Oid table)
 	return NULL;
 }
 
+/* Has the collection of this table, or of one that it is a partition of, changed since the transaction's snapshot? */
+static void
+check_snapshot(Oid schema, Oid table, bool begun)
+{
+	ListCell   *ancestor;
+
+	registry_check_snapshot(schema, table, begun);
+	if (IsolationUsesXactSnapshot() && get_rel_relispartition(table))
+	{
+		foreach(ancestor, get_partition_ancestors(table))
+			registry_check_snapshot(schema, lfirst_oid(ancestor), begun);
+	}
+}
+
 /* The collection of this table, or of one that it is a partition of; an error if there is none */
 static void
 find_collection(Oid schema, Oid table, Collection *c)
@@ -91,6 +105,7 @@ find_collection(Oid schema, Oid table, Collection *c)
 
 	/* What this transaction has made itself is seen, too. */
 	CommandCounterIncrement();
+	check_snapshot(schema, table, false);
 	if (registry_collection(schema, table, c))
 		return;
 	if (get_rel_relispartition(table))
@@ -131,7 +146,8 @@ start_added(Oid schema, Relation rel)
 				(errcode(ERRCODE_UNDEFINED_COLUMN),
 				 errmsg("column \"%s\" of table \"%s\" does not exist", added->c.key_column, RelationGetRelationName(rel)),
 				 errdetail("It is the key of a collection.")));
-	added->type = TupleDescAttr(RelationGetDescr(rel), added->key - 1)->atttypid;
+	/* The queue and the chunks have keys without the constraints of a domain. */
+	added->type = getBaseType(TupleDescAttr(RelationGetDescr(rel), added->key - 1)->atttypid);
 	get_typlenbyvalalign(added->type, &added->length, &added->by_value, &added->align);
 	added->filters = only_queues(&added->c) ? filters_start(&added->c, rel) : NULL;
 	added->allocated = 8;
@@ -253,4 +269,16 @@ piramid_documents_added(PG_FUNCTION_ARGS)
 			end_added(schema, added);
 	}
 	return PointerGetDatum(NULL);
+}
+
+/*
+ * piramid.check_snapshot(tab, begun): fails if a collection has changed since the snapshot that the transaction keeps,
+ * or a version was begun, if that is asked
+ */
+PG_FUNCTION_INFO_V1(piramid_check_snapshot);
+Datum
+piramid_check_snapshot(PG_FUNCTION_ARGS)
+{
+	check_snapshot(get_func_namespace(fcinfo->flinfo->fn_oid), PG_GETARG_OID(0), PG_GETARG_BOOL(1));
+	PG_RETURN_VOID();
 }

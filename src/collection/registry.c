@@ -15,6 +15,8 @@
 #include "access/htup_details.h"
 #include "access/stratnum.h"
 #include "access/table.h"
+#include "access/xact.h"
+#include "lib/stringinfo.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -50,6 +52,7 @@ enum
 
 /* Columns of piramid.version */
 #define VERSION_DOCUMENTS 1
+#define VERSION_NUMBER 2
 #define VERSION_VECTORS 3
 
 /* A value of an object, or NULL */
@@ -158,6 +161,97 @@ registry_active_vectors(Oid schema, Oid documents)
 	PopActiveSnapshot();
 	table_close(registry, AccessShareLock);
 	return vectors;
+}
+
+/*
+ * The rows of a table of the registry that a snapshot shows, and that begin with this OID: where they are, or what
+ * they have in a column that is an integer
+ */
+static void
+find_rows(Relation rel, Oid index, Oid value, AttrNumber column, Snapshot snapshot, StringInfo found)
+{
+	SysScanDesc scan;
+	ScanKeyData key;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(value));
+	PushActiveSnapshot(snapshot);
+	scan = systable_beginscan(rel, index, true, GetActiveSnapshot(), 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool		isnull;
+		int32		number;
+
+		if (column == InvalidAttrNumber)
+			appendBinaryStringInfo(found, (char *) &tuple->t_self, sizeof(ItemPointerData));
+		else
+		{
+			number = DatumGetInt32(heap_getattr(tuple, column, RelationGetDescr(rel), &isnull));
+			appendBinaryStringInfo(found, (char *) &number, sizeof(number));
+		}
+	}
+	systable_endscan(scan);
+	PopActiveSnapshot();
+}
+
+/* What the snapshot of the transaction shows, and what there is now */
+static void
+find_then_and_now(Oid schema, const char *table, const char *index, Oid documents, AttrNumber column,
+				  StringInfo then, StringInfo now)
+{
+	Relation	rel = table_open(get_relname_relid(table, schema), AccessShareLock);
+	Oid			index_oid = get_relname_relid(index, schema);
+
+	initStringInfo(then);
+	initStringInfo(now);
+	find_rows(rel, index_oid, documents, column, GetTransactionSnapshot(), then);
+	find_rows(rel, index_oid, documents, column, GetLatestSnapshot(), now);
+	table_close(rel, AccessShareLock);
+}
+
+/* A row that was changed is elsewhere. */
+static bool
+collection_changed(Oid schema, Oid documents)
+{
+	StringInfoData then;
+	StringInfoData now;
+
+	find_then_and_now(schema, "collection", "collection_pkey", documents, InvalidAttrNumber, &then, &now);
+	return then.len != now.len || memcmp(then.data, now.data, now.len) != 0;
+}
+
+/* Of versions, what is gone matters, and what was begun to who writes vectors; else that is queued later. */
+static bool
+versions_changed(Oid schema, Oid documents, bool begun)
+{
+	StringInfoData then;
+	StringInfoData now;
+	int			kept = 0;
+
+	/* both in the order of the index */
+	find_then_and_now(schema, "version", "version_pkey", documents, VERSION_NUMBER, &then, &now);
+	for (int i = 0; i < now.len && kept < then.len; i += sizeof(int32))
+	{
+		if (memcmp(now.data + i, then.data + kept, sizeof(int32)) == 0)
+			kept += sizeof(int32);
+	}
+	return kept < then.len || (begun && now.len > then.len);
+}
+
+/*
+ * Fails if this collection has changed since the snapshot of a transaction that keeps one: it would cut documents
+ * by the old rule, or not see the chunks that there are, or write to a version that is gone, or not to one that was
+ * begun.  The caller has locked a table that whoever changes the collection locks, too.
+ */
+void
+registry_check_snapshot(Oid schema, Oid documents, bool begun)
+{
+	if (IsolationUsesXactSnapshot() &&
+		(collection_changed(schema, documents) || versions_changed(schema, documents, begun)))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not serialize access due to a change of the collection"),
+				 errhint("The transaction might succeed if retried.")));
 }
 
 /* The name of a table, quoted, with its schema */

@@ -29,6 +29,7 @@ typedef struct Collection
 
 extern bool registry_collection(Oid schema, Oid documents, Collection *c);
 extern Oid	registry_active_vectors(Oid schema, Oid documents);
+extern void registry_check_snapshot(Oid schema, Oid documents, bool begun);
 extern JsonbValue *registry_find_value(Jsonb *object, const char *key);
 extern char *registry_table_name(Oid table);
 
