@@ -113,4 +113,58 @@ SELECT count(*), count(*) FILTER (WHERE distance > least) < 40 AS found
 RESET hnsw.ef_search;
 DROP TABLE tails, longest;
 
-DROP FUNCTION noise, groups;
+-- Rows far from zero, and near each other: points of a map, and times beside numbers near zero.  What
+-- binary16 makes of them are few rows, and the index has int8 of how they differ from their mean.
+CREATE FUNCTION spot(n int) RETURNS vector LANGUAGE sql IMMUTABLE AS $$
+	SELECT ARRAY[500000 + 8000 * x[1], 5820000 + 8000 * x[2], 100 + 60 * x[3]]::vector FROM noise(n, 3) AS x
+$$;
+CREATE TABLE points AS SELECT n AS id, spot(n)::vector(3) AS v FROM generate_series(1, 3000) AS n;
+CREATE INDEX points_v ON points USING hnsw (v vector_l2_ops);
+SELECT storage_precision, upper_nodes < nodes / 10 AS few_above FROM piramid_hnsw_info('points_v');
+SELECT found('points', '<->', :'some', 0.99);
+SELECT check_scan('points', '<->', spot(-7));
+-- equal rows share a node, and others come and go
+INSERT INTO points SELECT 10000 + n, spot(n) FROM generate_series(1, 500) AS n;
+SELECT nodes, heap_tids FROM piramid_hnsw_info('points_v');
+DELETE FROM points WHERE id % 3 = 0;
+VACUUM points;
+INSERT INTO points SELECT n, spot(n) FROM generate_series(20001, 20500) AS n;
+SELECT found('points', '<->', :'some', 0.99);
+SELECT check_scan('points', '<->', spot(-7));
+DROP INDEX points_v;
+-- in parts; compact; by several processes
+SET maintenance_work_mem = '1MB';
+SET client_min_messages = warning;
+CREATE INDEX points_v ON points USING hnsw (v vector_l2_ops) WITH (layout = compact);
+RESET maintenance_work_mem;
+RESET client_min_messages;
+SELECT found('points', '<->', :'some', 0.95);
+DROP INDEX points_v;
+INSERT INTO points SELECT n, spot(n) FROM generate_series(30001, 40000) AS n;
+SET max_parallel_maintenance_workers = 2;
+SET min_parallel_table_scan_size = 0;
+CREATE INDEX points_v ON points USING hnsw (v vector_l2_ops);
+RESET max_parallel_maintenance_workers;
+RESET min_parallel_table_scan_size;
+SELECT found('points', '<->', :'some', 0.99);
+SELECT unsound('points');
+-- fewer rows than a mean takes elsewhere
+TRUNCATE points;
+INSERT INTO points SELECT n, spot(n) FROM generate_series(1, 20) AS n;
+REINDEX INDEX points_v;
+INSERT INTO points SELECT n, spot(n) FROM generate_series(21, 2000) AS n;
+SELECT storage_precision FROM piramid_hnsw_info('points_v');
+SELECT found('points', '<->', :'some', 0.99);
+-- an index that was made empty knows no mean, but is not slow to make
+TRUNCATE points;
+INSERT INTO points SELECT n, spot(n) FROM generate_series(1, 2000) AS n;
+SELECT storage_precision, upper_nodes < nodes / 5 AS few_above FROM piramid_hnsw_info('points_v');
+SELECT check_scan('points', '<->', spot(-7));
+DROP TABLE points;
+CREATE TABLE times AS SELECT n AS id, (1700000000 + 15000000 * x[1] || x[2:16])::vector(16) AS v
+	FROM generate_series(1, 2000) AS n, noise(n, 16) AS x;
+CREATE INDEX times_v ON times USING hnsw (v vector_l2_ops);
+SELECT found('times', '<->', :'some', 0.9);
+DROP TABLE times;
+
+DROP FUNCTION noise, groups, spot;

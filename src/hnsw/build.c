@@ -580,15 +580,16 @@ hnsw_build(Relation heap, Relation rel, IndexInfo *index_info)
 	hnsw_key_columns(rel, &state.keys);
 	choose_layout(rel, &state.layout, &state.request);
 
-	/* Memory is planned for the layout with more links. */
-	state.request.projected = true;
-	hnsw_layout_choose(&state.layout, &state.request);
 	state.context = AllocSetContextCreate(CurrentMemoryContext, "hnsw build",
 										  ALLOCSET_DEFAULT_SIZES);
 	state.row_context = AllocSetContextCreate(state.context, "hnsw build row",
 											  ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(state.context);
 	state.value = hnsw_value_create(&state.layout);
+	state.request.remote = build_is_remote(&state);
+	/* Memory is planned for the layout with more links. */
+	state.request.projected = true;
+	hnsw_layout_choose(&state.layout, &state.request);
 	state.stride = build_stride(&state.layout);
 	state.row_memory = row_memory(&state);
 	state.workers = plan_workers(&state);

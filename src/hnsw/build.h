@@ -115,7 +115,8 @@ typedef struct BuildState
 	BuildRows	rows;			/* loaded, or a sample of them */
 	int			stride;			/* of the int8 codes */
 	float		step;			/* of the int8 codes */
-	float	   *projected_mean; /* the index's mean, rotated and projected, or NULL */
+	const float *mean;			/* of the rows, if the index has it */
+	float	   *projected_mean; /* the same, rotated and projected, or NULL */
 	BuildTeam  *team;			/* NULL: this process alone */
 	uint32		claims[BUILD_TASKS];	/* without a team */
 	BuildSpill *spill;			/* NULL: all rows are in memory */
@@ -142,6 +143,7 @@ extern const HnswValue *build_row_value(BuildState *state, uint32 i);
 
 /* functions in build_learn.c */
 extern int	build_compare_floats(const void *a, const void *b);
+extern bool build_is_remote(BuildState *state);
 extern void build_create_index(BuildState *state);
 extern void build_learn_step(BuildState *state);
 extern bool build_is_blurred(BuildState *state, double total);

@@ -251,7 +251,8 @@ insert_shuffled(BuildState *state, Shuffle *shuffle)
 
 /*
  * Insert all rows of the table one by one, in any order, into an index as if it
- * had been created empty: what was learned from the rows may not fit most.
+ * had been created empty: what was learned from the rows may not fit most.  Where
+ * remote rows are is no matter of most: without their mean, int8 would tell nothing.
  */
 void
 build_insert(BuildState *state, const char *why)
@@ -270,7 +271,7 @@ build_insert(BuildState *state, const char *why)
 	state->request.projected = false;
 	hnsw_layout_choose(&state->layout, &state->request);
 	hnsw_meta_init(&meta, &state->layout);
-	hnsw_create(state->rel, MAIN_FORKNUM, &meta, NULL, NULL, NULL);
+	hnsw_create(state->rel, MAIN_FORKNUM, &meta, state->request.remote ? state->mean : NULL, NULL, NULL);
 	hnsw_build_finish(hnsw_open(state->rel), HNSW_NO_NODE, 0);
 	piramid_injection_point("hnsw-build-again");
 

@@ -8,8 +8,12 @@
  */
 #include "hnsw/build.h"
 
+#include "access/tableam.h"
 #include "common/pg_prng.h"
 #include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
 
 /* Rows to learn the mean and the scale of int8 vectors from, and how few do */
 #define SAMPLE_ROWS 10000
@@ -49,6 +53,14 @@
 /* Share of rows with too many others so near, from which on codes are no use */
 #define BLURRED_SHARE 0.1
 
+/*
+ * Blocks of the table whose rows tell whether they are remote: so many times as far from
+ * zero as from their mean.  Then binary16 of a row is off by more than int8 of what it
+ * differs from the mean: by 2^-12 of the former or less, and some 1/130 of the latter.
+ */
+#define REMOTE_BLOCKS 32
+#define REMOTE_FACTOR 128
+
 /* For qsort: ascending */
 int
 build_compare_floats(const void *a, const void *b)
@@ -66,6 +78,82 @@ compare_ints(const void *a, const void *b)
 	int			y = *(const int *) b;
 
 	return (x > y) - (x < y);
+}
+
+/* Sums over rows, as they differ from the first one */
+typedef struct RowSums
+{
+	BuildState *state;
+	double		n;
+	float	   *first;
+	double	   *sums;
+	double		squares;
+} RowSums;
+
+/* table_index_build_scan callback */
+static void
+add_to_sums(Relation rel, ItemPointer tid, Datum *values, bool *isnull, bool tuple_is_alive,
+			void *arg)
+{
+	RowSums    *rows = arg;
+	BuildState *state = rows->state;
+	int			column = state->vector_column - 1;
+	MemoryContext old;
+
+	if (isnull[column])
+		return;
+	old = MemoryContextSwitchTo(state->row_context);
+	hnsw_value_set(&state->layout, state->value, values[column], false);
+	if (rows->n++ == 0)
+		memcpy(rows->first, state->value->x, sizeof(float) * state->layout.dim);
+	for (int i = 0; i < state->layout.dim; i++)
+	{
+		double		d = (double) state->value->x[i] - rows->first[i];
+
+		rows->sums[i] += d;
+		rows->squares += d * d;
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(state->row_context);
+}
+
+/*
+ * Are the rows remote?  Some blocks of the table tell, before it is loaded: by then it
+ * has to be known how values are packed.  Values of type halfvec are as exact as
+ * binary16 is.
+ */
+bool
+build_is_remote(BuildState *state)
+{
+	const HnswLayout *layout = &state->layout;
+	BlockNumber blocks = RelationGetNumberOfBlocks(state->heap);
+	RowSums		rows = {.state = state};
+	double		from_zero = 0;
+	double		from_mean;
+
+	if (layout->type != HNSW_TYPE_VECTOR || !layout->space->euclidean || layout->space->unit ||
+		layout->space->lifted || state->heap->rd_tableam != GetHeapamTableAmRoutine())
+		return false;
+	rows.first = palloc(sizeof(float) * layout->dim);
+	rows.sums = palloc0(sizeof(double) * layout->dim);
+	for (BlockNumber i = 0; i < Min(blocks, REMOTE_BLOCKS); i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		table_index_build_range_scan(state->heap, state->rel, state->info, false, false, false,
+									 (BlockNumber) ((uint64) i * blocks / Min(blocks, REMOTE_BLOCKS)),
+									 1, add_to_sums, &rows, NULL);
+	}
+	from_mean = rows.squares / Max(rows.n, 1);
+	for (int i = 0; i < layout->dim && rows.n > 0; i++)
+	{
+		double		mean = rows.sums[i] / rows.n;
+
+		from_mean -= mean * mean;
+		from_zero += (rows.first[i] + mean) * (rows.first[i] + mean);
+	}
+	pfree(rows.first);
+	pfree(rows.sums);
+	return from_mean > 0 && from_zero > (double) REMOTE_FACTOR * REMOTE_FACTOR * from_mean;
 }
 
 /* The i'th of "n" rows that stand for all loaded ones. */
@@ -221,8 +309,9 @@ build_create_index(BuildState *state)
 	for (int j = 0; j < layout->dim; j++)
 		mean[j] = used > 0 ? (float) (sum[j] / used) : 0;
 
-	if (used < MIN_SAMPLE_ROWS)
+	if (used < (layout->remote ? 1 : MIN_SAMPLE_ROWS))
 		used = 0;
+	state->mean = used > 0 && layout->code.units > 0 ? mean : NULL;
 	hnsw_meta_init(&meta, layout);
 	meta.sketch_seed = pg_prng_uint64(&pg_global_prng_state);
 	learn_projections(state, &meta, mean, used > 0 ? sorted[nsample / 2] * OUTLIER_NORM : 0,
@@ -230,9 +319,9 @@ build_create_index(BuildState *state)
 	hnsw_layout_to_meta(layout, &meta);
 	if (used > 0)
 		meta.norm = (float) sqrt(Min(largest, 4 * norm / used));
-	hnsw_create(state->rel, MAIN_FORKNUM, &meta, used > 0 && layout->code.units > 0 ? mean : NULL,
-				projection, sketches);
+	hnsw_create(state->rel, MAIN_FORKNUM, &meta, state->mean, projection, sketches);
 	state->index = hnsw_open(state->rel);
+	state->index->layout.remote = layout->remote;
 }
 
 /*

@@ -39,6 +39,7 @@ typedef struct TeamShared
 {
 	Oid			rel;
 	bool		concurrent;
+	bool		remote;			/* HnswLayout.remote */
 	int			members;
 	float		step;
 	int			tranche;		/* of the locks */
@@ -201,6 +202,7 @@ build_team_start(BuildState *state, Size memory)
 	memset(shared, 0, sizeof(*shared));
 	shared->rel = RelationGetRelid(state->rel);
 	shared->concurrent = state->info->ii_Concurrent;
+	shared->remote = state->layout.remote;
 	shared->step = state->step;
 	for (int i = 0; i < BUILD_TASKS; i++)
 		pg_atomic_init_u32(&shared->claims[i], 0);
@@ -348,6 +350,7 @@ hnsw_build_worker(dsm_segment *segment, shm_toc *toc)
 	build_wait(&state);
 	init_partition_team(&team, false);
 	state.index = hnsw_open(state.rel);
+	state.index->layout.remote = team.shared->remote;
 	state.layout = state.index->layout;
 	state.stride = build_stride(&state.layout);
 	state.step = team.shared->step;

@@ -58,6 +58,7 @@ typedef struct HnswLayout
 	HnswMetric	metric;
 	const HnswMetricInfo *space;	/* what the metric asks of the graph */
 	HnswOwnKind own_kind;
+	bool		remote;			/* a build packs rows as float32; not stored */
 	int			elements;		/* sparse: room for elements in the own vector */
 	int			index_size;		/* sparse: bytes of a position */
 	int			m;
@@ -215,6 +216,8 @@ typedef struct HnswLayoutRequest
 	int			key_size;
 	bool		compact;
 	bool		projected;		/* a projection can be learned, and pays */
+	bool		remote;			/* rows are far from zero, beside how far they are from each
+								 * other */
 } HnswLayoutRequest;
 
 /* functions in layout.c */

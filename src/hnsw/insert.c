@@ -541,6 +541,10 @@ learn_norm(HnswIndex *index, const HnswMetaPageData *meta, float norm)
 /*
  * Insert a row with this value, as the column has it.  Takes the update lock, and
  * frees it at the end.
+ *
+ * What is looked for is the vector that the node will have.  Where binary16 takes a row
+ * farther than other rows are from each other, the row itself is far from all nodes, and
+ * a search for it would expand most of them.
  */
 static void
 insert_row(HnswFinder *finder, const HnswValue *value, InsertRow *row)
@@ -553,6 +557,8 @@ insert_row(HnswFinder *finder, const HnswValue *value, InsertRow *row)
 	int			top = hnsw_random_level(&pg_global_prng_state);
 
 	hnsw_stored_make(index, value, finder->unpacked, &row->stored);
+	if (layout->own_kind == HNSW_OWN_HALF)
+		value = finder->unpacked;
 	hnsw_query_set(index, finder->query, value, false);
 	if (finder->asked != finder->query)
 		hnsw_query_set(index, finder->asked, value, true);

@@ -151,7 +151,10 @@ layout_fits(HnswLayout *layout, HnswOwnKind own_kind, Size slot)
 	}
 }
 
-/* Most precise kind of own vector, and the one if that takes too much space. */
+/*
+ * Most precise kind of own vector, and the one if that takes too much space.  Of remote
+ * rows binary16 tells less than int8, which are of the centred vector.
+ */
 static HnswOwnKind
 own_kind(const HnswLayout *layout, bool smaller)
 {
@@ -162,7 +165,8 @@ own_kind(const HnswLayout *layout, bool smaller)
 		case HNSW_TYPE_SPARSEVEC:
 			return HNSW_OWN_SPARSE;
 		default:
-			return smaller && layout->space->euclidean ? HNSW_OWN_INT8 : HNSW_OWN_HALF;
+			return (smaller || layout->remote) && layout->space->euclidean ?
+				HNSW_OWN_INT8 : HNSW_OWN_HALF;
 	}
 }
 
@@ -268,6 +272,7 @@ init_layout(HnswLayout *layout, const HnswLayoutRequest *request)
 	layout->column_dim = request->column_dim;
 	layout->dim = hnsw_graph_dim(type, request->column_dim);
 	layout->metric = request->metric;
+	layout->remote = request->remote;
 	layout->space = hnsw_metric_info(request->metric);
 	layout->m = request->m;
 	layout->ef_construction = request->ef_construction;

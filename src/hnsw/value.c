@@ -173,7 +173,7 @@ hnsw_value_pack_size(const HnswLayout *layout, const HnswValue *value)
 		case HNSW_TYPE_BIT:
 			return INTALIGN((layout->dim + 7) / 8);
 		default:
-			return INTALIGN(sizeof(half) * layout->dim);
+			return INTALIGN((layout->remote ? sizeof(float) : sizeof(half)) * layout->dim);
 	}
 }
 
@@ -224,6 +224,12 @@ hnsw_value_pack(const HnswLayout *layout, const HnswValue *value, char *packed, 
 			hnsw_own_bits(layout, value->x, (uint8 *) packed);
 			return 0;
 		default:
+			if (layout->remote)
+			{
+				for (int i = 0; i < layout->dim; i++)
+					((float *) packed)[i] = value->x[i] + 0.0f;	/* -0 is 0 */
+				return 0;
+			}
 			scalar_encode_half(layout->dim, value->x, (half *) packed, scale);
 			return rounding_error(layout, layout->dim, value->x, (half *) packed, *scale);
 	}
@@ -263,6 +269,11 @@ hnsw_value_unpack(const HnswLayout *layout, const char *packed, float scale, Hns
 				value->x[i] = ((uint8) packed[i / 8] >> (7 - i % 8)) & 1;
 			break;
 		default:
+			if (layout->remote)
+			{
+				memcpy(value->x, packed, sizeof(float) * layout->dim);
+				break;
+			}
 			distance->half_to_float(layout->dim, (const half *) packed, value->x);
 			for (int i = 0; i < layout->dim; i++)
 				value->x[i] *= scale;
