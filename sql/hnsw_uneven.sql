@@ -99,6 +99,13 @@ SELECT found('rays', '<#>', :'some', 0.97);
 SELECT * FROM piramid_check('rays_v', true);
 DROP TABLE rays;
 
+-- over twenty decades, most of them much shorter than the longest
+CREATE TABLE decades AS SELECT n AS id, (SELECT array_agg(x * 10 ^ (n * 7919 % 2001 / 100.0 - 10)) FROM unnest(noise(n, 32)) AS x)::vector(32) AS v
+	FROM generate_series(1, 3000) AS n;
+CREATE INDEX decades_v ON decades USING hnsw (v vector_ip_ops);
+SELECT found('decades', '<#>', :'some', 0.98);
+DROP TABLE decades;
+
 -- By inner product the longest rows are nearest to few others, but a narrow search comes to them:
 -- of 300, some 16 are missed, and would be 70 if no more of them had nodes at higher levels than of others.
 CREATE TABLE tails (id int, v vector(64));

@@ -29,6 +29,12 @@
 #define UNCLIPPED_SHARE 0.9
 #define UNCLIPPED_SHARE_IP 0.999
 
+/*
+ * Inner product: keys are differences of squared lengths (bounds.c), so that a float must
+ * hold the product of the longest row with a query of the index's length beside them.
+ */
+#define LEAST_OF_LONGEST 1e-4f
+
 /* Inner product: rows are at least so long in the graph, as a part of the index's length. */
 #define SHORTEST 0.25f
 
@@ -319,6 +325,8 @@ build_create_index(BuildState *state)
 	hnsw_layout_to_meta(layout, &meta);
 	if (used > 0)
 		meta.norm = (float) sqrt(Min(largest, 4 * norm / used));
+	if (used > 0 && layout->space->lifted && sorted[nsample - 1] < FLT_MAX)
+		meta.norm = Max(meta.norm, LEAST_OF_LONGEST * sqrtf(sorted[nsample - 1]));
 	hnsw_create(state->rel, MAIN_FORKNUM, &meta, state->mean, projection, sketches);
 	state->index = hnsw_open(state->rel);
 	state->index->layout.remote = layout->remote;

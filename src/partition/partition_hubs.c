@@ -17,18 +17,18 @@
 #include "partition/partition_build.h"
 
 /*
- * Hubs are rows of so many times the median length: the longest quarter of all rows, so
+ * Hubs are rows of so many times the median length: the longest half of all rows, so
  * many at most.  Copies count, too: rows of one direction may have one int8 vector.
  */
-#define SPREAD 1.2f
-#define HUB_SHARE 4
-#define MAX_HUBS 2048
+#define SPREAD 1.1f
+#define HUB_SHARE 2
+#define MAX_HUBS 4096
 
 /* A row has at most this part of its links to hubs. */
 #define LINK_SHARE 2
 
 /* Rows multiplied with all hubs in one call: their products are 512 kB at most. */
-#define HUB_BLOCK 64
+#define HUB_BLOCK 32
 
 #define ST_SORT sort_lengths
 #define ST_ELEMENT_TYPE float
@@ -51,6 +51,7 @@ typedef struct HubScratch
 	int8	   *vectors;
 	int32	   *products;
 	Hub		   *best;			/* of the row at hand */
+	float	   *link_products;	/* of its links */
 } HubScratch;
 
 static float
@@ -106,22 +107,64 @@ choose_hubs(PartitionBuild *build, uint32 *hubs)
 	return count;
 }
 
+/* How good is each link of a row as an answer to it? */
+static void
+link_products(const PartitionBuild *build, const PartitionGraph *graph, uint32 row, float *products)
+{
+	const int8 *vector = ROW_VECTOR(build, row);
+	int			extra = build->params->extra - 1;
+
+	for (int i = 0; i < graph->nlinks[row]; i++)
+	{
+		uint32		other = ROW_LINKS(build, row)[i];
+		const int8 *to = ROW_VECTOR(build, other);
+
+		products[i] = (float) (distance->i8_dot(build->stride, vector, to) -
+							   (int32) vector[extra] * to[extra]) * row_times(build, other);
+	}
+}
+
 /*
- * Put the hubs of a row, the best first, after its kept links; the last of the
- * others give way.
+ * The first so many of a row's best hubs that are, among these and its links, of the
+ * best that there is room for.  Where hubs are few, and not much longer than other
+ * rows, links to near rows are better.
+ */
+static int
+good_hubs(const Hub *best, const float *products, int nlinks, int room)
+{
+	for (int n = 0; n < room; n++)
+	{
+		int			better = n;
+
+		if (best[n].number == PG_UINT32_MAX)
+			return n;
+		for (int i = 0; i < nlinks; i++)
+			better += products[i] > best[n].product;
+		if (better >= room)
+			return n;
+	}
+	return room;
+}
+
+/*
+ * Put the good hubs of a row, the best first, after its kept links; the last of
+ * the others give way.
  */
 static void
-insert_hubs(PartitionBuild *build, PartitionGraph *graph, uint32 row, const Hub *best,
+insert_hubs(PartitionBuild *build, PartitionGraph *graph, uint32 row, const HubScratch *scratch,
 			const uint32 *hubs)
 {
 	uint32	   *links = ROW_LINKS(build, row);
 	int			room = hub_links(build);
+	int			good;
 	int			nkept = Min(graph->nkept[row], build->degree - room);
 	int			nlinks = graph->nlinks[row];
 
-	for (int i = 0; i < room && best[i].number != PG_UINT32_MAX; i++)
+	link_products(build, graph, row, scratch->link_products);
+	good = good_hubs(scratch->best, scratch->link_products, nlinks, room);
+	for (int i = 0; i < good; i++)
 	{
-		uint32		hub = hubs[best[i].number];
+		uint32		hub = hubs[scratch->best[i].number];
 		int			at = 0;
 
 		while (at < nlinks && links[at] != hub)
@@ -173,7 +216,7 @@ link_block(PartitionBuild *build, PartitionGraph *graph, HubScratch *scratch,
 				scratch->best[at] = scratch->best[at - 1];
 			scratch->best[at] = (Hub) {product, h};
 		}
-		insert_hubs(build, graph, rows[i], scratch->best, hubs);
+		insert_hubs(build, graph, rows[i], scratch, hubs);
 	}
 }
 
@@ -205,7 +248,8 @@ link_hubs(PartitionBuild *build, PartitionGraph *graph)
 		scratch.vectors = partition_alloc((Size) HUB_BLOCK * build->stride);
 		scratch.products = partition_alloc(sizeof(int32) * nhubs * HUB_BLOCK);
 		scratch.times = partition_alloc(sizeof(float) * nhubs);
-		scratch.best = partition_alloc(sizeof(Hub) * Max(hub_links(build), 1));
+		scratch.best = partition_alloc(sizeof(Hub) * hub_links(build));
+		scratch.link_products = partition_alloc(sizeof(float) * build->degree);
 		for (uint32 h = 0; h < nhubs; h++)
 		{
 			int8	   *hub = scratch.hubs + (Size) h * build->stride;
@@ -224,6 +268,7 @@ link_hubs(PartitionBuild *build, PartitionGraph *graph)
 		pfree(scratch.vectors);
 		pfree(scratch.products);
 		pfree(scratch.best);
+		pfree(scratch.link_products);
 	}
 	wait_for_team(build);
 	partition_unshare(build, shared);
