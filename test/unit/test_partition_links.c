@@ -10,6 +10,33 @@
 
 #include "distance/distance.h"
 
+/* How many rows link to the best of the long rows, of which one in 40 is, from "first" on? */
+static uint32
+linked_to_best(const PartitionGraph *graph, uint32 n, const int8 *vectors, uint32 first)
+{
+	uint32		linked = 0;
+
+	for (uint32 row = 0; row < n; row++)
+	{
+		uint32		best = 0;
+		int32		most = PG_INT32_MIN;
+
+		for (uint32 hub = first; hub < n; hub += 40)
+		{
+			int32		product = distance->i8_dot(64, vectors + row * 64, vectors + hub * 64);
+
+			if (hub != row && product > most)
+			{
+				most = product;
+				best = hub;
+			}
+		}
+		for (int i = 0; i < graph->nlinks[row]; i++)
+			linked += graph->links[row * 16 + i] == best;
+	}
+	return linked;
+}
+
 /*
  * By inner product, rows link to the long rows with which theirs is largest;
  * unless all rows are about equally long.
@@ -24,7 +51,7 @@ test_hubs(void)
 
 	for (int spread = 0; spread <= 1; spread++)
 	{
-		uint32		linked = 0;
+		uint32		linked;
 
 		/* One row in 40 keeps its length, and has nothing to add. */
 		for (uint32 row = 0; row < n; row++)
@@ -34,24 +61,7 @@ test_hubs(void)
 		graph = build(n, vectors, 64, &params);
 		ok(lists_are_sound(graph), "hubs, spread %d: lists are full and sound", spread);
 		ok(count_reachable(graph) == n, "hubs, spread %d: every row is reachable", spread);
-		for (uint32 row = 0; row < n; row++)
-		{
-			uint32		best = 0;
-			int32		most = PG_INT32_MIN;
-
-			for (uint32 hub = 0; hub < n; hub += 40)
-			{
-				int32		product = distance->i8_dot(64, vectors + row * 64, vectors + hub * 64);
-
-				if (hub != row && product > most)
-				{
-					most = product;
-					best = hub;
-				}
-			}
-			for (int i = 0; i < graph->nlinks[row]; i++)
-				linked += graph->links[row * 16 + i] == best;
-		}
+		linked = linked_to_best(graph, n, vectors, 0);
 		ok(spread ? linked > n * 9 / 10 : linked < n / 2,
 		   "hubs, spread %d: %u of %u rows link to the best long row", spread, linked, n);
 		ok(team_agrees(n, vectors, 64, &params, graph, 3),
@@ -73,7 +83,7 @@ test_times(void)
 	PartitionParams params = {.degree = 16, .quality = 64, .seed = 1, .extra = 64, .times = times};
 	int8	   *vectors = clustered(n, 64, 63, 20, 60, 30);
 	PartitionGraph *graph;
-	uint32		linked = 0;
+	uint32		linked;
 
 	for (uint32 row = 0; row < n; row++)
 	{
@@ -85,24 +95,7 @@ test_times(void)
 	graph = build(n, vectors, 64, &params);
 	ok(lists_are_sound(graph), "times: lists are full and sound");
 	ok(count_reachable(graph) == n, "times: every row is reachable");
-	for (uint32 row = 0; row < n; row++)
-	{
-		uint32		best = 0;
-		int32		most = PG_INT32_MIN;
-
-		for (uint32 hub = 1; hub < n; hub += 40)
-		{
-			int32		product = distance->i8_dot(64, vectors + row * 64, vectors + hub * 64);
-
-			if (hub != row && product > most)
-			{
-				most = product;
-				best = hub;
-			}
-		}
-		for (int i = 0; i < graph->nlinks[row]; i++)
-			linked += graph->links[row * 16 + i] == best;
-	}
+	linked = linked_to_best(graph, n, vectors, 1);
 	ok(linked > n * 9 / 10, "times: %u of %u rows link to the best long row", linked, n);
 	ok(team_agrees(n, vectors, 64, &params, graph, 3), "times: 3 processes build the same graph");
 	partition_free(graph);
