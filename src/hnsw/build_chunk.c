@@ -135,14 +135,11 @@ fill_projected(BuildState *state, BuildChunk *chunk)
 	build_wait(state);
 }
 
-/* Add so many times the index's mean, rotated, to a vector that is rotated. */
-static void
-add_mean(const BuildState *state, float times, float *rotated)
+/* How many times as long as its code is a row? */
+static inline float
+row_times(const BuildChunk *chunk, uint32 row)
 {
-	const float *mean = state->index->mean + state->layout.dim;
-
-	for (int i = 0; i < state->layout.out_dim; i++)
-		rotated[i] += times * mean[i];
+	return chunk->times != NULL ? chunk->times[row] : 1;
 }
 
 /*
@@ -152,19 +149,19 @@ add_mean(const BuildState *state, float times, float *rotated)
 void
 build_rotated(const BuildState *state, const BuildChunk *chunk, uint32 row, float *out)
 {
-	float		times = chunk->times != NULL ? chunk->times[row] : 1;
+	float		times = row_times(chunk, row);
 
 	distance->i8_to_float(state->layout.out_dim, chunk->codes + (Size) row * state->stride,
 						  state->step * times, out);
-	if (times != 1)
-		add_mean(state, times - 1, out);
+	for (int i = 0; i < state->layout.out_dim && times != 1; i++)
+		out[i] += (times - 1) * state->index->mean[state->layout.dim + i];
 }
 
 /* The same, and what codes are made of behind it. */
 static void
 link_vector(const BuildState *state, const BuildChunk *chunk, uint32 row, float *out)
 {
-	float		times = chunk->times != NULL ? chunk->times[row] : 1;
+	float		times = row_times(chunk, row);
 	float	   *projected = out + state->layout.out_dim;
 
 	build_rotated(state, chunk, row, out);

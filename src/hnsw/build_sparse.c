@@ -36,6 +36,7 @@ struct BuildSparse
 	uint16	   *places;
 	float	   *table;
 	double		norm;			/* its squared length */
+	double		stretch;		/* by so many times it is as long in the graph */
 	/* room for another row's values, and for the first one's at its places */
 	float	   *values;
 	float	   *found;
@@ -76,6 +77,7 @@ load(BuildSparse *sparse, uint32 row)
 		sparse->table[sparse->places[i]] += sparse->values[i];
 		sparse->norm += x * x;
 	}
+	sparse->stretch = build_stretch(sparse->index, sparse->norm);
 }
 
 /* The squared distance of the row in the table from another, as the graph sees it. */
@@ -90,8 +92,8 @@ graph_distance(BuildSparse *sparse, uint32 other)
 	double		dot;
 	double		norm;
 	double		stretch;
-	double		other_stretch;
 	double		extra;
+	double		squared = sparse->norm * sparse->stretch * sparse->stretch;
 
 	if (layout->column_dim <= TABLE_SIZE)
 		for (int i = 0; i < n; i++)
@@ -105,12 +107,11 @@ graph_distance(BuildSparse *sparse, uint32 other)
 		return 2 - 2 * dot / sqrt(sparse->norm * norm);
 	if (!layout->space->lifted)
 		return sparse->norm + norm - 2 * dot;
-	stretch = build_stretch(sparse->index, sparse->norm);
-	other_stretch = build_stretch(sparse->index, norm);
-	extra = (double) hnsw_extra(sparse->index, sparse->norm * stretch * stretch) -
-		hnsw_extra(sparse->index, norm * other_stretch * other_stretch);
-	return sparse->norm * stretch * stretch + norm * other_stretch * other_stretch -
-		2 * dot * stretch * other_stretch + extra * extra;
+	stretch = build_stretch(sparse->index, norm);
+	norm *= stretch * stretch;
+	dot *= stretch * sparse->stretch;
+	extra = (double) hnsw_extra(sparse->index, squared) - hnsw_extra(sparse->index, norm);
+	return squared + norm - 2 * dot + extra * extra;
 }
 
 /*
