@@ -111,7 +111,7 @@ sub wrong_answers
 	my $table = $params{table} // $name;
 	my $index = $params{index} // "${table}_idx";
 	my $share = $params{share} // 1;
-	my ($op, $own) = ($kind{$name}{op}, "own_$name(x.n)");
+	my $op = $kind{$name}{op};
 	my $query = $kind{$name}{query} // "make_$name(3)";
 	my ($status, $stdout, $stderr) = $node->psql($params{database} // 'postgres', qq{
 		SET enable_seqscan = off; SET enable_sort = off; SET client_min_messages = error;
@@ -120,9 +120,10 @@ sub wrong_answers
 		SELECT 'rows: ' || ARRAY[count(*), count(DISTINCT id), (SELECT count(*) FROM (SELECT id FROM $table OFFSET 0) AS y)]::text
 		FROM (SELECT id FROM $table ORDER BY v $op $query LIMIT 10000000) AS x
 		HAVING count(*) <> (SELECT count(*) FROM (SELECT id FROM $table OFFSET 0) AS y) OR count(*) <> count(DISTINCT id);
-		SELECT 'lost: ' || x.id || ' of number ' || x.n FROM $table AS x WHERE x.id % $share = 0 AND NOT EXISTS (
-			SELECT FROM (SELECT y.id, y.v $op $own AS d FROM $table AS y ORDER BY y.v $op $own LIMIT 10) AS z
-			HAVING bool_or(z.id = x.id) OR max(z.d) <= (x.v $op $own) AND count(*) = 10);
+		SELECT 'lost: ' || x.id || ' of number ' || x.n FROM $table AS x, LATERAL (SELECT own_$name(x.n) AS own OFFSET 0) AS o
+		WHERE x.id % $share = 0 AND NOT EXISTS (
+			SELECT FROM (SELECT y.id, y.v $op own AS d FROM $table AS y ORDER BY y.v $op own LIMIT 10) AS z
+			HAVING bool_or(z.id = x.id) OR max(z.d) <= (x.v $op own) AND count(*) = 10);
 		SELECT 'not its own vector: ' || id FROM (SELECT id, n, v FROM $table OFFSET 0) AS x
 		WHERE id % $share = 0 AND v::text <> make_$name(n)::text;
 		SELECT 'uncommitted: ' || count(*) FROM (SELECT a FROM $table ORDER BY v $op $query LIMIT 10000000) AS x WHERE a = -1 HAVING count(*) > 0});

@@ -18,8 +18,8 @@ my $comparisons = $ENV{PIRAMID_LSN_COMPARISONS} || 10;
 my @kinds = qw(bits compact impacts keys l2 sparse words);
 my $primary = piramid_node('primary',
 	init => [ allows_streaming => 1 ],
-	# A vacuum naps often.
-	conf => "autovacuum = off\nwal_keep_size = '1GB'\nvacuum_cost_delay = '60ms'\nvacuum_cost_limit = 60\nmax_standby_streaming_delay = -1");
+	# A vacuum naps: how often is said below.
+	conf => "autovacuum = off\nwal_keep_size = '1GB'\nvacuum_cost_delay = '60ms'\nmax_standby_streaming_delay = -1");
 create_kinds($primary, 600, @kinds);
 $primary->backup('base');
 
@@ -57,7 +57,7 @@ sub sample
 	return !$timed_out && $before eq $after ? ($before, join("\n", @answers)) : ();
 }
 
-my ($round, $same, $output, $client) = (0, 0, '');
+my ($round, $same, $logged, $output, $client) = (0, 0, '', '');
 my (%met, @differ);
 my $until = time + $PostgreSQL::Test::Utils::timeout_default + 10 * $comparisons;
 while ($same < $comparisons * @standbys && !@differ && time < $until)
@@ -68,15 +68,17 @@ while ($same < $comparisons * @standbys && !@differ && time < $until)
 		$client->finish if $client;
 		$round++;
 		$client = start_sql($primary, join ";\n", (map {
-			("DELETE FROM $_ WHERE id % 9 = " . $round % 9, some_rows($_, $_, 1, map { 100 * $round + $_ } 1 .. 60), "VACUUM (INDEX_CLEANUP on) $_") } @kinds), \$output);
+			("DELETE FROM $_ WHERE id % 9 = " . $round % 9, some_rows($_, $_, 1, map { 100 * $round + $_ } 1 .. 60),
+			'SET vacuum_cost_limit = ' . any(60, 250, 1000), "VACUUM (INDEX_CLEANUP on) $_") } @kinds), \$output);
 	}
 	$client->pump_nb;
 
 	# It is stopped in a nap, in which it holds nothing that others need; a commit flushes what it
 	# has logged.
-	my ($vacuum, $phase) = split /\|/, $primary->safe_psql('postgres',
-		q{SELECT pid, phase FROM pg_stat_progress_vacuum JOIN pg_stat_activity USING (pid) WHERE wait_event = 'VacuumDelay'});
-	next unless $vacuum && kill 'STOP', $vacuum;
+	my ($vacuum, $where, $now) = split /\|/, $primary->safe_psql('postgres', q{
+		SELECT pid, relid::regclass || ', ' || phase, pg_current_wal_insert_lsn()
+		FROM pg_stat_progress_vacuum JOIN pg_stat_activity USING (pid) WHERE wait_event = 'VacuumDelay'});
+	next unless $vacuum && $now ne $logged && kill 'STOP', $vacuum;
 	my ($lsn, $expected) = sample($primary, 'pg_current_wal_insert_lsn', 'DO $$ BEGIN PERFORM pg_current_xact_id(); END $$;');
 	foreach my $i (0 .. $#standbys)
 	{
@@ -86,11 +88,16 @@ while ($same < $comparisons * @standbys && !@differ && time < $until)
 		# A snapshot of the primary's transactions may have been logged meanwhile.
 		next if ($there // '') ne $lsn;
 		$same++;
-		$met{$phase}++;
-		push @differ, "$lsn, $phase, " . $standbys[$i]->name . ": $got\nprimary: $expected" if $got ne $expected;
+		$met{$where}++;
+		push @differ, "$lsn, $where, " . $standbys[$i]->name . ": $got\nprimary: $expected" if $got ne $expected;
 	}
+	# Without a change by the vacuum there is nothing new to compare.
+	$logged = $lsn // '';
 	kill 'CONT', $vacuum;
 }
+# Enough is compared: the rest is vacuumed without naps.
+sub without_naps { my ($node) = @_; $node->safe_psql('postgres', $_) foreach 'ALTER SYSTEM SET vacuum_cost_delay = 0', 'SELECT pg_reload_conf()'; }
+without_naps($primary);
 $client->finish;
 is($output, '', 'rows change, and are vacuumed');
 is(join("\n", @differ), '', 'in the middle of vacuums, at the same place');
@@ -116,6 +123,7 @@ is(join('', map { wrong_answers($standbys[1], $_, share => 7) } @kinds), '', 'th
 # The first becomes a primary, and the second follows it.
 check_and_stop($primary);
 $standbys[0]->promote;
+without_naps($standbys[0]);
 $standbys[0]->safe_psql('postgres', $_) foreach map { ("DELETE FROM $_ WHERE id % 8 = 1", "VACUUM (INDEX_CLEANUP on) $_", some_rows($_, $_, 1, 9000 .. 9060)) } @kinds;
 same_answers($standbys[0], 'promoted', $standbys[1]);
 is(join('', map { wrong_answers($standbys[1], $_, share => 7) } @kinds), '', 'promoted: the indexes of the other');
