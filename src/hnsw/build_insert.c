@@ -52,8 +52,8 @@ static const int check_widths[] = {40, 100, 200};
 typedef struct RowsSought
 {
 	int			astray;			/* found after the first search went astray */
-	int			alone;			/* not found at once, but what is nearest to it */
-	int			missed;			/* by all searches, with what is nearest to it */
+	int			alone;			/* not found at once, but half of what is nearest to it */
+	int			missed;			/* by all searches, with most of what is nearest to it */
 } RowsSought;
 
 /* Rows that are nodes of the next level now */

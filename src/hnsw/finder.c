@@ -10,10 +10,14 @@
 
 #include <math.h>
 
+#include "utils/float.h"
 #include "utils/memutils.h"
 
 /* A search went astray if a wider one finds so many nodes nearer than all that it met. */
 #define ASTRAY 10
+
+/* Nearest nodes that a missed one links to, of which a search in the right place has met half */
+#define NEAR 8
 
 /* Make a finder, which lives in the current memory context.  Its searches are the graph's. */
 HnswFinder *
@@ -209,21 +213,40 @@ hnsw_finder_misses(HnswFinder *finder, const HnswMetaPageData *meta, const HnswS
 	return n;
 }
 
-/* Has the search that missed a node met the nearest one that it links to, or one as near? */
+/*
+ * Has the search that missed a node met half of the nearest ones that it links to?  Only one
+ * of them may be of a group that has been lost, and come again as another, apart from it.
+ */
 static bool
-met_nearest(HnswFinder *finder, const HnswNeighbour *self)
+met_near(HnswFinder *finder, const HnswNeighbour *self)
 {
-	HnswSought	nearest;
-	HnswRead	read;
-	float		l2sq;
+	HnswSought	near[NEAR];
+	int			n = 0;
+	int			nmet = 0;
 
-	if (self->nlinks == 0)
-		return false;
-	nearest.id = self->links[0];
-	hnsw_read(finder->index, nearest.id, &read);
-	nearest.key = hnsw_node_key(finder->index, finder->query, read.node, &l2sq);
-	hnsw_read_end(&read);
-	return hnsw_finder_met(finder, &nearest);
+	for (int i = 0; i < self->nlinks; i++)
+	{
+		HnswSought	link = {.id = self->links[i]};
+		HnswRead	read;
+		float		l2sq;
+		int			j;
+
+		hnsw_read(finder->index, link.id, &read);
+		link.key = hnsw_node_key(finder->index, finder->query, read.node, &l2sq);
+		hnsw_read_end(&read);
+		if (n == NEAR && !(link.key < near[n - 1].key))
+			continue;
+		n = Min(n + 1, NEAR);
+		for (j = n - 1; j > 0 && link.key < near[j - 1].key; j--)
+			near[j] = near[j - 1];
+		near[j] = link;
+	}
+	for (int i = 0; i < n; i++)
+	{
+		near[i].key = -get_float4_infinity();	/* itself, not another one as near */
+		nmet += hnsw_finder_met(finder, &near[i]);
+	}
+	return n > 0 && 2 * nmet >= n;
 }
 
 /*
@@ -256,7 +279,7 @@ hnsw_finder_look(HnswFinder *finder, const HnswMetaPageData *meta, HnswNodeId id
 	if (used)
 		misses = hnsw_finder_misses(finder, meta, &node, widths, n);
 	if (misses == n)
-		look = met_nearest(finder, &self) ? HNSW_LOOK_ALONE : HNSW_LOOK_LOST;
+		look = met_near(finder, &self) ? HNSW_LOOK_ALONE : HNSW_LOOK_LOST;
 	else if (misses > 0 && finder->astray >= ASTRAY)
 		look = HNSW_LOOK_ASTRAY;
 	else if (misses > 1)

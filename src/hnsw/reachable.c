@@ -44,10 +44,10 @@ static const int verify_width = HNSW_DEFAULT_EF_SEARCH;
 #define FEW_LINKS_SHARE 4
 
 /*
- * Nodes at random that are looked for, at most, and no more than are dying: the only link
- * to a group may have been one of a node that is nowhere near it.
+ * Nodes at random that are looked for: the only link to a group may have been one of a node
+ * that is nowhere near it, or have given way to one of a new node.
  */
-#define MAX_SAMPLE 200
+#define SAMPLE 200
 
 /*
  * Links of one node may have given way for those of another.  A round in which nothing
@@ -102,12 +102,11 @@ static void
 suspect_some(VacuumState *state)
 {
 	HnswIndex  *index = state->index;
-	int64		n = state->repairs ? MAX_SAMPLE : Min(state->ndying, MAX_SAMPLE);
 	BlockNumber last = HnswNodeBlock(&index->layout, state->suspect.size - 1);
 
 	if (index->layout.space->lifted)
 		return;
-	for (int64 i = 0; i < n && last > HNSW_METAPAGE; i++)
+	for (int i = 0; i < SAMPLE && last > HNSW_METAPAGE; i++)
 	{
 		BlockNumber block = (BlockNumber) pg_prng_uint64_range(&pg_global_prng_state,
 															   HNSW_METAPAGE + 1, last);

@@ -141,6 +141,17 @@ like($node->safe_psql('postgres', q{SELECT * FROM piramid_repair('t_v')}), qr/no
 is(lost(), 0, 'after a repair, all are found');
 is(findings(), '', 'and the check says nothing');
 
+# New rows there, of whose inserts the searches did not find it either: the group is two.
+make_island(0, sub { cut(); return 0 });
+$node->safe_psql('postgres', q{
+	INSERT INTO t SELECT 10000 + n, (SELECT array_agg(30 + random() + 0 * i * n) FROM generate_series(1, 8) AS i)::vector(8)
+	FROM generate_series(1, 20) AS n});
+at_least(lost(), ISLAND - 5, 'new rows beside it: of the old ones most are not found');
+like(findings(), qr/^warning\|searches of width 100 miss \d+ of 400 nodes at random, this one first/, 'the check tells');
+$node->safe_psql('postgres', "DELETE FROM t WHERE id = $order[-1]; VACUUM (INDEX_CLEANUP on) t");
+is(lost(), 0, 'a vacuum of another row: all are found');
+is(findings(), '', 'and the check says nothing');
+
 # Searches come to it from above, by one node, and its row goes.  VACUUM looks at one in four of
 # the rows that go, but always where there was a way down.
 my $gone = make_island(1, sub {
