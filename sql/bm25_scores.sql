@@ -43,6 +43,23 @@ SELECT count(*) AS rows, count(*) FILTER (WHERE score < before) AS wrong, count(
 	SELECT score, lag(score) OVER () AS before FROM (
 		SELECT body <@> to_bm25query('w1:* | w2:*'::tsquery) AS score FROM d ORDER BY body <@> to_bm25query('w1:* | w2:*'::tsquery)) x) y;
 SELECT count(*) - (SELECT count(*) FROM d WHERE body ~ '\mw[12]') AS missing FROM d WHERE body @@ to_bm25query('w1:* | w2:*'::tsquery);
+-- Few postings with the prefix, and many.
+SELECT prefix, (SELECT count(*) FROM d WHERE body ~ ('\m' || prefix)) - (SELECT count(*) FROM d WHERE body @@ to_bm25query((prefix || ':*')::tsquery, 'd_body')) AS missing,
+	(SELECT count(*) FROM (SELECT id, body <@> to_bm25query((prefix || ':*')::tsquery, 'd_body') AS score FROM d ORDER BY body <@> to_bm25query((prefix || ':*')::tsquery, 'd_body')) x
+		WHERE round(score::numeric, 4) <> round(('' || (SELECT body FROM d WHERE d.id = x.id) <@> to_bm25query((prefix || ':*')::tsquery, 'd_body'))::numeric, 4)) AS wrong
+FROM unnest(ARRAY['w', 'w4', 'w66', 'w665', 'w9999']) prefix;
+-- To plan it, the lists are not read.
+CREATE FUNCTION planned_blocks() RETURNS int LANGUAGE plpgsql AS $$
+DECLARE
+	plan json;
+BEGIN
+	FOR i IN 1 .. 2 LOOP
+		EXECUTE $q$EXPLAIN (ANALYZE, BUFFERS, FORMAT json) SELECT count(*) FROM d WHERE body @@ to_bm25query('w:*'::tsquery)$q$ INTO plan;
+	END LOOP;
+	RETURN (plan -> 0 -> 'Planning' ->> 'Shared Hit Blocks')::int;
+END $$;
+SELECT planned_blocks() < 200 AS few;
+DROP FUNCTION planned_blocks;
 RESET enable_seqscan;
 -- A word in each document, many times in the query; a long document.
 UPDATE d SET body = body || ' every' ;
