@@ -68,6 +68,32 @@ VACUUM d;
 SELECT learn('d');
 SELECT wrong('d', 'every w1 w1 w1 w2', 100), wrong('d', 'every', 10);
 
+-- A cursor's scores are those of its scan, whatever is inserted between its rows; other statements
+-- have newer ones.
+CREATE TABLE counted (id int, body text);
+INSERT INTO counted SELECT i, 'w' || i % 5 || repeat(' x', i % 17) FROM generate_series(1, 2000) i;
+CREATE INDEX counted_body ON counted USING bm25 (body) WITH (text_config = 'simple');
+CREATE TABLE fetched (n serial, id int, score float8, other float8);
+CREATE FUNCTION fetch_scores() RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+	r record;
+BEGIN
+	FOR r IN SELECT c.id, c.body, body <@> 'w1' AS score FROM counted c WHERE body <@> 'w1' < 0 ORDER BY body <@> 'w1' LOOP
+		INSERT INTO fetched (id, score, other) SELECT r.id, r.score, body <@> 'w1' FROM counted WHERE id = r.id;
+		INSERT INTO counted SELECT i, 'w1' FROM generate_series(-100, 0) i;
+	END LOOP;
+END $$;
+SET enable_seqscan = off;
+SET enable_sort = off;
+CREATE TABLE at_once AS SELECT id, body <@> 'w1' AS score FROM counted WHERE body <@> 'w1' < 0;
+SELECT fetch_scores();
+SELECT count(*) AS rows, count(*) FILTER (WHERE score < before) AS unordered, count(*) FILTER (WHERE score <> once) AS others, count(*) FILTER (WHERE other <> score) > 300 AS newer
+FROM (SELECT n, f.score, other, lag(f.score) OVER (ORDER BY n) AS before, a.score AS once FROM fetched f JOIN at_once a USING (id)) x;
+RESET enable_seqscan;
+RESET enable_sort;
+DROP TABLE counted, fetched, at_once;
+DROP FUNCTION fetch_scores;
+
 -- The score of a row that a scan has just found is not computed again: beside those that are.
 CREATE TABLE h (id int, n int, body text, other text, v tsvector) WITH (fillfactor = 50);
 INSERT INTO h SELECT i, 0, words(i, CASE WHEN i % 50 = 0 THEN 1500 ELSE 9 END), words(i + 7, 9), to_tsvector('simple', words(i, 9)) FROM generate_series(1, 1500) i;
