@@ -60,7 +60,7 @@ typedef struct Bm25Term
 /* What documents must match: a tsquery, or any of some words */
 typedef struct Bm25Match
 {
-	TSQuery		tree;			/* or NULL */
+	TSQuery		tree;			/* or NULL: any word will do */
 	int		   *terms;			/* of the tree's items */
 	uint64	   *any;			/* without a tree: set of terms */
 	uint64	   *required;		/* a document without one of these does not match */
@@ -109,6 +109,7 @@ typedef struct Bm25Search
 	int			nterms;
 	int			nfor;			/* of a sparse vector: the others are against a row */
 	int			room;
+	int		   *places;			/* a hash table of their numbers, of twice the room */
 	int			mask_words;		/* of a set of terms */
 	Bm25Match  *matches;		/* all of them must match */
 	int			nmatches;
