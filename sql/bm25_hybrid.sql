@@ -94,6 +94,9 @@ SELECT array_agg(round(score::numeric, 5)) = (SELECT array_agg(round(score::nume
 FROM piramid_hybrid('p', 'body', 'word3 term5', 'v', '[1,2,3]', pool => 500);
 SELECT error_of($$SELECT piramid_hybrid('d', 'body', 'x', 'body', '[1,2,3]')$$);
 SELECT error_of($$SELECT piramid_hybrid('d', 'nothing', 'x', 'v', '[1,2,3]')$$);
+CREATE VIEW seen AS SELECT * FROM d;
+SELECT error_of($$SELECT piramid_hybrid('seen', 'body', 'x', 'v', '[1,2,3]')$$);
+DROP VIEW seen;
 SELECT error_of($$SELECT piramid_hybrid('d', 'body', 'x', 'v', '[1,2,3]', method => 'best')$$);
 SELECT error_of($$SELECT piramid_hybrid('d', 'body', 'x', 'v', '[1,2,3]', weight => 2)$$);
 SELECT error_of($$SELECT piramid_hybrid('d', 'body', 'x', 'v', '[1,2,3]', max_rows => -1)$$);
@@ -126,6 +129,25 @@ SELECT w.tid, h.text_score, h.distance FROM elsewhere.piramid_hybrid('elsewhere.
 	JOIN elsewhere.words w ON w.ctid = h.tid ORDER BY h.score DESC, w.tid;
 SELECT w.tid, h.score FROM elsewhere.piramid_hybrid('elsewhere.vectors', 's', 'plum', 'd', '[1,0]', max_rows => 2147483647) h
 	JOIN elsewhere.vectors w ON w.ctid = h.tid ORDER BY h.score DESC, w.tid;
+-- Distances that are all zero, or infinite: the nearest rows have the best scores.
+CREATE TABLE elsewhere.far (id int, body text, v vector(2));
+INSERT INTO elsewhere.far VALUES (1, 'apple', '[3e38,3e38]'), (2, 'apple', '[-3e38,-3e38]'), (3, 'apple', '[1,2]'), (4, 'pear', NULL);
+CREATE INDEX ON elsewhere.far USING bm25 (body) WITH (text_config = 'simple');
+CREATE FUNCTION far(operators text, query text, asked vector, method text, condition text) RETURNS TABLE (id int, score numeric, distance float8) LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE format('CREATE INDEX far_v ON elsewhere.far USING hnsw (v %I)', operators);
+	RETURN QUERY SELECT f.id, round(h.score::numeric, 4), h.distance FROM elsewhere.piramid_hybrid('elsewhere.far', 'body', query, 'v', asked, method => method, filter => condition) h
+		JOIN elsewhere.far f ON f.ctid = h.tid ORDER BY h.score DESC, f.id;
+	DROP INDEX elsewhere.far_v;
+END $$;
+SELECT * FROM far('vector_l2_ops', 'apple pear', '[3e38,3e38]', 'score', NULL);
+SELECT * FROM far('vector_l2_ops', 'apple', '[3e38,3e38]', 'minmax', NULL);
+SELECT * FROM far('vector_l2_ops', 'apple', '[3e38,3e38]', 'zscore', NULL);
+SELECT * FROM far('vector_l2_ops', 'apple', '[3e38,3e38]', 'dbsf', NULL);
+SELECT * FROM far('vector_ip_ops', 'apple', '[3e38,3e38]', 'score', NULL);
+SELECT * FROM far('vector_l2_ops', 'apple pear', '[1,2]', 'score', 'id > 2');
+DROP FUNCTION far;
+DROP TABLE elsewhere.far;
 SELECT count(*) > 0 AS explained FROM elsewhere.piramid_hybrid_explain('elsewhere.words', 's', 'plum', 'd', '[-1,0]');
 DROP TABLE d, p, truth, elsewhere.words, elsewhere.vectors;
 DROP ROLE regress_hybrid_user;

@@ -130,6 +130,38 @@ SELECT array_agg(s) = (SELECT array_agg(s) FROM (SELECT body <@> 'early w3' AS s
 FROM (SELECT body <@> 'early w3' AS s FROM parted ORDER BY body <@> 'early w3' LIMIT 60) x;
 SELECT id FROM parted_2 ORDER BY body <@> 'w3' LIMIT 2;
 SELECT id FROM parted WHERE id < 50 ORDER BY body <@> 'w3 early' LIMIT 2;
+-- Indexes of partitions that differ in options: a scan ranks by those of its partition, whichever was
+-- scanned before.  Without a scan it is not known which count.
+DROP INDEX parted_body;
+CREATE INDEX parted_body ON ONLY parted USING bm25 (body) WITH (text_config = 'simple');
+CREATE INDEX parted_1_body ON parted_1 USING bm25 (body) WITH (text_config = 'simple', k1 = 0.1, b = 0);
+CREATE INDEX parted_2_body ON parted_2 USING bm25 (body) WITH (text_config = 'simple', k1 = 9, b = 1);
+ALTER INDEX parted_body ATTACH PARTITION parted_1_body;
+ALTER INDEX parted_body ATTACH PARTITION parted_2_body;
+SELECT part, count(*), (SELECT array_agg(s) FROM (
+		SELECT body <@> to_bm25query('x w3', 'parted_body') AS s FROM parted_2 ORDER BY body <@> to_bm25query('x w3', 'parted_body')) own)
+	= array_agg(x.s ORDER BY x.s) AS second
+FROM (SELECT tableoid::regclass AS part, body <@> 'x w3' AS s FROM parted ORDER BY body <@> 'x w3') x GROUP BY part ORDER BY part::text;
+SET enable_seqscan = on;
+SET enable_sort = on;
+SET enable_bitmapscan = off;
+SET enable_indexscan = off;
+SELECT id FROM parted ORDER BY body <@> 'x w3' LIMIT 1;
+SELECT count(*) FROM parted WHERE body <@> 'x w3' < 0;
+-- Conditions do not depend on k1 and b.
+SELECT count(*) FROM parted WHERE body @@ to_bm25query('early');
+DROP INDEX parted_body;
+CREATE INDEX parted_body ON ONLY parted USING bm25 (body) WITH (text_config = 'simple');
+CREATE INDEX parted_1_body ON parted_1 USING bm25 (body) WITH (text_config = 'simple');
+CREATE INDEX parted_2_body ON parted_2 USING bm25 (body) WITH (text_config = 'english');
+ALTER INDEX parted_body ATTACH PARTITION parted_1_body;
+ALTER INDEX parted_body ATTACH PARTITION parted_2_body;
+SELECT count(*) FROM parted WHERE body @@ to_bm25query('early');
+SET enable_seqscan = off;
+SET enable_sort = off;
+RESET enable_bitmapscan;
+RESET enable_indexscan;
+SELECT count(*) FROM parted WHERE body @@ to_bm25query('early');
 DROP TABLE one, parted;
 
 -- Of two indexes on a column, the one that the query is for, also if its words are known later.
@@ -149,6 +181,13 @@ PREPARE words(text) AS SELECT id FROM two ORDER BY body <@> $1 LIMIT 1;
 SET plan_cache_mode = force_generic_plan;
 EXECUTE words('word9');
 RESET plan_cache_mode;
+-- A function of two arguments need not name an index.
+CREATE FUNCTION joined(a text, b text) RETURNS bm25query LANGUAGE sql STABLE AS $$ SELECT to_bm25query(a || b) $$;
+CREATE FUNCTION joined_slowly(a text, b text) RETURNS bm25query LANGUAGE plpgsql STABLE AS $$ BEGIN RETURN to_bm25query(a || b); END $$;
+SELECT id FROM two ORDER BY body <@> joined('wo', 'rd9') LIMIT 1;
+SELECT id FROM two ORDER BY body <@> joined_slowly('wo', 'rd9') LIMIT 1;
+SELECT id FROM two WHERE body @@ joined_slowly('word', id::text) AND id < 3 ORDER BY id;
+DROP FUNCTION joined, joined_slowly;
 DROP TABLE two;
 
 -- Words of conditions: @@, beside the server's own.

@@ -43,6 +43,23 @@ SELECT count(*) AS rows, count(*) FILTER (WHERE score < before) AS wrong, count(
 	SELECT score, lag(score) OVER () AS before FROM (
 		SELECT body <@> to_bm25query('w1:* | w2:*'::tsquery) AS score FROM d ORDER BY body <@> to_bm25query('w1:* | w2:*'::tsquery)) x) y;
 SELECT count(*) - (SELECT count(*) FROM d WHERE body ~ '\mw[12]') AS missing FROM d WHERE body @@ to_bm25query('w1:* | w2:*'::tsquery);
+-- Few postings with the prefix, and many.
+SELECT prefix, (SELECT count(*) FROM d WHERE body ~ ('\m' || prefix)) - (SELECT count(*) FROM d WHERE body @@ to_bm25query((prefix || ':*')::tsquery, 'd_body')) AS missing,
+	(SELECT count(*) FROM (SELECT id, body <@> to_bm25query((prefix || ':*')::tsquery, 'd_body') AS score FROM d ORDER BY body <@> to_bm25query((prefix || ':*')::tsquery, 'd_body')) x
+		WHERE round(score::numeric, 4) <> round(('' || (SELECT body FROM d WHERE d.id = x.id) <@> to_bm25query((prefix || ':*')::tsquery, 'd_body'))::numeric, 4)) AS wrong
+FROM unnest(ARRAY['w', 'w4', 'w66', 'w665', 'w9999']) prefix;
+-- To plan it, the lists are not read.
+CREATE FUNCTION planned_blocks() RETURNS int LANGUAGE plpgsql AS $$
+DECLARE
+	plan json;
+BEGIN
+	FOR i IN 1 .. 2 LOOP
+		EXECUTE $q$EXPLAIN (ANALYZE, BUFFERS, FORMAT json) SELECT count(*) FROM d WHERE body @@ to_bm25query('w:*'::tsquery)$q$ INTO plan;
+	END LOOP;
+	RETURN (plan -> 0 -> 'Planning' ->> 'Shared Hit Blocks')::int;
+END $$;
+SELECT planned_blocks() < 200 AS few;
+DROP FUNCTION planned_blocks;
 RESET enable_seqscan;
 -- A word in each document, many times in the query; a long document.
 UPDATE d SET body = body || ' every' ;
@@ -50,6 +67,32 @@ INSERT INTO d SELECT 10000, words(10000, 900);
 VACUUM d;
 SELECT learn('d');
 SELECT wrong('d', 'every w1 w1 w1 w2', 100), wrong('d', 'every', 10);
+
+-- A cursor's scores are those of its scan, whatever is inserted between its rows; other statements
+-- have newer ones.
+CREATE TABLE counted (id int, body text);
+INSERT INTO counted SELECT i, 'w' || i % 5 || repeat(' x', i % 17) FROM generate_series(1, 2000) i;
+CREATE INDEX counted_body ON counted USING bm25 (body) WITH (text_config = 'simple');
+CREATE TABLE fetched (n serial, id int, score float8, other float8);
+CREATE FUNCTION fetch_scores() RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+	r record;
+BEGIN
+	FOR r IN SELECT c.id, c.body, body <@> 'w1' AS score FROM counted c WHERE body <@> 'w1' < 0 ORDER BY body <@> 'w1' LOOP
+		INSERT INTO fetched (id, score, other) SELECT r.id, r.score, body <@> 'w1' FROM counted WHERE id = r.id;
+		INSERT INTO counted SELECT i, 'w1' FROM generate_series(-100, 0) i;
+	END LOOP;
+END $$;
+SET enable_seqscan = off;
+SET enable_sort = off;
+CREATE TABLE at_once AS SELECT id, body <@> 'w1' AS score FROM counted WHERE body <@> 'w1' < 0;
+SELECT fetch_scores();
+SELECT count(*) AS rows, count(*) FILTER (WHERE score < before) AS unordered, count(*) FILTER (WHERE score <> once) AS others, count(*) FILTER (WHERE other <> score) > 300 AS newer
+FROM (SELECT n, f.score, other, lag(f.score) OVER (ORDER BY n) AS before, a.score AS once FROM fetched f JOIN at_once a USING (id)) x;
+RESET enable_seqscan;
+RESET enable_sort;
+DROP TABLE counted, fetched, at_once;
+DROP FUNCTION fetch_scores;
 
 -- The score of a row that a scan has just found is not computed again: beside those that are.
 CREATE TABLE h (id int, n int, body text, other text, v tsvector) WITH (fillfactor = 50);

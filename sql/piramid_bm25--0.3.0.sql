@@ -211,6 +211,11 @@ BEGIN
 			MESSAGE = 'max_rows, skip, rrf_k, pool or weight is out of range',
 			HINT = 'weight is the share of the vector leg, from 0 to 1; pool is at least 1, the others at least 0.';
 	END IF;
+	IF EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = rel AND relkind = 'v') THEN
+		RAISE EXCEPTION USING ERRCODE = 'wrong_object_type',
+			MESSAGE = pg_catalog.format('%s is a view, whose rows have no tid', rel),
+			HINT = 'Name the table, and give the view''s condition as filter.';
+	END IF;
 	SELECT a.atttypid, t.typname, pg_catalog.quote_ident(n.nspname) INTO vector_type, vector_name, vector_schema
 	FROM pg_catalog.pg_attribute a
 	JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
@@ -245,7 +250,7 @@ BEGIN
 			-- by the largest size, as products may all be negative
 			vector_part := CASE operator WHEN '<=>' THEN '1 - d'
 				WHEN '<#>' THEN '- d / NULLIF(max(abs(d)) OVER (), 0)'
-				ELSE '1 - d / NULLIF(max(d) OVER (), 0)' END;
+				ELSE '1 - CASE WHEN d = 0 THEN 0 ELSE d / max(d) OVER () END' END;
 		WHEN 'rrf' THEN
 			text_part := pg_catalog.format('1.0 / (%s + text_rank)', rrf_k);
 			vector_part := pg_catalog.format('1.0 / (%s + vector_rank)', rrf_k);
@@ -264,7 +269,7 @@ BEGIN
 				HINT = 'Methods are score, rrf, minmax, zscore and dbsf.';
 	END CASE;
 
-	-- with its schema, so that no WITH hides it
+	-- With its schema, so that no WITH hides it.  Distances that are infinite still make finite scores.
 	SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) INTO source
 	FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = rel;
 	RETURN pg_catalog.format($f$
@@ -279,12 +284,13 @@ vectors AS MATERIALIZED (
 found AS MATERIALIZED (
 	SELECT part, tid, s, d, text_rank, vector_rank FROM words FULL JOIN vectors USING (part, tid)),
 scored AS MATERIALIZED (
-	SELECT part, tid, text_rank, vector_rank, COALESCE(s, row_s, 0) AS s, COALESCE(d, NULLIF(row_d, 'NaN')) AS d
+	SELECT part, tid, text_rank, vector_rank, COALESCE(s, row_s, 0) AS s, COALESCE(d, NULLIF(row_d, 'NaN')) AS distance
 	FROM found JOIN (SELECT tableoid AS row_part, ctid AS row_tid, %2$s AS row_s, %3$s AS row_d
 		FROM %1$s) AS r ON row_tid = tid AND row_part = part)
 SELECT tid, (%9$s * COALESCE(%6$s, 0) + %10$s * COALESCE(%7$s, 0))::float8 AS score,
-	0 - s, d, text_rank, vector_rank, part::pg_catalog.regclass
-FROM scored ORDER BY score DESC, part, tid LIMIT %8$s OFFSET %11$s$f$,
+	0 - s, distance, text_rank, vector_rank, part::pg_catalog.regclass
+FROM (SELECT *, CASE WHEN abs(distance) > 1e150 THEN sign(distance) * 1e150 ELSE distance END AS d FROM scored) x
+ORDER BY score DESC, part, tid LIMIT %8$s OFFSET %11$s$f$,
 		source, text_score, distance, COALESCE(filter, 'true'), limits, text_part, vector_part, max_rows,
 		1 - weight, weight, skip);
 END $$;

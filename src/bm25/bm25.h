@@ -307,6 +307,7 @@ extern void bm25_walk_begin(Bm25DictWalk *walk, Bm25Reader *reader, const char *
 extern bool bm25_walk_next(Bm25DictWalk *walk);
 extern void bm25_cursor_prefetch(Bm25Reader *reader, const Bm25Entry *entry);
 extern Bm25Cursor *bm25_cursor_open(Bm25Reader *reader, const Bm25Entry *entry);
+extern uint64 bm25_prefix_postings(Bm25Reader *reader, const char *prefix, int len);
 extern Bm25Cursor *bm25_cursor_of_prefix(Bm25Reader *reader, const char *prefix, int len);
 extern void bm25_cursor_load(Bm25Cursor *cursor, uint32 block);
 extern void bm25_cursor_load_tfs(Bm25Cursor *cursor);

@@ -274,6 +274,6 @@ typedef Bm25DictPageData *Bm25DictPage;
 #define BM25_NEGATIVE_TERM UINT32_C(0x80000000)
 #define BM25_DIMENSION_BYTES 4
 #define BM25_LEAST_BYTES 2
-#define BM25_MAX_TERM 2046		/* as lexemes of a tsvector */
+#define BM25_MAX_TERM 2047		/* as lexemes of a tsvector */
 
 #endif							/* PIRAMID_BM25_PAGE_H */

@@ -149,6 +149,7 @@ estimate_query(Relation rel, Node *arg, bool condition, double ntuples, Estimate
 	}
 	query = constant_query((Const *) arg);
 	bm25_search_init(&search, rel);
+	search.estimated = true;
 	bm25_search_match(&search, query);
 	bm25_search_open(&search);
 	for (int i = 0; i < search.nterms; i++)

@@ -242,7 +242,7 @@ bm25_parse_words(Oid config_oid, ParsedText *parsed, char *text, int len)
 											   PointerGetDatum(&word_len)))) > 0)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (word_len >= MAXSTRLEN)
+		if (word_len > MAXSTRLEN)
 			ereport(NOTICE,
 					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 					 errmsg("word is too long to be indexed"),

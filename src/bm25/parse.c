@@ -130,6 +130,8 @@ bm25_parse_text(Oid config, const char *text, int len, uint32 flags, Bm25Documen
 	pfree(parsed.words);
 }
 
+StaticAssertDecl(BM25_MAX_TERM >= MAXSTRLEN, "a lexeme of a tsvector is a term");
+
 /* The words of a tsvector: each as often as it has positions, or once. */
 void
 bm25_parse_tsvector(TSVector vector, uint32 flags, Bm25Document *document)

@@ -11,6 +11,7 @@
 #include "access/sysattr.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "optimizer/optimizer.h"
 #include "tsearch/ts_utils.h"
@@ -334,23 +335,59 @@ check_words(const Bm25Search *search)
 				 errhint("Name an index of texts.")));
 }
 
+/* Where the hash table has a term, or room for it: numbers of terms, or -1 */
+static int *
+find_place(Bm25Search *search, const char *word, int len, bool prefix)
+{
+	uint32		mask = search->room * 2 - 1;
+	uint32		place = hash_bytes((const unsigned char *) word, len) + prefix;
+
+	for (;; place++)
+	{
+		int		   *number = &search->places[place & mask];
+		const Bm25Term *term;
+
+		if (*number < 0)
+			return number;
+		term = &search->terms[*number];
+		if (term->len == len && term->prefix == prefix && memcmp(term->word, word, len) == 0)
+			return number;
+	}
+}
+
+/* Have room for twice as many terms, 8 at first. */
+static void
+grow_terms(Bm25Search *search)
+{
+	search->room = Max(8, search->room * 2);
+	search->terms = search->terms == NULL ? palloc(sizeof(Bm25Term) * search->room) :
+		repalloc(search->terms, sizeof(Bm25Term) * search->room);
+	if (search->places != NULL)
+		pfree(search->places);
+	search->places = palloc(sizeof(int) * search->room * 2);
+	memset(search->places, 0xFF, sizeof(int) * search->room * 2);
+	for (int i = 0; i < search->nterms; i++)
+	{
+		Bm25Term   *term = &search->terms[i];
+
+		*find_place(search, term->word, term->len, term->prefix) = i;
+	}
+}
+
 /* The number of a term, which is added if it is new. */
 static int
 add_term(Bm25Search *search, const char *word, int len, bool prefix)
 {
-	for (int i = 0; i < search->nterms; i++)
-		if (search->terms[i].len == len && search->terms[i].prefix == prefix &&
-			memcmp(search->terms[i].word, word, len) == 0)
-			return i;
+	int		   *number;
+
 	if (search->nterms == search->room)
-	{
-		search->room = Max(8, search->room * 2);
-		search->terms = search->terms == NULL ? palloc(sizeof(Bm25Term) * search->room) :
-			repalloc(search->terms, sizeof(Bm25Term) * search->room);
-	}
+		grow_terms(search);
+	number = find_place(search, word, len, prefix);
+	if (*number >= 0)
+		return *number;
 	search->terms[search->nterms] = (Bm25Term) {word, len, prefix};
 	search->mask_words = search->nterms / 64 + 1;
-	return search->nterms++;
+	return *number = search->nterms++;
 }
 
 /* Count the words of a tsquery that a document is better for. */
@@ -548,6 +585,23 @@ find_positional(Bm25Search *search, TSQuery tree, QueryItem *item, bool in_phras
 		find_positional(search, tree, item + item->qoperator.left, in_phrase);
 }
 
+/* Is a tsquery any of some words, and nothing else?  They come into "words", a set of terms. */
+static bool
+is_any(const Bm25Match *match, QueryItem *item, uint64 *words)
+{
+	check_stack_depth();
+	if (item->type == QI_VAL)
+	{
+		int			term = match->terms[item - GETQUERY(match->tree)];
+
+		words[term / 64] |= UINT64CONST(1) << (term % 64);
+		return item->qoperand.weight == 0;
+	}
+	return item->qoperator.oper == OP_OR && is_any(match, item + 1, words) &&
+		is_any(match, item + item->qoperator.left, words);
+}
+
+/* Rows match this tsquery. */
 static void
 add_tree(Bm25Search *search, TSQuery tree)
 {
@@ -574,6 +628,14 @@ add_tree(Bm25Search *search, TSQuery tree)
 	match->required = new_set(search);
 	find_required(search, tree, GETQUERY(tree), match->required);
 	search->nmatches++;
+	/* Then each row with a word of it matches, and need not be asked about. */
+	match->any = new_set(search);
+	if (is_any(match, GETQUERY(tree), match->any))
+	{
+		match->tree = NULL;
+		return;
+	}
+	match->any = NULL;
 	/* Does it match without any word? */
 	nothing = new_set(search);
 	match->matches_nothing = match_tree(search, match, nothing, NULL) != TS_NO;
@@ -650,22 +712,6 @@ bm25_search_match(Bm25Search *search, Bm25Query query)
 	search->nmatches++;
 }
 
-/* Is a tsquery any of some words, and nothing else?  They come into "words", a set of terms. */
-static bool
-is_any(const Bm25Match *match, QueryItem *item, uint64 *words)
-{
-	check_stack_depth();
-	if (item->type == QI_VAL)
-	{
-		int			term = match->terms[item - GETQUERY(match->tree)];
-
-		words[term / 64] |= UINT64CONST(1) << (term % 64);
-		return item->qoperand.weight == 0;
-	}
-	return item->qoperator.oper == OP_OR && is_any(match, item + 1, words) &&
-		is_any(match, item + item->qoperator.left, words);
-}
-
 /* Does each document match that has any of the words that the order asks for? */
 bool
 bm25_order_matches(Bm25Search *search)
@@ -673,14 +719,10 @@ bm25_order_matches(Bm25Search *search)
 	for (int i = 0; i < search->nmatches; i++)
 	{
 		const Bm25Match *match = &search->matches[i];
-		uint64	   *words = match->any;
+		const uint64 *words = match->any;
 
 		if (match->tree != NULL)
-		{
-			words = new_set(search);
-			if (!is_any(match, GETQUERY(match->tree), words))
-				return false;
-		}
+			return false;
 		for (int term = 0; term < search->nterms; term++)
 			if (search->terms[term].freq > 0 && !(words[term / 64] >> (term % 64) & 1))
 				return false;

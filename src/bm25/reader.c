@@ -569,14 +569,7 @@ bm25_cursor_seek(Bm25Cursor *cursor, uint32 doc)
 	return cursor->at < cursor->n;
 }
 
-/* Postings of several terms: the document, shifted, and how often the term occurs in it */
-typedef struct Postings
-{
-	uint64	   *items;
-	Size		n;
-	Size		room;
-} Postings;
-
+/* A posting of several terms: the document, shifted, and how often they occur in it */
 #define ST_SORT sort_postings
 #define ST_ELEMENT_TYPE uint64
 #define ST_COMPARE(a, b) (*(a) < *(b) ? -1 : *(a) > *(b))
@@ -585,85 +578,126 @@ typedef struct Postings
 #define ST_DEFINE
 #include "lib/sort_template.h"
 
-/* Sort postings, and make one of those of a document. */
-static void
-combine_postings(Postings *postings)
-{
-	Size		kept = 0;
+/* With more than this share of the documents, postings are counted, not sorted. */
+#define COUNTED_SHARE 16
 
-	if (postings->n == 0)
-		return;
-	sort_postings(postings->items, postings->n);
-	for (Size i = 1; i < postings->n; i++)
-	{
-		if (postings->items[i] >> 32 == postings->items[kept] >> 32)
-			postings->items[kept] += (uint32) postings->items[i];
-		else
-			postings->items[++kept] = postings->items[i];
-	}
-	postings->n = kept + 1;
+/* Go on to the next term with a prefix; at the end, what the walk holds is let go. */
+static bool
+next_with_prefix(Bm25DictWalk *walk, const char *prefix, int len)
+{
+	CHECK_FOR_INTERRUPTS();
+	if (bm25_walk_next(walk) && walk->len >= len && memcmp(walk->term, prefix, len) == 0)
+		return true;
+	if (walk->page != NULL)
+		pfree(unconstify(char *, walk->page));
+	return false;
 }
 
-/* Add the postings of a term.  The room is doubled if combining leaves less than half of it. */
-static void
-add_postings(Postings *postings, Bm25Reader *reader, const Bm25Entry *entry)
+/* How many postings all terms with a prefix have; documents with several count several times. */
+uint64
+bm25_prefix_postings(Bm25Reader *reader, const char *prefix, int len)
 {
-	Bm25Cursor *cursor = bm25_cursor_open(reader, entry);
+	Bm25DictWalk walk;
+	uint64		n = 0;
 
-	if (entry->df > postings->room - postings->n)
+	bm25_walk_begin(&walk, reader, prefix, len);
+	while (next_with_prefix(&walk, prefix, len))
+		n += walk.found.df;
+	return n;
+}
+
+/*
+ * Read the postings of all terms with a prefix: into "counts", by document, or into
+ * "items", which has room for n.
+ */
+static void
+read_prefix(Bm25Reader *reader, const char *prefix, int len, uint32 *counts, uint64 *items,
+			uint64 n)
+{
+	Bm25DictWalk walk;
+
+	bm25_walk_begin(&walk, reader, prefix, len);
+	while (next_with_prefix(&walk, prefix, len))
 	{
-		combine_postings(postings);
-		if (postings->n + entry->df > postings->room / 2)
+		Bm25Cursor *cursor = bm25_cursor_open(reader, &walk.found);
+
+		for (bool more = bm25_cursor_seek(cursor, 0); more;
+			 more = bm25_cursor_seek(cursor, cursor->docs[cursor->at] + 1))
 		{
-			postings->room = Max(1024, (postings->n + entry->df) * 2);
-			postings->items = postings->items == NULL ?
-				palloc_extended(sizeof(uint64) * postings->room, MCXT_ALLOC_HUGE) :
-				repalloc_huge(postings->items, sizeof(uint64) * postings->room);
+			bm25_cursor_load_tfs(cursor);
+			if (n-- == 0)
+				report_stream(reader, "a broken dictionary");
+			if (counts != NULL)
+				counts[cursor->docs[cursor->at]] += cursor->tfs[cursor->at];
+			else
+				*items++ = (uint64) cursor->docs[cursor->at] << 32 | cursor->tfs[cursor->at];
 		}
+		close_cursor(cursor);
 	}
-	for (bool more = bm25_cursor_seek(cursor, 0); more;
-		 more = bm25_cursor_seek(cursor, cursor->docs[cursor->at] + 1))
+}
+
+/* Take the documents that occur, with their counts; returns how many. */
+static Size
+take_counted(const uint32 *counts, uint32 ndocs, uint32 *docs, uint32 *tfs)
+{
+	Size		n = 0;
+
+	for (uint32 doc = 0; doc < ndocs; doc++)
+		if (counts[doc] > 0)
+		{
+			docs[n] = doc;
+			tfs[n++] = counts[doc];
+		}
+	return n;
+}
+
+/* Take each document of sorted postings once, with the sum of its counts; returns how many. */
+static Size
+take_sorted(const uint64 *items, uint64 nitems, uint32 *docs, uint32 *tfs)
+{
+	Size		n = 0;
+
+	for (uint64 i = 0; i < nitems; i++)
 	{
-		bm25_cursor_load_tfs(cursor);
-		postings->items[postings->n++] =
-			(uint64) cursor->docs[cursor->at] << 32 | cursor->tfs[cursor->at];
+		uint32		doc = (uint32) (items[i] >> 32);
+
+		if (n == 0 || docs[n - 1] != doc)
+		{
+			docs[n] = doc;
+			tfs[n++] = 0;
+		}
+		tfs[n - 1] += (uint32) items[i];
 	}
-	close_cursor(cursor);
+	return n;
 }
 
 /* The postings of all terms with a prefix, as of one term; NULL if there are none. */
 Bm25Cursor *
 bm25_cursor_of_prefix(Bm25Reader *reader, const char *prefix, int len)
 {
+	uint32		ndocs = reader->segment.ndocs;
+	uint64		n = bm25_prefix_postings(reader, prefix, len);
+	bool		counted = n > ndocs / COUNTED_SHARE;
+	Size		room = Min(n, ndocs);
 	Bm25Cursor *cursor;
-	Bm25DictWalk walk;
-	Postings	postings = {0};
+	void	   *found;
 
-	bm25_walk_begin(&walk, reader, prefix, len);
-	while (bm25_walk_next(&walk) && walk.len >= len && memcmp(walk.term, prefix, len) == 0)
-	{
-		CHECK_FOR_INTERRUPTS();
-		add_postings(&postings, reader, &walk.found);
-	}
-	if (walk.page != NULL)
-		pfree(unconstify(char *, walk.page));
-	combine_postings(&postings);
-	if (postings.n == 0)
+	if (n == 0)
 		return NULL;
+	found = palloc_extended(counted ? sizeof(uint32) * (Size) ndocs : sizeof(uint64) * n,
+							MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	read_prefix(reader, prefix, len, counted ? found : NULL, found, n);
 	cursor = palloc0(sizeof(Bm25Cursor));
 	cursor->reader = reader;
 	cursor->loops = bm25_loops();
 	cursor->least = 1;
-	cursor->df = cursor->n = postings.n;
-	cursor->docs = palloc_extended(sizeof(uint32) * (postings.n * 2 + BLOCK_LANES),
-								   MCXT_ALLOC_HUGE);
-	cursor->tfs = cursor->docs + postings.n;
-	for (Size i = 0; i < postings.n; i++)
-	{
-		cursor->docs[i] = (uint32) (postings.items[i] >> 32);
-		cursor->tfs[i] = (uint32) postings.items[i];
-	}
-	pfree(postings.items);
+	cursor->docs = palloc_extended(sizeof(uint32) * (room * 2 + BLOCK_LANES), MCXT_ALLOC_HUGE);
+	cursor->tfs = cursor->docs + room;
+	if (!counted)
+		sort_postings(found, n);
+	cursor->df = cursor->n = counted ? take_counted(found, ndocs, cursor->docs, cursor->tfs) :
+		take_sorted(found, n, cursor->docs, cursor->tfs);
+	pfree(found);
 	cursor->bound = PG_UINT8_MAX;
 	cursor->has_tfs = true;
 	return cursor;

@@ -260,6 +260,17 @@ guess_rows(PlannerInfo *root)
 	return Min(limit, MOST_ROWS);
 }
 
+/* Is it a call of a function of ours beside another one, of this name and so many arguments? */
+static bool
+is_call(Node *node, const char *name, int nargs, Oid beside)
+{
+	FuncExpr   *call = (FuncExpr *) node;
+
+	return IsA(node, FuncExpr) && list_length(call->args) == nargs &&
+		get_func_namespace(call->funcid) == get_func_namespace(beside) &&
+		strcmp(get_func_name(call->funcid), name) == 0;
+}
+
 /* The query with the index in it; NULL if that is there already. */
 static Expr *
 query_with_index(PlannerInfo *root, FuncExpr *call, Oid query_type, Oid index)
@@ -271,9 +282,8 @@ query_with_index(PlannerInfo *root, FuncExpr *call, Oid query_type, Oid index)
 	List	   *args;
 
 	/* It has one, or names one itself. */
-	if (IsA(arg, FuncExpr) && exprType(arg) == query_type &&
-		(list_length(((FuncExpr *) arg)->args) == 2 ||
-		 strcmp(get_func_name(((FuncExpr *) arg)->funcid), FOR_INDEX) == 0))
+	if (is_call(arg, "to_bm25query", 2, call->funcid) || is_call(arg, FOR_INDEX, 2, call->funcid) ||
+		is_call(arg, FOR_INDEX, 3, call->funcid))
 		return NULL;
 	if (IsA(arg, Const) && ((Const *) arg)->constisnull)
 		return NULL;

@@ -24,6 +24,7 @@
 #include "pgstat.h"
 #include "type/sparsevec.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 
 #define FIRST_ROWS 16
 
@@ -145,9 +146,12 @@ bm25_scanned_score(Datum value, Bm25Query query, double *score)
 	Bm25Scan  *state = latest == NULL ? NULL : latest->opaque;
 
 	if (state == NULL || !bm25_is_scanned(latest, DatumGetPointer(value)) ||
-		!bm25_same_query(query, state->order) ||
-		state->statement != GetCurrentStatementStartTimestamp() ||
-		state->command != GetCurrentCommandId(false))
+		!bm25_same_query(query, state->order))
+		return false;
+	/* A later FETCH has the snapshot of its cursor's scan; other statements, scores of their own. */
+	if ((state->statement != GetCurrentStatementStartTimestamp() ||
+		 state->command != GetCurrentCommandId(false)) &&
+		(!ActiveSnapshotSet() || GetActiveSnapshot() != latest->xs_snapshot))
 		return false;
 	*score = bm25_score(state->search.weights, state->top.hits[state->next - 1].points);
 	return true;

@@ -48,9 +48,12 @@ report_no_index(FunctionCallInfo fcinfo)
 			 errhint("Create one on this column, or name one: to_bm25query('words', 'index_name').")));
 }
 
-/* What is known about a query, which most often is the one of the last call. */
+/*
+ * What is known about a query, which most often is the one of the last call.  It is asked
+ * about a text, or a tsvector.
+ */
 static ScoreState *
-get_state(FunctionCallInfo fcinfo, Bm25Query query, bool ordered)
+get_state(FunctionCallInfo fcinfo, Bm25Query query, bool ordered, bool is_text)
 {
 	ScoreState *state = fcinfo->flinfo->fn_extra;
 	Oid			index;
@@ -87,6 +90,8 @@ get_state(FunctionCallInfo fcinfo, Bm25Query query, bool ordered)
 	state->command = GetCurrentCommandId(false);
 	bm25_search_init(&state->search, rel);
 	state->config = state->search.config;
+	bm25_check_partitions(&state->search, query->index, ordered,
+						  is_text || bm25_query_kind(query) == BM25_QUERY_TEXT);
 	if (ordered)
 	{
 		bm25_search_order_by(&state->search, state->query);
@@ -171,7 +176,7 @@ score_value(FunctionCallInfo fcinfo, bool is_text)
 
 	if (bm25_scanned_score(PG_GETARG_DATUM(0), query, &known))
 		PG_RETURN_FLOAT8(known);
-	state = get_state(fcinfo, query, true);
+	state = get_state(fcinfo, query, true, is_text);
 	old = MemoryContextSwitchTo(state->scratch);
 	if (is_text)
 	{
@@ -274,7 +279,7 @@ Datum
 bm25_text_match(PG_FUNCTION_ARGS)
 {
 	text	   *t = PG_GETARG_TEXT_PP(0);
-	ScoreState *state = get_state(fcinfo, PG_GETARG_BM25QUERY(1), false);
+	ScoreState *state = get_state(fcinfo, PG_GETARG_BM25QUERY(1), false, true);
 	MemoryContext old = MemoryContextSwitchTo(state->scratch);
 	Bm25Document document;
 	TextPositions positions = {{read_positions}, &state->search, &document};
@@ -306,7 +311,7 @@ bm25_tsvector_match(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_UNDEFINED_FUNCTION),
 				 errmsg("a bm25query is about a text or a tsvector, not %s", format_type_be(type))));
 	vector = PG_GETARG_TSVECTOR(0);
-	state = get_state(fcinfo, PG_GETARG_BM25QUERY(1), false);
+	state = get_state(fcinfo, PG_GETARG_BM25QUERY(1), false, false);
 	old = MemoryContextSwitchTo(state->scratch);
 	bm25_parse_tsvector(vector, 0, &document);
 	result = match_document(state, &document, NULL, &recheck);

@@ -199,7 +199,10 @@ look_up(Bm25Search *search, uint32 segment)
 
 		if (!bm25_may_have_term(search, &reader->segment, term))
 			continue;
-		if (term->prefix)
+		if (term->prefix && search->estimated)
+			entry->df = Min(bm25_prefix_postings(reader, term->word, term->len),
+							reader->segment.ndocs);
+		else if (term->prefix)
 		{
 			Bm25Cursor *cursor = bm25_cursor_of_prefix(reader, term->word, term->len);
 
@@ -270,6 +273,38 @@ bm25_any_leaf(Oid named)
 	return InvalidOid;
 }
 
+/*
+ * A value may be of any partition, if no scan has found its row.  So these must agree in
+ * the options that its score, and with "words" its words, depend on.
+ */
+void
+bm25_check_partitions(const Bm25Search *search, Oid named, bool ordered, bool words)
+{
+	ListCell   *cell;
+
+	if (named == RelationGetRelid(search->rel))
+		return;
+	foreach(cell, find_all_inheritors(named, AccessShareLock, NULL))
+	{
+		Oid			index = lfirst_oid(cell);
+		Bm25MetaPageData meta;
+		Relation	rel;
+
+		if (index == RelationGetRelid(search->rel) || get_rel_relkind(index) != RELKIND_INDEX)
+			continue;
+		rel = bm25_open_index(index, AccessShareLock);
+		bm25_meta_read(rel, &meta);
+		if ((ordered && (meta.k1 != search->meta.k1 || meta.b != search->meta.b)) ||
+			(words && bm25_config_oid(&meta) != search->config))
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("indexes \"%s\" and \"%s\" of partitions differ in text_config, k1 or b",
+							RelationGetRelationName(search->rel), RelationGetRelationName(rel)),
+					 errhint("Give both the same options, and REINDEX. Texts in several languages can be indexed as tsvector.")));
+		index_close(rel, NoLock);
+	}
+}
+
 /* Add the statistics of the other partitions of a partitioned index to those of this one. */
 static void
 add_partitions(Bm25Search *search)
@@ -334,6 +369,9 @@ static int	next_kept = 0;
 static void
 describe_terms(Bm25Search *search, StringInfo to)
 {
+	/* Partitions may differ in these, and bounds are made with a partition's own. */
+	appendBinaryStringInfo(to, (char *) &search->meta.k1, sizeof(search->meta.k1));
+	appendBinaryStringInfo(to, (char *) &search->meta.b, sizeof(search->meta.b));
 	for (int i = 0; i < search->nterms; i++)
 	{
 		Bm25Term   *term = &search->terms[i];

@@ -60,7 +60,7 @@ typedef struct Bm25Term
 /* What documents must match: a tsquery, or any of some words */
 typedef struct Bm25Match
 {
-	TSQuery		tree;			/* or NULL */
+	TSQuery		tree;			/* or NULL: any word will do */
 	int		   *terms;			/* of the tree's items */
 	uint64	   *any;			/* without a tree: set of terms */
 	uint64	   *required;		/* a document without one of these does not match */
@@ -109,10 +109,12 @@ typedef struct Bm25Search
 	int			nterms;
 	int			nfor;			/* of a sparse vector: the others are against a row */
 	int			room;
+	int		   *places;			/* a hash table of their numbers, of twice the room */
 	int			mask_words;		/* of a set of terms */
 	Bm25Match  *matches;		/* all of them must match */
 	int			nmatches;
 	bool		ordered;
+	bool		estimated;		/* only counts of postings are asked for, about */
 	bool		positional;		/* does a match depend on positions? */
 	bool		recheck;		/* do matches need the text itself? */
 	MemoryContext scratch;		/* of one document */
@@ -205,6 +207,7 @@ extern double bm25_impact_distance(const Bm25Weights *weights, uint32 points);
 /* functions in search.c */
 extern bool bm25_is_named(Oid index, Oid named);
 extern Oid	bm25_any_leaf(Oid named);
+extern void bm25_check_partitions(const Bm25Search *search, Oid named, bool ordered, bool words);
 extern void bm25_search_open(Bm25Search *search);
 extern Bm25Cursor *bm25_search_cursor(Bm25Search *search, uint32 segment, int term);
 extern double bm25_score(const Bm25Weights *weights, uint32 points);
