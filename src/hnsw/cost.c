@@ -64,6 +64,7 @@ typedef struct ScanCosts
 	double		key_pages;		/* how many there are; 0: no conditions */
 	double		sketch_pages;
 	double		page;			/* one of keys or sketches, which are read in order */
+	double		returned;		/* a row: mostly its distance is looked up */
 	double		first_width;
 } ScanCosts;
 
@@ -127,7 +128,7 @@ rows_cost(const ScanCosts *costs, double rows)
 	double		index = costs->key_pages > 0 ? matching_cost(costs, rows) :
 		widening_cost(costs, rows);
 
-	return index + rows * RETURNED_ROW_COST;
+	return index + rows * costs->returned;
 }
 
 /*
@@ -158,26 +159,32 @@ outside_blocks(PlannerInfo *root, IndexOptInfo *info, int vector)
 }
 
 /*
- * By how much the cost of a scan counts beside a plan that sorts.  Such a plan reads the
- * vectors, and computes the distances, of all rows that filters leave, which PostgreSQL
- * takes for operators like others.
+ * What it costs to compute a row's distance from the table, where its vector may be out
+ * of line, in pages of this cost: PostgreSQL takes that for an operator like others.
  */
 static double
-beside_sort(PlannerInfo *root, IndexOptInfo *info, int vector)
+distance_cost(IndexOptInfo *info, int vector, double outside, double page_cost)
 {
 	Node	   *column = (Node *) list_nth_node(TargetEntry, info->indextlist, vector)->expr;
-	double		distances = info->rel->rows * cpu_operator_cost *
-		DISTANCE_OPERATORS(Max(exprTypmod(column), 0));
-	double		outside;
+
+	return cpu_operator_cost * DISTANCE_OPERATORS(Max(exprTypmod(column), 0)) +
+		outside * page_cost / Max(info->rel->tuples, 1);
+}
+
+/*
+ * By how much the cost of a scan counts beside a plan that sorts.  Such a plan computes
+ * the distances of all rows that filters leave, which its own cost does not tell.
+ */
+static double
+beside_sort(IndexOptInfo *info, int vector, double outside)
+{
 	double		known;
 	double		seq_cost;
 
 	get_tablespace_page_costs(info->rel->reltablespace, NULL, &seq_cost);
 	known = info->rel->pages * seq_cost +
 		info->rel->tuples * (cpu_tuple_cost + cpu_operator_cost);
-	outside = outside_blocks(root, info, vector) *
-		Min(info->rel->rows / Max(info->rel->tuples, 1), 1);
-	return known / (known + distances + outside * seq_cost);
+	return known / (known + info->rel->rows * distance_cost(info, vector, outside, seq_cost));
 }
 
 /*
@@ -299,11 +306,14 @@ hnsw_costestimate(PlannerInfo *root, IndexPath *path, double loop_count,
 	ScanCosts	costs;
 	double		rows;
 	double		wanted;
+	double		random_cost;
+	double		outside;
 	double		beside;
 	double		first;
 	double		width;
 	bool		joins;
 	bool		limited;
+	int			vector;
 
 	if (!is_of_use(path))
 	{
@@ -315,11 +325,15 @@ hnsw_costestimate(PlannerInfo *root, IndexPath *path, double loop_count,
 		return;
 	}
 
+	vector = linitial_int(path->indexorderbycols);
 	hnsw_push_conditions(root, path);
 	MemSet(&generic, 0, sizeof(generic));
 	genericcostestimate(root, path, loop_count, &generic);
 
 	set_scan_costs(path, generic.indexSelectivity, &costs);
+	get_tablespace_page_costs(info->rel->reltablespace, &random_cost, NULL);
+	outside = outside_blocks(root, info, vector);
+	costs.returned = RETURNED_ROW_COST + distance_cost(info, vector, outside, random_cost);
 	rows = wanted = Min(Max(info->rel->rows, 1), costs.matching);
 	joins = bms_membership(root->all_baserels) != BMS_SINGLETON;
 	limited = root->limit_tuples > 0 && !joins;
@@ -335,7 +349,7 @@ hnsw_costestimate(PlannerInfo *root, IndexPath *path, double loop_count,
 									Min(2 * wanted * costs.nodes / rows, HNSW_FILTERED_WIDTH * width));
 	}
 
-	beside = beside_sort(root, info, linitial_int(path->indexorderbycols));
+	beside = beside_sort(info, vector, outside);
 	first = rows_cost(&costs, 1);
 	*startup = first * beside;
 	/* A sort behind a join computes the distances of what the join leaves, which may be few. */
