@@ -228,6 +228,24 @@ SELECT (SELECT count(*) FROM tagged WHERE tags @> '{1,2}' OR tags @> '{3}') AS b
 	(SELECT count(*) FROM (SELECT FROM tagged
 	WHERE tags @> ANY (ARRAY['{1,2}', '{3}', NULL, '{NULL}']::tagset[]) ORDER BY v <-> '[1,1]') AS x) AS by_index;
 
+-- under row-level security, these conditions of the query's own are tested on rows (docs/filtering.md)
+SELECT string_agg(DISTINCT opfname::text, ' ' ORDER BY opfname::text) AS not_leakproof
+FROM pg_amop AS a JOIN pg_opfamily AS f ON f.oid = amopfamily JOIN pg_am AS m ON m.oid = amopmethod
+JOIN pg_operator AS o ON o.oid = amopopr JOIN pg_proc AS p ON p.oid = oprcode
+WHERE amname = 'hnsw' AND amoppurpose = 's' AND NOT proleakproof;
+CREATE TABLE secret AS SELECT n AS id, n % 2 AS tenant, n % 50 AS a, (n % 50)::numeric AS b, made(n)::vector(3) AS v
+FROM generate_series(1, 1000) AS n;
+CREATE INDEX ON secret USING hnsw (v vector_l2_ops, tenant, a, b);
+CREATE ROLE regress_hnsw_reader;
+GRANT SELECT ON secret TO regress_hnsw_reader;
+ALTER TABLE secret ENABLE ROW LEVEL SECURITY;
+CREATE POLICY one ON secret USING (tenant = 1);
+SET ROLE regress_hnsw_reader;
+EXPLAIN (COSTS OFF) SELECT id FROM secret WHERE a = 3 AND b = 3 ORDER BY v <-> '[1,1,1]' LIMIT 5;
+RESET ROLE;
+DROP TABLE secret;
+DROP ROLE regress_hnsw_reader;
+
 -- hnsw.max_scan_tuples bounds scans under conditions, too
 CREATE TABLE bounded AS SELECT n AS id, n % 2 AS a, made(n) AS v FROM generate_series(1, 20000) AS n;
 ALTER TABLE bounded ALTER v TYPE vector(3);

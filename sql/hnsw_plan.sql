@@ -106,5 +106,33 @@ CREATE INDEX ON small USING hnsw (v vector_l2_ops);
 ANALYZE small;
 EXPLAIN (COSTS OFF) SELECT id FROM small ORDER BY v <-> '[1,2,3]' LIMIT 10;
 
-DROP TABLE t, names, small;
+-- a sort reads vectors that are stored out of line, and computes all distances
+CREATE TABLE wide (id int, half int, v vector(1000));
+INSERT INTO wide SELECT n, n % 2, (SELECT array_agg(sin(n * i)) FROM generate_series(1, 1000) AS i)::vector
+FROM generate_series(1, 1500) AS n;
+CREATE INDEX wide_v ON wide USING hnsw (v vector_l2_ops, half);
+VACUUM ANALYZE wide;
+SELECT limit_rows, indexes_of(format('SELECT id FROM wide WHERE half = 1 ORDER BY v <-> %L LIMIT %s',
+		(SELECT v FROM wide WHERE id = 1), limit_rows)) FROM unnest(ARRAY[10, 100]) AS limit_rows;
+
+-- pages of keys are read in order, and cost little: rather those than a btree on one of two columns
+CREATE TABLE keyed (id int, v vector(3), few int, kind int);
+INSERT INTO keyed SELECT n, made(n), n % 1000, n % 14 FROM generate_series(1, 10000) AS n;
+CREATE INDEX keyed_v ON keyed USING hnsw (v vector_l2_ops, few, kind);
+CREATE INDEX keyed_few ON keyed (few);
+VACUUM ANALYZE keyed;
+SELECT indexes_of($$SELECT id FROM keyed WHERE few < 100 AND kind = 3 ORDER BY v <-> '[1,2,3]' LIMIT 10$$);
+
+-- a join that keeps a row in two, and one in fifty, for which a search would have to be wide
+CREATE TABLE joined (id int, few int, v vector(64));
+INSERT INTO joined SELECT n, n % 1000, (SELECT array_agg(hashint4(n * 64 + i) % 1000) FROM generate_series(1, 64) AS i)::vector
+FROM generate_series(1, 20000) AS n;
+CREATE INDEX joined_v ON joined USING hnsw (v vector_l2_ops);
+CREATE TABLE one_in_2 AS SELECT n AS few FROM generate_series(1, 500) AS n;
+CREATE TABLE one_in_50 AS SELECT n AS few FROM generate_series(1, 20) AS n;
+VACUUM ANALYZE joined, one_in_2, one_in_50;
+SELECT name, indexes_of(format('SELECT joined.id FROM joined JOIN %I USING (few) ORDER BY v <-> %L LIMIT 10', name,
+	(SELECT v FROM joined WHERE id = 1))) FROM unnest(ARRAY['one_in_2', 'one_in_50']) AS name;
+
+DROP TABLE t, names, small, wide, keyed, joined, one_in_2, one_in_50;
 DROP FUNCTION made, indexes_of;

@@ -34,11 +34,16 @@
 /* Hops that lead down to the base level: two or four at each of some levels.  Chosen. */
 #define DESCENT_HOPS 12
 
-/* A page of keys or sketches, in pages that are only read */
-#define KEY_PAGE_COST 3
+/* A matching node that is read for its key, and a sketch, in nodes of a sweep */
+#define SWEPT_PER_MATCH 2
+#define SWEPT_PER_SKETCH 0.2
 
-/* A matching node that is read for its key, in nodes of a sweep */
-#define SWEPT_PER_MATCH 4
+/*
+ * Rows that a join is thought to take for each that it returns.  Chosen: how many it
+ * discards is not known yet.  Searches cost much the same for each of the first rows;
+ * per row a sweep is cheap, but where a join takes that many a sort is better anyway.
+ */
+#define ROWS_PER_JOINED 10
 
 /* A distance, in operators */
 #define DISTANCE_OPERATORS(dimensions) (20 + (dimensions) / 2.0)
@@ -56,9 +61,10 @@ typedef struct ScanCosts
 	double		swept;			/* a node in a sweep */
 	double		miss;			/* reading a page at random, by how likely that is */
 	double		matching;		/* nodes that match the conditions; all, if there are none */
-	double		key_pages;		/* all of them; 0: no conditions */
-	double		sketch_pages;	/* how many there are */
-	double		page;			/* one of keys or sketches */
+	double		key_pages;		/* how many there are; 0: no conditions */
+	double		sketch_pages;
+	double		page;			/* one of keys or sketches, which are read in order */
+	double		returned;		/* a row: mostly its distance is looked up */
 	double		first_width;
 } ScanCosts;
 
@@ -100,6 +106,7 @@ matches_cost(const ScanCosts *costs, double rows)
 	if (pages == 0)
 		return all;
 	return Min(all, pages * (1 - exp(-costs->matching / pages)) * costs->page +
+			   costs->matching * SWEPT_PER_SKETCH * costs->swept +
 			   hnsw_sketched_nodes(costs->matching, rows) * match);
 }
 
@@ -112,7 +119,7 @@ matching_cost(const ScanCosts *costs, double rows)
 	double		hops = DESCENT_HOPS + HNSW_HOPS_PER_MATCH * width / share;
 	double		hop = costs->swept * HNSW_SWEPT_PER_CANDIDATE / HOPS_PER_CANDIDATE + costs->miss;
 
-	return Min(hops * hop, costs->key_pages + matches_cost(costs, rows));
+	return Min(hops * hop, costs->key_pages * costs->page + matches_cost(costs, rows));
 }
 
 static double
@@ -121,7 +128,7 @@ rows_cost(const ScanCosts *costs, double rows)
 	double		index = costs->key_pages > 0 ? matching_cost(costs, rows) :
 		widening_cost(costs, rows);
 
-	return index + rows * RETURNED_ROW_COST;
+	return index + rows * costs->returned;
 }
 
 /*
@@ -152,23 +159,32 @@ outside_blocks(PlannerInfo *root, IndexOptInfo *info, int vector)
 }
 
 /*
- * By how much the cost of the cheapest scan counts beside a plan that sorts.  Such
- * a plan computes the distances of all rows that filters leave, which PostgreSQL
- * takes for operators like others.
+ * What it costs to compute a row's distance from the table, where its vector may be out
+ * of line, in pages of this cost: PostgreSQL takes that for an operator like others.
  */
 static double
-beside_sort(PlannerInfo *root, IndexOptInfo *info, int vector)
+distance_cost(IndexOptInfo *info, int vector, double outside, double page_cost)
 {
 	Node	   *column = (Node *) list_nth_node(TargetEntry, info->indextlist, vector)->expr;
-	double		distances = info->rel->rows * cpu_operator_cost *
-		DISTANCE_OPERATORS(Max(exprTypmod(column), 0));
+
+	return cpu_operator_cost * DISTANCE_OPERATORS(Max(exprTypmod(column), 0)) +
+		outside * page_cost / Max(info->rel->tuples, 1);
+}
+
+/*
+ * By how much the cost of a scan counts beside a plan that sorts.  Such a plan computes
+ * the distances of all rows that filters leave, which its own cost does not tell.
+ */
+static double
+beside_sort(IndexOptInfo *info, int vector, double outside)
+{
 	double		known;
 	double		seq_cost;
 
 	get_tablespace_page_costs(info->rel->reltablespace, NULL, &seq_cost);
 	known = info->rel->pages * seq_cost +
 		info->rel->tuples * (cpu_tuple_cost + cpu_operator_cost);
-	return known / (known + distances + outside_blocks(root, info, vector) * seq_cost);
+	return known / (known + info->rel->rows * distance_cost(info, vector, outside, seq_cost));
 }
 
 /*
@@ -261,7 +277,7 @@ set_scan_costs(IndexPath *path, double share, ScanCosts *costs)
 	costs->matching = costs->nodes;
 	costs->key_pages = 0;
 	costs->sketch_pages = 0;
-	costs->page = KEY_PAGE_COST * seq_cost;
+	costs->page = seq_cost;
 	if (has_conditions(path))
 	{
 		int			key_size;
@@ -269,7 +285,7 @@ set_scan_costs(IndexPath *path, double share, ScanCosts *costs)
 
 		entry_sizes(info, &key_size, &sketch_size);
 		costs->matching = Max(costs->nodes * share, 1);
-		costs->key_pages = costs->nodes * key_size / BLCKSZ * costs->page;
+		costs->key_pages = costs->nodes * key_size / BLCKSZ;
 		costs->sketch_pages = costs->nodes * sketch_size / BLCKSZ;
 	}
 }
@@ -290,9 +306,14 @@ hnsw_costestimate(PlannerInfo *root, IndexPath *path, double loop_count,
 	ScanCosts	costs;
 	double		rows;
 	double		wanted;
+	double		random_cost;
+	double		outside;
+	double		beside;
 	double		first;
 	double		width;
+	bool		joins;
 	bool		limited;
+	int			vector;
 
 	if (!is_of_use(path))
 	{
@@ -304,13 +325,20 @@ hnsw_costestimate(PlannerInfo *root, IndexPath *path, double loop_count,
 		return;
 	}
 
+	vector = linitial_int(path->indexorderbycols);
 	hnsw_push_conditions(root, path);
 	MemSet(&generic, 0, sizeof(generic));
 	genericcostestimate(root, path, loop_count, &generic);
 
 	set_scan_costs(path, generic.indexSelectivity, &costs);
+	get_tablespace_page_costs(info->rel->reltablespace, &random_cost, NULL);
+	outside = outside_blocks(root, info, vector);
+	costs.returned = RETURNED_ROW_COST + distance_cost(info, vector, outside, random_cost);
 	rows = wanted = Min(Max(info->rel->rows, 1), costs.matching);
-	limited = root->limit_tuples > 0 && bms_membership(root->all_baserels) == BMS_SINGLETON;
+	joins = bms_membership(root->all_baserels) != BMS_SINGLETON;
+	limited = root->limit_tuples > 0 && !joins;
+	if (root->limit_tuples > 0 && joins)
+		wanted = Min(rows, root->limit_tuples * ROWS_PER_JOINED);
 	width = first_width(path, limited ? root->limit_tuples : 0, generic.indexSelectivity);
 	costs.first_width = width;
 	if (limited)
@@ -321,10 +349,14 @@ hnsw_costestimate(PlannerInfo *root, IndexPath *path, double loop_count,
 									Min(2 * wanted * costs.nodes / rows, HNSW_FILTERED_WIDTH * width));
 	}
 
+	beside = beside_sort(info, vector, outside);
 	first = rows_cost(&costs, 1);
-	*startup = first * beside_sort(root, info, linitial_int(path->indexorderbycols));
+	*startup = first * beside;
+	/* A sort behind a join computes the distances of what the join leaves, which may be few. */
+	if (joins)
+		beside = 1;
 	*total = *startup + costs.matching * cpu_index_tuple_cost +
-		(rows_cost(&costs, wanted * costs.matching / rows) - first) * rows / wanted;
+		(rows_cost(&costs, wanted * costs.matching / rows) - first) * beside * rows / wanted;
 	*selectivity = generic.indexSelectivity;
 	*correlation = generic.indexCorrelation;
 	*pages = generic.numIndexPages;
