@@ -16,8 +16,8 @@
 /* A search went astray if a wider one finds so many nodes nearer than all that it met. */
 #define ASTRAY 10
 
-/* Nearest nodes that a missed one links to, of which a search in the right place has met half */
-#define NEAR 8
+/* So many of the nearest nodes that a search has met tell where it was. */
+#define NEAR 10
 
 /* Make a finder, which lives in the current memory context.  Its searches are the graph's. */
 HnswFinder *
@@ -213,15 +213,38 @@ hnsw_finder_misses(HnswFinder *finder, const HnswMetaPageData *meta, const HnswS
 	return n;
 }
 
+/* How near is the NEAR-th nearest of what the search has met? */
+static float
+near_key(const HnswSearch *search)
+{
+	float		keys[NEAR];
+
+	for (int i = 0; i < NEAR; i++)
+		keys[i] = INFINITY;
+	for (uint32 f = 0; f < search->nfound; f++)
+	{
+		float		key = search->found[f].key;
+		int			i;
+
+		if (!(key < keys[NEAR - 1]))
+			continue;
+		for (i = NEAR - 1; i > 0 && key < keys[i - 1]; i--)
+			keys[i] = keys[i - 1];
+		keys[i] = key;
+	}
+	return keys[NEAR - 1];
+}
+
 /*
- * Has the search that missed a node met half of the nearest ones that it links to?  Only one
- * of them may be of a group that has been lost, and come again as another, apart from it.
+ * Was the search that missed a node in the right place?  Then it has met the nearest node
+ * that this links to, or one as near, and half of those that are nearer than most that the
+ * search has met: a group that is lost may come again by new rows, which are apart from it.
  */
 static bool
-met_near(HnswFinder *finder, const HnswNeighbour *self)
+was_near(HnswFinder *finder, const HnswNeighbour *self)
 {
-	HnswSought	near[NEAR];
-	int			n = 0;
+	const float limit = near_key(finder->search);
+	int			nnear = 0;
 	int			nmet = 0;
 
 	for (int i = 0; i < self->nlinks; i++)
@@ -229,24 +252,19 @@ met_near(HnswFinder *finder, const HnswNeighbour *self)
 		HnswSought	link = {.id = self->links[i]};
 		HnswRead	read;
 		float		l2sq;
-		int			j;
+		bool		near;
 
 		hnsw_read(finder->index, link.id, &read);
 		link.key = hnsw_node_key(finder->index, finder->query, read.node, &l2sq);
 		hnsw_read_end(&read);
-		if (n == NEAR && !(link.key < near[n - 1].key))
-			continue;
-		n = Min(n + 1, NEAR);
-		for (j = n - 1; j > 0 && link.key < near[j - 1].key; j--)
-			near[j] = near[j - 1];
-		near[j] = link;
+		if (i == 0 && !hnsw_finder_met(finder, &link))
+			return false;
+		near = link.key < limit;
+		link.key = -get_float4_infinity();	/* itself, not another one as near */
+		nnear += near;
+		nmet += near && hnsw_finder_met(finder, &link);
 	}
-	for (int i = 0; i < n; i++)
-	{
-		near[i].key = -get_float4_infinity();	/* itself, not another one as near */
-		nmet += hnsw_finder_met(finder, &near[i]);
-	}
-	return n > 0 && 2 * nmet >= n;
+	return self->nlinks > 0 && 2 * nmet >= nnear;
 }
 
 /*
@@ -279,7 +297,7 @@ hnsw_finder_look(HnswFinder *finder, const HnswMetaPageData *meta, HnswNodeId id
 	if (used)
 		misses = hnsw_finder_misses(finder, meta, &node, widths, n);
 	if (misses == n)
-		look = met_near(finder, &self) ? HNSW_LOOK_ALONE : HNSW_LOOK_LOST;
+		look = was_near(finder, &self) ? HNSW_LOOK_ALONE : HNSW_LOOK_LOST;
 	else if (misses > 0 && finder->astray >= ASTRAY)
 		look = HNSW_LOOK_ASTRAY;
 	else if (misses > 1)
