@@ -353,6 +353,19 @@ hnsw_own_sparse(const HnswLayout *layout, const HnswNodeHeaderData *node, int32 
 	return n;
 }
 
+/* The same; no position is outside of the column's, whatever a damaged page says. */
+int
+hnsw_own_elements(const HnswLayout *layout, const HnswNodeHeaderData *node, int32 *indices,
+				  float *values)
+{
+	int			n = hnsw_own_sparse(layout, node, indices, values);
+
+	for (int i = 0; i < n; i++)
+		if (indices[i] < 0 || indices[i] >= layout->column_dim)
+			indices[i] = 0;
+	return n;
+}
+
 /*
  * A node's own vector as floats: int8 and 4-bit ones are rotated and centred
  * (out_dim values), others are as they are, or sketched (dim values).
@@ -384,12 +397,8 @@ hnsw_own_decode(const HnswIndex *index, const HnswNodeHeaderData *node, float *o
 			{
 				int32	   *indices = palloc(sizeof(int32) * Max(layout->elements, 1));
 				float	   *values = palloc(sizeof(float) * Max(layout->elements, 1));
-				int			n = hnsw_own_sparse(layout, node, indices, values);
+				int			n = hnsw_own_elements(layout, node, indices, values);
 
-				/* whatever a damaged page says */
-				for (int i = 0; i < n; i++)
-					if (indices[i] < 0 || indices[i] >= layout->column_dim)
-						indices[i] = 0;
 				hnsw_sketch(layout, n, indices, values, out);
 				pfree(indices);
 				pfree(values);

@@ -205,7 +205,7 @@ hnsw_query_set_node(HnswIndex *index, HnswQuery *query, const HnswNodeHeaderData
 
 		value.indices = palloc(sizeof(int32) * Max(layout->elements, 1));
 		value.values = palloc(sizeof(float) * Max(layout->elements, 1));
-		value.nnz = hnsw_own_sparse(layout, node, value.indices, value.values);
+		value.nnz = hnsw_own_elements(layout, node, value.indices, value.values);
 		hnsw_sparse_set(layout, query->sparse, &value, 1);
 		pfree(value.indices);
 		pfree(value.values);

@@ -189,6 +189,8 @@ extern void hnsw_own_decode(const HnswIndex *index, const HnswNodeHeaderData *no
 extern void hnsw_own_bits(const HnswLayout *layout, const float *x, uint8 *bits);
 extern int	hnsw_own_sparse(const HnswLayout *layout, const HnswNodeHeaderData *node,
 							int32 *indices, float *values);
+extern int	hnsw_own_elements(const HnswLayout *layout, const HnswNodeHeaderData *node,
+							  int32 *indices, float *values);
 extern const float *hnsw_rotated(const HnswIndex *index, const float *vector);
 
 /* Room for a sketch */
