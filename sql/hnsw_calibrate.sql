@@ -62,6 +62,15 @@ SELECT ef_search BETWEEN 20 AND 1000 AS ef_search, least(recall, 0.95) AS recall
 FROM piramid_recommend('t_v', 0.95);
 SELECT more.ef_search > less.ef_search AS wider, more.nodes > less.nodes AS nodes
 FROM piramid_recommend('t_v', 0.995, 1) AS more, piramid_recommend('t_v', 0.7, 1) AS less;
+-- searches are as wide as recommended
+CREATE FUNCTION searched_for(target float8, k int) RETURNS int LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM set_config('hnsw.target_recall', target::text, true);
+	RETURN searched(k);
+END $$;
+SELECT bool_and(searched_for(target, k) = ef_search) AS as_recommended
+FROM (VALUES (0.5), (0.9), (0.97), (0.99)) AS t(target), (VALUES (1), (4), (10), (30)) AS r(k),
+	piramid_recommend('t_v', target, k);
 SELECT ef_search >= 2000 AS ef_search, note FROM piramid_recommend('t_v', 0.9, 1000);
 SELECT piramid_recommend('t_v', NULL);
 SELECT error_of(format('SELECT piramid_recommend(''t_v'', %s)', arguments)) FROM (VALUES
@@ -108,5 +117,5 @@ SELECT error_of('SET hnsw.target_recall = 1.5'), error_of('SET hnsw.target_recal
 
 DROP VIEW queries;
 DROP TABLE t, e, u, x, points, low;
-DROP FUNCTION searched;
+DROP FUNCTION searched, searched_for;
 DROP ROLE regress_calibrate_user;

@@ -271,7 +271,7 @@ piramid_recommend(PG_FUNCTION_ARGS)
 				 errmsg("index \"%s\" is not calibrated", RelationGetRelationName(rel)),
 				 errhint("%s", hnsw_calibrate_hint(rel))));
 
-	width = ceil(Max(hnsw_width_for(&data, nodes, target, k), 2.0 * k));
+	width = Max(hnsw_width_for(&data, nodes, target, k), 2.0 * k);
 	point = hnsw_expected(&data, nodes, width, k);
 	note = remark(&data, nodes, width, &point, target);
 	values[0] = Int32GetDatum((int32) Min(width, PG_INT32_MAX));

@@ -96,7 +96,10 @@ caution(const HnswRecallData *data, double nodes)
 	return growth * (data->given ? 1 : MASKED_FACTOR);
 }
 
-/* How wide a search for so many rows has to be, to find this share of them. */
+/*
+ * How wide a search for so many rows has to be, to find this share of them: a whole
+ * number, so that a scan, which takes one, is as wide as piramid_recommend says.
+ */
 double
 hnsw_width_for(const HnswRecallData *data, double nodes, double recall, double rows)
 {
@@ -104,8 +107,10 @@ hnsw_width_for(const HnswRecallData *data, double nodes, double recall, double r
 	int			size = size_of_rows(rows, &at);
 	double		less = width_of_recall(data->points[size], recall);
 	double		more = width_of_recall(data->points[size + 1], recall);
+	double		width = less * pow(more / less, at) * Max(rows / 100, 1) * caution(data, nodes);
 
-	return exp((1 - at) * log(less) + at * log(more)) * Max(rows / 100, 1) * caution(data, nodes);
+	/* Not a whole one more for what rounding has added */
+	return ceil(width * (1 - 1e-9));
 }
 
 /* What a search so wide for so many rows can be expected to find, and to read. */
