@@ -151,7 +151,8 @@ check_reach(HnswCheck *check)
 			continue;
 		if (n++ == 0)
 			first = id;
-		if (searched < MAX_SEARCHED && hnsw_node_copy(check->index, id, check->other) == NULL)
+		if (searched < MAX_SEARCHED && hnsw_node_copy(check->index, id, check->other) == NULL &&
+			hnsw_node_fits(&check->index->layout, check->other))
 		{
 			searched++;
 			found += search_finds(check, finder, id);

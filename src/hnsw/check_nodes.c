@@ -162,7 +162,7 @@ check_one_node(HnswCheck *check, HnswNodeId id, const HnswNodeHeaderData *node, 
 	const char *fault;
 
 	if ((node->flags & ~(HNSW_NODE_USED | HNSW_NODE_DYING)) != 0 ||
-		node->nlinks > layout->degree || node->ntids > layout->inline_tids)
+		!hnsw_node_fits(layout, node))
 	{
 		check_found(check->check, CHECK_REINDEX, place, "an impossible node");
 		return;

@@ -499,7 +499,7 @@ page_node(const HnswLayout *layout, Page page, int slot)
 static inline void
 check_node(const HnswIndex *index, const HnswNodeHeaderData *node, BlockNumber block)
 {
-	if (unlikely(node->nlinks > index->layout.degree || node->ntids > index->layout.inline_tids))
+	if (unlikely(!hnsw_node_fits(&index->layout, node)))
 		page_report_corrupt(index->rel, block, "an impossible node");
 	hnsw_check_tids(index->rel, block, HnswNodeTids(&index->layout, node), node->ntids);
 }

@@ -161,6 +161,13 @@ typedef struct HnswIndex
 #define HnswMakeNodeId(layout, block, slot) \
 	((HnswNodeId) (block) * (layout)->nodes_per_page + (slot))
 
+/* Are there not more links and heap TIDs in a node than fit?  A copy may be of a damaged page. */
+static inline bool
+hnsw_node_fits(const HnswLayout *layout, const HnswNodeHeaderData *node)
+{
+	return node->nlinks <= layout->degree && node->ntids <= layout->inline_tids;
+}
+
 /* Are own vectors stored rotated and centred? */
 static inline bool
 hnsw_own_rotated(const HnswLayout *layout)

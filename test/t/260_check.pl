@@ -156,7 +156,8 @@ my @damage = (
 			set_tids('node.tid', $block, $item, $n);
 			block_of($n) }, 0 ],
 	[ 'too many faults', qr/^error\|\|\|\d+ further findings are left out\|Run REINDEX/m, sub { set_links(1_000_000); undef }, 0 ],
-	[ 'no links', qr/^warning.* nodes, this one first, cannot be reached from the entry point; searches of width 40 find 0 of.*repair/m, sub { field($_, 'node.nlinks', 0) foreach base_nodes(); opaque($_, 'nused', 0) foreach blocks_of('OVERFLOW'); undef }, 1 ]);
+	[ 'no links', qr/^warning.* nodes, this one first, cannot be reached from the entry point; searches of width 40 find 0 of.*repair/m, sub { field($_, 'node.nlinks', 0) foreach base_nodes(); opaque($_, 'nused', 0) foreach blocks_of('OVERFLOW'); undef }, 1 ],
+	[ 'no links, and too many', qr/^error.*an impossible node/m, sub { field($_, 'node.nlinks', 0) foreach base_nodes(); field((base_nodes())[-1], 'node.nlinks', 32768); opaque($_, 'nused', 0) foreach blocks_of('OVERFLOW'); block_of((base_nodes())[-1]) } ]);
 
 # Damage the file; the check says so, and names the block.
 sub damaged
