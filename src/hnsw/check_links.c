@@ -76,7 +76,7 @@ has_link(HnswCheck *check, HnswNodeId id, HnswNodeId to, int level)
 	const HnswNodeHeaderData *node = check->other;
 
 	if (hnsw_node_copy(check->index, id, check->other) != NULL ||
-		node->flags != HNSW_NODE_USED || node->nlinks > check->index->layout.degree)
+		node->flags != HNSW_NODE_USED || !hnsw_node_fits(&check->index->layout, node))
 		return false;
 	if (node->level == level + 1)
 		return node->below == to;
@@ -161,7 +161,7 @@ check_node_links(HnswCheck *check, HnswNodeId id)
 	CheckPlace	place = {HnswNodeBlock(layout, id), HnswNodeSlot(layout, id)};
 	const HnswNodeId *links = HnswNodeLinks(layout, node);
 
-	if (node->nlinks > layout->degree || node->level > HNSW_MAX_LEVEL)
+	if (!hnsw_node_fits(layout, node) || node->level > HNSW_MAX_LEVEL)
 		return;					/* check_node has reported it */
 	for (int i = 0; i < node->nlinks; i++)
 	{

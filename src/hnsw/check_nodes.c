@@ -53,7 +53,7 @@ tids_fault(HnswCheck *check, HnswNodeId id, const HnswNodeHeaderData *node)
 	const char *fault = check_tids(check, HnswNodeTids(layout, node), node->ntids);
 
 	if (fault == NULL || hnsw_node_copy(check->index, id, check->other) != NULL ||
-		check->other->ntids > layout->inline_tids)
+		!hnsw_node_fits(layout, check->other))
 		return NULL;
 	return check_tids(check, HnswNodeTids(layout, check->other), check->other->ntids);
 }

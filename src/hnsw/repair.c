@@ -71,7 +71,7 @@ remove_stale(HnswCheck *check, HnswNodeId id)
 	HnswNodeId *links;
 
 	/* Nobody holds two nodes: so first those to which there should be no link */
-	if (hnsw_node_copy(index, id, check->node) != NULL || check->node->nlinks > layout->degree)
+	if (hnsw_node_copy(index, id, check->node) != NULL || !hnsw_node_fits(layout, check->node))
 		return 0;
 	links = HnswNodeLinks(layout, check->node);
 	for (int i = 0; i < check->node->nlinks; i++)
