@@ -24,7 +24,9 @@
 /* Rows from which on it is told that they are inserted */
 #define NOTICE_ROWS 10000
 
-/* One in so many rows is looked for, but at least and at most so many */
+/* Each of so many rows is looked for, which takes less than 0.1 s */
+#define ALL_CHECKED 2000
+/* Of more, one in so many, but at least and at most so many */
 #define ROWS_PER_CHECK 100
 #define MIN_CHECKS 400
 #define MAX_CHECKS 1000
@@ -107,7 +109,8 @@ bool
 build_finds_rows(BuildState *state, HnswNodeId first)
 {
 	uint32		n = (uint32) state->done;
-	int			checks = Max(MIN_CHECKS, Min(n / ROWS_PER_CHECK, MAX_CHECKS));
+	bool		all = n <= ALL_CHECKED;
+	int			checks = all ? n : Max(MIN_CHECKS, Min(n / ROWS_PER_CHECK, MAX_CHECKS));
 	RowsSought	sought = {0};
 	double		share = 1;
 	bool		many = false;
@@ -127,10 +130,10 @@ build_finds_rows(BuildState *state, HnswNodeId first)
 		double		before = share;
 
 		sought = (RowsSought) {0};
-		checks *= round > 0 ? 2 : 1;
+		checks *= round > 0 && !all ? 2 : 1;
 		for (int i = 0; i < checks && !misses_many(&sought, checks); i++)
 		{
-			uint32		row = (uint32) pg_prng_uint64_range(&random, 0, n - 1);
+			uint32		row = all ? i : (uint32) pg_prng_uint64_range(&random, 0, n - 1);
 			HnswNodeId	id = build_nth_node(&state->layout, first, row);
 			int			promoted = rows_promoted(&sought);
 

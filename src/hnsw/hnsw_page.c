@@ -403,6 +403,9 @@ hnsw_meta_read(Relation rel, HnswMetaPageData *meta)
 	/* What it is too old to have is 0. */
 	memset((char *) meta + size, 0, sizeof(*meta) - size);
 	UnlockReleaseBuffer(buffer);
+	/* What is fixed is looked at when an index is opened. */
+	if (meta->entry_level < 0 || meta->entry_level > HNSW_MAX_LEVEL)
+		page_report_corrupt(rel, HNSW_METAPAGE, "an impossible metapage");
 }
 
 /* Copy the metapage, and take over what of it changes. */

@@ -32,7 +32,10 @@ check_meta(Relation rel, const HnswMetaPageData *meta, const HnswKeyColumns *key
 	if (meta->magic != HNSW_MAGIC || meta->version < HNSW_FIRST_VERSION ||
 		meta->version > HNSW_VERSION || meta->link_key_bytes != 0)
 		page_report_corrupt(rel, HNSW_METAPAGE, "an unknown metapage");
-	if (meta->dim < 1 || (typmod > 0 && meta->dim != hnsw_graph_dim(type, typmod)) ||
+	if (meta->m < HNSW_MIN_M || meta->m > HNSW_MAX_M ||
+		meta->ef_construction < HNSW_MIN_EF_CONSTRUCTION ||
+		meta->ef_construction > HNSW_MAX_EF_CONSTRUCTION ||
+		meta->dim < 1 || (typmod > 0 && meta->dim != hnsw_graph_dim(type, typmod)) ||
 		meta->degree < FASTSCAN_BLOCK || meta->degree > HNSW_MAX_DEGREE ||
 		meta->degree % FASTSCAN_BLOCK != 0 || meta->code_bits > 4 ||
 		meta->code_dims > rotation_out_dim(meta->dim) || meta->code_dims % (meta->code_bits > 1 ? 16 : 32) != 0 ||
@@ -58,8 +61,7 @@ check_meta(Relation rel, const HnswMetaPageData *meta, const HnswKeyColumns *key
 		(meta->projection != 0 && (meta->code_dims == 0 ||
 								   rotation_out_dim(meta->dim) > PROJECTION_MAX_WIDTH)) ||
 		meta->rotation != 1 || meta->inline_tids < 1 ||
-		meta->nodes_per_page < 1 || meta->pages_per_node < 1 ||
-		meta->entry_level < 0 || meta->entry_level > HNSW_MAX_LEVEL)
+		meta->nodes_per_page < 1 || meta->pages_per_node < 1)
 		page_report_corrupt(rel, HNSW_METAPAGE, "an impossible metapage");
 	hnsw_layout_from_meta(&layout, meta);
 	if (layout.node_size != meta->node_size ||

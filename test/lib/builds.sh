@@ -75,9 +75,9 @@ wrap_server() {
 	bindir=$("$pg_config" --bindir)
 	case $build in
 	asan)
-		# PostgreSQL measures its stack by addresses, and handles signals itself.
+		# PostgreSQL measures its stack by addresses.
 		command="exec env LD_PRELOAD='$(cc -print-file-name=libasan.so)' \\
-	ASAN_OPTIONS='detect_leaks=0:abort_on_error=1:disable_coredump=1:handle_segv=0:detect_stack_use_after_return=0:allocator_may_return_null=1:log_path=$work/reports/asan' \\
+	ASAN_OPTIONS='detect_leaks=0:abort_on_error=1:disable_coredump=1:handle_segv=1:detect_stack_use_after_return=0:allocator_may_return_null=1:log_path=$work/reports/asan' \\
 	UBSAN_OPTIONS='print_stacktrace=1:log_path=$work/reports/ubsan'" ;;
 	valgrind)
 		command="exec valgrind --quiet --leak-check=no --num-callers=20 --fullpath-after= \\

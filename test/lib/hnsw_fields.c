@@ -43,6 +43,8 @@ print_fields(void)
 	META(dim);
 	META(metric);
 	META(own_kind);
+	META(m);
+	META(ef_construction);
 	META(degree);
 	META(code_dims);
 	META(code_bits);
@@ -50,7 +52,10 @@ print_fields(void)
 	META(key_size);
 	META(nodes_per_page);
 	META(pages_per_node);
+	META(index_size);
 	META(node_size);
+	META(elements);
+	META(norm);
 	META(mean);
 	META(entry);
 	META(entry_level);
@@ -63,6 +68,7 @@ print_fields(void)
 	META(sketch_bits);
 	META(sketch_projection);
 	META(sketch_pages);
+	META(projection);
 	META(overflow_pages);
 	META(link_key_bytes);
 	META(recall);

@@ -43,7 +43,9 @@ my @damage = (
 foreach my $case (
 	[ dim => 0, 1, 65535 ], [ metric => 0, 9 ], [ own_kind => 0, 3 ], [ degree => 0, 15, 256, 65520 ],
 	[ code_dims => 0, 32, 65504 ], [ code_bits => 0, 3, 255 ], [ inline_tids => 0, 200, 65535 ],
-	[ nodes_per_page => 0, 1, 400, 65535 ], [ pages_per_node => 0, 2, 65535 ], [ node_size => 0, 8, 4294967295 ],
+	[ m => 0, 1, 65535 ], [ ef_construction => 0, 1, 65535 ], [ index_size => 0, 65535 ], [ elements => 0, 8, 4294967295 ],
+	[ norm => $nan, -1, 3e38 ], [ projection => 0, 1, 4294967295 ], [ overflow_pages => 0, 1, 4294967295 ],
+	[ recall => 1, 4294967295 ], [ nodes_per_page => 0, 1, 400, 65535 ], [ pages_per_node => 0, 2, 65535 ], [ node_size => 0, 8, 4294967295 ],
 	[ mean => 0, 2, 1000000, 4294967294 ], [ entry => 0, 1, 1000000000, 4294967295 ],
 	[ entry_level => -1, 1, 7, 1000000000 ], [ 'free_node[0]' => 0, 1, 1000000, 4294967294 ],
 	[ 'free_node[1]' => 0, 1, 1000000 ], [ free_tids => 0, 1, 1000000 ], [ column_dim => 1, 4294967295 ])
