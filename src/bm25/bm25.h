@@ -235,6 +235,7 @@ extern void bm25_stream_read(Bm25Reader *reader, Bm25Stream stream, uint64 offse
 							 char *to);
 extern const char *bm25_stream_near(Bm25Reader *reader, Bm25Stream stream, uint64 offset, int size,
 									Bm25Kept *kept);
+extern void bm25_tids(Bm25Reader *reader, uint32 first, int n, ItemPointer tids);
 extern void bm25_tid(Bm25Reader *reader, uint32 doc, ItemPointer tid);
 extern void bm25_pin_lengths(Bm25Reader *reader, uint32 doc);
 extern void bm25_keep_lengths(Bm25Reader *reader, double postings);

@@ -223,6 +223,23 @@ bm25_pin_lengths(Bm25Reader *reader, uint32 doc)
 	reader->nlengths = per_page;
 }
 
+static void
+check_tid(const Bm25Reader *reader, const ItemPointerData *tid)
+{
+	if (!ItemPointerIsValid(tid))
+		page_report_corrupt(reader->rel, reader->segment.header, "an impossible heap TID");
+}
+
+/* The heap TIDs of n documents, from the first one on. */
+void
+bm25_tids(Bm25Reader *reader, uint32 first, int n, ItemPointer tids)
+{
+	bm25_stream_read(reader, BM25_TIDS, (uint64) first * sizeof(ItemPointerData),
+					 n * sizeof(ItemPointerData), (char *) tids);
+	for (int i = 0; i < n; i++)
+		check_tid(reader, &tids[i]);
+}
+
 /* The heap TID of a document, out of a page that stays pinned likewise. */
 void
 bm25_tid(Bm25Reader *reader, uint32 doc, ItemPointer tid)
@@ -232,19 +249,18 @@ bm25_tid(Bm25Reader *reader, uint32 doc, ItemPointer tid)
 	int			start = offset % BM25_SPACE;
 
 	if (start + sizeof(ItemPointerData) > BM25_SPACE)
-		bm25_stream_read(reader, BM25_TIDS, offset, sizeof(ItemPointerData), (char *) tid);
-	else
 	{
-		if (!BufferIsValid(reader->tids_buffer) || reader->tids_page != number)
-		{
-			(void) bm25_stream_pin(reader, BM25_TIDS, number, &reader->tids_buffer);
-			reader->tids_page = number;
-		}
-		memcpy(tid, PageGetContents(BufferGetPage(reader->tids_buffer)) + start,
-			   sizeof(ItemPointerData));
+		bm25_tids(reader, doc, 1, tid);
+		return;
 	}
-	if (!ItemPointerIsValid(tid))
-		page_report_corrupt(reader->rel, reader->segment.header, "an impossible heap TID");
+	if (!BufferIsValid(reader->tids_buffer) || reader->tids_page != number)
+	{
+		(void) bm25_stream_pin(reader, BM25_TIDS, number, &reader->tids_buffer);
+		reader->tids_page = number;
+	}
+	memcpy(tid, PageGetContents(BufferGetPage(reader->tids_buffer)) + start,
+		   sizeof(ItemPointerData));
+	check_tid(reader, tid);
 }
 
 /* Let go of what bm25_length(), bm25_tid() and bm25_find_term() have pinned. */

@@ -58,9 +58,7 @@ delete_in_segment(Bm25Reader *reader, IndexBulkDeleteCallback callback, void *st
 			if (i % lengthof(tids) == 0)
 			{
 				piramid_vacuum_delay();
-				bm25_stream_read(reader, BM25_TIDS, (uint64) (first + i) * sizeof(ItemPointerData),
-								 Min(lengthof(tids), n - i) * sizeof(ItemPointerData),
-								 (char *) tids);
+				bm25_tids(reader, first + i, Min(lengthof(tids), n - i), tids);
 			}
 			if (!(bits[i / 8] >> (i % 8) & 1) && callback(&tids[i % lengthof(tids)], state))
 			{

@@ -103,7 +103,7 @@ my %damage = (
 				segment('sumlen', segment('sumlen') - ord(substr($file, $at, 1)));
 				substr($file, $at, 1) = "\0" } ],
 		[ 'positions', qr/broken positions of words/, sub { my $at = start(page_of('POSITIONS')); substr($file, $at, 2) = "\xff\xff" } ],
-		[ 'a heap TID', qr/an impossible heap TID/, sub { my $at = start(page_of('TIDS')); substr($file, $at + 6, 6) = "\0" x 6 } ],
+		[ 'a heap TID', qr/an impossible heap TID/, \&no_tid ],
 		[ 'a row without a text', qr/a document for row \(\d+,\d+\), which should have none/, sub {
 				my ($block, $item) = $node->safe_psql('postgres', 'SELECT ctid FROM t WHERE body IS NULL') =~ /(\d+),(\d+)/;
 				substr($file, start(page_of('TIDS')) + 6, 6) = pack('SSS', $block >> 16, $block & 0xffff, $item) } ],
@@ -112,6 +112,9 @@ my %damage = (
 	weights_idx => [
 		[ 'a lower greatest impact', qr/a broken impact/, sub { greatest(-1) } ],
 		[ 'a higher greatest impact', qr/a wrong bound of a list/, sub { greatest(1) } ] ]);
+
+# A document without a row
+sub no_tid { substr($file, start(page_of('TIDS')) + 6, 6) = "\0" x 6 }
 
 # Lower or raise the greatest impact of a dimension that one document has: shared and further
 # bytes, the dimension's last byte, df, form, bytes, the posting (the gap; its impact, less
@@ -144,6 +147,16 @@ foreach my $name (sort keys %damage)
 	load_index();
 	is(findings(), '', "$name: the index as it was");
 }
+
+# VACUUM asks which rows are dead.
+$node->safe_psql('postgres', 'ALTER INDEX words_idx SET TABLESPACE pg_default');
+take_index('words_idx');
+$file = $built;
+no_tid();
+load_index();
+my (undef, undef, $stderr) = $node->psql('postgres', 'DELETE FROM t WHERE ctid = (SELECT max(ctid) FROM t); VACUUM (INDEX_CLEANUP on) t');
+like($stderr, qr/an impossible heap TID/, 'words_idx: VACUUM tells of a heap TID');
+$node->safe_psql('postgres', 'REINDEX INDEX words_idx; VACUUM (INDEX_CLEANUP on) t');
 
 check_and_stop($node);
 done_testing();
