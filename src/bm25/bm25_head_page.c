@@ -268,8 +268,6 @@ bm25_overflow_read(Relation rel, BlockNumber block, uint32 bytes, Bm25Space *pag
 		Bm25OverflowPageData *page;
 
 		CHECK_FOR_INTERRUPTS();
-		if (block >= RelationGetNumberOfBlocks(rel))
-			page_report_corrupt(rel, block, "a link past its end");
 		buffer = bm25_get_page(rel, block, BUFFER_LOCK_SHARE, BM25_PAGE_OVERFLOW, 0);
 		page = (Bm25OverflowPageData *) PageGetContents(BufferGetPage(buffer));
 		if (page->bytes != Min(BM25_OVERFLOW_SPACE, bytes - got))

@@ -106,12 +106,30 @@ lock_page(Buffer buffer, int lockmode, int kind)
 	LockBuffer(buffer, lockmode);
 }
 
-/* Read a block and lock it; verifies what it is.  Locks and pins are the caller's. */
+/*
+ * Verify that a block number which comes from a page, and may be broken, is one of the index,
+ * which becomes no shorter: what the storage manager knew last will mostly do.
+ */
+static inline void
+check_block(Relation rel, BlockNumber block)
+{
+	BlockNumber known = RelationGetSmgr(rel)->smgr_cached_nblocks[MAIN_FORKNUM];
+
+	if ((known == InvalidBlockNumber || block >= known) && block >= RelationGetNumberOfBlocks(rel))
+		page_report_corrupt(rel, block, "a link past its end");
+}
+
+/*
+ * Read a block and lock it; verifies that it is there, and what it is.  Locks and pins are
+ * the caller's.
+ */
 Buffer
 bm25_get_page(Relation rel, BlockNumber block, int lockmode, int kind, uint64 generation)
 {
-	Buffer		buffer = page_read(rel, block);
+	Buffer		buffer;
 
+	check_block(rel, block);
+	buffer = page_read(rel, block);
 	lock_page(buffer, lockmode, kind);
 	check_page(rel, block, BufferGetPage(buffer), kind, generation);
 	return buffer;

@@ -25,8 +25,6 @@ bm25_reader_open(Relation rel, const Bm25Segment *segment)
 	uint32		total = 0;
 	Buffer		buffer;
 
-	if (segment->header >= nblocks)
-		page_report_corrupt(rel, BM25_METAPAGE, "a link past its end");
 	page_hints_grow(nblocks);
 	reader->rel = rel;
 	reader->segment = *segment;

@@ -107,6 +107,7 @@ print_fields(void)
 	BM25(kind);
 	BM25(generation);
 	BM25_META(k1);
+	BM25_META(head_first);
 	BM25_META(nsegments);
 	BM25_META(spare[0].first);
 	SEGMENT(ndocs);

@@ -107,6 +107,7 @@ my %damage = (
 		[ 'a row without a text', qr/a document for row \(\d+,\d+\), which should have none/, sub {
 				my ($block, $item) = $node->safe_psql('postgres', 'SELECT ctid FROM t WHERE body IS NULL') =~ /(\d+),(\d+)/;
 				substr($file, start(page_of('TIDS')) + 6, 6) = pack('SSS', $block >> 16, $block & 0xffff, $item) } ],
+		[ 'the first page of the head', qr/a link past its end/, sub { bm25_meta('head_first', 0x80000007) } ],
 		[ 'the chain of the head', qr/a broken chain of new documents/, sub { my ($b) = grep { field(start($_), 'head.next') == 4294967295 } pages('HEAD'); end_of($b, 'generation', 1) } ],
 		[ 'a page of the head', qr/a broken page of new documents/, sub { my ($b) = grep { field(start($_), 'head.next') == 4294967295 } pages('HEAD'); in_page($b, 'head.used', 60000) } ] ],
 	weights_idx => [
