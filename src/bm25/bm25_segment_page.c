@@ -221,21 +221,13 @@ bm25_pin_lengths(Bm25Reader *reader, uint32 doc)
 	reader->nlengths = per_page;
 }
 
-static void
-check_tid(const Bm25Reader *reader, const ItemPointerData *tid)
-{
-	if (!ItemPointerIsValid(tid))
-		page_report_corrupt(reader->rel, reader->segment.header, "an impossible heap TID");
-}
-
 /* The heap TIDs of n documents, from the first one on. */
 void
 bm25_tids(Bm25Reader *reader, uint32 first, int n, ItemPointer tids)
 {
 	bm25_stream_read(reader, BM25_TIDS, (uint64) first * sizeof(ItemPointerData),
 					 n * sizeof(ItemPointerData), (char *) tids);
-	for (int i = 0; i < n; i++)
-		check_tid(reader, &tids[i]);
+	page_check_tids(reader->rel, reader->segment.header, tids, n);
 }
 
 /* The heap TID of a document, out of a page that stays pinned likewise. */
@@ -258,7 +250,7 @@ bm25_tid(Bm25Reader *reader, uint32 doc, ItemPointer tid)
 	}
 	memcpy(tid, PageGetContents(BufferGetPage(reader->tids_buffer)) + start,
 		   sizeof(ItemPointerData));
-	check_tid(reader, tid);
+	page_check_tids(reader->rel, reader->segment.header, tid, 1);
 }
 
 /* Let go of what bm25_length(), bm25_tid() and bm25_find_term() have pinned. */

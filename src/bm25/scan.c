@@ -18,6 +18,7 @@
  */
 #include "bm25/search.h"
 
+#include "access/htup_details.h"
 #include "access/relscan.h"
 #include "access/xact.h"
 #include "miscadmin.h"
@@ -56,6 +57,7 @@ typedef struct Bm25Scan
 	ItemPointerData tids[TIDS]; /* of these, from "first_tid" on */
 	int			first_tid;
 	int			ntids;
+	BlockNumber heap_blocks;	/* of the table, as last seen: it only grows */
 	Bm25Query	order;			/* with the statement that asks for it */
 	TimestampTz statement;
 	CommandId	command;
@@ -319,6 +321,14 @@ find_rows(Bm25Scan *state)
 		find_matches(state, 0);
 }
 
+/* A block that tells where a row's document is, if it is broken: of its segment, or the head */
+static BlockNumber
+block_of(const Bm25Search *search, const Bm25Hit *hit)
+{
+	return hit->segment == search->meta.nsegments ? search->meta.head_first :
+		search->readers[hit->segment]->segment.header;
+}
+
 /* The heap TID of a row. */
 static void
 get_tid(Bm25Search *search, const Bm25Hit *hit, ItemPointer tid)
@@ -331,8 +341,9 @@ get_tid(Bm25Search *search, const Bm25Hit *hit, ItemPointer tid)
 
 /* The heap TID of the next row */
 static ItemPointer
-next_tid(Bm25Scan *state)
+next_tid(IndexScanDesc scan)
 {
+	Bm25Scan   *state = scan->opaque;
 	Bm25Search *search = &state->search;
 	int			i = state->next - state->first_tid;
 
@@ -346,6 +357,9 @@ next_tid(Bm25Scan *state)
 			bm25_reader_release(search->readers[segment]);
 		i = 0;
 	}
+	if (ItemPointerGetBlockNumber(&state->tids[i]) >= state->heap_blocks)
+		page_check_place(search->rel, block_of(search, &state->top.hits[state->next]),
+						 scan->heapRelation, &state->tids[i], &state->heap_blocks);
 	return &state->tids[i];
 }
 
@@ -395,7 +409,7 @@ bm25_gettuple(IndexScanDesc scan, ScanDirection direction)
 	{
 		const Bm25Hit *hit = &state->top.hits[state->next];
 
-		scan->xs_heaptid = *next_tid(state);
+		scan->xs_heaptid = *next_tid(scan);
 		state->next++;
 		scan->xs_recheck = state->search.recheck;
 		scan->xs_recheckorderby = false;
@@ -422,6 +436,9 @@ add_to_bitmap(void *arg, uint32 segment, uint32 doc, uint32 points, bool recheck
 	ItemPointerData tid;
 
 	get_tid(state->search, &hit, &tid);
+	/* A block past the table's end is passed over later. */
+	if (ItemPointerGetOffsetNumber(&tid) > MaxHeapTuplesPerPage)
+		page_report_corrupt(state->search->rel, block_of(state->search, &hit), "an impossible heap TID");
 	tbm_add_tuples(state->bitmap, &tid, 1, recheck);
 	state->n++;
 }

@@ -79,17 +79,4 @@ extern PageEdit hnsw_edit_chunk(const HnswWrite *write);
 extern bool hnsw_release_chunk(HnswIndex *index, HnswNodeId owner, Buffer buffer,
 							   HnswNodeHeader node);
 
-/*
- * Verify heap TIDs of a page: the table's pages are read by them.  Whether the
- * table has such a block is hnsw_check_tid's to tell.
- */
-static inline void
-hnsw_check_tids(Relation rel, BlockNumber block, const ItemPointerData *tids, int n)
-{
-	for (int i = 0; i < n; i++)
-		if (unlikely(!BlockNumberIsValid(ItemPointerGetBlockNumberNoCheck(&tids[i])) ||
-					 !OffsetNumberIsValid(ItemPointerGetOffsetNumberNoCheck(&tids[i]))))
-			page_report_corrupt(rel, block, "an impossible heap TID");
-}
-
 #endif							/* PIRAMID_HNSW_BUFFER_H */

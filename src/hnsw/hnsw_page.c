@@ -504,7 +504,7 @@ check_node(const HnswIndex *index, const HnswNodeHeaderData *node, BlockNumber b
 {
 	if (unlikely(!hnsw_node_fits(&index->layout, node)))
 		page_report_corrupt(index->rel, block, "an impossible node");
-	hnsw_check_tids(index->rel, block, HnswNodeTids(&index->layout, node), node->ntids);
+	page_check_tids(index->rel, block, HnswNodeTids(&index->layout, node), node->ntids);
 }
 
 /*
@@ -528,6 +528,31 @@ hnsw_prefetch(HnswIndex *index, HnswNodeId id)
 	__builtin_prefetch(page + BLCKSZ - sizeof(HnswPageOpaqueData));
 	for (int i = 0; i < Min(layout->node_size, PREFETCH_BYTES); i += CACHE_LINE)
 		__builtin_prefetch(node + i);
+}
+
+/* The same for what a sweep reads of the nodes of a block: headers, heap TIDs and own vectors */
+void
+hnsw_prefetch_swept(HnswIndex *index, BlockNumber block)
+{
+	const HnswLayout *layout = &index->layout;
+	Buffer	   *hint = page_hint(index->rel, block);
+	char	   *page;
+
+	if (hint == NULL || *hint == InvalidBuffer || layout->pages_per_node > 1)
+		return;
+	page = (char *) BufferGetPage(*hint);
+	__builtin_prefetch(GetBufferDescriptor(*hint - 1), 1);
+	__builtin_prefetch(page);
+	__builtin_prefetch(page + BLCKSZ - sizeof(HnswPageOpaqueData));
+	for (int slot = 0; slot < layout->nodes_per_page; slot++)
+	{
+		char	   *node = (char *) page_node(layout, (Page) page, slot);
+
+		__builtin_prefetch(node);
+		__builtin_prefetch(node + CACHE_LINE);
+		for (int i = 0; i < Min(layout->own_size, PREFETCH_BYTES); i += CACHE_LINE)
+			__builtin_prefetch(node + layout->own + i);
+	}
 }
 
 /* Ask the processor for the start of a page, and its end, if a hint tells where it is. */

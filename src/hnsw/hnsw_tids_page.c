@@ -74,7 +74,7 @@ get_chunk(HnswIndex *index, uint32 chunk_id, int lockmode)
 
 	if (chunk->ntids > index->layout.chunk_tids)
 		page_report_corrupt(index->rel, BufferGetBlockNumber(buffer), "an impossible list of TIDs");
-	hnsw_check_tids(index->rel, BufferGetBlockNumber(buffer), chunk->tids, chunk->ntids);
+	page_check_tids(index->rel, BufferGetBlockNumber(buffer), chunk->tids, chunk->ntids);
 	return buffer;
 }
 
@@ -87,19 +87,6 @@ copy_chunk(HnswIndex *index, HnswNodeId owner, uint32 chunk_id, HnswTidChunkData
 	*copy = *page_chunk(BufferGetPage(buffer), chunk_id);
 	UnlockReleaseBuffer(buffer);
 	return copy->owner == owner;
-}
-
-/*
- * Report that a heap TID, which the index has at index_block, leads past the
- * end of a table of so many blocks.
- */
-void
-hnsw_check_tid(HnswIndex *index, BlockNumber index_block, ItemPointer tid,
-			   BlockNumber heap_blocks)
-{
-	hnsw_check_tids(index->rel, index_block, tid, 1);
-	if (ItemPointerGetBlockNumber(tid) >= heap_blocks)
-		page_report_corrupt(index->rel, index_block, "a heap TID past the end of the table");
 }
 
 /*

@@ -75,6 +75,7 @@ extern bool hnsw_entry_update(HnswIndex *index, HnswNodeId expected, HnswNodeId 
 							  int level);
 extern void hnsw_read(HnswIndex *index, HnswNodeId id, HnswRead *read);
 extern void hnsw_prefetch(HnswIndex *index, HnswNodeId id);
+extern void hnsw_prefetch_swept(HnswIndex *index, BlockNumber block);
 extern void hnsw_load_block(Relation rel, BlockNumber block);
 extern void hnsw_block_read_ahead(Relation rel, BlockNumber block);
 extern void hnsw_read_ahead(HnswIndex *index, HnswNodeId id);
@@ -126,8 +127,6 @@ extern bool hnsw_chunk_unlink_next(HnswIndex *index, HnswNodeId owner, uint32 ch
 extern bool hnsw_chunks_empty(HnswIndex *index, HnswNodeId owner, uint32 chunk_id);
 extern void hnsw_tid_append(HnswIndex *index, HnswWrite *write, const ItemPointerData *tid,
 							const uint8 *key);
-extern void hnsw_check_tid(HnswIndex *index, BlockNumber index_block, ItemPointer tid,
-						   BlockNumber heap_blocks);
 
 /* functions in hnsw_map_page.c: buffers and WAL too */
 extern void hnsw_map_forget(void);

@@ -24,7 +24,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "hnsw/scan.h"
+#include "hnsw/scan_state.h"
 
 #include "access/relscan.h"
 #include "access/tableam.h"
@@ -45,12 +45,10 @@
 #define SAMPLE_SLACK 1.25
 
 /*
- * Rows of a compact index that are looked up before the first is returned: EVIDENCE.md,
- * "Compact", has what that finds.  What follows is chosen, not measured.
+ * Rows of a compact index that are looked up before the first is returned, beside
+ * HNSW_RANKED_ROWS: of a demand for more, its share beyond it; then how many ahead.  Chosen,
+ * not measured.
  */
-#define RANKED_ROWS 20
-
-/* and, of a demand for more, its share beyond it; then how many ahead */
 #define RANKED_SHARE 4
 #define RANKED_AHEAD 10
 
@@ -59,95 +57,6 @@
 
 /* A sweep of an index that is larger than this share of the buffers has a few of its own. */
 #define BULK_SHARE 4
-
-typedef enum HnswScanPhase
-{
-	SCAN_START,
-	SCAN_SEARCH,				/* the pool's rows, wider and wider */
-	SCAN_SWEEP,					/* rows of what matches, those that seem nearest first */
-	SCAN_LAST,					/* no further search: what was found ends the scan */
-	SCAN_UNORDERED,				/* no distances: block by block */
-	SCAN_DONE
-} HnswScanPhase;
-
-/* A found node waiting to be returned. */
-typedef struct HnswScanItem
-{
-	double		lower;			/* bounds of its distance; compact: the estimate */
-	double		upper;
-	uint32		found;
-} HnswScanItem;
-
-/* A row that waits until no nearer one can come */
-typedef struct HnswRankedRow
-{
-	pairingheap_node node;
-	double		distance;		/* the exact one, or of a certain row a lower bound */
-	double		upper;			/* and the upper one */
-	ItemPointerData tid;
-} HnswRankedRow;
-
-typedef struct HnswScanState
-{
-	MemoryContext context;
-	HnswIndex  *index;
-	HnswValue  *value;
-	HnswQuery  *query;
-	HnswSearch *search;
-	HnswSearch *above;			/* of the level above, for a scan that goes on */
-	HnswDemand	demand;
-	HnswKeyFilter *filter;		/* conditions on filter columns, or NULL */
-	MemoryContext filter_context;
-	HnswMatches *matches;		/* nodes that meet them, as far as it is known */
-	double		spread;			/* how many times as wide as the rows it is trusted for */
-	uint32		budget;			/* nodes that the search may expand, of all widths */
-	uint32		grant;			/* more of them for each that matches */
-	HnswLookup *lookup;			/* NULL until it is needed */
-	HnswScanPhase phase;
-	BlockNumber block;			/* next one of an unordered scan */
-	HnswScanItem *items;
-	uint32		nitems;
-	uint32		items_capacity;
-	uint32		ready;			/* those to return before anything else is tried; the
-								 * others only bound them */
-	uint32		next_item;
-	uint32		returned;		/* items so far */
-	bool		relaxed;		/* late rows may come */
-	double		watermark;		/* the executor may have returned rows up to here */
-	double		max_upper;		/* of all items returned */
-	HnswScanReport report;
-	HnswScanReport total;		/* of the scans before, as a plan starts one again */
-	/* the item being returned: its heap TIDs */
-	double		lower;			/* its bounds */
-	double		upper;
-	double		error;			/* of its stored vector */
-	bool		doubtful;		/* its rows may be late */
-	bool		certain;		/* its place is */
-	ItemPointerData tids[HNSW_CHUNK_TIDS];
-	int			ntids;
-	int			next_tid;
-	HnswNodeId	owner;
-	uint32		more_tids;
-	uint64		chain_steps;
-	pairingheap *ranked;		/* rows that wait */
-	/* rows of a compact index */
-	uint64		nlooked_up;
-	uint64		nhanded_out;
-	double		squares;		/* sum of squared errors of the estimates, each by the
-								 * bound of its row's */
-	double		max_error;		/* the largest of these bounds */
-	BlockNumber heap_blocks;	/* of the table, as last seen: it only grows */
-	/* rows of the table that are read ahead */
-	int64		reads;			/* blocks that this backend had read when it left us */
-	uint32		asked;			/* items before it are asked for */
-} HnswScanState;
-
-/* Does the index only estimate distances? */
-static inline bool
-is_compact(const HnswScanState *state)
-{
-	return state->index->layout.own_kind == HNSW_OWN_INT4;
-}
 
 /* Is the table a heap, whose TIDs are places in its blocks? */
 static inline bool
@@ -220,6 +129,7 @@ hnsw_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int n
 	state->phase = SCAN_START;
 	state->ready = 0;
 	state->nitems = 0;
+	state->sorted = 0;
 	state->next_item = 0;
 	state->returned = 0;
 	state->ntids = 0;
@@ -236,107 +146,9 @@ hnsw_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int n
 }
 
 /* ---------------------------------------------------------------------
- * Items: found nodes by distance
+ * Searches and sweeps
  * ---------------------------------------------------------------------
  */
-
-static inline int
-compare_items(const HnswScanItem *x, const HnswScanItem *y)
-{
-	if (x->lower != y->lower)
-		return x->lower < y->lower ? -1 : 1;
-	return (x->found > y->found) - (x->found < y->found);
-}
-
-#define ST_SORT sort_items
-#define ST_ELEMENT_TYPE HnswScanItem
-#define ST_COMPARE(x, y) compare_items(x, y)
-#define ST_SCOPE static
-#define ST_DEFINE
-#include "lib/sort_template.h"
-
-/* Add a found node to the items, unless it was returned or comes late. */
-static void
-add_item(HnswScanState *state, uint32 i)
-{
-	HnswFound  *found = &state->search->found[i];
-	HnswScanItem *item;
-
-	if (found->emitted || (found->ntids == 0 && found->more_tids == 0))
-		return;
-	if (state->nitems == state->items_capacity)
-	{
-		state->items_capacity = Max(state->items_capacity * 2, 64);
-		if (state->items == NULL)
-			state->items = MemoryContextAllocHuge(state->context,
-												  sizeof(HnswScanItem) * state->items_capacity);
-		else
-			state->items = repalloc_huge(state->items,
-										 sizeof(HnswScanItem) * state->items_capacity);
-	}
-	item = &state->items[state->nitems];
-	item->found = i;
-	item->lower = item->upper = 0;
-	if (state->phase != SCAN_UNORDERED)
-		hnsw_key_bounds(state->index, state->query, found, &item->lower, &item->upper);
-	if (is_compact(state) && isfinite(found->error) && found->error < FLT_MAX)
-		state->max_error = Max(state->max_error, found->error);
-	if (item->upper < state->watermark && !is_compact(state) && !state->relaxed)
-	{
-		found->emitted = true;
-		state->report.late++;
-		return;
-	}
-	state->nitems++;
-}
-
-/* So many of the scan's rows are good: those of the items that were not returned are ready. */
-static void
-trust_items(HnswScanState *state, uint32 trusted)
-{
-	double		bound = -get_float8_infinity();
-
-	state->ready = Min(state->nitems, Max(trusted, state->returned) - state->returned);
-
-	/* For their order the executor needs all whose bounds overlap theirs, and the next one. */
-	for (uint32 i = 0; i < state->ready; i++)
-		bound = Max(bound, state->items[i].upper);
-	while (state->ready > 0 && state->ready < state->nitems &&
-		   state->items[state->ready - 1].lower <= bound)
-		state->ready++;
-}
-
-/*
- * The pool's rows, in order, as far as it can be trusted: a wider search would
- * hardly find more rows in the nearer half of the pool, but many in the rest.
- */
-static void
-collect_pool(HnswScanState *state)
-{
-	HnswSearch *search = state->search;
-	uint32		trusted = (uint32) ceil(search->pool.width / state->spread);
-
-	/* A compact index searches less well, which shows when a scan goes on. */
-	if (is_compact(state))
-		trusted = Max(state->demand.share < 1 ? trusted / 2 : trusted,
-					  Min(search->pool.width, RANKED_ROWS));
-	state->nitems = 0;
-	for (int i = 0; i < search->pool.n; i++)
-		add_item(state, pool_at(&search->pool, i)->found);
-	sort_items(state->items, state->nitems);
-	trust_items(state, trusted);
-}
-
-/* All found rows that were not returned yet, in order. */
-static void
-collect_found(HnswScanState *state)
-{
-	state->nitems = 0;
-	for (uint32 i = 0; i < state->search->nfound; i++)
-		add_item(state, i);
-	sort_items(state->items, state->nitems);
-	state->ready = state->nitems;
-}
 
 /* How many nodes the index may have, as far as was seen. */
 static double
@@ -388,9 +200,9 @@ sweep(HnswScanState *state, HnswSweepReason reason)
 	index->strategy = NULL;
 	state->report.sweep = reason;
 	state->phase = more && state->search->nfound < hnsw_max_scan_nodes() ? SCAN_SWEEP : SCAN_LAST;
-	collect_found(state);
+	hnsw_items_of_found(state);
 	if (state->phase == SCAN_SWEEP)
-		trust_items(state, state->matches->trusted);
+		hnsw_items_trust(state, state->matches->trusted);
 }
 
 /* Would a sweep meet no more nodes than hnsw.max_scan_tuples lets it? */
@@ -458,7 +270,7 @@ end_search(HnswScanState *state)
 {
 	state->phase = SCAN_LAST;
 	state->report.bounded = true;
-	collect_found(state);
+	hnsw_items_of_found(state);
 }
 
 /*
@@ -488,7 +300,7 @@ run_search(HnswScanState *state, const HnswMetaPageData *meta, int width)
 	state->report.width = width;
 	if (search->budget > 0)
 	{
-		collect_pool(state);
+		hnsw_items_of_pool(state);
 		/* Less than was asked for will do, if rows that can be trusted are beyond the limit. */
 		if (search->pool.n >= width || (state->ready > 0 && !is_compact(state) &&
 										beyond_limit(state, state->items[state->ready - 1].lower)))
@@ -550,7 +362,7 @@ start(IndexScanDesc scan)
 	}
 
 	/*
-	 * Half of the pool will be returned: see collect_pool.  If filters will
+	 * Half of the pool will be returned: see hnsw_items_of_pool.  If filters will
 	 * discard rows, a wider first search has fewer late ones after it; but how
 	 * many they discard is a guess, which may cost some width and not more.
 	 */
@@ -608,6 +420,8 @@ refill(IndexScanDesc scan)
 {
 	HnswScanState *state = scan->opaque;
 
+	if (state->phase == SCAN_LAST && hnsw_items_sort(state))
+		return true;
 	state->ready = 0;
 	state->next_item = 0;
 	state->asked = 0;
@@ -636,7 +450,7 @@ refill(IndexScanDesc scan)
 				CHECK_FOR_INTERRUPTS();
 				hnsw_search_reset(state->search, 0, 1);
 				hnsw_search_list(state->search, state->block++);
-				collect_found(state);
+				hnsw_items_of_found(state);
 				break;
 			case SCAN_DONE:
 				return false;
@@ -712,23 +526,6 @@ start_item(HnswScanState *state)
 	state->max_upper = Max(state->max_upper, item->upper);
 }
 
-/*
- * What a broken page says may not be a place in the table: asked for, it could
- * make a new one.  Only of a heap it is known what TIDs mean.
- */
-static void
-check_tid(IndexScanDesc scan, ItemPointer tid)
-{
-	HnswScanState *state = scan->opaque;
-	Relation	heap = scan->heapRelation;
-
-	if (ItemPointerGetBlockNumber(tid) < state->heap_blocks || !has_heap(scan))
-		return;
-	state->heap_blocks = RelationGetNumberOfBlocks(heap);
-	hnsw_check_tid(state->index, HnswNodeBlock(&state->index->layout, state->owner), tid,
-				   state->heap_blocks);
-}
-
 /* Get the heap TIDs of the item's next chunk. */
 static void
 read_chunk(HnswScanState *state)
@@ -772,7 +569,9 @@ next_tid(IndexScanDesc scan, ItemPointer tid)
 			return false;
 	}
 	*tid = state->tids[state->next_tid++];
-	check_tid(scan, tid);
+	if (ItemPointerGetBlockNumber(tid) >= state->heap_blocks)
+		page_check_place(state->index->rel, HnswNodeBlock(&state->index->layout, state->owner),
+						 scan->heapRelation, tid, &state->heap_blocks);
 	return true;
 }
 
@@ -895,7 +694,7 @@ rows_to_rank(const HnswScanState *state)
 {
 	double		rows = state->demand.rows;
 
-	return Max(rows + Max(RANKED_AHEAD, rows / RANKED_SHARE), RANKED_ROWS);
+	return Max(rows + Max(RANKED_AHEAD, rows / RANKED_SHARE), HNSW_RANKED_ROWS);
 }
 
 /* How far an estimate may be off; of all rows that a cursor may take, some are off by more. */
@@ -958,7 +757,7 @@ next_ranked(IndexScanDesc scan)
 		rank_row(scan, &tid);
 		/* Enough, if all that comes is too far away. */
 		if (beyond_limit(state, state->lower - estimate_slack(state)) &&
-			state->nlooked_up >= RANKED_ROWS)
+			state->nlooked_up >= HNSW_RANKED_ROWS)
 		{
 			state->phase = SCAN_DONE;
 			state->ready = state->next_item;

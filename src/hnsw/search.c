@@ -38,6 +38,9 @@
 #define FETCH_HINTED 16
 #define FETCH_ASKED 3
 
+/* and by a sweep of all blocks, how many blocks ahead */
+#define SWEEP_ASKED 2
+
 /* A seed's key is exact: no estimate changes it. */
 #define SEED_VARIANCE 1e-35f
 #define MIN_VARIANCE 1e-30f
@@ -746,6 +749,8 @@ hnsw_search_sweep_all(HnswSearch *search)
 	for (BlockNumber block = HNSW_METAPAGE + 1; block < nblocks; block++)
 	{
 		CHECK_FOR_INTERRUPTS();
+		if (block + SWEEP_ASKED < nblocks)
+			hnsw_prefetch_swept(search->index, block + SWEEP_ASKED);
 		find_block(search, block, search->query);
 	}
 }

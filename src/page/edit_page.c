@@ -14,6 +14,7 @@
 #include "page/page.h"
 
 #include "access/rmgr.h"
+#include "access/tableam.h"
 #include "access/xloginsert.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
@@ -31,6 +32,22 @@ page_report_corrupt(Relation rel, BlockNumber block, const char *what)
 			 errmsg("index \"%s\" has %s at block %u",
 					RelationGetRelationName(rel), what, block),
 			 errhint("Please REINDEX it.")));
+}
+
+/*
+ * Verify that a heap TID, which an index has at a block, leads to a block of its table, which
+ * had so many when it was last asked.  Tables only grow while they are open.  Only of a heap
+ * is it known what TIDs mean.
+ */
+void
+page_check_place(Relation index, BlockNumber block, Relation table, const ItemPointerData *tid,
+				 BlockNumber *table_blocks)
+{
+	if (table == NULL || table->rd_tableam != GetHeapamTableAmRoutine())
+		return;
+	*table_blocks = RelationGetNumberOfBlocks(table);
+	if (ItemPointerGetBlockNumber(tid) >= *table_blocks)
+		page_report_corrupt(index, block, "a heap TID past the end of the table");
 }
 
 #ifdef USE_ASSERT_CHECKING

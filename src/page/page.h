@@ -71,5 +71,20 @@ pg_noreturn extern void page_report_corrupt(Relation rel, BlockNumber block, con
 extern void page_for_each_locked(PageFunction function, void *arg);
 #endif
 extern void page_edit(Relation rel, const PageEdit *edits, int n);
+extern void page_check_place(Relation index, BlockNumber block, Relation table,
+							 const ItemPointerData *tid, BlockNumber *table_blocks);
+
+/*
+ * Verify heap TIDs of a page: the table's pages are read by them.  Whether the
+ * table has such a block is page_check_place's to tell.
+ */
+static inline void
+page_check_tids(Relation rel, BlockNumber block, const ItemPointerData *tids, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (unlikely(!BlockNumberIsValid(ItemPointerGetBlockNumberNoCheck(&tids[i])) ||
+					 !OffsetNumberIsValid(ItemPointerGetOffsetNumberNoCheck(&tids[i]))))
+			page_report_corrupt(rel, block, "an impossible heap TID");
+}
 
 #endif							/* PIRAMID_PAGE_H */

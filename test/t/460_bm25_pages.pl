@@ -103,7 +103,7 @@ my %damage = (
 				segment('sumlen', segment('sumlen') - ord(substr($file, $at, 1)));
 				substr($file, $at, 1) = "\0" } ],
 		[ 'positions', qr/broken positions of words/, sub { my $at = start(page_of('POSITIONS')); substr($file, $at, 2) = "\xff\xff" } ],
-		[ 'a heap TID', qr/an impossible heap TID/, \&no_tid ],
+		[ 'a heap TID', qr/an impossible heap TID/, sub { substr($file, start(page_of('TIDS')) + 6, 6) = "\0" x 6 } ],
 		[ 'a row without a text', qr/a document for row \(\d+,\d+\), which should have none/, sub {
 				my ($block, $item) = $node->safe_psql('postgres', 'SELECT ctid FROM t WHERE body IS NULL') =~ /(\d+),(\d+)/;
 				substr($file, start(page_of('TIDS')) + 6, 6) = pack('SSS', $block >> 16, $block & 0xffff, $item) } ],
@@ -113,9 +113,6 @@ my %damage = (
 	weights_idx => [
 		[ 'a lower greatest impact', qr/a broken impact/, sub { greatest(-1) } ],
 		[ 'a higher greatest impact', qr/a wrong bound of a list/, sub { greatest(1) } ] ]);
-
-# A document without a row
-sub no_tid { substr($file, start(page_of('TIDS')) + 6, 6) = "\0" x 6 }
 
 # Lower or raise the greatest impact of a dimension that one document has: shared and further
 # bytes, the dimension's last byte, df, form, bytes, the posting (the gap; its impact, less
@@ -149,15 +146,24 @@ foreach my $name (sort keys %damage)
 	is(findings(), '', "$name: the index as it was");
 }
 
-# VACUUM asks which rows are dead.
-$node->safe_psql('postgres', 'ALTER INDEX words_idx SET TABLESPACE pg_default');
-take_index('words_idx');
-$file = $built;
-no_tid();
-load_index();
-my (undef, undef, $stderr) = $node->psql('postgres', 'DELETE FROM t WHERE ctid = (SELECT max(ctid) FROM t); VACUUM (INDEX_CLEANUP on) t');
-like($stderr, qr/an impossible heap TID/, 'words_idx: VACUUM tells of a heap TID');
-$node->safe_psql('postgres', 'REINDEX INDEX words_idx; VACUUM (INDEX_CLEANUP on) t');
+# Places of rows: VACUUM asks which are dead, scans go there, bitmaps have room for those of a page.
+sub tid { my ($block, $item) = @_; return pack('SSS', $block >> 16, $block & 0xffff, $item) }
+foreach my $case (
+	[ 'VACUUM', tid(0, 0), 'DELETE FROM t WHERE ctid = (SELECT max(ctid) FROM t); VACUUM (INDEX_CLEANUP on) t', 'an impossible heap TID' ],
+	[ 'a scan', tid(0xffff0000, 1), q{SELECT count(*) FROM (SELECT id FROM t ORDER BY body <@> 'all' LIMIT 2000) AS x}, 'a heap TID past the end of the table' ],
+	[ 'a bitmap', tid(0, 2000), q{SET enable_indexscan = off; SELECT count(*) FROM t WHERE body @@ to_bm25query('all', 'words_idx')}, 'an impossible heap TID' ])
+{
+	my ($what, $tid, $sql, $finding) = @$case;
+
+	$node->safe_psql('postgres', 'ALTER INDEX words_idx SET TABLESPACE pg_default');
+	take_index('words_idx');
+	$file = $built;
+	substr($file, start(page_of('TIDS')) + 6, 6) = $tid;
+	load_index();
+	my (undef, undef, $stderr) = $node->psql('postgres', "SET enable_seqscan = off; $sql");
+	like($stderr, qr/index "words_idx" has $finding at block/, "words_idx: $what tells of a heap TID");
+	$node->safe_psql('postgres', 'REINDEX INDEX words_idx; VACUUM (INDEX_CLEANUP on) t');
+}
 
 check_and_stop($node);
 done_testing();
