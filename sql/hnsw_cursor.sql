@@ -44,13 +44,13 @@ BEGIN
 END $$;
 
 -- The same by a loop, which takes rows by and by; "wrong" are those that come out of order.
-CREATE FUNCTION looped(query text, OUT rows bigint, OUT wrong bigint) LANGUAGE plpgsql AS $$
+CREATE FUNCTION looped(query text, OUT rows bigint, OUT wrong bigint, OUT ids int[], OUT most float8) LANGUAGE plpgsql AS $$
 DECLARE
 	r record;
-	ids int[] := '{}';
-	most float8 := '-infinity';
 BEGIN
 	wrong := 0;
+	ids := '{}';
+	most := '-infinity';
 	FOR r IN EXECUTE query LOOP
 		ids := ids || r.id;
 		wrong := wrong + (r.d < most)::int;
@@ -97,6 +97,14 @@ UPDATE rows SET kind = kind + 1 WHERE id % 3 = 0;
 DELETE FROM rows WHERE id % 7 = 0;
 SELECT 5 * count(*) AS rows FROM rows WHERE kind + 0 = 3;
 SELECT * FROM read_on('even', '<->', 'kind = 3');
+
+-- A sweep puts in order what is asked for, and more as it is taken.
+CREATE INDEX ON rows USING hnsw (grouped vector_l2_ops);
+SELECT n, l.rows, l.wrong, l.same FROM unnest(ARRAY[1, 999, 1000, 1001, 1100, 2999, 4000]) AS n,
+	LATERAL (SELECT format('SELECT id, grouped <-> %1$L AS d FROM rows ORDER BY grouped <-> %1$L LIMIT %2$s', q((SELECT max(id) FROM rows), 'grouped'), n) AS query OFFSET 0) AS x,
+	LATERAL (SELECT o.*, NOT EXISTS (SELECT FROM rows WHERE grouped <-> q((SELECT max(id) FROM rows), 'grouped') < o.most AND NOT id = ANY (o.ids)) AS same FROM looped(query) AS o) AS l;
+-- A condition of which the planner expects a third of the rows, and a thirtieth is
+SELECT l.rows, l.wrong FROM looped(format('SELECT id, grouped <-> %1$L AS d FROM rows WHERE id * 7 %% 3000 > 2900 ORDER BY grouped <-> %1$L LIMIT 60', q((SELECT max(id) FROM rows), 'grouped'))) AS l;
 
 DROP TABLE rows;
 DROP FUNCTION q, moved, looped, read_on, read_all;
