@@ -37,6 +37,7 @@ typedef struct HnswSearch
 	int			cold;			/* hops for which pages are asked for ahead */
 	bool		keep_vectors;	/* finders: keep each expanded node's decoded vector */
 	bool		lifted;			/* finders: by distances of the graph, not of the query */
+	uint16		shunned;		/* finders: nodes with these flags do not count */
 	const HnswKeyFilter *filter;	/* conditions that rows must meet, or NULL */
 	uint32		budget;			/* nodes that the search may still expand */
 	uint32		grant;			/* more of them for each base node that counts */

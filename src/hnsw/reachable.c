@@ -61,6 +61,7 @@ typedef struct Reach
 	HnswMetaPageData meta;
 	HnswPaths  *paths;
 	HnswBitmap	checked;		/* a search looked for it */
+	HnswBitmap *around;			/* gets the neighbours of lost nodes */
 	int64		nchecked;
 } Reach;
 
@@ -150,7 +151,7 @@ link_lost(Reach *reach, const HnswNeighbour *self, int level)
 		made += hnsw_link_back(state->finder, self, &neighbours[i], level, HNSW_LINK_ANYWAY);
 	piramid_injection_point("hnsw-vacuum-lost");
 	for (int i = 0; i < self->nlinks; i++)
-		bitmap_set(&state->suspect, self->links[i]);
+		bitmap_set(reach->around, self->links[i]);
 	pfree(neighbours);
 }
 
@@ -236,6 +237,32 @@ check_suspects(Reach *reach, bool upper)
 }
 
 /*
+ * See to it that searches find the suspects by way of nodes that do not die.  These have yet to
+ * get links in place of those to dying nodes, by which searches find more.  So what is around
+ * lost nodes remains suspect until then: now, too many others would seem lost.
+ */
+void
+vacuum_keep_reach(VacuumState *state)
+{
+	HnswBitmap	around = bitmap_make(state->suspect.size);
+	Reach		reach = {.state = state, .around = &around};
+
+	hnsw_meta_refresh(state->index, &reach.meta);
+	reach.checked = bitmap_make(state->suspect.size);
+	state->finder->search->shunned = HNSW_NODE_DYING;
+	check_suspects(&reach, true);
+	check_suspects(&reach, false);
+	state->finder->search->shunned = 0;
+	for (uint64 id = bitmap_next(&around, 0); id < around.size; id = bitmap_next(&around, id + 1))
+		bitmap_set(&state->suspect, id);
+	pfree(around.bytes);
+	pfree(reach.checked.bytes);
+	ereport(DEBUG1,
+			(errmsg_internal("hnsw vacuum: searched for " INT64_FORMAT " nodes near dying ones, " INT64_FORMAT " would be lost",
+							 reach.nchecked, state->nlost)));
+}
+
+/*
  * See to it that searches find what is left, as far as can be known.  The
  * entry point is alive, and no live node links to a dying one.
  */
@@ -248,6 +275,7 @@ vacuum_restore_reach(VacuumState *state)
 	if (reach.meta.entry == HNSW_NO_NODE)
 		return;
 	reach.state = state;
+	reach.around = &state->suspect;
 	reach.paths = hnsw_paths_create(state->index, state->dying.size);
 	reach.checked = bitmap_make(state->dying.size);
 

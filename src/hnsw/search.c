@@ -112,6 +112,7 @@ hnsw_search_create(HnswIndex *index, HnswQuery *query)
 	search->filter = NULL;
 	search->keep_vectors = false;
 	search->lifted = false;
+	search->shunned = 0;
 	search->running = false;
 	search->cold = 0;
 	search->end.func = release_search;
@@ -295,11 +296,12 @@ copy_links(HnswSearch *search, HnswNodeHeader node, float key)
 	return nlinks;
 }
 
-/* Is this node still what links to it meant? */
+/* Is this node still what links to it meant, and does it count? */
 static inline bool
 node_usable(const HnswSearch *search, HnswNodeHeader node)
 {
-	return (node->flags & HNSW_NODE_USED) && node->level == search->level;
+	return (node->flags & (HNSW_NODE_USED | search->shunned)) == HNSW_NODE_USED &&
+		node->level == search->level;
 }
 
 /* How many reads to have under way at a time. */

@@ -23,6 +23,7 @@
 
 #include "hnsw/hnsw.h"
 #include "commands/vacuum.h"
+#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
@@ -45,6 +46,9 @@
  */
 #define SUSPECT_LINKS 3
 #define SUSPECT_SAMPLE 4
+
+/* If more than one in so many nodes die, searches without these find little. */
+#define SECURED_SHARE 4
 
 /* Remember a live node of the highest level: it may have to be the entry point. */
 static inline void
@@ -526,7 +530,8 @@ suspect_nearest(VacuumState *state, HnswNodeId id)
 	HnswIndex  *index = state->index;
 	HnswRead	read;
 
-	if (id % SUSPECT_SAMPLE != 0)
+	/* Rows that go together may be each tenth. */
+	if (murmurhash32(id) % SUSPECT_SAMPLE != 0)
 		return;
 	hnsw_read(index, id, &read);
 	for (int i = 0; i < read.node->nlinks; i++)
@@ -560,6 +565,21 @@ suspect_group(VacuumState *state, HnswNodeId id)
 		bitmap_set(&state->suspect, nearest.id);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(state->finder->context);
+}
+
+/* What is around dying nodes is suspect. */
+static void
+suspect_around(VacuumState *state)
+{
+	for (uint64 id = 1; id < state->dying.size; id++)
+	{
+		if (!bitmap_get(&state->dying, id))
+			continue;
+		piramid_vacuum_delay();
+		suspect_nearest(state, id);
+		if (bitmap_get(&state->entrance, id))
+			suspect_group(state, id);
+	}
 }
 
 /*
@@ -614,12 +634,7 @@ repair_node(VacuumState *state, HnswNodeId id)
 	HnswNeighbour self;
 
 	if (bitmap_get(&state->dying, id))
-	{
-		suspect_nearest(state, id);
-		if (bitmap_get(&state->entrance, id))
-			suspect_group(state, id);
 		return;
-	}
 
 	hnsw_read(index, id, &read);
 	header = *read.node;
@@ -756,6 +771,37 @@ replace_entry(VacuumState *state)
 	UnlockPage(index->rel, HNSW_METAPAGE, ExclusiveLock);
 }
 
+/*
+ * Before links are replaced, see to it that searches find what is around dying nodes without
+ * these.  So nothing is lost meanwhile, nor if the vacuum ends early.  Where too many die, or no
+ * node can be the entry point by now, the suspects remain for the end.
+ */
+static void
+secure_reach(VacuumState *state)
+{
+	HnswMetaPageData meta;
+	bool		dies = entry_is_dying(state, &meta);
+
+	suspect_around(state);
+	if (state->ndying > count_ids(state->index) / SECURED_SHARE)
+		return;
+	for (uint32 i = 0; i < state->nupper && dies; i++)
+	{
+		HnswRead	read;
+
+		if (bitmap_get(&state->dying, state->upper[i]))
+			continue;
+		hnsw_read(state->index, state->upper[i], &read);
+		note_level(state, state->upper[i], read.node);
+		hnsw_read_end(&read);
+	}
+	if (dies && state->best == HNSW_NO_NODE)
+		return;
+	if (dies)
+		replace_entry(state);
+	vacuum_keep_reach(state);
+}
+
 /* Get ready for the passes; what they need lives in the current memory context. */
 void
 vacuum_begin(VacuumState *state, Relation rel, IndexBulkDeleteResult *stats)
@@ -787,6 +833,8 @@ vacuum_run(VacuumState *state, bool always)
 		return;
 	LockPage(rel, HNSW_METAPAGE, ExclusiveLock);
 	UnlockPage(rel, HNSW_METAPAGE, ExclusiveLock);
+	secure_reach(state);
+	piramid_injection_point("hnsw-vacuum-secured");
 	for_each_node(state, repair_node);
 	piramid_injection_point("hnsw-vacuum-repaired");
 	clean_overflow(state);

@@ -46,6 +46,7 @@ extern void vacuum_refill(VacuumState *state, HnswNodeId id);
 extern void vacuum_run(VacuumState *state, bool always);
 
 /* functions in reachable.c */
+extern void vacuum_keep_reach(VacuumState *state);
 extern void vacuum_restore_reach(VacuumState *state);
 
 #endif							/* PIRAMID_VACUUM_H */

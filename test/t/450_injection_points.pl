@@ -108,7 +108,7 @@ my @cases = (
 	[ 'hnsw-map-made', 'keys', insert(1), before => 'TRUNCATE t' ],
 	[ 'hnsw-node-part', 'wide', insert(2), held => 1 ],
 	(map { [ "hnsw-vacuum-$_", 'keys', sql($vacuum), before => $equal ] } qw(chunk chunks key)),
-	(map { [ "hnsw-vacuum-$_", 'keys', sql($vacuum), new => 40, before => $some ] } qw(died cleaned marked relinked repaired reached released)),
+	(map { [ "hnsw-vacuum-$_", 'keys', sql($vacuum), new => 40, before => $some ] } qw(died cleaned marked secured relinked repaired reached released)),
 	[ 'hnsw-vacuum-overflow', 'l2', sql($vacuum), new => 40, before => $some ],
 	[ 'hnsw-vacuum-entry', 'l2', sql($vacuum), new => 40, before => $all ],
 	[ 'hnsw-release-chunk', 'keys', sql($vacuum), before => $all_equal ],
