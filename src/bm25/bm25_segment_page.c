@@ -224,7 +224,7 @@ bm25_pin_lengths(Bm25Reader *reader, uint32 doc)
 static void
 check_tid(const Bm25Reader *reader, const ItemPointerData *tid)
 {
-	if (!ItemPointerIsValid(tid))
+	if (unlikely(!page_tid_is_possible(tid)))
 		page_report_corrupt(reader->rel, reader->segment.header, "an impossible heap TID");
 }
 

@@ -18,7 +18,9 @@
  */
 #include "bm25/search.h"
 
+#include "access/htup_details.h"
 #include "access/relscan.h"
+#include "access/tableam.h"
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -60,6 +62,7 @@ typedef struct Bm25Scan
 	TimestampTz statement;
 	CommandId	command;
 	int			room;			/* of what is handed out, if that is not a heap */
+	BlockNumber heap_blocks;	/* of the table, as last seen: it only grows */
 } Bm25Scan;
 
 /* The ordered scan that has handed out a row last */
@@ -117,7 +120,7 @@ bm25_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int n
 	if (orderbys && scan->numberOfOrderBys > 0)
 		memmove(scan->orderByData, orderbys, scan->numberOfOrderBys * sizeof(ScanKeyData));
 	MemoryContextReset(state->context);
-	*state = (Bm25Scan) {state->context};
+	*state = (Bm25Scan) {state->context,.heap_blocks = state->heap_blocks};
 }
 
 /* Note what the scores of an ordered scan are of. */
@@ -329,10 +332,37 @@ get_tid(Bm25Search *search, const Bm25Hit *hit, ItemPointer tid)
 		bm25_tid(search->readers[hit->segment], hit->doc, tid);
 }
 
+/* Report a heap TID that cannot be one. */
+pg_noreturn static void
+report_tid(Bm25Search *search, const Bm25Hit *hit, const char *what)
+{
+	page_report_corrupt(search->rel, hit->segment == search->meta.nsegments ?
+						search->meta.head_first : search->meta.segments[hit->segment].header, what);
+}
+
+/*
+ * What a broken page says may not be a place in the table.  Only of a heap it is known what
+ * TIDs mean.
+ */
+static void
+check_tid(IndexScanDesc scan, const Bm25Hit *hit, const ItemPointerData *tid)
+{
+	Bm25Scan   *state = scan->opaque;
+	Relation	heap = scan->heapRelation;
+
+	if (ItemPointerGetBlockNumber(tid) < state->heap_blocks ||
+		heap->rd_tableam != GetHeapamTableAmRoutine())
+		return;
+	state->heap_blocks = RelationGetNumberOfBlocks(heap);
+	if (ItemPointerGetBlockNumber(tid) >= state->heap_blocks)
+		report_tid(&state->search, hit, "a heap TID past the end of the table");
+}
+
 /* The heap TID of the next row */
 static ItemPointer
-next_tid(Bm25Scan *state)
+next_tid(IndexScanDesc scan)
 {
+	Bm25Scan   *state = scan->opaque;
 	Bm25Search *search = &state->search;
 	int			i = state->next - state->first_tid;
 
@@ -341,7 +371,12 @@ next_tid(Bm25Scan *state)
 		state->first_tid = state->next;
 		state->ntids = search->ordered ? 1 : Min(TIDS, state->top.n - state->next);
 		for (i = 0; i < state->ntids; i++)
-			get_tid(search, &state->top.hits[state->next + i], &state->tids[i]);
+		{
+			const Bm25Hit *hit = &state->top.hits[state->next + i];
+
+			get_tid(search, hit, &state->tids[i]);
+			check_tid(scan, hit, &state->tids[i]);
+		}
 		for (uint32 segment = 0; segment < search->meta.nsegments; segment++)
 			bm25_reader_release(search->readers[segment]);
 		i = 0;
@@ -395,7 +430,7 @@ bm25_gettuple(IndexScanDesc scan, ScanDirection direction)
 	{
 		const Bm25Hit *hit = &state->top.hits[state->next];
 
-		scan->xs_heaptid = *next_tid(state);
+		scan->xs_heaptid = *next_tid(scan);
 		state->next++;
 		scan->xs_recheck = state->search.recheck;
 		scan->xs_recheckorderby = false;
@@ -422,6 +457,9 @@ add_to_bitmap(void *arg, uint32 segment, uint32 doc, uint32 points, bool recheck
 	ItemPointerData tid;
 
 	get_tid(state->search, &hit, &tid);
+	/* No page of a heap has as many, nor has a bitmap room for them. */
+	if (ItemPointerGetOffsetNumber(&tid) > MaxHeapTuplesPerPage)
+		report_tid(state->search, &hit, "an impossible heap TID");
 	tbm_add_tuples(state->bitmap, &tid, 1, recheck);
 	state->n++;
 }

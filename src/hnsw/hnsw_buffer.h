@@ -87,8 +87,7 @@ static inline void
 hnsw_check_tids(Relation rel, BlockNumber block, const ItemPointerData *tids, int n)
 {
 	for (int i = 0; i < n; i++)
-		if (unlikely(!BlockNumberIsValid(ItemPointerGetBlockNumberNoCheck(&tids[i])) ||
-					 !OffsetNumberIsValid(ItemPointerGetOffsetNumberNoCheck(&tids[i]))))
+		if (unlikely(!page_tid_is_possible(&tids[i])))
 			page_report_corrupt(rel, block, "an impossible heap TID");
 }
 
