@@ -54,6 +54,13 @@ SET hnsw.target_recall = 0.9;
 SELECT least(recall, 0.88) AS reached FROM piramid_recall('t_v', 100);
 SET hnsw.target_recall = 0.99;
 SELECT least(recall, 0.97) AS reached FROM piramid_recall('t_v', 100);
+-- nor is a search wider than the index, however many rows are asked for, if it may not read all
+SET hnsw.iterative_scan = strict_order;
+SET hnsw.max_scan_tuples = 100;
+SELECT count(*) BETWEEN 50 AND 5000 AS rows FROM (
+	SELECT id FROM t ORDER BY v <-> (SELECT v FROM queries LIMIT 1) LIMIT 2000000000) AS x;
+RESET hnsw.max_scan_tuples;
+RESET hnsw.iterative_scan;
 RESET hnsw.target_recall;
 
 -- recommendations

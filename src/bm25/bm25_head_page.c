@@ -72,6 +72,9 @@ add_page(Relation rel, Buffer last, const NewRecord *item, uint32 overflow_pages
 
 	if (!extend && (block < BM25_FIRST_HEAD || block >= RelationGetNumberOfBlocks(rel)))
 		page_report_corrupt(rel, BM25_METAPAGE, "a link past its end");
+	/* We would wait for ourselves. */
+	if (!extend && block == BufferGetBlockNumber(last))
+		page_report_corrupt(rel, BM25_METAPAGE, "a free page that is in use");
 	buffer = extend ? bm25_extend(rel) :
 		ReadBufferExtended(rel, MAIN_FORKNUM, block, RBM_ZERO_AND_LOCK, NULL);
 	piramid_injection_point("bm25-insert-extended");
@@ -245,7 +248,7 @@ bm25_head_read(Relation rel, BlockNumber block, char *copy, uint64 *generation)
 	{
 		if ((char *) record + sizeof(Bm25Record) > end ||
 			bm25_record_size(record) > end - (char *) record ||
-			!ItemPointerIsValid(&record->tid))
+			!page_tid_is_possible(&record->tid))
 			page_report_corrupt(rel, block, "a broken record of a document");
 		record = (const Bm25Record *) ((char *) record + bm25_record_size(record));
 	}

@@ -18,6 +18,7 @@
 #include "access/relscan.h"
 #include "access/tableam.h"
 #include "access/xloginsert.h"
+#include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
@@ -55,10 +56,10 @@ check_page(Relation rel, BlockNumber block, Page page, int kind, uint64 generati
 
 	if (PageIsNew(page))
 		page_report_corrupt(rel, block, "an empty page");
-	opaque = Bm25PageGetOpaque(page);
 	if (PageGetSpecialSize(page) != MAXALIGN(sizeof(Bm25PageOpaqueData)) ||
-		opaque->magic != BM25_MAGIC)
+		Bm25PageGetOpaque(page)->magic != BM25_MAGIC)
 		page_report_corrupt(rel, block, "a foreign page");
+	opaque = Bm25PageGetOpaque(page);
 	if (opaque->version < BM25_OLDEST_VERSION || opaque->version > BM25_VERSION)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -269,10 +270,32 @@ bm25_create(Relation rel, ForkNumber fork, const Bm25MetaPageData *meta)
 	}
 }
 
+/* May an index of this column's type have these flags? */
+static bool
+flags_fit(Relation rel, uint32 flags)
+{
+	if (bm25_is_sparse(rel))
+		return (flags & (BM25_HAS_POSITIONS | BM25_HAS_WEIGHTS | BM25_HAS_IMPACTS)) == BM25_HAS_IMPACTS;
+	return !(flags & BM25_HAS_IMPACTS) && ((flags & BM25_HAS_WEIGHTS) != 0) ==
+		(rel->rd_opcintype[0] == TSVECTOROID && (flags & BM25_HAS_POSITIONS));
+}
+
+/* Does what a segment says of its documents' lengths agree?  bm25_writer_begin() computes it. */
+static bool
+lengths_agree(const Bm25Segment *segment)
+{
+	float4		avglen = (double) segment->sumlen / segment->ndocs;
+
+	return segment->avglen == avglen &&
+		segment->sumlen <= (uint64) segment->ndocs * segment->maxlen;
+}
+
 /* Verify what later steps rely on. */
 static void
 check_meta(Relation rel, const Bm25MetaPageData *meta)
 {
+	int32		typmod = TupleDescAttr(RelationGetDescr(rel), 0)->atttypmod;
+
 	if (meta->nsegments > BM25_MAX_SEGMENTS)
 		page_report_corrupt(rel, BM25_METAPAGE, "a wrong number of segments");
 	/* NaN is not between two numbers. */
@@ -280,14 +303,18 @@ check_meta(Relation rel, const Bm25MetaPageData *meta)
 		meta->head_first < BM25_FIRST_HEAD || meta->head_first == InvalidBlockNumber ||
 		meta->head_last < BM25_FIRST_HEAD || meta->head_last == InvalidBlockNumber ||
 		memchr(NameStr(meta->config_schema), '\0', NAMEDATALEN) == NULL ||
-		memchr(NameStr(meta->config_name), '\0', NAMEDATALEN) == NULL)
+		memchr(NameStr(meta->config_name), '\0', NAMEDATALEN) == NULL ||
+		!flags_fit(rel, meta->flags) ||
+		(meta->dim != 0 && (!(meta->flags & BM25_HAS_IMPACTS) ||
+							(typmod > 0 && meta->dim != typmod))))
 		page_report_corrupt(rel, BM25_METAPAGE, "an impossible value");
 	for (uint32 i = 0; i < meta->nsegments; i++)
 	{
 		const Bm25Segment *segment = &meta->segments[i];
 
 		if (segment->ndocs == 0 || segment->ndocs == PG_UINT32_MAX ||
-			!(segment->avglen >= 0 && segment->avglen <= (float4) PG_UINT32_MAX) ||
+			segment->ndead > segment->ndocs || segment->generation >= meta->next_generation ||
+			!lengths_agree(segment) ||
 			(segment->width != 1 && segment->width != 2 && segment->width != 4) ||
 			(segment->flags & ~BM25_HAS_NEGATIVE) !=
 			(meta->flags & (BM25_HAS_POSITIONS | BM25_HAS_WEIGHTS | BM25_HAS_IMPACTS)))

@@ -45,6 +45,9 @@
 /* Bounds, made with one average length, are held against parts made with another. */
 #define ROUNDING 0.99999f
 
+/* A longer drift would make any bound one that no posting comes above. */
+#define MAX_DRIFT 256
+
 /* Points of impacts are products of floats. */
 #define IMPACT_ROUNDING 1e-6
 
@@ -543,7 +546,7 @@ open_lists(Engine *engine)
 	float		drift = 1;
 
 	if (engine->reader->segment.avglen > 0)
-		drift = Max(1, weights->avglen / engine->reader->segment.avglen / ROUNDING);
+		drift = Min(Max(1, weights->avglen / engine->reader->segment.avglen / ROUNDING), MAX_DRIFT);
 	for (int i = 0; i < search->nterms; i++)
 		bm25_cursor_prefetch(engine->reader, &search->entries[engine->segment][i]);
 	engine->lists = palloc(sizeof(RankList) * Max(search->nterms, 1));

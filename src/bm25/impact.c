@@ -79,7 +79,7 @@ count_run(Bm25Search *search, const char *p, const char *end, int from, int to, 
 		int			cmp = -1;
 
 		p = bm25_decode_word(p, end, search->meta.flags, &word);
-		if (p == NULL || word.len != BM25_DIMENSION_BYTES)
+		if (p == NULL)
 			page_report_corrupt(search->rel, search->meta.head_first,
 								"a broken record of a document");
 		while (from < to && (cmp = memcmp(search->terms[from].word, word.word, word.len)) < 0)

@@ -11,6 +11,7 @@
 #include "bm25/bm25.h"
 
 #include "access/transam.h"
+#include "bm25/codec.h"
 #include "miscadmin.h"
 #include "port/pg_bitutils.h"
 #include "storage/lmgr.h"
@@ -320,10 +321,14 @@ read_closed(Bm25Space *space, const Bm25MetaPageData *meta, Replacement *new,
 
 			if (!(record->flags & BM25_RECORD_DEAD))
 			{
-				while (p < end && (p = bm25_decode_word(p, end, meta->flags, &word)) != NULL)
+				while (p < end)
+				{
+					p = bm25_decode_word(p, end, meta->flags, &word);
+					if (p == NULL ||
+						word.position_bytes > MAX_POSITION_BYTES * position_count(word.tf))
+						page_report_corrupt(rel, new->head_first, "a broken record of a document");
 					bm25_inverter_add(inverter, segment->ndocs, &word);
-				if (p == NULL)
-					page_report_corrupt(rel, new->head_first, "a broken record of a document");
+				}
 				if (segment->ndocs == room)
 					documents = repalloc_huge(documents, sizeof(HeadDocument) * (room *= 2));
 				documents[segment->ndocs++] = (HeadDocument) {record->tid, record->length};
@@ -360,6 +365,10 @@ bm25_seal(Relation rel, Relation heap)
 	HeadDocument *documents;
 	uint64		xid;
 
+	/* They are merged long before, unless that fails each time. */
+	bm25_meta_read(rel, &meta);
+	if (meta.nsegments == BM25_MAX_SEGMENTS)
+		page_report_corrupt(rel, BM25_METAPAGE, "too many segments");
 	bm25_head_close(rel);
 	piramid_injection_point("bm25-seal-closed");
 	bm25_publish(rel, take_generation, &meta, NULL);

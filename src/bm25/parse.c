@@ -226,7 +226,7 @@ bm25_decode_word(const char *p, const char *end, uint32 flags, Bm25Word *word)
 	word->word = unconstify(char *, p);
 	word->len = (int) value;
 	p = get_varint(p + value, end, &value);
-	if (p == NULL)
+	if (p == NULL || (uint32) value == 0)
 		return NULL;
 	word->tf = (uint32) value;
 	word->positions = p;
@@ -237,5 +237,8 @@ bm25_decode_word(const char *p, const char *end, uint32 flags, Bm25Word *word)
 		if (p != NULL)
 			word->position_bytes = p - word->positions;
 	}
+	else if (flags & BM25_HAS_IMPACTS &&
+			 (word->len != BM25_DIMENSION_BYTES || word->tf > IMPACT_MOST))
+		return NULL;
 	return p;
 }

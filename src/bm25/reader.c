@@ -233,6 +233,7 @@ walk_near(Bm25DictWalk *walk, const char *from, int len)
 {
 	Bm25Reader *reader = walk->reader;
 	Bm25DictPageData *dict;
+	uint32		leaf;
 	int			low = 0;
 	int			high;
 
@@ -240,7 +241,10 @@ walk_near(Bm25DictWalk *walk, const char *from, int len)
 	walk->leaf = walk->nleaves;
 	if (walk->nleaves == 0)
 		return false;
-	walk_to(walk, find_leaf(reader, from, len), 0);
+	leaf = find_leaf(reader, from, len);
+	if (leaf >= walk->nleaves)
+		report_stream(reader, "a broken page of terms");
+	walk_to(walk, leaf, 0);
 	dict = (Bm25DictPageData *) walk->page;
 	high = (dict->count + BM25_RESTART - 1) / BM25_RESTART;
 	while (high - low > 1)
@@ -374,8 +378,9 @@ read_heads(Bm25Cursor *cursor, const Bm25Entry *entry)
 	Size		size = sizeof(Bm25BlockHead) * cursor->nblocks;
 	uint64		data = entry->heads - entry->offset;
 
-	if (!(cursor->reader->segment.flags & BM25_HAS_IMPACTS) || entry->heads < entry->offset ||
-		data > WHOLE_LIST)
+	if (entry->heads < entry->offset)
+		report_stream(cursor->reader, "a broken list of postings");
+	if (!(cursor->reader->segment.flags & BM25_HAS_IMPACTS) || data > WHOLE_LIST)
 	{
 		cursor->heads = (Bm25BlockHead *) take_room(cursor->reader, size);
 		bm25_stream_read(cursor->reader, BM25_POSTINGS, entry->heads, size, (char *) cursor->heads);

@@ -119,7 +119,7 @@ bm25_rescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int n
 	if (orderbys && scan->numberOfOrderBys > 0)
 		memmove(scan->orderByData, orderbys, scan->numberOfOrderBys * sizeof(ScanKeyData));
 	MemoryContextReset(state->context);
-	*state = (Bm25Scan) {state->context};
+	*state = (Bm25Scan) {state->context,.heap_blocks = state->heap_blocks};
 }
 
 /* Note what the scores of an ordered scan are of. */

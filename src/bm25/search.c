@@ -338,7 +338,8 @@ compute_weights(Bm25Search *search, Bm25Weights *weights)
 	for (int i = 0; i < search->nterms; i++)
 	{
 		Bm25Term   *term = &search->terms[i];
-		double		idf = log(1 + (search->ndocs - term->df + 0.5) / (term->df + 0.5));
+		double		df = Min(term->df, search->ndocs);
+		double		idf = log(1 + (search->ndocs - df + 0.5) / (df + 0.5));
 
 		weights->scaled[i] = (float) idf * (search->meta.k1 + 1) * term->freq;
 		sum += weights->scaled[i];

@@ -11,6 +11,7 @@
 
 #include "access/relation.h"
 #include "funcapi.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "port/pg_bswap.h"
 #include "utils/builtins.h"
@@ -42,6 +43,13 @@ compare_words(const void *a, const void *b)
 	return bm25_compare_terms(left->word, left->len, right->word, right->len);
 }
 
+/* May a term be shown to users?  A damaged one may be no text of the database's encoding. */
+static bool
+is_term(uint32 flags, const char *term, int len)
+{
+	return flags & BM25_HAS_IMPACTS || pg_verifymbstr(term, len, true);
+}
+
 /* Take the words of a record of the head; false if it is broken. */
 static bool
 take_record(HeadWords *head, const char *p, const char *end, uint32 flags, const text *prefix)
@@ -51,7 +59,7 @@ take_record(HeadWords *head, const char *p, const char *end, uint32 flags, const
 	while (p < end)
 	{
 		p = bm25_decode_word(p, end, flags, &word);
-		if (p == NULL)
+		if (p == NULL || !is_term(flags, word.word, word.len))
 			return false;
 		if (!has_prefix(word.word, word.len, prefix))
 			continue;
@@ -110,7 +118,13 @@ read_head(HeadWords *head, Relation rel, const Bm25MetaPageData *meta, const tex
 static bool
 next_word(Bm25DictWalk *walk, const text *prefix)
 {
-	return bm25_walk_next(walk) && has_prefix(walk->term, walk->len, prefix);
+	const Bm25Segment *segment = &walk->reader->segment;
+
+	if (!bm25_walk_next(walk) || !has_prefix(walk->term, walk->len, prefix))
+		return false;
+	if (!is_term(segment->flags, walk->term, walk->len))
+		page_report_corrupt(walk->reader->rel, segment->header, "a broken page of terms");
+	return true;
 }
 
 /* How users call a term: a word; of sparse vectors, its dimension, and a sign if weights are negative. */

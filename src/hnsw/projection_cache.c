@@ -87,7 +87,8 @@ hnsw_projection_open(HnswIndex *index, const HnswProjectionName *name, Projectio
 	{
 		CachedProjection *other = dlist_container(CachedProjection, node, iter.cur);
 
-		if (other->seed == name->seed && other->data->dims == name->dims)
+		if (other->seed == name->seed && other->data->dims == name->dims &&
+			other->data->stride == projection_stride(index->layout.out_dim))
 		{
 			entry = other;
 			break;

@@ -191,13 +191,17 @@ hnsw_filter_tids(const HnswKeyFilter *filter, const HnswLayout *layout, int ntid
 	return n;
 }
 
-/* Is this the node that the search passes over? */
+/*
+ * Is this the node that the search passes over?  The pool has a place for one.  A damaged
+ * index has more such nodes: these must not take the places of all others.
+ */
 static inline bool
 is_masked(const HnswSearch *search, const HnswNodeHeaderData *node)
 {
 	const HnswStored *mask = search->query->mask;
 
-	return unlikely(mask != NULL) && hnsw_stored_as(&search->index->layout, node, mask) != NULL;
+	return unlikely(mask != NULL) && search->pool.width > 1 &&
+		hnsw_stored_as(&search->index->layout, node, mask) != NULL;
 }
 
 static inline float

@@ -175,7 +175,12 @@ hnsw_first_width(Relation rel, const HnswMetaPageData *meta, double rows, double
 		if (rows < 1 || isinf(rows))
 			rows = DEFAULT_ROWS;
 		if (hnsw_recall_read(rel, meta, &data))
-			return hnsw_width_for(&data, hnsw_node_room(rel, meta), recall, rows);
+		{
+			double		nodes = hnsw_node_room(rel, meta);
+
+			/* More than all nodes need no room, however many rows are asked for. */
+			return Min(hnsw_width_for(&data, nodes, recall, rows), Max(nodes, HNSW_MAX_EF_SEARCH));
+		}
 		warn_uncalibrated(rel);
 	}
 	return share > 0 ? hnsw_matching_width(share) : hnsw_ef_search();

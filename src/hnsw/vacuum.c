@@ -54,7 +54,8 @@
 static inline void
 note_level(VacuumState *state, HnswNodeId id, const HnswNodeHeaderData *node)
 {
-	if (node->flags == HNSW_NODE_USED && node->level > state->best_level)
+	if (node->flags == HNSW_NODE_USED && node->level > state->best_level &&
+		node->level <= HNSW_MAX_LEVEL)
 	{
 		state->best = id;
 		state->best_level = node->level;

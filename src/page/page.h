@@ -13,6 +13,8 @@
 
 #include "storage/buf_internals.h"
 #include "storage/bufmgr.h"
+#include "storage/itemptr.h"
+#include "storage/off.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
 
@@ -34,6 +36,14 @@ page_is_locked(Buffer buffer)
 {
 	return !BufferIsLocal(buffer) &&
 		LWLockHeldByMe(BufferDescriptorGetContentLock(GetBufferDescriptor(buffer - 1)));
+}
+
+/* May a heap TID of a page be one? */
+static inline bool
+page_tid_is_possible(const ItemPointerData *tid)
+{
+	return BlockNumberIsValid(ItemPointerGetBlockNumberNoCheck(tid)) &&
+		OffsetNumberIsValid(ItemPointerGetOffsetNumberNoCheck(tid));
 }
 
 #ifdef USE_ASSERT_CHECKING
@@ -82,8 +92,7 @@ static inline void
 page_check_tids(Relation rel, BlockNumber block, const ItemPointerData *tids, int n)
 {
 	for (int i = 0; i < n; i++)
-		if (unlikely(!BlockNumberIsValid(ItemPointerGetBlockNumberNoCheck(&tids[i])) ||
-					 !OffsetNumberIsValid(ItemPointerGetOffsetNumberNoCheck(&tids[i]))))
+		if (unlikely(!page_tid_is_possible(&tids[i])))
 			page_report_corrupt(rel, block, "an impossible heap TID");
 }
 

@@ -247,6 +247,39 @@ like(findings(), qr/a sparse vector with impossible positions/, 'positions past 
 $node->safe_psql('postgres', 'REINDEX TABLE kinds');
 read_fields(take_index('t_idx'));
 
+# A node of a level that there is not does not become the entry point.
+$node->safe_psql('postgres', 'ALTER INDEX t_idx SET TABLESPACE pg_default');
+read_fields(take_index('t_idx'));
+$file = $built;
+my $entry = meta('entry');
+my ($entry_at) = grep { number_of($_) == $entry } nodes();
+my $base_at = $entry_at;
+($base_at) = grep { number_of($_) == field($base_at, 'node.below') } nodes() while (field($base_at, 'node.level'));
+my ($high, $low, $item) = unpack('SSS', bytes($base_at, 'node.tid', 6));
+field((grep { $_ != $base_at } base_nodes())[0], 'node.level', 200);
+load_index();
+$node->psql('postgres', 'DELETE FROM t WHERE ctid = \'(' . ($high << 16 | $low) . ",$item)'; VACUUM (INDEX_CLEANUP on) t");
+my (undef, $point, $said) = $node->psql('postgres', "SELECT entry_point FROM piramid_hnsw_info('t_idx')");
+like("$point$said", qr/^\d+$/, 'an entry point');
+unlike(findings(), qr/metapage/, 'an impossible level, and VACUUM');
+$node->safe_psql('postgres', 'REINDEX INDEX t_idx');
+
+# A search that passes over the row that it was made from has a place for just one such node.
+$node->safe_psql('postgres', 'ALTER INDEX recall_idx SET TABLESPACE pg_default');
+read_fields(take_index('recall_idx'));
+$file = $built;
+my ($first, @others) = base_nodes();
+foreach my $at (@others[ 0 .. 29 ])
+{
+	field($at, "node.$_", field($first, "node.$_")) foreach qw(scale norm own_norm);
+	set_bytes($at, 'node.own', bytes($first, 'node.own', $size{OWN_SIZE}));
+}
+load_index();
+my (undef, $recall, $stderr) = $node->psql('postgres', "SET hnsw.ef_search = 1; SELECT recall <= 1 FROM piramid_recall('recall_idx', 1000, 1)");
+like($recall . $stderr, qr/^t$|index "recall_idx" has/, 'nodes of equal vectors');
+$node->safe_psql('postgres', 'REINDEX INDEX recall_idx; ALTER INDEX t_idx SET TABLESPACE pg_default');
+read_fields(take_index('t_idx'));
+
 # Cancelled, wherever it is: it ends, holds nothing, and the next one works.
 my ($cancelled, $ended) = (0, 0);
 foreach my $step (1 .. 60)

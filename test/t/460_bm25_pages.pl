@@ -39,6 +39,9 @@ sub pages { my ($kind) = @_; return grep { end_of($_, 'magic') == $size{BM25_MAG
 sub start { my ($block) = @_; return start_of($block, 0, 0) }
 sub bm25_meta { my ($name, $value) = @_; return field(start(0), "bm25meta.$name", $value) }
 sub segment { my ($name, $value) = @_; return field(start(0) + $size{BM25_SEGMENTS}, "segment.$name", $value) }
+
+# Change a number of the segment, and the average length with it.
+sub set_lengths { my ($name, $more) = @_; segment($name, segment($name) + $more); segment('avglen', segment('sumlen') / segment('ndocs')) }
 sub in_page { my ($block, $name, $value) = @_; field(start($block), $name, $value) }
 
 # The segment's page of this kind: of those that are free by now, there are more.
@@ -80,8 +83,14 @@ my %damage = (
 		[ 'a number of segments', qr/a wrong number of segments/, sub { bm25_meta('nsegments', 1000) } ],
 		[ 'a value of the metapage', qr/an impossible value/, sub { bm25_meta('k1', $nan) } ],
 		[ 'a width of lengths', qr/an impossible segment/, sub { segment('width', 3) } ],
-		[ 'a number of documents', qr/a stream of the wrong size/, sub { segment('ndocs', segment('ndocs') - 20) } ],
-		[ 'a sum of lengths', qr/wrong lengths of documents/, sub { segment('sumlen', segment('sumlen') + 1) } ],
+		[ 'a number of documents', qr/a stream of the wrong size/, sub { set_lengths('ndocs', -1) } ],
+		[ 'a sum of lengths', qr/wrong lengths of documents/, sub { set_lengths('sumlen', 1) } ],
+		[ 'another sum of lengths', qr/an impossible segment/, sub { segment('sumlen', segment('sumlen') + 1000) } ],
+		[ 'an average length', qr/an impossible segment/, sub { segment('avglen', 1e-40) } ],
+		[ 'more dead documents than there are', qr/an impossible segment/, sub { segment('ndead', segment('ndocs') + 1) } ],
+		[ 'a later generation than the next', qr/an impossible segment/, sub { field(start(0) + $size{BM25_SEGMENTS}, 'segment.generation', 1_000_000) } ],
+		[ 'flags of sparse vectors', qr/an impossible value/, sub { bm25_meta('flags', $size{BM25_IMPACTS}); segment('flags', $size{BM25_IMPACTS}) } ],
+		[ 'where the special space begins', qr/a foreign page/, sub { substr($file, page_of('LEAVES') * $size{PAGE} + $size{PD_LOWER}, 6) = pack('SSS', 0, 8, 8) } ],
 		[ 'a number of dead documents', qr/a wrong number of dead documents/, sub { segment('ndead', 7) } ],
 		[ 'a number of terms', qr/a wrong number of terms/, sub { segment('nterms', segment('nterms') + 1) } ],
 		[ 'a number of free runs', qr/a wrong number of free runs/, sub { in_page((pages('FREE'))[0], 'free.nruns', 60000) } ],
@@ -91,7 +100,10 @@ my %damage = (
 		[ 'bytes of a stream', qr/a broken list of blocks/, sub { in_page(page_of('SEGMENT'), 'streams.bytes[BM25_LENGTHS]', 1_000_000) } ],
 		[ 'the end of a stream', qr/a place past the end of a stream/, sub { in_page(page_of('SEGMENT'), 'streams.bytes[BM25_POSTINGS]', 1) } ],
 		[ 'a page of no terms', qr/a broken page of terms/, sub { in_page(page_of('LEAVES'), 'dictionary.count', 0) } ],
-		[ 'the first page of terms', qr/a stream that is too short/, sub { in_page(page_of('INNER'), 'dictionary.first_leaf', 1000) } ],
+		[ 'the first page of terms', qr/a broken page of terms/, sub { in_page(page_of('INNER'), 'dictionary.first_leaf', 1000) } ],
+		[ 'a first page of terms behind the last', qr/a broken page of terms/, sub {
+				my $bytes = field(start(page_of('SEGMENT')), 'streams.bytes[BM25_LEAVES]');
+				in_page(page_of('INNER'), 'dictionary.first_leaf', $bytes / $size{BM25_SPACE}) } ],
 		[ 'where terms are', qr/a term that is not found/, sub { my $at = start(page_of('INNER')); substr($file, $at, $size{BM25_SPECIAL} - $size{START}) =~ s/own[0-9a-f]/aaaa/g } ],
 		[ 'order of terms', qr/terms out of order/, sub { in_terms(qr/xylophone/, -9, 'aylophone') } ],
 		[ 'no postings', qr/a wrong number of postings/, sub { in_terms(qr/zebraone/, 0, "\0") } ],
@@ -100,7 +112,7 @@ my %damage = (
 		[ 'a bound', qr/a wrong bound of a block/, sub { field(block_head(), 'block.bound', 0) } ],
 		[ 'a frequency', qr/a posting that its document is too short for/, sub {
 				my $at = start(page_of('LENGTHS')) + segment('ndocs') - 1;
-				segment('sumlen', segment('sumlen') - ord(substr($file, $at, 1)));
+				set_lengths('sumlen', -ord(substr($file, $at, 1)));
 				substr($file, $at, 1) = "\0" } ],
 		[ 'positions', qr/broken positions of words/, sub { my $at = start(page_of('POSITIONS')); substr($file, $at, 2) = "\xff\xff" } ],
 		[ 'a heap TID', qr/an impossible heap TID/, sub { substr($file, start(page_of('TIDS')) + 6, 6) = "\0" x 6 } ],
@@ -111,6 +123,7 @@ my %damage = (
 		[ 'the chain of the head', qr/a broken chain of new documents/, sub { my ($b) = grep { field(start($_), 'head.next') == 4294967295 } pages('HEAD'); end_of($b, 'generation', 1) } ],
 		[ 'a page of the head', qr/a broken page of new documents/, sub { my ($b) = grep { field(start($_), 'head.next') == 4294967295 } pages('HEAD'); in_page($b, 'head.used', 60000) } ] ],
 	weights_idx => [
+		[ 'dimensions', qr/an impossible value/, sub { bm25_meta('dim', 999) } ],
 		[ 'a lower greatest impact', qr/a broken impact/, sub { greatest(-1) } ],
 		[ 'a higher greatest impact', qr/a wrong bound of a list/, sub { greatest(1) } ] ]);
 
@@ -146,24 +159,79 @@ foreach my $name (sort keys %damage)
 	is(findings(), '', "$name: the index as it was");
 }
 
-# Places of rows: VACUUM asks which are dead, scans go there, bitmaps have room for those of a page.
-sub tid { my ($block, $item) = @_; return pack('SSS', $block >> 16, $block & 0xffff, $item) }
-foreach my $case (
-	[ 'VACUUM', tid(0, 0), 'DELETE FROM t WHERE ctid = (SELECT max(ctid) FROM t); VACUUM (INDEX_CLEANUP on) t', 'an impossible heap TID' ],
-	[ 'a scan', tid(0xffff0000, 1), q{SELECT count(*) FROM (SELECT id FROM t ORDER BY body <@> 'all' LIMIT 2000) AS x}, 'a heap TID past the end of the table' ],
-	[ 'a bitmap', tid(0, 2000), q{SET enable_indexscan = off; SELECT count(*) FROM t WHERE body @@ to_bm25query('all', 'words_idx')}, 'an impossible heap TID' ])
+# Where the metapage counts no dead documents, scans return the rows that have taken their places.
+$node->safe_psql('postgres', q{
+	DELETE FROM t WHERE id BETWEEN 10 AND 20;
+	VACUUM (INDEX_CLEANUP on) t;
+	INSERT INTO t SELECT n, 'newer' || n, '{9:3}/1000' FROM generate_series(2301, 2330) AS n});
+foreach my $name (sort keys %damage)
 {
-	my ($what, $tid, $sql, $finding) = @$case;
-
-	$node->safe_psql('postgres', 'ALTER INDEX words_idx SET TABLESPACE pg_default');
-	take_index('words_idx');
+	$node->safe_psql('postgres', "ALTER INDEX $name SET TABLESPACE pg_default");
+	take_index($name);
+	is(findings(), '', "$name: sound, with dead documents");
 	$file = $built;
-	substr($file, start(page_of('TIDS')) + 6, 6) = $tid;
+	segment('ndead', 0);
 	load_index();
-	my (undef, undef, $stderr) = $node->psql('postgres', "SET enable_seqscan = off; $sql");
-	like($stderr, qr/index "words_idx" has $finding at block/, "words_idx: $what tells of a heap TID");
-	$node->safe_psql('postgres', 'REINDEX INDEX words_idx; VACUUM (INDEX_CLEANUP on) t');
+	like(findings(), qr/other words than row \(\d+,\d+\) has/, "$name, no dead documents");
+	$file = $built;
+	load_index();
 }
+
+# What a statement says of the index as it is damaged; the table has a row more then.
+sub damaged_says
+{
+	my ($what, $finding, $damage, @statements) = @_;
+
+	$file = $built;
+	$damage->();
+	load_index();
+	foreach my $statement (@statements)
+	{
+		my (undef, undef, $stderr) = $node->psql('postgres', "SET enable_seqscan = off; $statement");
+		like($stderr, qr/ERROR:  index "$index" has $finding at block \d+/, "$index: $what");
+	}
+}
+
+# Documents of the head with a word that occurs no time, or with positions that have no end
+sub in_head
+{
+	my ($found, $new) = @_;
+	my ($block) = grep { field(start($_), 'head.next') == 4294967295 } pages('HEAD');
+	my $at = start($block);
+
+	substr($file, $at, $size{BM25_SPECIAL} - $size{START}) =~ $found or die "not there: $found";
+	substr($file, $at + $-[0], length $new) = $new;
+}
+
+# What is written must not go by such numbers.
+$node->safe_psql('postgres', 'ALTER INDEX words_idx SET TABLESPACE pg_default');
+take_index('words_idx');
+damaged_says('a word that occurs no time', 'a broken record of a document', sub { in_head(qr/newer2330\x01/, "newer2330\0") },
+	"SELECT piramid_bm25_merge('words_idx')");
+damaged_says('a free page that is the last one', 'a free page that is in use', sub { bm25_meta('spare[0].first', bm25_meta('head_last')); bm25_meta('spare[0].pages', 1) },
+	"INSERT INTO t SELECT n, 'all new' || n || repeat(' more' || n, 90) FROM generate_series(3000, 3100) AS n");
+damaged_says('a heap TID past the end', 'a heap TID past the end of the table', sub { substr($file, start(page_of('TIDS')) + 6, 6) = pack('SSS', 0, 60000, 1) },
+	"SELECT id FROM t ORDER BY body <@> 'all' LIMIT 1000");
+damaged_says('a heap TID of no heap', 'an impossible heap TID', sub { substr($file, start(page_of('TIDS')) + 6, 6) = pack('SSS', 0, 0, 2000) },
+	"SET enable_indexscan = off; SELECT count(*) FROM t WHERE body @@ to_bm25query('all'::tsquery)");
+
+# Where no merge comes to its end, there are more and more segments.
+damaged_says('too many segments', 'too many segments', sub { in_page(page_of('SEGMENT'), 'streams.bytes[BM25_POSTINGS]', 1) }, q{
+	DO $$ BEGIN
+		FOR n IN 1 .. 110 LOOP
+			INSERT INTO t VALUES (5000 + n, 'more');
+			BEGIN PERFORM piramid_bm25_merge('words_idx'); EXCEPTION WHEN index_corrupted THEN NULL; END;
+		END LOOP;
+	END $$;
+	SELECT piramid_bm25_merge('words_idx')});
+$node->safe_psql('postgres', 'REINDEX INDEX words_idx; REINDEX INDEX weights_idx');
+
+# VACUUM asks which rows are dead.
+$node->safe_psql('postgres', 'ALTER INDEX words_idx SET TABLESPACE pg_default');
+take_index('words_idx');
+damaged_says('a heap TID', 'an impossible heap TID', sub { substr($file, start(page_of('TIDS')) + 6, 6) = "\0" x 6 },
+	'DELETE FROM t WHERE ctid = (SELECT max(ctid) FROM t); VACUUM (INDEX_CLEANUP on) t');
+$node->safe_psql('postgres', 'REINDEX INDEX words_idx; VACUUM (INDEX_CLEANUP on) t');
 
 check_and_stop($node);
 done_testing();
