@@ -279,6 +279,19 @@ open_cursors(Bm25Search *search, uint32 segment)
 	return cursors;
 }
 
+/* Let go of pages that lists have pinned. */
+static void
+unpin_cursors(Bm25Search *search, Bm25Cursor **cursors)
+{
+	for (int i = 0; i < search->nterms; i++)
+	{
+		if (cursors[i] == NULL)
+			continue;
+		bm25_unpin(&cursors[i]->data_page.buffer);
+		bm25_unpin(&cursors[i]->position_page.buffer);
+	}
+}
+
 /* Hand over the matching documents of a segment that live. */
 void
 bm25_match_segment(Bm25Search *search, uint32 segment, Bm25Found found, void *arg)
@@ -287,6 +300,7 @@ bm25_match_segment(Bm25Search *search, uint32 segment, Bm25Found found, void *ar
 	int		   *terms = palloc(sizeof(int) * Max(search->nterms, 1));
 	int			n;
 
+	search->readers[segment]->pins_left = BM25_PINS;
 	matcher.cursors = matcher.readers = open_cursors(search, segment);
 	n = required_terms(&matcher, terms);
 	if (n > 0)
@@ -298,6 +312,10 @@ bm25_match_segment(Bm25Search *search, uint32 segment, Bm25Found found, void *ar
 			matcher.readers = open_cursors(search, segment);
 		go_through(&matcher, matches_without_words(search));
 	}
+	search->readers[segment]->pins_left = 0;
+	unpin_cursors(search, matcher.cursors);
+	if (matcher.readers != matcher.cursors)
+		unpin_cursors(search, matcher.readers);
 	bm25_reader_release(search->readers[segment]);
 	pfree(terms);
 }

@@ -10,6 +10,9 @@
 
 #include "bm25/bm25.h"
 
+/* Lists may have so many pages pinned: a backend finds eight pins fast. */
+#define BM25_PINS 6
+
 /* The SQL type bm25query */
 typedef struct Bm25QueryData
 {
