@@ -64,6 +64,7 @@ typedef struct Bm25Term
 typedef struct Bm25Match
 {
 	TSQuery		tree;			/* or NULL: any word will do */
+	bool		plain;			/* all of some words, and phrases of words */
 	int		   *terms;			/* of the tree's items */
 	uint64	   *any;			/* without a tree: set of terms */
 	uint64	   *required;		/* a document without one of these does not match */
@@ -224,7 +225,8 @@ extern void bm25_rank_segment(Bm25Search *search, uint32 segment, Bm25Top *top);
 
 /* functions in boolean.c */
 typedef void (*Bm25Found) (void *arg, uint32 segment, uint32 doc, uint32 points, bool recheck);
-extern void bm25_match_segment(Bm25Search *search, uint32 segment, Bm25Found found, void *arg);
+extern void bm25_match_segment(Bm25Search *search, uint32 segment, const Bm25Top *top,
+							   Bm25Found found, void *arg);
 extern void bm25_match_head(Bm25Search *search, Bm25Found found, void *arg);
 
 /* functions in scan.c */
