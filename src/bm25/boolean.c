@@ -185,8 +185,9 @@ get_points(Matcher *matcher, const uint64 *mask)
 }
 
 /*
- * Offer a document that has all required terms; "mask" is their set.  Points are few
- * steps, and phrases many: but where all matches are asked for, few documents may match.
+ * Offer a document that has all required terms; "mask" is their set.  To compute points is
+ * faster than to look for a phrase, but tells nothing before there are as many rows as are
+ * asked for.
  */
 static void
 offer_common(Matcher *matcher, uint32 doc, uint64 *mask)
@@ -437,15 +438,15 @@ bm25_match_segment(Bm25Search *search, uint32 segment, const Bm25Top *top, Bm25F
 {
 	Matcher		matcher = {{read_positions}, search, segment, .top = top, .found = found,
 	.arg = arg};
+	bool		possible;
 
 	search->readers[segment]->pins_left = BM25_PINS;
 	matcher.cursors = matcher.readers = open_cursors(search, segment);
 	matcher.terms = palloc(sizeof(int) * Max(search->nterms, 1));
-	if (!find_required(&matcher))
-		 /* none */ ;
-	else if (matcher.nrequired > 0)
+	possible = find_required(&matcher);
+	if (possible && matcher.nrequired > 0)
 		intersect(&matcher);
-	else
+	else if (possible)
 	{
 		/* At the end of a window, its lists have passed the documents in work. */
 		if (search->positional)
