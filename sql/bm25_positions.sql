@@ -59,15 +59,27 @@ SELECT * FROM differ('index');
 SELECT * FROM differ('bitmap', 20);
 SELECT * FROM differ('table');
 
+-- The best rows that match have the scores of all that match, sorted.
+CREATE FUNCTION best_differ() RETURNS TABLE (queries bigint, rows bigint, wrong bigint) LANGUAGE sql SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+	SELECT count(*), sum(cardinality(best)), count(*) FILTER (WHERE best IS DISTINCT FROM every[:10])
+	FROM (SELECT plain AS q FROM q UNION ALL SELECT unnest(ARRAY['a <-> b', 'b <-> a <-> a', 'a <-> b & c', 'a <2> a', 'c <-> b <3> a']::tsquery[])) q,
+	LATERAL (SELECT array_agg(score ORDER BY score) AS best FROM (SELECT body <@> to_bm25query(q) AS score FROM t WHERE body @@ to_bm25query(q)
+		ORDER BY body <@> to_bm25query(q) LIMIT 10) x) b,
+	LATERAL (SELECT array_agg(score ORDER BY score) AS every FROM (SELECT body <@> to_bm25query(q) AS score FROM t WHERE body @@ to_bm25query(q) OFFSET 0) x) e
+$$;
+SELECT * FROM best_differ();
+
 -- In the head, in segments made of it, merged, and after rows have gone.
 INSERT INTO t SELECT i, b, some_vector(i, b) FROM (SELECT i, some_text(i, 2 + i % 17) AS b FROM generate_series(2001, 2300) i) x;
 SELECT sum(i.wrong), sum(b.wrong) FROM differ('index') i JOIN differ('bitmap', 20) b USING (kind);
 INSERT INTO t SELECT i, b, some_vector(i, b) FROM (SELECT i, some_text(i, 2 + i % 17) AS b FROM generate_series(3001, 6000) i) x;
 DELETE FROM t WHERE id % 3 = 0;
+SELECT * FROM best_differ();
 SELECT sum(i.wrong), sum(b.wrong) FROM differ('index') i JOIN differ('bitmap', 20) b USING (kind);
 VACUUM t;
 SELECT sum(i.wrong), sum(b.wrong), sum(i.wrong) FILTER (WHERE i.matches = 0) FROM differ('index') i JOIN differ('bitmap', 20) b USING (kind);
 SELECT piramid_bm25_merge('t_body'), piramid_bm25_merge('t_v'), piramid_bm25_merge('t_off');
+SELECT * FROM best_differ();
 SELECT sum(i.wrong), sum(b.wrong) FROM differ('index') i JOIN differ('bitmap', 20) b USING (kind);
 SELECT piramid_bm25_check('t_body') = piramid_bm25_check('t_off'), piramid_bm25_check('t_v') > 0 AS checked;
 SELECT * FROM piramid_check('t_body', true) UNION ALL SELECT * FROM piramid_check('t_v', true);
@@ -173,5 +185,5 @@ SELECT piramid_bm25_check('long_body');
 SELECT piramid_bm25_merge('long_body');
 SELECT piramid_bm25_check('long_body');
 DROP TABLE t, q, long;
-DROP FUNCTION some_text, some_query, some_vector, differ, matches, planned, uses_index;
+DROP FUNCTION some_text, some_query, some_vector, differ, best_differ, matches, planned, uses_index;
 DROP EXTENSION piramid_bm25;

@@ -149,8 +149,9 @@ typedef struct Bm25Cursor
 	uint64		positions;		/* where the list's begin */
 	uint64		position_bytes;
 	uint64	   *position_starts;	/* where those of each block begin, and the last end */
-	char	   *position_data;	/* of a block, or of a list without */
-	Size		position_room;
+	const char *position_data;	/* of a block, or of a list without */
+	Bm25Kept	position_page;
+	Size		position_room;		/* in its bytes */
 	uint32		position_block; /* which one; PG_UINT32_MAX: none */
 	uint32		position_size;
 	uint32		position_at;	/* the posting whose positions are the next ones in it */

@@ -16,6 +16,12 @@
 
 #define WINDOW 4096
 
+/* Two lists are met as sets of bits of so many documents, */
+#define SET_DOCS 8192
+
+/* where at least so many of the shorter one's are; else documents are looked up. */
+#define SET_POSTINGS 4
+
 /* The documents of a window */
 typedef struct Window
 {
@@ -32,9 +38,12 @@ typedef struct Matcher
 	uint32		segment;
 	Bm25Cursor **cursors;		/* of each term, or NULL */
 	Bm25Cursor **readers;		/* the same lists, where positions are read */
+	int		   *terms;			/* those that each match has, and then the others */
+	int			nrequired;
 	uint32		doc;
 	uint8	   *dead;			/* bits of all documents; NULL: each is looked up */
 	const Bm25HeadDocument *head;	/* instead of a segment's */
+	const Bm25Top *top;			/* only what is among these is asked for; NULL: all */
 	Bm25Found	found;
 	void	   *arg;
 } Matcher;
@@ -70,17 +79,40 @@ read_positions(Bm25Positions *base, int term, int *n)
 	return positions;
 }
 
+/* Does a document live and match? */
+static bool
+is_match(Matcher *matcher, uint32 doc, const uint64 *mask, bool *recheck)
+{
+	matcher->doc = doc;
+	if (!bm25_matches(matcher->search, mask, &matcher->positions, recheck))
+		return false;
+	return matcher->dead != NULL ? !(matcher->dead[doc / 8] >> (doc % 8) & 1) :
+		!bm25_is_dead(matcher->search, matcher->segment, doc);
+}
+
+/* Are only the best asked for, and are there as many already? */
+static inline bool
+is_full(const Matcher *matcher)
+{
+	return matcher->top != NULL && matcher->top->n == matcher->top->k;
+}
+
+/* Then a document with so many points may be too many. */
+static inline bool
+is_late(const Matcher *matcher, uint32 doc, uint32 points)
+{
+	Bm25Hit		hit = {points, matcher->segment, doc};
+
+	return is_full(matcher) && !bm25_hit_before(&hit, &matcher->top->hits[0]);
+}
+
 /* Hand over a document if it lives and matches. */
 static void
 offer(Matcher *matcher, uint32 doc, const uint64 *mask, uint32 points)
 {
 	bool		recheck = false;
-	bool		dead = matcher->dead != NULL ? matcher->dead[doc / 8] >> (doc % 8) & 1 :
-		bm25_is_dead(matcher->search, matcher->segment, doc);
 
-	matcher->doc = doc;
-	if (!dead &&
-		bm25_matches(matcher->search, mask, &matcher->positions, &recheck))
+	if (!is_late(matcher, doc, points) && is_match(matcher, doc, mask, &recheck))
 		matcher->found(matcher->arg, matcher->segment, doc, points, recheck);
 }
 
@@ -106,79 +138,183 @@ add_points(Bm25Search *search, uint32 points, int term, Bm25Cursor *cursor)
 }
 
 /*
- * The terms that each match has, those with the shortest lists first; returns how many,
- * or -1 if the segment lacks one of them.
+ * Find the terms that each match has, those with the shortest lists first; false if the
+ * segment lacks one of them.
  */
-static int
-required_terms(Matcher *matcher, int *terms)
+static bool
+find_required(Matcher *matcher)
 {
 	Bm25Search *search = matcher->search;
-	int			n = 0;
+	int		   *terms = matcher->terms;
+	int			nothers = 0;
 
 	for (int term = 0; term < search->nterms; term++)
 	{
 		bool		required = false;
-		int			i = n;
+		int			i = matcher->nrequired;
 
 		for (int m = 0; m < search->nmatches; m++)
 			required |= search->matches[m].required != NULL &&
 				has_bit(search->matches[m].required, term);
 		if (!required)
+		{
+			terms[search->nterms - ++nothers] = term;
 			continue;
+		}
 		if (matcher->cursors[term] == NULL)
-			return -1;
+			return false;
 		for (; i > 0 && matcher->cursors[terms[i - 1]]->df > matcher->cursors[term]->df; i--)
 			terms[i] = terms[i - 1];
 		terms[i] = term;
-		n++;
+		matcher->nrequired++;
 	}
-	return n;
+	return true;
 }
 
-/* Find the documents that have all of n terms. */
-static void
-intersect(Matcher *matcher, const int *terms, int n)
+/* The points of a document whose terms "mask" tells, at which their lists stand */
+static uint32
+get_points(Matcher *matcher, const uint64 *mask)
 {
 	Bm25Search *search = matcher->search;
-	Bm25Cursor *first = matcher->cursors[terms[0]];
-	uint64	   *mask = palloc(sizeof(uint64) * search->mask_words);
+	uint32		points = 0;
+
+	for (int term = 0; term < search->nterms; term++)
+		if (has_bit(mask, term))
+			points = add_points(search, points, term, matcher->cursors[term]);
+	return points;
+}
+
+/*
+ * Offer a document that has all required terms; "mask" is their set.  To compute points is
+ * faster than to look for a phrase, but tells nothing before there are as many rows as are
+ * asked for.
+ */
+static void
+offer_common(Matcher *matcher, uint32 doc, uint64 *mask)
+{
+	Bm25Search *search = matcher->search;
+	bool		recheck = false;
+	bool		full = is_full(matcher);
+
+	for (int i = matcher->nrequired; i < search->nterms; i++)
+	{
+		int			term = matcher->terms[i];
+		Bm25Cursor *cursor = matcher->cursors[term];
+
+		mask[term / 64] &= ~(UINT64CONST(1) << (term % 64));
+		if (cursor != NULL && bm25_cursor_seek(cursor, doc) && cursor->docs[cursor->at] == doc)
+			set_bit(mask, term);
+	}
+	if (full)
+		offer(matcher, doc, mask, get_points(matcher, mask));
+	else if (is_match(matcher, doc, mask, &recheck))
+		matcher->found(matcher->arg, matcher->segment, doc, get_points(matcher, mask), recheck);
+}
+
+/*
+ * Look a document up in the lists of the required terms, from the i'th on.  Returns it, or
+ * the next one that may be in all of them.
+ */
+static uint32
+look_up(Matcher *matcher, int i, uint32 doc)
+{
+	for (; i < matcher->nrequired; i++)
+	{
+		Bm25Cursor *cursor = matcher->cursors[matcher->terms[i]];
+
+		if (!bm25_cursor_seek(cursor, doc))
+			return PG_UINT32_MAX;
+		if (cursor->docs[cursor->at] > doc)
+			return cursor->docs[cursor->at];
+	}
+	return doc;
+}
+
+/*
+ * Offer the documents that two lists have from the ones on at which they stand up to the
+ * end of either's block, if they are many.  Returns where to go on.  "set" is empty between
+ * calls.
+ */
+static uint32
+meet(Matcher *matcher, Bm25Cursor *first, Bm25Cursor *second, uint32 *set, uint64 *mask)
+{
+	uint32		places[BM25_BLOCK + BLOCK_LANES];
+	uint32		base = second->docs[second->at];
+	uint32		to = Min(second->n, second->at + BM25_BLOCK);
+	uint32		end = Min(first->docs[first->n - 1], second->docs[to - 1]);
+	uint32		next = base;
+	uint32		from;
+	uint32		upto;
+	uint32		found;
+
+	if (end < base)
+		return base;
+	if (end - base >= SET_DOCS)
+		end = base + SET_DOCS - 1;
+	from = first->loops->find(first->docs, first->at, first->n, base);
+	upto = first->loops->find(first->docs, from, first->n, end + 1);
+	if (upto - from < SET_POSTINGS)
+		return base;
+	for (uint32 i = from; i < upto; i++)
+		set[(first->docs[i] - base) / 32] |= (uint32) 1 << (first->docs[i] - base) % 32;
+	to = second->loops->find(second->docs, second->at, to, end + 1);
+	found = second->loops->match(second->docs, second->at, to, base, set, places);
+	for (uint32 i = from; i < upto; i++)
+		set[(first->docs[i] - base) / 32] = 0;
+	for (uint32 i = 0; i < found; i++)
+	{
+		uint32		doc = second->docs[places[i]];
+
+		if (doc < next)
+			continue;
+		second->at = places[i];
+		(void) bm25_cursor_seek(first, doc);
+		next = look_up(matcher, 2, doc);
+		if (next == doc)
+			offer_common(matcher, next++, mask);
+	}
+	return Max(next, end + 1);
+}
+
+/* Find the documents that have all required terms. */
+static void
+intersect(Matcher *matcher)
+{
+	Bm25Search *search = matcher->search;
+	Bm25Cursor *first = matcher->cursors[matcher->terms[0]];
+	Bm25Cursor *second = matcher->nrequired > 1 ? matcher->cursors[matcher->terms[1]] : NULL;
+	uint64	   *mask = palloc0(sizeof(uint64) * search->mask_words);
+	uint32	   *set = palloc0(SET_DOCS / 8);
 	uint32		doc = 0;
 
+	for (int i = 0; i < matcher->nrequired; i++)
+		set_bit(mask, matcher->terms[i]);
+	if (search->ordered)
+		bm25_keep_lengths(search->readers[matcher->segment], first->df);
 	while (bm25_cursor_seek(first, doc))
 	{
-		uint32		points = 0;
-		int			i = 1;
+		uint32		next;
 
 		CHECK_FOR_INTERRUPTS();
 		doc = first->docs[first->at];
-		for (; i < n; i++)
+		if (second != NULL)
 		{
-			Bm25Cursor *cursor = matcher->cursors[terms[i]];
-
-			if (!bm25_cursor_seek(cursor, doc))
-				return;
-			if (cursor->docs[cursor->at] > doc)
-			{
-				doc = cursor->docs[cursor->at];
+			if (!bm25_cursor_seek(second, doc))
 				break;
+			doc = second->docs[second->at];
+			next = meet(matcher, first, second, set, mask);
+			if (next > doc)
+			{
+				doc = next;
+				continue;
 			}
 		}
-		if (i < n)
-			continue;
-		memset(mask, 0, sizeof(uint64) * search->mask_words);
-		for (int term = 0; term < search->nterms; term++)
-		{
-			Bm25Cursor *cursor = matcher->cursors[term];
-
-			if (cursor == NULL || !bm25_cursor_seek(cursor, doc) ||
-				cursor->docs[cursor->at] != doc)
-				continue;
-			set_bit(mask, term);
-			points = add_points(search, points, term, cursor);
-		}
-		offer(matcher, doc, mask, points);
-		doc++;
+		next = look_up(matcher, 0, doc);
+		if (next == doc)
+			offer_common(matcher, next++, mask);
+		doc = next;
 	}
+	pfree(set);
 }
 
 /* Note a term's documents in a window. */
@@ -279,27 +415,50 @@ open_cursors(Bm25Search *search, uint32 segment)
 	return cursors;
 }
 
-/* Hand over the matching documents of a segment that live. */
-void
-bm25_match_segment(Bm25Search *search, uint32 segment, Bm25Found found, void *arg)
+/* Let go of pages that lists have pinned. */
+static void
+unpin_cursors(Bm25Search *search, Bm25Cursor **cursors)
 {
-	Matcher		matcher = {{read_positions}, search, segment, .found = found, .arg = arg};
-	int		   *terms = palloc(sizeof(int) * Max(search->nterms, 1));
-	int			n;
+	for (int i = 0; i < search->nterms; i++)
+	{
+		if (cursors[i] == NULL)
+			continue;
+		bm25_unpin(&cursors[i]->data_page.buffer);
+		bm25_unpin(&cursors[i]->position_page.buffer);
+	}
+}
 
+/*
+ * Hand over the matching documents of a segment that live; those that are not among the best
+ * need not be, if "top" holds these.
+ */
+void
+bm25_match_segment(Bm25Search *search, uint32 segment, const Bm25Top *top, Bm25Found found,
+				   void *arg)
+{
+	Matcher		matcher = {{read_positions}, search, segment, .top = top, .found = found,
+	.arg = arg};
+	bool		possible;
+
+	search->readers[segment]->pins_left = BM25_PINS;
 	matcher.cursors = matcher.readers = open_cursors(search, segment);
-	n = required_terms(&matcher, terms);
-	if (n > 0)
-		intersect(&matcher, terms, n);
-	else if (n == 0)
+	matcher.terms = palloc(sizeof(int) * Max(search->nterms, 1));
+	possible = find_required(&matcher);
+	if (possible && matcher.nrequired > 0)
+		intersect(&matcher);
+	else if (possible)
 	{
 		/* At the end of a window, its lists have passed the documents in work. */
 		if (search->positional)
 			matcher.readers = open_cursors(search, segment);
 		go_through(&matcher, matches_without_words(search));
 	}
+	search->readers[segment]->pins_left = 0;
+	unpin_cursors(search, matcher.cursors);
+	if (matcher.readers != matcher.cursors)
+		unpin_cursors(search, matcher.readers);
 	bm25_reader_release(search->readers[segment]);
-	pfree(terms);
+	pfree(matcher.terms);
 }
 
 /* The same for the head. */

@@ -39,9 +39,6 @@
 /* Lists of a query that are read as a whole have so many bytes kept for them. */
 #define LISTS_ROOM (1024 * 1024)
 
-/* So many lists may have a page pinned: a backend finds eight pins fast. */
-#define PINS 6
-
 /* Bounds, made with one average length, are held against parts made with another. */
 #define ROUNDING 0.99999f
 
@@ -957,7 +954,7 @@ bm25_rank_segment(Bm25Search *search, uint32 segment, Bm25Top *top)
 	engine->top = top;
 	engine->reader->room = space->lists;
 	engine->reader->room_left = impact ? LISTS_ROOM : 0;
-	engine->reader->pins_left = impact ? PINS : 0;
+	engine->reader->pins_left = impact ? BM25_PINS : 0;
 	open_lists(engine);
 	for (int i = 0; i < engine->n; i++)
 		postings += engine->lists[i].cursor->df;

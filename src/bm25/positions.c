@@ -66,15 +66,25 @@ load_positions(Bm25Cursor *cursor)
 	}
 	if (size > (uint64) cursor->n * BM25_MAX_POSITIONS * MAX_POSITION_BYTES)
 		report_positions(cursor);
-	if (size > cursor->position_room)
+	if (cursor->position_page.bytes == NULL)
+		cursor->position_page.pins = cursor->reader->pins_left-- > 0;
+	if (cursor->position_page.bytes == NULL || size > cursor->position_room)
 	{
-		if (cursor->position_data != NULL)
-			pfree(cursor->position_data);
+		if (cursor->position_page.bytes != NULL)
+			pfree(cursor->position_page.bytes);
 		cursor->position_room = size * 2;
-		cursor->position_data = MemoryContextAllocExtended(GetMemoryChunkContext(cursor),
-														   cursor->position_room, MCXT_ALLOC_HUGE);
+		cursor->position_page.bytes = MemoryContextAllocExtended(GetMemoryChunkContext(cursor),
+																 cursor->position_room,
+																 MCXT_ALLOC_HUGE);
 	}
-	bm25_stream_read(cursor->reader, BM25_POSITIONS, start, size, cursor->position_data);
+	if (cursor->position_page.pins)
+		cursor->position_data = bm25_stream_near(cursor->reader, BM25_POSITIONS, start, size,
+												 &cursor->position_page);
+	else
+	{
+		bm25_stream_read(cursor->reader, BM25_POSITIONS, start, size, cursor->position_page.bytes);
+		cursor->position_data = cursor->position_page.bytes;
+	}
 	cursor->position_block = cursor->block;
 	cursor->position_size = size;
 	cursor->position_at = cursor->position_next = 0;
@@ -90,6 +100,7 @@ bm25_cursor_positions(Bm25Cursor *cursor, uint32 *bytes)
 	const char *data;
 	const char *start;
 	const char *end;
+	uint64		n = 0;
 
 	bm25_cursor_load_tfs(cursor);
 	if (cursor->position_block != cursor->block)
@@ -97,10 +108,10 @@ bm25_cursor_positions(Bm25Cursor *cursor, uint32 *bytes)
 	if (cursor->position_at > cursor->at)
 		cursor->position_at = cursor->position_next = 0;
 	data = cursor->position_data;
-	start = data + cursor->position_next;
 	end = data + cursor->position_size;
-	while (start != NULL && cursor->position_at < cursor->at)
-		start = skip_positions(start, end, cursor->tfs[cursor->position_at++]);
+	while (cursor->position_at < cursor->at)
+		n += position_count(cursor->tfs[cursor->position_at++]);
+	start = skip_varints(data + cursor->position_next, end, n);
 	if (start == NULL)
 		report_positions(cursor);
 	cursor->position_next = start - data;

@@ -272,7 +272,7 @@ find_matches(Bm25Scan *state, int k)
 	state->bounded = k > 0;
 	begin_rows(state, k > 0 ? k : 1024);
 	for (uint32 i = 0; i < search->meta.nsegments; i++)
-		bm25_match_segment(search, i, add_hit, state);
+		bm25_match_segment(search, i, state->bounded ? &state->top : NULL, add_hit, state);
 	bm25_match_head(search, add_hit, state);
 	state->all = k == 0 || state->top.n < k;
 	if (search->ordered)
@@ -454,7 +454,7 @@ bm25_getbitmap(IndexScanDesc scan, TIDBitmap *bitmap)
 	if (!state->nothing)
 	{
 		for (uint32 i = 0; i < state->search.meta.nsegments; i++)
-			bm25_match_segment(&state->search, i, add_to_bitmap, &result);
+			bm25_match_segment(&state->search, i, NULL, add_to_bitmap, &result);
 		bm25_match_head(&state->search, add_to_bitmap, &result);
 	}
 	MemoryContextSwitchTo(old);

@@ -10,6 +10,9 @@
 
 #include "bm25/bm25.h"
 
+/* Lists may have so many pages pinned: a backend finds eight pins fast. */
+#define BM25_PINS 6
+
 /* The SQL type bm25query */
 typedef struct Bm25QueryData
 {
@@ -61,6 +64,7 @@ typedef struct Bm25Term
 typedef struct Bm25Match
 {
 	TSQuery		tree;			/* or NULL: any word will do */
+	bool		plain;			/* all of some words, and phrases of words */
 	int		   *terms;			/* of the tree's items */
 	uint64	   *any;			/* without a tree: set of terms */
 	uint64	   *required;		/* a document without one of these does not match */
@@ -221,7 +225,8 @@ extern void bm25_rank_segment(Bm25Search *search, uint32 segment, Bm25Top *top);
 
 /* functions in boolean.c */
 typedef void (*Bm25Found) (void *arg, uint32 segment, uint32 doc, uint32 points, bool recheck);
-extern void bm25_match_segment(Bm25Search *search, uint32 segment, Bm25Found found, void *arg);
+extern void bm25_match_segment(Bm25Search *search, uint32 segment, const Bm25Top *top,
+							   Bm25Found found, void *arg);
 extern void bm25_match_head(Bm25Search *search, Bm25Found found, void *arg);
 
 /* functions in scan.c */
