@@ -21,7 +21,7 @@ use Time::HiRes qw(usleep);
 
 our @EXPORT = qw(
   piramid_node load_words load_slices create_pause
-  start_sql wait_until crash fails_like is_consistent is_sound check_and_stop
+  start_sql wait_until wait_for_server crash fails_like is_consistent is_sound check_and_stop
   at_least at_most $check_all $not_found
 );
 
@@ -171,6 +171,15 @@ sub psql_command
 {
 	my ($node, $database) = @_;
 	return ('psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr($database // 'postgres'));
+}
+
+# Until a server that was killed takes connections again.  Not by poll_query_until: it writes
+# the query to psql, and dies if psql was turned away and is gone.
+sub wait_for_server
+{
+	my ($node) = @_;
+	wait_until(sub { return IPC::Run::run([ psql_command($node), '-c', 'SELECT 1' ], '<', '/dev/null', '>', '/dev/null', '2>', '/dev/null') },
+		'the server to take connections');
 }
 
 sub run_sql

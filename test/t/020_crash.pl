@@ -65,7 +65,7 @@ foreach my $round (1 .. 4)
 			"SELECT pid FROM pg_stat_activity WHERE query LIKE 'INSERT INTO t%' LIMIT 1");
 		kill 'KILL', $pid;
 		$_->finish foreach @clients, $open;
-		wait_for('SELECT true');
+		wait_for_server($node);
 	}
 	else
 	{

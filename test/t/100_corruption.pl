@@ -250,7 +250,7 @@ sub verdict
 		$node->stop('immediate');
 		$node->start;
 	}
-	$node->poll_query_until('postgres', 'SELECT true');
+	wait_for_server($node);
 	return (\@wrong, $node->safe_psql('postgres', $restore) =~ /^=file (.*)/m);
 }
 

@@ -135,7 +135,7 @@ sub kill_one
 
 	kill 'KILL', @pids;
 	$_->finish foreach @handles;
-	$node->poll_query_until('postgres', 'SELECT true') or die 'timed out waiting for the server to come back';
+	wait_for_server($node);
 }
 
 # Tables of which a valid index tells

@@ -41,7 +41,7 @@ for (my $run = 0; !$run || time < $end; $run++, $seed++)
 
 	# It ends by itself when it has lost its server.
 	system("$left sqlsmith --exclude-catalog $queries --seed=$seed --target='" . $node->connstr('postgres') . " user=smith' >/dev/null 2>&1");
-	$node->poll_query_until('postgres', 'SELECT true') or die 'the server did not come back';
+	wait_for_server($node);
 }
 
 # What the server has said of our own code: a message is followed by the place in the source.
