@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * reachable.c
- *		After a vacuum: do searches from the entry point still find what is
- *		left?
+ *		Before a vacuum replaces links, and after it: do searches from the entry
+ *		point still find what is left?
  *
  * A node can lose all paths that lead to it, or all but those that no search
  * takes: one whose nearest other nodes do not know it is not found, although

@@ -5,11 +5,12 @@
  *
  *	pass 1	take dead heap TIDs out of the nodes; mark nodes that have none
  *			left as dying, and upper nodes with them
- *	pass 2	wait for the inserts that may not have seen the marks; then give
- *			each node that links to dying ones other links, found in their
+ *	pass 2	wait for the inserts that may not have seen the marks; see to it that
+ *			searches find what is near dying nodes without these (reachable.c);
+ *			then give each node that links to dying ones other links, found in their
  *			neighbourhood (Singh et al., 2021), and drop overflow links from
  *			and to dying ones
- *	pass 3	move the entry point away from a dying node, and wait for the
+ *	pass 3	move the entry point away from a dying node (pass 2 may have), and wait for the
  *			inserts that may still walk through dying nodes
  *	pass 4	see to it that searches find what is left (reachable.c), and free
  *			the dying nodes
@@ -572,10 +573,10 @@ suspect_group(VacuumState *state, HnswNodeId id)
 static void
 suspect_around(VacuumState *state)
 {
-	for (uint64 id = 1; id < state->dying.size; id++)
+	const HnswBitmap *dying = &state->dying;
+
+	for (uint64 id = bitmap_next(dying, 1); id < dying->size; id = bitmap_next(dying, id + 1))
 	{
-		if (!bitmap_get(&state->dying, id))
-			continue;
 		piramid_vacuum_delay();
 		suspect_nearest(state, id);
 		if (bitmap_get(&state->entrance, id))

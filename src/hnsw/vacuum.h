@@ -15,7 +15,7 @@
 
 /*
  * A vacuum of one index.  The bitmaps have a bit for each node that there was
- * when it began, and from its third pass on for those inserted meanwhile.
+ * when it began, and once the entry point is alive for those inserted meanwhile.
  */
 typedef struct VacuumState
 {

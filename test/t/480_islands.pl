@@ -182,7 +182,8 @@ is(findings(), '', 'and the check says nothing');
 
 # The same, with searches while VACUUM is under way, which is slow: wherever it ends, all are found.
 $gone = make_island(1, \&one_way_down);
-my $vacuum = start_sql($node, "DELETE FROM t WHERE id = $gone; SET vacuum_cost_delay = '5ms'; SET vacuum_cost_limit = 3; VACUUM (INDEX_CLEANUP on) t;");
+my $vacuum = start_sql($node, "SET statement_timeout = '${PostgreSQL::Test::Utils::timeout_default}s';
+	DELETE FROM t WHERE id = $gone; SET vacuum_cost_delay = '5ms'; SET vacuum_cost_limit = 3; VACUUM (INDEX_CLEANUP on) t;");
 my ($searches, $most) = (0, 0);
 $node->poll_query_until('postgres', 'SELECT EXISTS (SELECT FROM pg_stat_progress_vacuum)') or die 'VACUUM does not begin';
 while ($node->safe_psql('postgres', 'SELECT count(*) FROM pg_stat_progress_vacuum'))
