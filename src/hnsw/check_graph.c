@@ -93,7 +93,7 @@ check_entry(HnswCheck *check)
 static HnswBitmap
 find_unreached(HnswCheck *check)
 {
-	HnswPaths  *paths = hnsw_paths_create(check->index, check->nids);
+	HnswPaths  *paths = hnsw_paths_create(check->index, check->nids, NULL);
 	HnswBitmap	unreached = bitmap_make(check->nids);
 	bool		any = true;
 

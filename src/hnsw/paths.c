@@ -14,11 +14,12 @@
 
 /* Nothing is reached yet, of so many node numbers. */
 HnswPaths *
-hnsw_paths_create(HnswIndex *index, uint64 nids)
+hnsw_paths_create(HnswIndex *index, uint64 nids, const HnswBitmap *shunned)
 {
 	HnswPaths  *paths = palloc0(sizeof(HnswPaths));
 
 	paths->index = index;
+	paths->shunned = shunned;
 	paths->reached = bitmap_make(nids);
 	paths->expanded = bitmap_make(nids);
 	paths->overflow = palloc(sizeof(HnswLink) * index->layout.overflow_links);
@@ -28,7 +29,8 @@ hnsw_paths_create(HnswIndex *index, uint64 nids)
 static void
 reach_node(HnswPaths *paths, HnswNodeId id)
 {
-	if (!bitmap_get(&paths->reached, id))
+	if (!bitmap_get(&paths->reached, id) &&
+		(paths->shunned == NULL || !bitmap_get(paths->shunned, id)))
 	{
 		bitmap_set(&paths->reached, id);
 		paths->pending = true;

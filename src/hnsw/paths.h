@@ -16,6 +16,7 @@
 typedef struct HnswPaths
 {
 	HnswIndex  *index;
+	const HnswBitmap *shunned;	/* no path leads through these nodes; NULL: there are none */
 	HnswBitmap	reached;		/* there is a path from the entry point */
 	HnswBitmap	expanded;		/* and its links have been followed */
 	bool		pending;		/* some are reached, but not expanded */
@@ -26,7 +27,7 @@ typedef struct HnswPaths
 } HnswPaths;
 
 /* functions in paths.c */
-extern HnswPaths *hnsw_paths_create(HnswIndex *index, uint64 nids);
+extern HnswPaths *hnsw_paths_create(HnswIndex *index, uint64 nids, const HnswBitmap *shunned);
 extern void hnsw_paths_follow(HnswPaths *paths, HnswNodeId entry);
 
 #endif							/* PIRAMID_PATHS_H */

@@ -237,7 +237,8 @@ check_suspects(Reach *reach, bool upper)
 }
 
 /*
- * See to it that searches find the suspects by way of nodes that do not die.  These have yet to
+ * See to it that searches find the suspects, and what no other path leads to, by way of nodes
+ * that do not die.  These have yet to
  * get links in place of those to dying nodes, by which searches find more.  So what is around
  * lost nodes remains suspect until then: now, too many others would seem lost.
  */
@@ -249,6 +250,8 @@ vacuum_keep_reach(VacuumState *state)
 
 	hnsw_meta_refresh(state->index, &reach.meta);
 	reach.checked = bitmap_make(state->suspect.size);
+	reach.paths = hnsw_paths_create(state->index, state->dying.size, &state->dying);
+	find_unreached(&reach);
 	state->finder->search->shunned = HNSW_NODE_DYING;
 	check_suspects(&reach, true);
 	check_suspects(&reach, false);
@@ -276,7 +279,7 @@ vacuum_restore_reach(VacuumState *state)
 		return;
 	reach.state = state;
 	reach.around = &state->suspect;
-	reach.paths = hnsw_paths_create(state->index, state->dying.size);
+	reach.paths = hnsw_paths_create(state->index, state->dying.size, NULL);
 	reach.checked = bitmap_make(state->dying.size);
 
 	for (int round = 0; round < MAX_ROUNDS; round++)

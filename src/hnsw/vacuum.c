@@ -42,11 +42,12 @@
 #define FAR_FACTOR 2
 
 /*
- * A search has to find a node that lost one in so many of its links, and the
- * nearest neighbour of one in so many dying nodes.
+ * A search has to find a node that lost one in so many of its links, and the nearest
+ * neighbour of one in so many dying nodes; of each, if these are not more than so many.
  */
 #define SUSPECT_LINKS 3
 #define SUSPECT_SAMPLE 4
+#define ALL_SUSPECTED 500
 
 /* If more than one in so many nodes die, searches without these find little. */
 #define SECURED_SHARE 4
@@ -533,7 +534,7 @@ suspect_nearest(VacuumState *state, HnswNodeId id)
 	HnswRead	read;
 
 	/* Rows that go together may be each tenth. */
-	if (murmurhash32(id) % SUSPECT_SAMPLE != 0)
+	if (state->ndying > ALL_SUSPECTED && murmurhash32(id) % SUSPECT_SAMPLE != 0)
 		return;
 	hnsw_read(index, id, &read);
 	for (int i = 0; i < read.node->nlinks; i++)
