@@ -27,16 +27,12 @@ $node->safe_psql(
 		(SELECT array_agg(random() + 30 * (n > $mainland)::int + 0 * i) FROM generate_series(1, 8) AS i)::vector(8) AS v
 		FROM generate_series(1, $mainland + $island) AS n});
 
-# How many rows of the island a search of this width for them does not find
+# How many rows of the island a search for them does not find
 sub lost
 {
-	my ($width) = @_;
-
-	$width //= 40;
 	return $node->safe_psql(
 		'postgres', qq{
 		SET enable_seqscan = off;
-		SET hnsw.ef_search = $width;
 		SELECT count(*) FROM t AS x WHERE id > $mainland AND NOT EXISTS (
 			SELECT FROM (SELECT y.id FROM t AS y ORDER BY y.v <+> x.v LIMIT 1) AS z WHERE z.id = x.id)});
 }
@@ -146,18 +142,16 @@ like($node->safe_psql('postgres', q{SELECT * FROM piramid_repair('t_v')}), qr/no
 is(lost(), 0, 'after a repair, all are found');
 is(findings(), '', 'and the check says nothing');
 
-# New rows there, of whose inserts the searches did not find it either: the group is two.  Where
-# they did, it is no such group.
-foreach (1 .. 20)
-{
-	make_island(0, sub { cut(); return 0 });
-	$node->safe_psql('postgres', q{
-		INSERT INTO t SELECT 10000 + n, (SELECT array_agg(30 + random() + 0 * i * n) FROM generate_series(1, 8) AS i)::vector(8)
-		FROM generate_series(1, 20) AS n});
-	last if lost(100) >= ISLAND - 5;
-}
-at_least(lost(100), ISLAND - 5, 'new rows beside it: of the old ones most are not found');
-like(findings(), qr/^warning\|searches of width 100 miss \d+ of 400 nodes at random, this one first/, 'the check tells');
+# New rows there, of whose inserts the searches did not find it either: the group is two.
+make_island(0, sub { cut(); return 0 });
+$node->safe_psql('postgres', q{
+	INSERT INTO t SELECT 10000 + n, (SELECT array_agg(30 + random() + 0 * i * n) FROM generate_series(1, 8) AS i)::vector(8)
+	FROM generate_series(1, 20) AS n});
+at_least(lost(), ISLAND - 5, 'new rows beside it: of the old ones most are not found');
+# Some of the old rows are taken for ones that are missed alone, and the sample is random.
+my $told = '';
+foreach (1 .. 5) { last if ($told = findings()) ne '' }
+like($told, qr/^warning\|searches of width 100 miss \d+ of 400 nodes at random, this one first/, 'the check tells');
 $node->safe_psql('postgres', "DELETE FROM t WHERE id = $order[-1]; VACUUM (INDEX_CLEANUP on) t");
 is(lost(), 0, 'a vacuum of another row: all are found');
 is(findings(), '', 'and the check says nothing');
