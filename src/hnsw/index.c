@@ -40,7 +40,7 @@ check_meta(Relation rel, const HnswMetaPageData *meta, const HnswKeyColumns *key
 		meta->degree % FASTSCAN_BLOCK != 0 || meta->code_bits > 4 ||
 		meta->code_dims > rotation_out_dim(meta->dim) || meta->code_dims % (meta->code_bits > 1 ? 16 : 32) != 0 ||
 		(meta->code_dims > 0) != (meta->code_bits > 0) ||
-		!hnsw_metric_exists(meta->metric) ||
+		!hnsw_metric_exists(meta->metric) || meta->metric != hnsw_metric(rel) ||
 		meta->own_kind < HNSW_OWN_HALF || meta->own_kind > HNSW_OWN_INT4 ||
 		(meta->own_kind == HNSW_OWN_BITS) != (type == HNSW_TYPE_BIT) ||
 		(meta->own_kind == HNSW_OWN_BITS) != hnsw_metric_info(meta->metric)->bits ||

@@ -41,7 +41,7 @@ my @damage = (
 	[ 'an impossible kind', sub { set_pages('NODE', 'kind', 77) } ],
 	[ 'metapages everywhere', sub { substr($file, $_ * $size{PAGE}, $size{PAGE}) = substr($file, 0, $size{PAGE}) foreach 1 .. blocks() - 1 } ]);
 foreach my $case (
-	[ dim => 0, 1, 65535 ], [ metric => 0, 9 ], [ own_kind => 0, 3 ], [ degree => 0, 15, 256, 65520 ],
+	[ dim => 0, 1, 65535 ], [ metric => 0, 1 .. 6, 9 ], [ own_kind => 0, 3 ], [ degree => 0, 15, 256, 65520 ],
 	[ code_dims => 0, 32, 65504 ], [ code_bits => 0, 3, 255 ], [ inline_tids => 0, 200, 65535 ],
 	[ m => 0, 1, 65535 ], [ ef_construction => 0, 1, 65535 ], [ index_size => 0, 65535 ], [ elements => 0, 8, 4294967295 ],
 	[ norm => $nan, -1, 3e38 ], [ projection => 0, 1, 4294967295 ], [ overflow_pages => 0, 1, 4294967295 ],

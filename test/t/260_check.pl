@@ -58,6 +58,7 @@ my @damage = (
 	[ 'another version', qr/format version 9/, sub { my ($b) = blocks_of('NODE'); opaque($b, 'version', 9); opaque($b, 'magic', opaque($b, 'magic')); $b }, 0 ],
 	[ 'an unknown kind', qr/a page of an unknown kind/, sub { my ($b) = blocks_of('NODE'); opaque($b, 'kind', 77); $b }, 0 ],
 	[ 'a broken metapage', qr/an impossible metapage/, sub { meta('degree', 15); 0 }, 0 ],
+	[ 'another metric than the operator class has', qr/an impossible metapage/, sub { meta('metric', meta('metric') == 1 ? 4 : 1); 0 }, 0 ],
 	[ 'a count of free slots', qr/free slots where the page counts 7/, sub { my ($b) = blocks_of('NODE'); opaque($b, 'nfree', 7); $b }, 1 ],
 	[ 'a page that left its list', qr/free slots on no list.*repair/, sub { my $b = block_of(free_slot()); opaque($b, 'listed', 0); $b }, 1 ],
 	[ 'a list that ends too soon', qr/free slots on no list.*repair/, sub { meta('free_node[0]', 4294967295); undef }, 1 ],
