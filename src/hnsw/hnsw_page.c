@@ -36,15 +36,15 @@ page_magic(int version, BlockNumber block)
 	return version < HNSW_KEY_VERSION ? HNSW_MAGIC : HNSW_MAGIC + block;
 }
 
-/* What a page that is not empty has in common with all of ours. */
+/*
+ * What a page has in common with all of ours.  Neither here nor elsewhere a search reads
+ * the page's header, whose memory it would have to wait for.
+ */
 static inline bool
 is_ours(Page page, BlockNumber block)
 {
-	HnswPageOpaque opaque;
+	HnswPageOpaque opaque = HnswPageGetOpaque(page);
 
-	if (PageGetSpecialSize(page) != MAXALIGN(sizeof(HnswPageOpaqueData)))
-		return false;
-	opaque = HnswPageGetOpaque(page);
 	return opaque->magic == page_magic(opaque->version, block) && opaque->upper <= 1;
 }
 
@@ -75,7 +75,7 @@ hnsw_page_fault(Relation rel, BlockNumber block, Page page, int kind)
 	return kind != 0 && opaque->kind != kind ? "a page of the wrong kind" : NULL;
 }
 
-/* Verify that a locked page, which is not empty, is one of this block of an index of ours. */
+/* Verify that a locked page is one of this block of an index of ours. */
 static inline void
 check_foreign(Relation rel, BlockNumber block, Page page)
 {
@@ -87,12 +87,9 @@ check_foreign(Relation rel, BlockNumber block, Page page)
 static void
 check_page(Relation rel, BlockNumber block, Page page, int kind)
 {
-	HnswPageOpaque opaque;
+	HnswPageOpaque opaque = HnswPageGetOpaque(page);
 
-	if (PageIsNew(page))
-		page_report_corrupt(rel, block, "an empty page");
 	check_foreign(rel, block, page);
-	opaque = HnswPageGetOpaque(page);
 	if (opaque->version < HNSW_FIRST_VERSION || opaque->version > HNSW_VERSION)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -524,7 +521,6 @@ hnsw_prefetch(HnswIndex *index, HnswNodeId id)
 	page = (char *) BufferGetPage(*hint);
 	node = (char *) page_node(layout, (Page) page, HnswNodeSlot(layout, id));
 	__builtin_prefetch(GetBufferDescriptor(*hint - 1), 1);
-	__builtin_prefetch(page);
 	__builtin_prefetch(page + BLCKSZ - sizeof(HnswPageOpaqueData));
 	for (int i = 0; i < Min(layout->node_size, PREFETCH_BYTES); i += CACHE_LINE)
 		__builtin_prefetch(node + i);
@@ -542,7 +538,6 @@ hnsw_prefetch_swept(HnswIndex *index, BlockNumber block)
 		return;
 	page = (char *) BufferGetPage(*hint);
 	__builtin_prefetch(GetBufferDescriptor(*hint - 1), 1);
-	__builtin_prefetch(page);
 	__builtin_prefetch(page + BLCKSZ - sizeof(HnswPageOpaqueData));
 	for (int slot = 0; slot < layout->nodes_per_page; slot++)
 	{
@@ -608,7 +603,6 @@ hnsw_read(HnswIndex *index, HnswNodeId id, HnswRead *read)
 	BlockNumber block = node_block(index, id);
 
 	read->buffer = hnsw_get_page(index->rel, block, BUFFER_LOCK_SHARE, HNSW_PAGE_NODE);
-	read->lsn = PageGetLSN(BufferGetPage(read->buffer));
 	if (layout->pages_per_node == 1)
 	{
 		read->node = page_node(layout, BufferGetPage(read->buffer), HnswNodeSlot(layout, id));
@@ -628,6 +622,12 @@ hnsw_read(HnswIndex *index, HnswNodeId id, HnswRead *read)
 	}
 	read->node = (HnswNodeHeader) index->scratch;
 	check_node(index, read->node, block);
+}
+
+XLogRecPtr
+hnsw_read_lsn(const HnswRead *read)
+{
+	return PageGetLSN(BufferGetPage(read->buffer));
 }
 
 void
@@ -669,7 +669,6 @@ hnsw_read_block(HnswIndex *index, BlockNumber block, HnswRead *read)
 {
 	int			n = lock_block(index, block, &read->buffer);
 
-	read->lsn = PageGetLSN(BufferGetPage(read->buffer));
 	if (n > 0 && index->layout.pages_per_node == 1)
 		return n;
 	UnlockReleaseBuffer(read->buffer);

@@ -156,7 +156,8 @@ typedef HnswPageOpaqueData *HnswPageOpaque;
 
 StaticAssertDecl(sizeof(HnswPageOpaqueData) == 16, "format of hnsw pages is fixed");
 
-#define HnswPageGetOpaque(page) ((HnswPageOpaque) PageGetSpecialPointer(page))
+#define HnswPageGetOpaque(page) \
+	((HnswPageOpaque) ((char *) (page) + BLCKSZ - MAXALIGN(sizeof(HnswPageOpaqueData))))
 #define HNSW_PAGE_START		MAXALIGN(SizeOfPageHeaderData)
 #define HNSW_PAGE_SPACE		(BLCKSZ - HNSW_PAGE_START - MAXALIGN(sizeof(HnswPageOpaqueData)))
 

@@ -177,7 +177,7 @@ choose_moves(HnswIndex *index, HnswLink *links, int n)
 		if (counts[block]++ > 0)
 			continue;
 		hnsw_read(index, links[i].from, &read);
-		chosen[block] = !hnsw_needs_image(index, read.lsn);
+		chosen[block] = !hnsw_needs_image(index, hnsw_read_lsn(&read));
 		any |= chosen[block];
 		hnsw_read_end(&read);
 	}

@@ -20,8 +20,7 @@
 typedef struct HnswRead
 {
 	HnswNodeHeader node;		/* in the page, or a copy in index->scratch */
-	Buffer		buffer;
-	XLogRecPtr	lsn;			/* of the page */
+	Buffer		buffer;			/* its (first) page */
 } HnswRead;
 
 /*
@@ -80,6 +79,7 @@ extern void hnsw_load_block(Relation rel, BlockNumber block);
 extern void hnsw_block_read_ahead(Relation rel, BlockNumber block);
 extern void hnsw_read_ahead(HnswIndex *index, HnswNodeId id);
 extern void hnsw_prefetch_hint(HnswIndex *index, HnswNodeId id);
+extern XLogRecPtr hnsw_read_lsn(const HnswRead *read);
 extern void hnsw_read_end(HnswRead *read);
 extern int	hnsw_read_block(HnswIndex *index, BlockNumber block, HnswRead *read);
 extern HnswNodeHeader hnsw_block_node(const HnswIndex *index, const HnswRead *read, int slot);

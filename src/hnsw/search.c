@@ -220,7 +220,7 @@ is_seed(const HnswCandidate *candidate)
 
 /* Keep what the caller may need of a node, while it is locked; returns its place in found. */
 static uint32
-record_found(HnswSearch *search, HnswNodeId id, HnswNodeHeader node, XLogRecPtr lsn, float key)
+record_found(HnswSearch *search, HnswNodeId id, HnswNodeHeader node, const HnswRead *read, float key)
 {
 	const HnswLayout *layout = &search->index->layout;
 	bool		masked = search->level == 0 && is_masked(search, node);
@@ -243,7 +243,8 @@ record_found(HnswSearch *search, HnswNodeId id, HnswNodeHeader node, XLogRecPtr 
 	found->emitted = false;
 	found->below = node->below;
 	found->more_tids = masked ? 0 : node->more_tids;
-	found->lsn = lsn;
+	/* Who wants vectors will link to some of the nodes, and asks what a change would log. */
+	found->lsn = search->keep_vectors ? hnsw_read_lsn(read) : InvalidXLogRecPtr;
 	found->tids = search->ntids;
 	found->ntids = ntids;
 	if (search->ntids + ntids > search->tids_capacity)
@@ -480,7 +481,7 @@ expand(HnswSearch *search, uint32 ci)
 		return;
 	}
 	key = node_key(search, read.node, &l2sq);
-	candidate->found = record_found(search, candidate->id, read.node, read.lsn, key);
+	candidate->found = record_found(search, candidate->id, read.node, &read, key);
 	candidate->state = HNSW_EXPANDED;
 	counts = search->level > 0 || hnsw_has_rows(&search->found[candidate->found]);
 	nlinks = copy_links(search, read.node, key);
@@ -668,7 +669,7 @@ hnsw_search_enter(HnswSearch *search, const HnswMetaPageData *meta, int level, i
 
 /* Find a node that the search has not expanded, without its links; it is locked. */
 static void
-find_unmet(HnswSearch *search, HnswNodeId id, HnswNodeHeader node, XLogRecPtr lsn,
+find_unmet(HnswSearch *search, HnswNodeId id, HnswNodeHeader node, const HnswRead *read,
 		   const HnswQuery *query)
 {
 	uint32		found;
@@ -676,7 +677,7 @@ find_unmet(HnswSearch *search, HnswNodeId id, HnswNodeHeader node, XLogRecPtr ls
 
 	if (!node_usable(search, node) || pool_was_expanded(&search->pool, id))
 		return;
-	found = record_found(search, id, node, lsn, 0);
+	found = record_found(search, id, node, read, 0);
 	/* Under conditions most are of no use. */
 	if (!hnsw_has_rows(&search->found[found]))
 		search->nfound--;
@@ -696,7 +697,7 @@ find_block(HnswSearch *search, BlockNumber block, const HnswQuery *query)
 	n = hnsw_read_block(index, block, &read);
 	for (int slot = 0; slot < n; slot++)
 		find_unmet(search, HnswMakeNodeId(&index->layout, block, slot),
-				   hnsw_block_node(index, &read, slot), read.lsn, query);
+				   hnsw_block_node(index, &read, slot), &read, query);
 	if (n > 0)
 		hnsw_read_end(&read);
 	search->running = false;
@@ -736,7 +737,7 @@ hnsw_search_fetch(HnswSearch *search, const HnswNodeId *ids, uint32 n)
 			int			slot = HnswNodeSlot(&index->layout, ids[i]);
 
 			if (slot < nslots)
-				find_unmet(search, ids[i], hnsw_block_node(index, &read, slot), read.lsn,
+				find_unmet(search, ids[i], hnsw_block_node(index, &read, slot), &read,
 						   search->query);
 		}
 		if (nslots > 0)
