@@ -60,6 +60,8 @@ empty(HnswPool *pool, int width, Size capacity)
 	pool->width = width;
 	pool->n = 0;
 	pool->cursor = 0;
+	for (int i = 0; i < pool->nfrontier; i++)
+		pool->candidates[pool->frontier[i].candidate].place = 0;
 	pool->nfrontier = 0;
 	if (pool->capacity < capacity)
 	{
@@ -87,6 +89,10 @@ pool_grow_candidates(HnswPool *pool)
 	uint32		capacity = pool->candidates_capacity * 2;
 	Size		slots = (Size) capacity * SLOTS_PER_CANDIDATE;
 
+	if (capacity > POOL_MAX_CANDIDATES)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("a search of an hnsw index met more than %d nodes", POOL_MAX_CANDIDATES)));
 	pool->candidates = repalloc_huge(pool->candidates, sizeof(HnswCandidate) * capacity);
 	pool->candidates_capacity = capacity;
 	pfree(pool->table);
@@ -119,12 +125,23 @@ is_good(const HnswPool *pool, float key)
 }
 
 /*
- * Put a candidate, whose key this is, into the frontier of a wide pool, unless
- * it was expanded; false if it is not good enough.
+ * Put a candidate, whose key this is, into the frontier of a wide pool, or where it belongs
+ * there now.  Not if it was expanded, and only if it is good enough; false if it is not put.
  */
 bool
 pool_push(HnswPool *pool, uint32 candidate, float key)
 {
+	HnswPoolEntry entry = {key, candidate};
+	uint32		place = pool->candidates[candidate].place;
+
+	if (place > 0)
+	{
+		if (key < pool->frontier[place - 1].key)
+			heap_rise(pool->frontier, pool->candidates, place - 1, entry);
+		else
+			heap_sink(pool->frontier, pool->candidates, pool->nfrontier, place - 1, entry);
+		return true;
+	}
 	if (!pool_unexpanded(&pool->candidates[candidate]) || !is_good(pool, key))
 		return false;
 	if (pool->nfrontier == pool->frontier_capacity)
@@ -136,7 +153,7 @@ pool_push(HnswPool *pool, uint32 candidate, float key)
 			repalloc_huge(pool->frontier, size);
 		pool->frontier_capacity = capacity;
 	}
-	heap_push(pool->frontier, pool->nfrontier++, (HnswPoolEntry) {key, candidate});
+	heap_rise(pool->frontier, pool->candidates, pool->nfrontier++, entry);
 	return true;
 }
 
@@ -144,20 +161,17 @@ pool_push(HnswPool *pool, uint32 candidate, float key)
 int
 pool_pop(HnswPool *pool)
 {
-	while (pool->nfrontier > 0)
-	{
-		HnswPoolEntry nearest = pool->frontier[0];
-		const HnswCandidate *candidate = &pool->candidates[nearest.candidate];
+	HnswPoolEntry nearest;
 
-		if (!is_good(pool, nearest.key))
-			return -1;
-		pool->nfrontier--;
-		if (pool->nfrontier > 0)
-			heap_replace(pool->frontier, pool->nfrontier, pool->frontier[pool->nfrontier]);
-		if (pool_unexpanded(candidate) && candidate->key == nearest.key)
-			return (int) nearest.candidate;
-	}
-	return -1;
+	if (pool->nfrontier == 0 || !is_good(pool, pool->frontier[0].key))
+		return -1;
+	nearest = pool->frontier[0];
+	pool->nfrontier--;
+	if (pool->nfrontier > 0)
+		heap_sink(pool->frontier, pool->candidates, pool->nfrontier, 0,
+				  pool->frontier[pool->nfrontier]);
+	pool->candidates[nearest.candidate].place = 0;
+	return (int) nearest.candidate;
 }
 
 /* An expanded candidate of a wide pool counts. */

@@ -33,8 +33,12 @@ typedef struct HnswCandidate
 		float		variance;	/* until then: of the mean of its estimates, relative */
 		uint32		found;		/* expanded: its place in the search's found */
 	};
-	HnswCandidateState state;
+	uint32		state : 2;		/* HnswCandidateState */
+	uint32		place : 30;		/* in the frontier of a wide pool, from 1; 0: it is not there */
 } HnswCandidate;
+
+/* So many have places. */
+#define POOL_MAX_CANDIDATES (1 << 29)
 
 typedef struct HnswPoolEntry
 {
@@ -67,8 +71,7 @@ typedef struct HnswPool
  * A pool is an array in order, into which an entry is put by moving those behind
  * it.  A wide one would move too many, and one under conditions must not count
  * what does not meet them.  Such a pool has two heaps: the frontier has what
- * is to be read, the nearest first, some of it with keys that were replaced
- * since; "entries" has the best of the expanded candidates that count, the
+ * is to be read, the nearest first, each candidate once; "entries" has the best of the expanded candidates that count, the
  * farthest first (their keys are negated), until pool_finish sorts them.
  */
 #define POOL_MAX_NARROW 256
@@ -88,38 +91,61 @@ extern void pool_count(HnswPool *pool, uint32 candidate, float key);
  * ---------------------------------------------------------------------
  */
 
-/* Put an entry into a heap of n, the least key first. */
+/*
+ * A heap has its least key first.  If candidates are given, each of its entries' knows
+ * where its entry is.
+ */
 static inline void
-heap_push(HnswPoolEntry *heap, int n, HnswPoolEntry entry)
+heap_set(HnswPoolEntry *heap, HnswCandidate *candidates, int at, HnswPoolEntry entry)
 {
-	while (n > 0 && heap[(n - 1) / 2].key > entry.key)
-	{
-		heap[n] = heap[(n - 1) / 2];
-		n = (n - 1) / 2;
-	}
-	heap[n] = entry;
+	heap[at] = entry;
+	if (candidates != NULL)
+		candidates[entry.candidate].place = at + 1;
 }
 
-/* Put an entry in the place of the first of a heap of n. */
+/* Put an entry at a place of a heap, or before it: what is there is overwritten. */
 static inline void
-heap_replace(HnswPoolEntry *heap, int n, HnswPoolEntry entry)
+heap_rise(HnswPoolEntry *heap, HnswCandidate *candidates, int at, HnswPoolEntry entry)
 {
-	int			at = 0;
+	while (at > 0 && heap[(at - 1) / 2].key > entry.key)
+	{
+		heap_set(heap, candidates, at, heap[(at - 1) / 2]);
+		at = (at - 1) / 2;
+	}
+	heap_set(heap, candidates, at, entry);
+}
 
+/* Put an entry at a place of a heap of n, or behind it. */
+static inline void
+heap_sink(HnswPoolEntry *heap, HnswCandidate *candidates, int n, int at, HnswPoolEntry entry)
+{
 	for (;;)
 	{
 		int			child = 2 * at + 1;
 
 		if (child >= n)
 			break;
-		if (child + 1 < n && heap[child + 1].key < heap[child].key)
-			child++;
+		child += child + 1 < n && heap[child + 1].key < heap[child].key;
 		if (heap[child].key >= entry.key)
 			break;
-		heap[at] = heap[child];
+		heap_set(heap, candidates, at, heap[child]);
 		at = child;
 	}
-	heap[at] = entry;
+	heap_set(heap, candidates, at, entry);
+}
+
+/* Put an entry into a heap of n whose entries need not know their places. */
+static inline void
+heap_push(HnswPoolEntry *heap, int n, HnswPoolEntry entry)
+{
+	heap_rise(heap, NULL, n, entry);
+}
+
+/* Put an entry in the place of the first of such a heap of n. */
+static inline void
+heap_replace(HnswPoolEntry *heap, int n, HnswPoolEntry entry)
+{
+	heap_sink(heap, NULL, n, 0, entry);
 }
 
 /* ---------------------------------------------------------------------
@@ -176,6 +202,7 @@ pool_candidate_of(HnswPool *pool, HnswNodeId id, bool *is_new)
 	candidate->key = HNSW_MAX_KEY;
 	candidate->variance = 0;
 	candidate->state = HNSW_MET;
+	candidate->place = 0;
 	*is_new = true;
 	return i;
 }

@@ -140,7 +140,7 @@ hnsw_search_reset(HnswSearch *search, int level, int width)
 static inline void
 admit(HnswSearch *search, uint32 candidate, float key)
 {
-	if (pool_add(&search->pool, candidate, key))
+	if (pool_add(&search->pool, candidate, key) && !search->pool.wide)
 		hnsw_prefetch_hint(search->index, search->pool.candidates[candidate].id);
 }
 
@@ -174,7 +174,7 @@ offer(HnswSearch *search, HnswNodeId id, float estimate, float variance)
 		variance *= share;
 	}
 	candidate->variance = variance;
-	if (pool_update(pool, i, estimate))
+	if (pool_update(pool, i, estimate) && !pool->wide)
 		hnsw_prefetch_hint(search->index, id);
 }
 
