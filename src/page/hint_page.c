@@ -17,9 +17,6 @@
 #define MIN_HINTS 1024
 #define MAX_HINTS (1 << 20)
 
-/* Only ReadBuffer tells the replacement strategy that a page is in use. */
-#define HINTED_READS 8
-
 Buffer	   *page_hint_table = NULL;
 uint32		page_hint_slots = 0;
 
@@ -50,18 +47,31 @@ count_vacuum_hit(void)
 		VacuumCostBalance += VacuumCostPageHit;
 }
 
+/*
+ * Tell the replacement strategy that a pinned buffer is in use, as ReadBuffer does and
+ * ReadRecentBuffer does not.  Who locks the buffer's header may undo it.
+ */
+static inline void
+count_use(Buffer buffer)
+{
+	BufferDesc *descriptor = GetBufferDescriptor(buffer - 1);
+	uint32		state = pg_atomic_read_u32(&descriptor->state);
+
+	if ((state & BM_LOCKED) == 0 && BUF_STATE_GET_USAGECOUNT(state) < BM_MAX_USAGE_COUNT)
+		(void) pg_atomic_compare_exchange_u32(&descriptor->state, &state, state + BUF_USAGECOUNT_ONE);
+}
+
 /* ReadBuffer, with a hint */
 Buffer
 page_read(Relation rel, BlockNumber block)
 {
-	static uint32 reads = 0;
 	Buffer	   *hint = page_hint(rel, block);
 
 	if (hint == NULL)
 		return ReadBuffer(rel, block);
-	if (*hint != InvalidBuffer && ++reads % HINTED_READS != 0 &&
-		read_recent_buffer(rel, block, *hint))
+	if (*hint != InvalidBuffer && read_recent_buffer(rel, block, *hint))
 	{
+		count_use(*hint);
 		pgstat_count_buffer_read(rel);
 		pgstat_count_buffer_hit(rel);
 		count_vacuum_hit();
