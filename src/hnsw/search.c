@@ -136,7 +136,10 @@ hnsw_search_reset(HnswSearch *search, int level, int width)
 	search->ntids = 0;
 }
 
-/* Put a candidate in the pool, if its key is good enough. */
+/*
+ * Put a candidate in the pool, if its key is good enough.  It will soon be asked where its page
+ * is; not in a wide pool, which takes in nearly all.
+ */
 static inline void
 admit(HnswSearch *search, uint32 candidate, float key)
 {

@@ -5,6 +5,7 @@
  *
  * A look-up in the buffer table costs several cache misses; a hint costs one, and
  * ReadRecentBuffer verifies it.  Slots are shared by whatever blocks hash to them.
+ * That a page is in use is told to the replacement strategy here.
  *
  *-------------------------------------------------------------------------
  */
