@@ -368,15 +368,6 @@ sweep_matching(const HnswMatches *matches, HnswSearch *search)
 	pfree(ids);
 }
 
-static int
-compare_floats(const void *a, const void *b)
-{
-	float		x = *(const float *) a;
-	float		y = *(const float *) b;
-
-	return (x > y) - (x < y);
-}
-
 /*
  * How many nodes that a search has met have rows that match; and the key of the last of
  * so many, the nearest, or infinity if they are fewer.
@@ -384,15 +375,25 @@ compare_floats(const void *a, const void *b)
 static uint32
 count_found(const HnswSearch *search, uint32 rows, double *last)
 {
-	float	   *keys = palloc_extended(sizeof(float) * Max(search->nfound, 1), MCXT_ALLOC_HUGE);
+	HnswPoolEntry *nearest = palloc_extended(sizeof(HnswPoolEntry) * Max(Min(rows, search->nfound), 1),
+											 MCXT_ALLOC_HUGE);
 	uint32		n = 0;
 
+	/* A heap with the farthest of them first */
 	for (uint32 i = 0; i < search->nfound; i++)
-		if (hnsw_has_rows(&search->found[i]))
-			keys[n++] = search->found[i].key;
-	qsort(keys, n, sizeof(float), compare_floats);
-	*last = n < rows ? get_float8_infinity() : keys[rows - 1];
-	pfree(keys);
+	{
+		HnswPoolEntry entry = {.key = -search->found[i].key};
+
+		if (!hnsw_has_rows(&search->found[i]))
+			continue;
+		if (n < rows)
+			heap_push(nearest, n, entry);
+		else if (entry.key > nearest[0].key)
+			heap_replace(nearest, rows, entry);
+		n++;
+	}
+	*last = n < rows ? get_float8_infinity() : -nearest[0].key;
+	pfree(nearest);
 	return n;
 }
 
