@@ -156,6 +156,12 @@ hnsw_matches_create(HnswIndex *index, const HnswKeyFilter *filter, double nodes,
 #define SKETCH 0.02
 
 /*
+ * A node that is read without its links.  Only whether sketches save such nodes goes by this:
+ * a search that is given up for less gives up too soon.
+ */
+#define MATCH 0.33
+
+/*
  * Nodes that have to be read typically, by their sketches, of so many that match, so that
  * nearly all of the nearest rows are among them.  EVIDENCE.md, "Sketches".
  */
@@ -165,9 +171,12 @@ hnsw_sketched_nodes(double matching, double rows)
 	return Max(4 * sqrt(matching * Max(rows / 10, 1)), SKETCHED_LEAST);
 }
 
-/* Pages of sketches and nodes to read; infinity if there are no sketches, or all rows are wanted */
+/*
+ * Pages of sketches and nodes to read, a node costing so much; infinity if there are no sketches,
+ * or all rows are wanted
+ */
 static double
-sketched_cost(const HnswMatches *matches)
+sketched_cost(const HnswMatches *matches, double node)
 {
 	const HnswLayout *layout = &matches->index->layout;
 	double		n = matches->share * matches->nodes;
@@ -179,7 +188,7 @@ sketched_cost(const HnswMatches *matches)
 	/* Few nodes have their sketches on as many pages. */
 	pages = matches->nodes / layout->sketch_entries;
 	return MAP_PAGE * pages * (1 - exp(-n / pages)) + SKETCH * n +
-		hnsw_sketched_nodes(n, matches->rows);
+		node * hnsw_sketched_nodes(n, matches->rows);
 }
 
 /* What it costs to go without a search, from what is known on */
@@ -187,7 +196,7 @@ static double
 sweep_cost(const HnswMatches *matches)
 {
 	return MAP_PAGE * (matches->npages - matches->nread) +
-		Min(matches->share * matches->nodes, sketched_cost(matches));
+		Min(matches->share * matches->nodes, sketched_cost(matches, 1));
 }
 
 /* Is a sweep cheaper than a search so wide? */
@@ -458,7 +467,7 @@ hnsw_matches_sweep(HnswMatches *matches, HnswSearch *search)
 	if (matches->sketched == NULL)
 	{
 		read_all(matches);
-		if (sketched_cost(matches) < matches->n)
+		if (sketched_cost(matches, MATCH) < MATCH * matches->n)
 			estimate_keys(matches, search);
 	}
 	if (matches->sketched != NULL)

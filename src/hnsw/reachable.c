@@ -245,10 +245,13 @@ check_suspects(Reach *reach, bool upper)
 void
 vacuum_keep_reach(VacuumState *state)
 {
-	HnswBitmap	around = bitmap_make(state->suspect.size);
+	HnswBitmap	around;
 	Reach		reach = {.state = state, .around = &around};
 
 	hnsw_meta_refresh(state->index, &reach.meta);
+	if (reach.meta.entry == HNSW_NO_NODE)
+		return;
+	around = bitmap_make(state->suspect.size);
 	reach.checked = bitmap_make(state->suspect.size);
 	reach.paths = hnsw_paths_create(state->index, state->dying.size, &state->dying);
 	find_unreached(&reach);
