@@ -37,8 +37,8 @@ page_magic(int version, BlockNumber block)
 }
 
 /*
- * What a page has in common with all of ours.  Neither here nor elsewhere a search reads
- * the page's header, whose memory it would have to wait for.
+ * What a page has in common with all of ours.  A hop does not read the page's header: it would
+ * have to wait for its memory.
  */
 static inline bool
 is_ours(Page page, BlockNumber block)
@@ -624,6 +624,7 @@ hnsw_read(HnswIndex *index, HnswNodeId id, HnswRead *read)
 	check_node(index, read->node, block);
 }
 
+/* Where the record of the last change of a node's page is, while the node is locked */
 XLogRecPtr
 hnsw_read_lsn(const HnswRead *read)
 {
