@@ -83,13 +83,19 @@ check_foreign(Relation rel, BlockNumber block, Page page)
 		page_report_corrupt(rel, block, hnsw_page_fault(rel, block, page, 0));
 }
 
-/* Verify that a locked page is one of ours and of the expected kind. */
+/*
+ * Verify that a locked page is one of ours and of the expected kind.  Who changes it logs what
+ * its header says is in use.
+ */
 static void
-check_page(Relation rel, BlockNumber block, Page page, int kind)
+check_page(Relation rel, BlockNumber block, Page page, int lockmode, int kind)
 {
 	HnswPageOpaque opaque = HnswPageGetOpaque(page);
 
 	check_foreign(rel, block, page);
+	if (lockmode == BUFFER_LOCK_EXCLUSIVE &&
+		PageGetSpecialSize(page) != MAXALIGN(sizeof(HnswPageOpaqueData)))
+		page_report_corrupt(rel, block, "a foreign page");
 	if (opaque->version < HNSW_FIRST_VERSION || opaque->version > HNSW_VERSION)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -183,7 +189,7 @@ hnsw_get_page(Relation rel, BlockNumber block, int lockmode, int kind)
 	Buffer		buffer = page_read(rel, block);
 
 	lock_page(buffer, lockmode, kind);
-	check_page(rel, block, BufferGetPage(buffer), kind);
+	check_page(rel, block, BufferGetPage(buffer), lockmode, kind);
 	return buffer;
 }
 
@@ -213,7 +219,7 @@ hnsw_get_linked_page(Relation rel, BlockNumber block, int lockmode, int kind)
 	if (page_is_locked(buffer))
 		page_report_corrupt(rel, block, "a link that comes back to it");
 	lock_page(buffer, lockmode, kind);
-	check_page(rel, block, BufferGetPage(buffer), kind);
+	check_page(rel, block, BufferGetPage(buffer), lockmode, kind);
 	return buffer;
 }
 

@@ -71,8 +71,9 @@ typedef struct HnswPool
  * A pool is an array in order, into which an entry is put by moving those behind
  * it.  A wide one would move too many, and one under conditions must not count
  * what does not meet them.  Such a pool has two heaps: the frontier has what
- * is to be read, the nearest first, each candidate once; "entries" has the best of the expanded candidates that count, the
- * farthest first (their keys are negated), until pool_finish sorts them.
+ * is to be read, the nearest first, each candidate once; "entries" has the best
+ * of the expanded candidates that count, the farthest first (their keys are
+ * negated), until pool_finish sorts them.
  */
 #define POOL_MAX_NARROW 256
 

@@ -238,9 +238,9 @@ check_suspects(Reach *reach, bool upper)
 
 /*
  * See to it that searches find the suspects, and what no other path leads to, by way of nodes
- * that do not die.  These have yet to
- * get links in place of those to dying nodes, by which searches find more.  So what is around
- * lost nodes remains suspect until then: now, too many others would seem lost.
+ * that do not die.  These have yet to get links in place of those to dying nodes, by which
+ * searches find more.  So what is around lost nodes remains suspect until then: now, too many
+ * others would seem lost.
  */
 void
 vacuum_keep_reach(VacuumState *state)

@@ -525,7 +525,7 @@ vacuum_fill_links(VacuumState *state, const HnswNeighbour *self, int level,
 /*
  * Where a node dies, those around it may be hard to find from now on.  The
  * nearest one stands for them; and as lost nodes come in groups, a sample of
- * the dying is enough.
+ * the dying is enough where many die.
  */
 static void
 suspect_nearest(VacuumState *state, HnswNodeId id)

@@ -13,6 +13,7 @@
 
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "storage/proc.h"
 #include "utils/memutils.h"
 
 #define MIN_HINTS 1024
@@ -50,7 +51,8 @@ count_vacuum_hit(void)
 
 /*
  * Tell the replacement strategy that a pinned buffer is in use, as ReadBuffer does and
- * ReadRecentBuffer does not.  Who locks the buffer's header may undo it.
+ * ReadRecentBuffer does not.  VACUUM reads all pages, and shall not push others out.  Who
+ * has locked the buffer's header writes the whole word.
  */
 static inline void
 count_use(Buffer buffer)
@@ -58,7 +60,8 @@ count_use(Buffer buffer)
 	BufferDesc *descriptor = GetBufferDescriptor(buffer - 1);
 	uint32		state = pg_atomic_read_u32(&descriptor->state);
 
-	if ((state & BM_LOCKED) == 0 && BUF_STATE_GET_USAGECOUNT(state) < BM_MAX_USAGE_COUNT)
+	if ((MyProc->statusFlags & PROC_IN_VACUUM) == 0 &&
+		(state & BM_LOCKED) == 0 && BUF_STATE_GET_USAGECOUNT(state) < BM_MAX_USAGE_COUNT)
 		(void) pg_atomic_compare_exchange_u32(&descriptor->state, &state, state + BUF_USAGECOUNT_ONE);
 }
 
